@@ -1,0 +1,56 @@
+"""The one interface between whoever has a model and whoever moves a robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from inspire_fast.core.types import ActionChunk
+
+Mode = Literal["answer", "skip", "force"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOptions:
+    """What a caller may ask for beside an observation.
+
+    Attributes:
+        mode: `answer` the questions (default), `skip` them, or `force` the given `answers` (oracle or steering).
+        targets: phrases to ask about; None lets the policy ground the prompt.
+        answers: with `force`, one answer per target, in the targets' order.
+        temperature: 0 is greedy; must not be negative.
+        seed: seeds sampling when the temperature is above 0.
+    """
+
+    mode: Mode = "answer"
+    targets: Sequence[str] | None = None
+    answers: Sequence[str] | None = None
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("answer", "skip", "force"):
+            raise ValueError(f"Unknown mode {self.mode!r}; choose one of answer, skip, force.")
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature must be >= 0; got {self.temperature}.")
+        if (self.mode == "force") != (self.answers is not None):
+            raise ValueError(f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}.")
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Native observation in, action chunk out. Implementations are safe to call from one thread at a time."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What a client may rely on: robot, script, horizon, cameras, image orientation (msgpack-able values)."""
+        ...
+
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+        """Answers one native (wire-shaped) observation.
+
+        Raises:
+            ValueError: the observation does not meet the contract; the message names the key and what was expected.
+        """
+        ...

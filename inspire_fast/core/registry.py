@@ -1,0 +1,38 @@
+"""Names that cross disk or wire (robots, questions, scripts, action tokenizers) -> one frozen spec each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import difflib
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+def unknown_name(kind: str, name: str, available: list[str]) -> str:
+    """The message for a name that does not exist: what was asked for, a guess at what was meant, what there is."""
+    close = difflib.get_close_matches(name, available, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(available)) or '(none)'}."
+
+
+class Registry(Generic[T]):
+    """A dictionary that knows what it holds and helps with typing errors."""
+
+    def __init__(self, kind: str, entries: dict[str, T]) -> None:
+        self._kind = kind
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise KeyError(unknown_name(self._kind, name, list(self._entries)))
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries

@@ -1,0 +1,176 @@
+"""The values that travel between rooms: observations, facts, token sequences, answers, action chunks.
+
+Dimension letters (see CONTRIBUTING.md): `l` sequence, `t` horizon, `a` action, `s` state, `h w c` image.
+All are frozen; the arrays inside are treated as read-only by everyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import enum
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a policy sees, in canonical form (one naming for every robot).
+
+    Attributes:
+        images: canonical camera name (openpi's, e.g. `base_0_rgb`) -> uint8 `[h, w, 3]`, RGB,
+            in the orientation that the robot's contract names.
+        state: proprioception, float32 `[s]`; units are the robot's.
+        prompt: the instruction as the person worded it.
+    """
+
+    images: Mapping[str, np.ndarray]
+    state: np.ndarray
+    prompt: str
+
+    def __post_init__(self) -> None:
+        if self.state.ndim != 1 or not np.issubdtype(self.state.dtype, np.floating):
+            raise ValueError(
+                f"Observation.state must be a float vector [s]; got dtype {self.state.dtype}, shape {self.state.shape}."
+            )
+        if not np.isfinite(self.state).all():
+            bad = np.flatnonzero(~np.isfinite(self.state)).tolist()
+            raise ValueError(f"Observation.state holds NaN or infinity at {bad}; check the robot's sensors.")
+        for name, image in self.images.items():
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+                raise ValueError(
+                    f"Camera {name!r} must be uint8 [h, w, 3]; got dtype {image.dtype}, shape {image.shape}."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFacts:
+    """Geometry of one thing that the instruction names, at one instant.
+
+    Attributes:
+        phrase: as the instruction words it, article included ("the black bowl").
+        offset_m: point to aim at minus gripper position, metres, float32 `[3]`, along the robot's own world axes
+            (LIBERO: +x front, +y right, +z up; which word names which axis is data of the robot).
+        grasped: the gripper holds it.
+        point_px: `(y, x)` in the image the model sees, 0..1 of its height and width, where the camera is known.
+    """
+
+    phrase: str
+    offset_m: np.ndarray
+    grasped: bool
+    point_px: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.phrase:
+            raise ValueError("TargetFacts.phrase is empty; a target is named by the instruction's own words.")
+        if self.offset_m.shape != (3,) or not np.isfinite(self.offset_m).all():
+            raise ValueError(
+                f"TargetFacts.offset_m of {self.phrase!r} must be 3 finite metres; got {self.offset_m!r}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFacts:
+    """Facts about every target, in the order in which the instruction names them."""
+
+    targets: tuple[TargetFacts, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One training or evaluation example, before normalisation and rendering.
+
+    Attributes:
+        observation: see `Observation`.
+        actions: float32 `[t, a]` in canonical units, or None at inference.
+        facts: what questions are answered from, or None where unlabelled.
+        robot: registry name of the embodiment.
+    """
+
+    observation: Observation
+    actions: np.ndarray | None = None
+    facts: SceneFacts | None = None
+    robot: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSequence:
+    """A rendered dialogue. All arrays have length `l`.
+
+    Attributes:
+        ids: int32 text-vocabulary ids.
+        block: int32, non-decreasing. A token attends to every token of its own and of earlier blocks: a bidirectional
+            segment is one block, each causal token is a block of its own. Images belong to block 0.
+        segment: int32 index of the segment that a token came from.
+        weight: float32 loss weight of *predicting* this token; 0 means not supervised.
+    """
+
+    ids: np.ndarray
+    block: np.ndarray
+    segment: np.ndarray
+    weight: np.ndarray
+
+    def __post_init__(self) -> None:
+        lengths = {name: getattr(self, name).shape for name in ("ids", "block", "segment", "weight")}
+        if len(set(lengths.values())) != 1 or self.ids.ndim != 1:
+            raise ValueError(f"TokenSequence arrays must be 1-D and equally long; got {lengths}.")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def supervised(self) -> np.ndarray:
+        """bool `[l]`: the token is a training target."""
+        return self.weight > 0
+
+    @property
+    def causal(self) -> np.ndarray:
+        """bool `[l]`: the token opens a new block (openpi's `token_ar_mask`; block 0 is shared with the images)."""
+        return np.diff(self.block, prepend=0) > 0
+
+
+class Status(enum.StrEnum):
+    """Whether a chunk may be executed. Anything but `ok` makes the robot hold its position."""
+
+    OK = "ok"
+    HELD = "held"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One filled slot: what was asked about which target, what was answered, how sure the model was (0..1)."""
+
+    question: str
+    target: str
+    answer: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionChunk:
+    """What a policy answers.
+
+    Attributes:
+        actions: float32 `[t, a]` in the robot's canonical units; None unless `status` is `ok`. Never zeros in place of
+            a failed decode (openpi and lerobot do that, and zeros are a real motion after unnormalisation).
+        answers: the filled question slots, in the order asked.
+        status: `ok` or `held`.
+        reason: why it is held; empty when `ok`.
+        timing_ms: phase -> milliseconds.
+    """
+
+    actions: np.ndarray | None
+    answers: tuple[Answer, ...] = ()
+    status: Status = Status.OK
+    reason: str = ""
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status is Status.OK:
+            if self.actions is None or self.actions.ndim != 2:
+                got = None if self.actions is None else self.actions.shape
+                raise ValueError(f"An 'ok' chunk needs actions [t, a]; got {got}.")
+            if not np.isfinite(self.actions).all():
+                raise ValueError("An 'ok' chunk holds NaN or infinity; return a 'held' chunk with the reason instead.")
+        elif self.actions is not None or not self.reason:
+            raise ValueError("A 'held' chunk carries no actions and says why in `reason`.")

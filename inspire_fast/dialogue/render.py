@@ -1,0 +1,211 @@
+"""The one renderer: training and inference read the same text because the same function writes it.
+
+    text     <bos> Task: ... ;\\n | Question: ... Answer: | left | ;\\n | Action: | 7 9 2 | "|" <eos>
+    causal     0    0 0 0 0 0 0  |    1  1  1  1  1  1   |  1   |  1  |   1     | 1 1 1 |  1    1
+    supervised 0    0 0 0 0 0 0  |    0  0  0  0  0  0   |  1   |  0  |   1     | 1 1 1 |  1    1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import enum
+
+import numpy as np
+
+from inspire_fast.core.types import TokenSequence
+from inspire_fast.dialogue.questions.base import Question
+from inspire_fast.dialogue.script import ActionSlot, Context, Forced, ForEachTarget, Script, Slot
+from inspire_fast.dialogue.vocabulary import Vocabulary
+
+STATE_BINS = 256
+
+
+class Kind(enum.StrEnum):
+    """What a segment is to the model; losses are reported by it."""
+
+    CONTEXT = "context"
+    FORCED = "forced"
+    ANSWER = "answer"
+    ACTION = "action"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What fills the script's placeholders.
+
+    Attributes:
+        instruction: as the person worded it.
+        state: normalised state, float `[s]`, nominally within [-1, 1].
+        targets: the phrases to ask about, in the instruction's order.
+    """
+
+    instruction: str
+    state: np.ndarray
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One concrete segment. `slot` is set where it is a blank: a question, or the action slot."""
+
+    kind: Kind
+    text: str = ""
+    weight: float = 0.0
+    slot: Question | ActionSlot | None = None
+    target: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """A dialogue up to its end or its first unfilled blank.
+
+    Attributes:
+        tokens: the sequence so far; its `segment` indexes `pieces`.
+        pieces: every concrete segment of the dialogue, also those not reached.
+        empty: index in `pieces` of the first unfilled blank, or None.
+    """
+
+    tokens: TokenSequence
+    pieces: tuple[Piece, ...]
+    empty: int | None
+
+
+def clean(instruction: str) -> str:
+    """openpi's cleaning: lower case, outer blanks removed, underscores become blanks."""
+    return instruction.lower().strip().replace("_", " ")
+
+
+def discretise(state: np.ndarray) -> str:
+    """Normalised state -> 256 bins of [-1, 1] as text (openpi: -1 stands for anything below the range)."""
+    bins = np.digitize(state, np.linspace(-1, 1, STATE_BINS + 1)[:-1]) - 1
+    return " ".join(map(str, bins))
+
+
+def unroll(script: Script, turn: Turn) -> tuple[Piece, ...]:
+    """The script's segments with everything but the blanks filled in."""
+    pieces: list[Piece] = []
+    for segment in script.segments:
+        if isinstance(segment, Context):
+            text = segment.text.replace("{instruction}", clean(turn.instruction))
+            pieces.append(Piece(kind=Kind.CONTEXT, text=text.replace("{state}", discretise(turn.state))))
+        elif isinstance(segment, Forced):
+            pieces.append(_forced(segment, Kind.ACTION if script.acts and segment is script.segments[-2] else Kind.FORCED))
+        elif isinstance(segment, ForEachTarget):
+            for target in turn.targets:
+                pieces.extend(_ask(segment, target))
+        else:
+            pieces.append(Piece(kind=Kind.ACTION, weight=segment.weight, slot=segment))
+    return tuple(pieces)
+
+
+def _forced(segment: Forced, kind: Kind) -> Piece:
+    return Piece(kind=kind, text=segment.text, weight=segment.weight)
+
+
+def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
+    questions = [s.question for s in loop.segments if isinstance(s, Slot)]
+    upcoming = iter(questions)
+    current = next(upcoming, None)
+    pieces = []
+    for segment in loop.segments:
+        if isinstance(segment, Slot):
+            pieces.append(Piece(kind=Kind.ANSWER, weight=segment.weight, slot=segment.question, target=target))
+            current = next(upcoming, None)
+        else:
+            wording = current.wording(target) if current is not None else ""
+            pieces.append(Piece(kind=Kind.FORCED, text=segment.text.replace("{question}", wording), weight=segment.weight))
+    return pieces
+
+
+def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
+    """The ids of an answer as it stands behind "Answer:": with its leading space."""
+    return vocabulary.text.encode(" " + answer)
+
+
+def render(
+    script: Script,
+    turn: Turn,
+    vocabulary: Vocabulary,
+    *,
+    answers: Sequence[str] = (),
+    action_ids: Sequence[int] | None = None,
+) -> Rendered:
+    """Writes the dialogue up to the first blank that is not filled.
+
+    Args:
+        script: the dialogue with its blanks.
+        turn: what the script's placeholders stand for.
+        vocabulary: text and action ids.
+        answers: fills for the question slots, in order; fewer than there are slots stop the rendering there.
+        action_ids: ids of the *action tokenizer* for the action slot.
+
+    Raises:
+        ValueError: more answers than slots, or an answer that the slot does not allow.
+    """
+    pieces = unroll(script, turn)
+    slots = sum(piece.kind is Kind.ANSWER for piece in pieces)
+    if len(answers) > slots:
+        raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {turn.targets}.")
+    writer = _Writer()
+    given = iter(answers)
+    for index, piece in enumerate(pieces):
+        ids = _piece_ids(piece, vocabulary, given, action_ids)
+        if ids is None:
+            return Rendered(tokens=writer.finish(), pieces=pieces, empty=index)
+        if index == 0:
+            ids = [vocabulary.text.bos_id, *ids]
+        writer.write(ids, index, bidirectional=piece.kind is Kind.CONTEXT, weight=piece.weight)
+    return Rendered(tokens=writer.finish(), pieces=pieces, empty=None)
+
+
+def _piece_ids(piece: Piece, vocabulary: Vocabulary, answers: object, action_ids: Sequence[int] | None) -> list[int] | None:
+    """Ids of one segment; None for a blank that is not filled."""
+    if piece.slot is None:
+        return vocabulary.text.encode(piece.text)
+    if isinstance(piece.slot, ActionSlot):
+        if action_ids is None:
+            return None
+        return [*vocabulary.from_action(list(action_ids)).tolist(), *end_ids(piece.slot, vocabulary)]
+    answer = next(answers, None)  # type: ignore[call-overload]
+    if answer is None:
+        return None
+    if answer not in piece.slot.answers:
+        raise ValueError(f"{answer!r} is no answer to {piece.slot.name!r}; allowed: {', '.join(piece.slot.answers)}.")
+    return answer_ids(answer, vocabulary)
+
+
+def end_ids(slot: ActionSlot, vocabulary: Vocabulary) -> list[int]:
+    """What closes an action chunk."""
+    return vocabulary.text.encode(slot.end, eos=slot.eos)
+
+
+class _Writer:
+    """Collects the per-token arrays."""
+
+    def __init__(self) -> None:
+        self._ids: list[int] = []
+        self._block: list[int] = []
+        self._segment: list[int] = []
+        self._weight: list[float] = []
+        self._last_causal = False
+
+    def write(self, ids: list[int], segment: int, *, bidirectional: bool, weight: float) -> None:
+        block = self._block[-1] if self._block else 0
+        for _ in ids:
+            # A bidirectional segment is one block; it opens a new one only behind causal tokens.
+            if not bidirectional or self._last_causal:
+                block += 1
+            self._last_causal = not bidirectional
+            self._block.append(block)
+        self._ids.extend(ids)
+        self._segment.extend([segment] * len(ids))
+        self._weight.extend([weight] * len(ids))
+
+    def finish(self) -> TokenSequence:
+        return TokenSequence(
+            ids=np.array(self._ids, np.int32),
+            block=np.array(self._block, np.int32),
+            segment=np.array(self._segment, np.int32),
+            weight=np.array(self._weight, np.float32),
+        )

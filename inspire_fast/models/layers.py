@@ -1,0 +1,65 @@
+"""Pure functions that both towers are made of. Norms, softmax and attention logits are float32 whatever the activations are."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+MASKED = -2.3819763e38  # Gemma's constant: finite, so that a fully masked row is uniform instead of NaN
+
+
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """LayerNorm over the last axis, epsilon 1e-6 (SigLIP)."""
+    y = x.astype(jnp.float32)
+    y = (y - y.mean(-1, keepdims=True)) * jax.lax.rsqrt(y.var(-1, keepdims=True) + 1e-6)
+    return (y * scale + bias).astype(x.dtype)
+
+
+def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
+    """RMSNorm over the last axis, times `1 + scale`, epsilon 1e-6 (Gemma)."""
+    y = x.astype(jnp.float32)
+    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + 1e-6)
+    return (y * (1 + scale)).astype(x.dtype)
+
+
+def rope(x: jax.Array, positions: jax.Array, max_wavelength: float = 10_000.0) -> jax.Array:
+    """Rotary positions: `x [b, l, n, h]`, `positions [b, l]`; the first half of `h` pairs with the second."""
+    half = x.shape[-1] // 2
+    timescale = max_wavelength ** (2 * jnp.arange(half, dtype=jnp.float32) / x.shape[-1])
+    angle = (positions[..., None].astype(jnp.float32) / timescale)[:, :, None, :]
+    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    x1, x2 = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1).astype(x.dtype)
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Softmax attention with shared key/value heads.
+
+    Args:
+        q: `[b, l, n, h]`, already scaled.
+        k: `[b, s, g, h]` with `g` key/value heads, `n` a multiple of `g`.
+        v: `[b, s, g, h]`.
+        mask: bool `[b, l, s]`, True where attended, or None for everything.
+
+    Returns:
+        `[b, l, n, h]`.
+    """
+    b, length, n, h = q.shape
+    grouped = q.reshape(b, length, k.shape[2], n // k.shape[2], h)
+    logits = jnp.einsum("blgrh,bsgh->bgrls", grouped, k, preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask[:, None, None], logits, MASKED)
+    probabilities = jax.nn.softmax(logits, axis=-1).astype(q.dtype)
+    return jnp.einsum("bgrls,bsgh->blgrh", probabilities, v).reshape(b, length, n, h)
+
+
+def attention_mask(block: jax.Array, valid: jax.Array) -> jax.Array:
+    """bool `[b, l, l]`: row attends to column. For blocks 0 0 1 2, the last one padding:
+
+        1 1 0 0
+        1 1 0 0
+        1 1 1 0
+        0 0 0 0
+    """
+    sees = block[:, None, :] <= block[:, :, None]
+    return sees & valid[:, None, :] & valid[:, :, None]

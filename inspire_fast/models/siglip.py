@@ -1,0 +1,91 @@
+"""The SigLIP vision tower: patches -> pre-norm transformer -> linear head to the language model's width. No pooling."""
+
+from __future__ import annotations
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from inspire_fast.models.config import SiglipConfig
+from inspire_fast.models.layers import attend, layer_norm
+
+_xavier = nnx.initializers.xavier_uniform
+_normal = nnx.initializers.normal
+
+
+class SiglipLayers(nnx.Module):
+    """All transformer blocks, stacked on a leading layer axis `d` so that one compiled block serves them all."""
+
+    def __init__(self, config: SiglipConfig, rngs: nnx.Rngs) -> None:
+        d, w, f, n = config.depth, config.width, config.mlp_dim, config.heads
+        h = w // n
+
+        def weight(*shape: int) -> nnx.Param:
+            fan_in, fan_out = _fans(shape)
+            bound = (6 / (fan_in + fan_out)) ** 0.5
+            return nnx.Param(jax.random.uniform(rngs.params(), (d, *shape), jnp.float32, -bound, bound))
+
+        def filled(value: float, *shape: int) -> nnx.Param:
+            return nnx.Param(jnp.full((d, *shape), value))
+
+        self.norm_attention_scale, self.norm_attention_bias = filled(1.0, w), filled(0.0, w)
+        self.query, self.query_bias = weight(w, n, h), filled(0.0, n, h)
+        self.key, self.key_bias = weight(w, n, h), filled(0.0, n, h)
+        self.value, self.value_bias = weight(w, n, h), filled(0.0, n, h)
+        self.out, self.out_bias = weight(n, h, w), filled(0.0, w)
+        self.norm_mlp_scale, self.norm_mlp_bias = filled(1.0, w), filled(0.0, w)
+        self.up, self.up_bias = weight(w, f), nnx.Param(_normal(1e-6)(rngs.params(), (d, f)))
+        self.down, self.down_bias = weight(f, w), nnx.Param(_normal(1e-6)(rngs.params(), (d, w)))
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Fan in and out of a projection that keeps the model width on one side and everything else on the other."""
+    if len(shape) == 2:
+        return shape[0], shape[1]
+    a, b, c = shape
+    return (a, b * c) if a >= b * c or a == b * c else (a * b, c)
+
+
+class Siglip(nnx.Module):
+    """Images `[b, h, w, 3]` in [-1, 1] -> tokens `[b, patches, out_dim]`."""
+
+    def __init__(self, config: SiglipConfig, *, image_hw: tuple[int, int], out_dim: int, rngs: nnx.Rngs) -> None:
+        w, p = config.width, config.patch
+        patches = (image_hw[0] // p) * (image_hw[1] // p)
+        self.config = config
+        self.patch = nnx.Param(nnx.initializers.lecun_normal(in_axis=(0, 1, 2))(rngs.params(), (p, p, 3, w)))
+        self.patch_bias = nnx.Param(jnp.zeros(w))
+        self.position = nnx.Param(_normal(w**-0.5)(rngs.params(), (1, patches, w)))
+        self.layers = SiglipLayers(config, rngs)
+        self.norm_scale, self.norm_bias = nnx.Param(jnp.ones(w)), nnx.Param(jnp.zeros(w))
+        self.head = nnx.Param(_xavier()(rngs.params(), (w, out_dim)))
+        self.head_bias = nnx.Param(jnp.zeros(out_dim))
+
+    def __call__(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
+        p = self.config.patch
+        b, height, width, _ = images.shape
+        # A convolution whose stride is its size is a reshape and one matrix product.
+        grid = images.astype(dtype).reshape(b, height // p, p, width // p, p, 3)
+        x = jnp.einsum("byixjc,ijcw->byxw", grid, self.patch[...].astype(dtype)) + self.patch_bias[...].astype(dtype)
+        x = x.reshape(b, -1, self.config.width) + self.position[...].astype(dtype)
+
+        def block(x: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, None]:
+            return _block(x, layer), None
+
+        x, _ = jax.lax.scan(block, x, nnx.to_pure_dict(nnx.state(self.layers)))
+        x = layer_norm(x, self.norm_scale[...], self.norm_bias[...])
+        return x @ self.head[...].astype(dtype) + self.head_bias[...].astype(dtype)
+
+
+def _block(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
+    """One pre-norm block: attention, then MLP with tanh-approximated GELU."""
+    p = {name: value.astype(x.dtype) for name, value in layer.items()}
+    y = layer_norm(x, layer["norm_attention_scale"], layer["norm_attention_bias"])
+    q = jnp.einsum("blw,wnh->blnh", y, p["query"]) + p["query_bias"]
+    k = jnp.einsum("blw,wnh->blnh", y, p["key"]) + p["key_bias"]
+    v = jnp.einsum("blw,wnh->blnh", y, p["value"]) + p["value_bias"]
+    attended = attend(q * q.shape[-1] ** -0.5, k, v, None)
+    x = x + jnp.einsum("blnh,nhw->blw", attended, p["out"]) + p["out_bias"]
+    y = layer_norm(x, layer["norm_mlp_scale"], layer["norm_mlp_bias"])
+    y = jax.nn.gelu(y @ p["up"] + p["up_bias"], approximate=True)
+    return x + y @ p["down"] + p["down_bias"]

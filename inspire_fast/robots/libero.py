@@ -1,0 +1,33 @@
+"""The Franka Panda of the LIBERO simulator, with openpi's keys and conventions.
+
+State: end-effector position (3, m) + orientation as axis-angle (3, rad) + gripper joint positions (2, m).
+Action: OSC_POSE delta, 7-D in [-1, 1] (+-1 = 0.05 m, 0.5 rad per step) + gripper (-1 open, +1 close), 20 Hz.
+Words follow the robosuite world axes (x forward from the base, y to the right, z up) and never change with the picture:
+openpi's client rotates images by 180 degrees, which shows the mirror of the upright view.
+"""
+
+from inspire_fast.robots.spec import Axes, Robot
+
+LIBERO = Robot(
+    name="libero",
+    cameras={"observation/image": "base_0_rgb", "observation/wrist_image": "left_wrist_0_rgb"},
+    state_key="observation/state",
+    state_names=(
+        "eef_x_m",
+        "eef_y_m",
+        "eef_z_m",
+        "eef_rx_rad",
+        "eef_ry_rad",
+        "eef_rz_rad",
+        "finger_left_m",
+        "finger_right_m",
+    ),
+    action_names=("dx", "dy", "dz", "drx", "dry", "drz", "gripper"),
+    action_low=(-1.0,) * 7,
+    action_high=(1.0,) * 7,
+    hold_action=(0.0,) * 6 + (-1.0,),
+    gripper_dims=(6,),
+    control_hz=20.0,
+    axes=Axes(x=("back", "front"), y=("left", "right"), z=("down", "up")),
+    image_orientation="rotated_180",
+)

@@ -1,0 +1,1 @@
+"""Text <-> ids and action chunks <-> ids. Knows no prompt, no question and no robot."""
