@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import enum
 
@@ -159,7 +159,46 @@ def render(
     return Rendered(tokens=writer.finish(), pieces=pieces, empty=None)
 
 
-def _piece_ids(piece: Piece, vocabulary: Vocabulary, answers: object, action_ids: Sequence[int] | None) -> list[int] | None:
+@dataclass(frozen=True, kw_only=True)
+class Blank:
+    """A blank as a decoder meets it.
+
+    Attributes:
+        piece: the blank's segment; `piece.slot` is a question or the action slot.
+        then: int32 ids of the given text between this blank and the next one (or the end).
+        reach: int32, for each id of `then` the index in `then` of the last id that it sees: its own if causal, the end of
+            its segment if bidirectional.
+    """
+
+    piece: Piece
+    then: np.ndarray
+    reach: np.ndarray
+
+
+def plan(script: Script, turn: Turn, vocabulary: Vocabulary) -> tuple[TokenSequence, tuple[Blank, ...]]:
+    """The dialogue for a decoder: what is given before the first blank, then every blank with the text that follows it.
+
+    Same segments, same encoder as `render`: filling the blanks with answers yields exactly the ids that `render` writes.
+    """
+    pieces = unroll(script, turn)
+    blanks: list[Blank] = []
+    for piece in pieces:
+        if piece.slot is not None:
+            empty = np.zeros(0, np.int32)
+            blanks.append(Blank(piece=piece, then=empty, reach=empty))
+        elif blanks:
+            last, ids = blanks[-1], np.array(vocabulary.text.encode(piece.text), np.int32)
+            own = np.arange(len(ids), dtype=np.int32)
+            sees = np.full_like(own, len(ids) - 1) if piece.kind is Kind.CONTEXT else own
+            blanks[-1] = Blank(
+                piece=last.piece,
+                then=np.concatenate([last.then, ids]),
+                reach=np.concatenate([last.reach, len(last.then) + sees]),
+            )
+    return render(script, turn, vocabulary).tokens, tuple(blanks)
+
+
+def _piece_ids(piece: Piece, vocabulary: Vocabulary, answers: Iterator[str], action_ids: Sequence[int] | None) -> list[int] | None:
     """Ids of one segment; None for a blank that is not filled."""
     if piece.slot is None:
         return vocabulary.text.encode(piece.text)
@@ -167,7 +206,7 @@ def _piece_ids(piece: Piece, vocabulary: Vocabulary, answers: object, action_ids
         if action_ids is None:
             return None
         return [*vocabulary.from_action(list(action_ids)).tolist(), *end_ids(piece.slot, vocabulary)]
-    answer = next(answers, None)  # type: ignore[call-overload]
+    answer = next(answers, None)
     if answer is None:
         return None
     if answer not in piece.slot.answers:
