@@ -25,17 +25,12 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         lowest = self.size - self.skip - self.action.vocab_size
-        if self.size < self.text.vocab_size or lowest < 4:
+        floor = self.text.vocab_size if self.skip == 0 else 4
+        if self.size < self.text.vocab_size or lowest < floor:
             raise ValueError(
                 f"A vocabulary of {self.size} ids cannot hold {self.text.vocab_size} text ids and "
-                f"{self.action.vocab_size} action ids below its last {self.skip}."
+                f"{self.action.vocab_size} action ids below its last {self.skip}. Enlarge the network's vocab_size or shrink the tokenizers."
             )
-
-    @classmethod
-    def compact(cls, text: TextTokenizer, action: ActionTokenizer, multiple: int = 64) -> Vocabulary:
-        """Text ids first, action ids last, nothing shared; the size is rounded up to a multiple (for sharding)."""
-        total = text.vocab_size + action.vocab_size
-        return cls(text=text, action=action, size=-(-total // multiple) * multiple, skip=0)
 
     def from_action(self, action_ids: np.ndarray | list[int]) -> np.ndarray:
         """Action ids -> text ids, int32."""

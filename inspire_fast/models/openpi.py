@@ -58,7 +58,7 @@ def flat_params(model: Pi0Fast) -> dict[str, jax.Array]:
 
 def to_openpi(model: Pi0Fast) -> dict[str, jax.Array]:
     """The model's parameters under openpi's paths."""
-    return {TABLE[path]: value[...] for path, value in flat_params(model).items()}
+    return {TABLE[path]: value.get_value() for path, value in flat_params(model).items()}
 
 
 def load_openpi(model: Pi0Fast, params: Mapping[str, np.ndarray]) -> None:

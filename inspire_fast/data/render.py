@@ -1,0 +1,130 @@
+"""A sample becomes the arrays that the network is trained on: normalised, rendered by the one renderer, padded.
+
+Nothing is truncated: a sample that does not fit raises, and says which length would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
+from inspire_fast.core.types import Observation, Sample, SceneFacts
+from inspire_fast.data.images import resize_with_pad
+from inspire_fast.data.normalize import NormStats, normalize_quantile
+from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
+from inspire_fast.dialogue.script import Script
+from inspire_fast.dialogue.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInput:
+    """What the network needs of an observation beside text: the cameras it knows, at its size.
+
+    Attributes:
+        cameras: canonical names; one that the robot lacks is a black image, unmasked, as pi0-FAST was trained.
+        image_hw: pixels.
+        stats: normalisation statistics of `state` and `actions`.
+    """
+
+    cameras: tuple[str, ...]
+    image_hw: tuple[int, int]
+    stats: Mapping[str, NormStats]
+
+    def images(self, observation: Observation) -> dict[str, np.ndarray]:
+        """uint8 `[h, w, 3]` for every camera of the network."""
+        black = np.zeros((*self.image_hw, 3), np.uint8)
+        seen = {k: resize_with_pad(v, *self.image_hw) for k, v in observation.images.items() if k in self.cameras}
+        return {camera: seen.get(camera, black) for camera in self.cameras}
+
+    def turn(self, observation: Observation, targets: Sequence[str]) -> Turn:
+        """The dialogue's placeholders, with the state normalised."""
+        state = normalize_quantile(observation.state, self.stats["state"])
+        return Turn(instruction=observation.prompt, state=state, targets=tuple(targets))
+
+
+def true_answers(script: Script, turn: Turn, facts: SceneFacts | None) -> tuple[str, ...]:
+    """The right answer for every question slot of the dialogue, from facts."""
+    by_phrase = {} if facts is None else {t.phrase: t for t in facts.targets}
+    answers = []
+    for piece in unroll(script, turn):
+        if piece.kind is Kind.ANSWER:
+            if piece.target not in by_phrase:
+                raise ValueError(f"No facts about {piece.target!r}; known: {sorted(by_phrase)}. Label the dataset first.")
+            answers.append(piece.slot.truth(by_phrase[piece.target]))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+    return tuple(answers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTransform:
+    """`Sample` -> arrays of one `Batch` row; see `Batch` for names and shapes.
+
+    Attributes:
+        max_token_len: `l`, text ids per row.
+        max_supervised: `k`, supervised ids per row.
+    """
+
+    script: Script
+    vocabulary: Vocabulary
+    inputs: ModelInput
+    max_token_len: int
+    max_supervised: int
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        del rng  # nothing is random yet; augmentation runs on the device
+        rendered = self.render(sample)
+        images = {f"image:{k}": v for k, v in self.inputs.images(sample.observation).items()}
+        return {**images, **self._pad(rendered)}
+
+    def render(self, sample: Sample) -> Rendered:
+        """The sample's whole dialogue, every blank filled from recorded facts.
+
+        Raises:
+            ValueError: no actions, or facts missing that the script asks about.
+        """
+        if sample.actions is None:
+            raise ValueError("A training sample needs actions.")
+        asks = bool(self.script.questions)
+        targets = tuple(t.phrase for t in sample.facts.targets) if asks and sample.facts else ()
+        if asks and not targets:
+            raise ValueError(
+                f"Script {self.script.name!r} asks about targets, but the sample {sample.observation.prompt!r} has no facts."
+                " Label the dataset, or train the `pi0_fast` script."
+            )
+        turn = self.inputs.turn(sample.observation, targets)
+        return render(
+            self.script,
+            turn,
+            self.vocabulary,
+            answers=true_answers(self.script, turn, sample.facts),
+            action_ids=self.action_ids(sample.actions),
+        )
+
+    def action_ids(self, actions: np.ndarray) -> list[int]:
+        """Ids of the action tokenizer for actions `[t, a]` in native units."""
+        return self.vocabulary.action.encode(normalize_quantile(actions, self.inputs.stats["actions"]))
+
+    def _pad(self, rendered: Rendered) -> dict[str, np.ndarray]:
+        tokens = rendered.tokens
+        at = np.flatnonzero(tokens.supervised)
+        if len(tokens) > self.max_token_len or len(at) > self.max_supervised:
+            raise ValueError(
+                f"A dialogue has {len(tokens)} ids of which {len(at)} are supervised; the config allows "
+                f"max_token_len={self.max_token_len} and max_supervised={self.max_supervised}. Raise them; nothing is cut."
+            )
+        kinds = np.array([TARGET_ANSWER if p.kind is Kind.ANSWER else TARGET_ACTION for p in rendered.pieces], np.int8)
+        row = {
+            "ids": np.zeros(self.max_token_len, np.int32),
+            "valid": np.arange(self.max_token_len) < len(tokens),
+            "block": np.full(self.max_token_len, tokens.block[-1] + 1, np.int32),
+            "target_at": np.zeros(self.max_supervised, np.int32),
+            "target_weight": np.zeros(self.max_supervised, np.float32),
+            "target_kind": np.zeros(self.max_supervised, np.int8),
+        }
+        row["ids"][: len(tokens)], row["block"][: len(tokens)] = tokens.ids, tokens.block
+        row["target_at"][: len(at)] = at
+        row["target_weight"][: len(at)] = tokens.weight[at]
+        row["target_kind"][: len(at)] = kinds[tokens.segment[at]]
+        return row

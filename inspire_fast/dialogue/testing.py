@@ -1,0 +1,39 @@
+"""A tiny vocabulary, made on the spot in a fraction of a second: what unit tests and examples talk with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from inspire_fast.dialogue.questions.direction import Direction
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.robots import ROBOTS
+from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.text import TextTokenizer
+
+DIRECTION = Direction(axes=ROBOTS["libero"].axes)
+SENTENCES = (
+    "Task: put the red block on the plate, State: 128 7 255;\n",
+    "Task: pick up the black bowl and place it in the basket, State: 0 1 2;\n",
+    "Question: In which direction is the black bowl relative to the robot? Answer:;\nAction: |",
+)
+
+
+def random_chunks(count: int, horizon: int, action_dim: int, seed: int = 0) -> np.ndarray:
+    """Smooth random chunks `[count, horizon, action_dim]` within [-1, 1]."""
+    steps = np.random.default_rng(seed).normal(size=(count, horizon, action_dim)) * 0.25
+    return np.clip(np.cumsum(steps, axis=1), -1, 1)
+
+
+@lru_cache(maxsize=4)
+def tiny_vocabulary(horizon: int = 10, action_dim: int = 7, *, one_id_answers: bool = True) -> Vocabulary:
+    """512 ids. With `one_id_answers=False` some answers of `DIRECTION` are several ids long."""
+    symbols = [" " + answer for answer in DIRECTION.answers] if one_id_answers else []
+    text = TextTokenizer.fit(SENTENCES * 4, vocab_size=330, symbols=symbols)
+    # Wide enough for any chunk within [-1, 1]: |DCT| <= sqrt(horizon), and some slack for quantile normalisation.
+    bound = int(np.ceil(20 * horizon**0.5))
+    action = FastTokenizer.fit(
+        random_chunks(200, horizon, action_dim), vocab_size=180, coefficient_range=(-bound, bound)
+    )
+    return Vocabulary(text=text, action=action, size=512, skip=0)

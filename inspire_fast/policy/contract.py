@@ -1,0 +1,141 @@
+"""What a checkpoint promises: everything that decides what its numbers mean, beside the numbers.
+
+`contract.json` lies in the checkpoint's `assets` folder, with the tokenizers' files and the normalisation statistics. A
+policy is built from it alone, and refuses what does not match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import inspire_fast
+from inspire_fast.data.normalize import NormStats
+from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.script import Script
+from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.config import ModelConfig
+from inspire_fast.robots import ROBOTS
+from inspire_fast.tokenizers.registry import load_action_tokenizer
+from inspire_fast.tokenizers.text import TextTokenizer
+
+FILE = "contract.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """See the module.
+
+    Attributes:
+        robot, script, question, action_tokenizer: registry names.
+        question_parameters: what the question is rebuilt from.
+        horizon: actions per chunk.
+        model: the network's architecture.
+        vocab_size, vocab_skip: see `Vocabulary`.
+        text_fingerprint, action_fingerprint: hashes of the tokenizers' files.
+        stats: key (`state`, `actions`) -> statistic -> values.
+        normalisation: kind; pi0-FAST uses quantiles.
+        image_orientation: of the images that the network was trained on.
+        asset_id: folder of `norm_stats.json`, as openpi lays it out.
+        config: the training config, for the record.
+        compatibility: named options that reproduce upstream behaviour, empty unless imported.
+        package_version: that wrote the checkpoint.
+    """
+
+    robot: str
+    script: str
+    question: str
+    question_parameters: Mapping[str, Any]
+    horizon: int
+    model: ModelConfig
+    action_tokenizer: str
+    vocab_size: int
+    vocab_skip: int
+    text_fingerprint: str
+    action_fingerprint: str
+    stats: Mapping[str, Mapping[str, list[float]]]
+    image_orientation: str
+    asset_id: str
+    normalisation: str = "quantile"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    compatibility: tuple[str, ...] = ()
+    package_version: str = inspire_fast.__version__
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.format != FORMAT:
+            raise ValueError(f"contract.json has format {self.format}; this version reads {FORMAT}. Update inspire-fast.")
+        robot = ROBOTS[self.robot]
+        if self.image_orientation != robot.image_orientation:
+            raise ValueError(
+                f"The checkpoint was trained on {self.image_orientation!r} images; robot {self.robot!r} now delivers "
+                f"{robot.image_orientation!r} ones."
+            )
+        dims = {"state": robot.state_dim, "actions": robot.action_dim}
+        for key, dim in dims.items():
+            have = len(self.stats.get(key, {}).get("q01", ()))
+            if have != dim:
+                raise ValueError(f"Statistics of {key!r} have {have} dimensions; robot {self.robot!r} has {dim}.")
+
+    def build_script(self) -> Script:
+        """The script with its question, as trained."""
+        return SCRIPTS[self.script](QUESTIONS[self.question](**self.question_parameters))
+
+    def norm_stats(self) -> dict[str, NormStats]:
+        """Statistics as the transforms take them."""
+        return {
+            key: NormStats(**{name: np.asarray(values) for name, values in stats.items()})
+            for key, stats in self.stats.items()
+        }
+
+    def to_json(self) -> str:
+        """JSON text of the contract."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Reads `to_json`'s text."""
+        stored = json.loads(text)
+        stored["model"] = ModelConfig.from_dict(stored["model"])
+        stored["compatibility"] = tuple(stored["compatibility"])
+        return cls(**stored)
+
+    @classmethod
+    def read(cls, assets: Path) -> Contract:
+        """Reads `contract.json` of an assets folder.
+
+        Raises:
+            FileNotFoundError: the checkpoint has none (openpi's have none: they must be imported).
+        """
+        path = assets / FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"No {FILE} in {assets}. A checkpoint of this package carries one; one of openpi's must be imported first."
+            )
+        return cls.from_json(path.read_text())
+
+    def load_vocabulary(self, assets: Path) -> Vocabulary:
+        """The tokenizers that lie beside the contract.
+
+        Raises:
+            ValueError: a file is not the one that the network was trained with.
+        """
+        text = TextTokenizer.load(assets)
+        action = load_action_tokenizer(self.action_tokenizer, assets)
+        for name, found, trained in (
+            ("text", text.fingerprint, self.text_fingerprint),
+            ("action", action.fingerprint, self.action_fingerprint),
+        ):
+            if found != trained:
+                raise ValueError(
+                    f"The {name} tokenizer in {assets} has hash {found[:12]}, the checkpoint was trained with "
+                    f"{trained[:12]}. Restore the original file."
+                )
+        return Vocabulary(text=text, action=action, size=self.vocab_size, skip=self.vocab_skip)

@@ -1,0 +1,122 @@
+"""The policy: a native observation in, answers and an action chunk out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+import time
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.types import ActionChunk, Answer, Status
+from inspire_fast.data.normalize import unnormalize_quantile
+from inspire_fast.data.render import ModelInput
+from inspire_fast.dialogue.grounding import ground
+from inspire_fast.dialogue.render import Turn
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.checkpoint import find_step, load_model
+from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.decoder import Decoded, Decoder
+from inspire_fast.robots import ROBOTS
+
+
+class InspirePolicy:
+    """A trained network with everything its contract names. Implements `inspire_fast.core.policy.Policy`."""
+
+    def __init__(self, model: Pi0Fast, contract: Contract, vocabulary: Vocabulary) -> None:
+        self.contract = contract
+        self.robot = ROBOTS[contract.robot]
+        self.script = contract.build_script()
+        self.inputs = ModelInput(
+            cameras=contract.model.cameras, image_hw=contract.model.image_hw, stats=contract.norm_stats()
+        )
+        self.vocabulary = vocabulary
+        self.decoder = Decoder(
+            model, self.script, vocabulary, horizon=contract.horizon, action_dim=self.robot.action_dim
+        )
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> InspirePolicy:
+        """Builds the policy from a checkpoint's folder (a step, or a run whose latest step is taken)."""
+        step = find_step(checkpoint)
+        contract = Contract.read(step / "assets")
+        vocabulary = contract.load_vocabulary(step / "assets")
+        return cls(load_model(step, contract.model), contract, vocabulary)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """See `Policy.metadata`."""
+        return {
+            "robot": self.robot.name,
+            "script": self.script.name,
+            "questions": [q.name for q in self.script.questions],
+            "answers": {q.name: list(q.answers) for q in self.script.questions},
+            "action_horizon": self.contract.horizon,
+            "action_dim": self.robot.action_dim,
+            "cameras": sorted(self.robot.cameras),
+            "state_key": self.robot.state_key,
+            "image_orientation": self.contract.image_orientation,
+            "package_version": self.contract.package_version,
+        }
+
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
+        """See `Policy.infer`."""
+        return self.infer_batch([observation], [options or RequestOptions()])[0]
+
+    def infer_batch(
+        self, observations: Sequence[Mapping[str, Any]], options: Sequence[RequestOptions]
+    ) -> list[ActionChunk]:
+        """Answers several observations in one call. Rows may differ in prompt, targets and forced answers.
+
+        Raises:
+            ValueError: an observation breaks the contract, or the rows mix temperatures, seeds, or forced and free answers.
+        """
+        start = time.perf_counter()
+        first = options[0]
+        if any((o.temperature, o.seed, o.mode == "force") != (first.temperature, first.seed, first.mode == "force") for o in options):
+            raise ValueError("Rows of one call must share temperature, seed and whether answers are forced.")
+        canonical = [self.robot.canonical(native) for native in observations]
+        turns = [self._turn(o, r) for o, r in zip(canonical, options, strict=True)]
+        images = [self.inputs.images(o) for o in canonical]
+        prepared = time.perf_counter()
+        decoded = self.decoder.decode(
+            {camera: np.stack([row[camera] for row in images]) for camera in self.inputs.cameras},
+            {camera: np.ones(len(turns), bool) for camera in self.inputs.cameras},
+            turns,
+            forced=[list(o.answers or ()) for o in options] if first.mode == "force" else None,
+            temperature=first.temperature,
+            seed=first.seed,
+        )
+        done = time.perf_counter()
+        timing = {"prepare_ms": 1e3 * (prepared - start), "infer_ms": 1e3 * (done - prepared)}
+        return [self._chunk(row, turn, timing) for row, turn in zip(decoded, turns, strict=True)]
+
+    def warm_up(self) -> None:
+        """Compiles the program for one row and up to two questions, so that the first real call is not slow."""
+        native = self.robot.fake_native()
+        for targets in ((), ("the block",), ("the block", "the plate")):
+            self.infer(native, RequestOptions(mode="answer" if targets else "skip", targets=targets))
+
+    def _turn(self, observation: Any, options: RequestOptions) -> Turn:
+        asks = bool(self.script.questions) and options.mode != "skip"
+        targets = () if not asks else options.targets if options.targets is not None else ground(observation.prompt)
+        return self.inputs.turn(observation, targets)
+
+    def _chunk(self, decoded: Decoded, turn: Turn, timing: Mapping[str, float]) -> ActionChunk:
+        questions = [q.name for _ in turn.targets for q in self.script.questions]
+        targets = [target for target in turn.targets for _ in self.script.questions]
+        answers = tuple(
+            Answer(question=q, target=t, answer=a, probability=p)
+            for q, t, a, p in zip(questions, targets, decoded.answers, decoded.answer_probabilities, strict=True)
+        )
+        try:
+            normalised = self.vocabulary.action.decode(
+                list(decoded.action_ids), self.contract.horizon, self.robot.action_dim
+            )
+            actions = unnormalize_quantile(normalised, self.inputs.stats["actions"])
+            return ActionChunk(actions=self.robot.native_actions(actions), answers=answers, timing_ms=timing)
+        except ValueError as error:  # cannot happen under the grammar; if it does, the robot holds and says why
+            return ActionChunk(actions=None, answers=answers, status=Status.HELD, reason=str(error), timing_ms=timing)

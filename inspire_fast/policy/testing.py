@@ -1,0 +1,40 @@
+"""A tiny policy with random weights: complete, fast to build, and as well formed as a large one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
+from inspire_fast.models.config import PRESETS
+from inspire_fast.models.testing import random_model
+from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.robots import ROBOTS
+
+
+def tiny_policy(seed: int = 0, *, script: str = "inspire", horizon: int = 10, one_id_answers: bool = True) -> InspirePolicy:
+    """A LIBERO policy with the `test` network."""
+    robot = ROBOTS["libero"]
+    vocabulary = tiny_vocabulary(horizon, robot.action_dim, one_id_answers=one_id_answers)
+    config = replace(PRESETS["test"], vocab_size=vocabulary.size)
+    dims = {"state": robot.state_dim, "actions": robot.action_dim}
+    stats = {
+        key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()
+    }
+    contract = Contract(
+        robot=robot.name,
+        script=script,
+        question=DIRECTION.name,
+        question_parameters=DIRECTION.parameters(),
+        horizon=horizon,
+        model=config,
+        action_tokenizer="fast",
+        vocab_size=vocabulary.size,
+        vocab_skip=vocabulary.skip,
+        text_fingerprint=vocabulary.text.fingerprint,
+        action_fingerprint=vocabulary.action.fingerprint,
+        stats=stats,
+        image_orientation=robot.image_orientation,
+        asset_id="test",
+    )
+    return InspirePolicy(random_model(config, seed), contract, vocabulary)

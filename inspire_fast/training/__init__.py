@@ -1,0 +1,1 @@
+"""Training: named configs, the SPMD step, the loop, checkpoints, held-out evaluation of the decoded dialogue."""

@@ -1,0 +1,182 @@
+"""What a run needs beside a dataset: normalisation statistics and tokenizers. Made once, by a command; never on the fly."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.facts import FactsTable
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.normalize import NormStats, compute_norm_stats, load_norm_stats, normalize_quantile, save_norm_stats
+from inspire_fast.data.render import ModelInput, TrainingTransform
+from inspire_fast.dialogue.grounding import ground
+from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.policy.contract import Contract
+from inspire_fast.tokenizers.action import ActionTokenizer
+from inspire_fast.tokenizers.fast import FastTokenizer, quantise
+from inspire_fast.tokenizers.registry import load_action_tokenizer
+from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.training.config import TrainConfig
+
+
+def open_source(config: TrainConfig, split: str) -> ChunkSource:
+    """Samples of one split (`train`, `held_out` or `all`).
+
+    Raises:
+        FileNotFoundError: no dataset, or no labels although the script asks questions; says what to run.
+    """
+    dataset = LeRobotDataset(config.data.root)
+    facts = FactsTable.load(config.data.root) if config.build_script().questions else None
+    return ChunkSource(
+        dataset,
+        facts,
+        robot=config.embodiment,
+        horizon=config.data.horizon,
+        split=split,
+        held_out_every=config.data.held_out_every,
+        max_image_age_s=config.data.max_image_age_s,
+        **({"columns": config.data.columns} if config.data.columns else {}),
+    )
+
+
+def stats_path(config: TrainConfig) -> Path:
+    """`norm_stats.json` of the run."""
+    return config.assets_dir / config.asset_id / "norm_stats.json"
+
+
+def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
+    """Exact statistics of the training episodes' numeric columns, written where the run looks for them."""
+    source = open_source(config, "train")
+    stats = compute_norm_stats({"state": source.states(), "actions": source.actions()})
+    stats_path(config).parent.mkdir(parents=True, exist_ok=True)
+    save_norm_stats(stats_path(config), stats)
+    return stats
+
+
+def load_stats(config: TrainConfig) -> dict[str, NormStats]:
+    """The run's statistics.
+
+    Raises:
+        FileNotFoundError: names the command that makes them.
+    """
+    path = stats_path(config)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No normalisation statistics at {path}. Make them first: uv run scripts/compute_norm_stats.py {config.name}"
+        )
+    return load_norm_stats(path)
+
+
+def fit_tokenizers(config: TrainConfig) -> Vocabulary:
+    """Trains the text tokenizer on the run's own dialogues and FAST on its chunks; written beside the statistics.
+
+    The BPE sees training chunks only; its range of coefficients covers the held-out ones too, so that they can be scored.
+    """
+    stats = load_stats(config)
+    text = _fit_text(config, stats)
+    train = [normalize_quantile(c, stats["actions"]) for c in open_source(config, "train").chunks()]
+    scale = 10.0
+    every = quantise(np.stack([normalize_quantile(c, stats["actions"]) for c in open_source(config, "all").chunks()]), scale)
+    action = FastTokenizer.fit(
+        train,
+        vocab_size=config.action_vocab_size,
+        scale=scale,
+        coefficient_range=(int(every.min()), int(every.max())),
+    )
+    text.save(config.assets_dir)
+    action.save(config.assets_dir)
+    return _vocabulary(config, text, action)
+
+
+def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenizer) -> Vocabulary:
+    return Vocabulary(text=text, action=action, size=config.model.vocab_size, skip=config.vocab_skip)
+
+
+def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
+    """Numbers of the state and answer words become one id each, which keeps the sequence short."""
+    script, source = config.build_script(), open_source(config, "train")
+    texts = []
+    for task in source.tasks():
+        turn = Turn(instruction=task, state=np.zeros(len(stats["state"].q01)), targets=ground(task))
+        texts.append("".join(piece.text for piece in unroll(script, turn)))
+    words = [" " + answer for question in script.questions for answer in question.answers]
+    numbers = [f" {n}" for n in range(-1, STATE_BINS)]
+    return TextTokenizer.fit(texts * 8, vocab_size=config.text_vocab_size, symbols=[*words, *numbers])
+
+
+def load_vocabulary(config: TrainConfig) -> Vocabulary:
+    """The run's tokenizers.
+
+    Raises:
+        FileNotFoundError: names the command that makes them.
+    """
+    try:
+        text = TextTokenizer.load(config.assets_dir)
+        action = load_action_tokenizer(config.action_tokenizer, config.assets_dir)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} Make the run's tokenizers first: uv run scripts/fit_tokenizers.py {config.name}"
+        ) from error
+    return _vocabulary(config, text, action)
+
+
+def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> TrainingTransform:
+    """Samples -> batch rows of this run."""
+    inputs = ModelInput(cameras=config.model.cameras, image_hw=config.model.image_hw, stats=stats)
+    return TrainingTransform(
+        script=config.build_script(),
+        vocabulary=vocabulary,
+        inputs=inputs,
+        max_token_len=config.data.max_token_len,
+        max_supervised=config.data.max_supervised,
+    )
+
+
+def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> Contract:
+    """The contract that this run's checkpoints carry."""
+    (question,) = config.build_script().questions or (None,)
+    return Contract(
+        robot=config.robot,
+        script=config.script,
+        question=config.question,
+        question_parameters=(question.parameters() if question else _default_parameters(config)),
+        horizon=config.data.horizon,
+        model=config.model,
+        action_tokenizer=config.action_tokenizer,
+        vocab_size=vocabulary.size,
+        vocab_skip=vocabulary.skip,
+        text_fingerprint=vocabulary.text.fingerprint,
+        action_fingerprint=vocabulary.action.fingerprint,
+        stats={key: {k: np.asarray(v).tolist() for k, v in asdict(s).items()} for key, s in stats.items()},
+        image_orientation=config.embodiment.image_orientation,
+        asset_id=config.asset_id,
+        config=_jsonable(config),
+    )
+
+
+def _default_parameters(config: TrainConfig) -> dict:
+    return {"axes": asdict(config.embodiment.axes), **config.question_parameters}
+
+
+def _jsonable(config: TrainConfig) -> dict:
+    """The config for the record, without machine paths."""
+    stored = asdict(config)
+    for key in ("assets", "checkpoint_root"):
+        stored.pop(key)
+    stored["data"].pop("root")
+    return stored
+
+
+def contract_files(config: TrainConfig, contract: Contract) -> dict[str, bytes]:
+    """Everything that a checkpoint carries beside its arrays, by relative path."""
+    files = {p.name: p.read_bytes() for p in config.assets_dir.iterdir() if p.is_file()}
+    stats = stats_path(config)
+    return {
+        **files,
+        "contract.json": contract.to_json().encode(),
+        f"{config.asset_id}/norm_stats.json": stats.read_bytes(),
+    }

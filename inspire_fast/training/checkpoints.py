@@ -1,0 +1,128 @@
+"""Writing checkpoints: atomic, asynchronous, in openpi's layout, with the contract beside the numbers.
+
+    <run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one)
+    <run>/<step>/train_state   step, params, ema, optimiser: what resuming needs
+    <run>/<step>/loader        where the data stream stood
+    <run>/<step>/assets        contract.json, tokenizers, <asset_id>/norm_stats.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+import shutil
+from typing import Any
+
+from etils import epath
+from flax import traverse_util
+import jax
+import orbax.checkpoint as ocp
+
+from inspire_fast.models.openpi import TABLE
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.state import TrainState
+
+
+class FilesHandler(ocp.CheckpointHandler):
+    """Copies small files into a checkpoint, inside Orbax's atomic commit."""
+
+    def save(self, directory: epath.Path, args: FilesSave) -> None:
+        """Writes every file; only the first process does."""
+        if jax.process_index() != 0:
+            return
+        for name, content in args.files.items():
+            path = Path(directory) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def restore(self, directory: epath.Path, args: FilesRestore | None = None) -> dict[str, bytes]:
+        """Every file below the item, by relative path."""
+        del args
+        root = Path(directory)
+        return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@ocp.args.register_with_handler(FilesHandler, for_save=True)
+@dataclass
+class FilesSave(ocp.args.CheckpointArgs):
+    """Relative path -> content."""
+
+    files: Mapping[str, bytes]
+
+
+@ocp.args.register_with_handler(FilesHandler, for_restore=True)
+@dataclass
+class FilesRestore(ocp.args.CheckpointArgs):
+    """No options."""
+
+
+def upstream_tree(params: dict[str, Any]) -> dict[str, Any]:
+    """Our nested parameters under openpi's nested paths."""
+    flat = traverse_util.flatten_dict(params, sep="/")
+    return traverse_util.unflatten_dict({TABLE[path]: value for path, value in flat.items()}, sep="/")
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Raises:
+        FileExistsError: the run exists and neither `resume` nor `overwrite` is set.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        directory = config.checkpoint_dir.resolve()
+        if directory.exists() and any(directory.iterdir()):
+            if config.overwrite:
+                shutil.rmtree(directory)
+            elif not config.resume:
+                raise FileExistsError(
+                    f"{config.checkpoint_dir} exists. Continue it with --resume, replace it with --overwrite, or choose "
+                    "another --exp-name."
+                )
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._manager = ocp.CheckpointManager(
+            directory,
+            options=ocp.CheckpointManagerOptions(max_to_keep=config.keep, create=False, cleanup_tmp_directories=True),
+        )
+
+    @property
+    def latest(self) -> int | None:
+        """The latest complete step."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, loader: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        """Begins writing the state's step; returns as soon as the arrays are copied off the device."""
+        step = int(state.step)
+        if step == self.latest:
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.PyTreeSave({"params": upstream_tree(state.serving_params)}),
+                train_state=ocp.args.PyTreeSave(state),
+                loader=ocp.args.JsonSave(dict(loader)),
+                assets=FilesSave(files=files),
+            ),
+        )
+
+    def restore(self, like: TrainState) -> tuple[TrainState, Mapping[str, Any]]:
+        """The latest state, laid out as `like` (arrays or shapes with shardings), and the loader's position."""
+        restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+        restored = self._manager.restore(
+            self.latest,
+            args=ocp.args.Composite(
+                train_state=ocp.args.PyTreeRestore(like, restore_args=restore_args), loader=ocp.args.JsonRestore()
+            ),
+        )
+        return restored["train_state"], restored["loader"]
+
+    def wait(self) -> None:
+        """Blocks until everything begun is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finishes writing and frees the manager."""
+        self.wait()
+        self._manager.close()

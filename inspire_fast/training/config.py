@@ -1,0 +1,170 @@
+"""What a training run is. Named runs are files under `configs/`, each of which defines `CONFIG`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from inspire_fast.core.registry import unknown_name
+from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.script import Script
+from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.models.config import GEMMA_2B, ModelConfig
+from inspire_fast.robots import ROBOTS, Robot
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where samples come from and how they are cut.
+
+    Attributes:
+        root: folder of a LeRobot dataset, labels beside it.
+        horizon: actions per chunk.
+        held_out_every: every n-th episode is held out for evaluation, never trained on.
+        columns: dataset column -> native key of the robot; empty means openpi's LIBERO columns.
+        max_image_age_s: rows whose stored image is older than this (seconds) are not samples.
+        max_token_len: ids per row; a longer dialogue is an error.
+        max_supervised: supervised ids per row; likewise.
+    """
+
+    root: Path
+    horizon: int = 10
+    held_out_every: int = 10
+    columns: Mapping[str, str] = field(default_factory=dict)
+    max_image_age_s: float = 0.0
+    max_token_len: int = 256
+    max_supervised: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with warm-up and cosine decay; defaults are openpi's.
+
+    Attributes:
+        decay_steps: steps until `end_lr` is reached; None is the run's length.
+    """
+
+    peak_lr: float = 2.5e-5
+    end_lr: float = 2.5e-6
+    warmup_steps: int = 1_000
+    decay_steps: int | None = None
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 1e-10
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """How devices are arranged. `data` is whatever remains: devices / (fsdp * tensor)."""
+
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        name: the config's name; its file's name.
+        exp_name: of this run; checkpoints go to `checkpoint_root / name / exp_name`.
+        robot, script, question: registry names.
+        question_parameters: beside the robot's axes, which are filled in.
+        text_vocab_size, action_vocab_size: of tokenizers that are fitted on the run's data.
+        vocab_skip: see `Vocabulary`; 128 with PaliGemma's.
+        assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
+        asset_id: folder name of the statistics in the checkpoint, as openpi lays it out.
+        ema_decay: of the parameter average that is evaluated and served; None turns it off.
+        log_every, eval_every, save_every: in steps; 0 turns off.
+        keep: checkpoints that are kept.
+        resume: continue from the latest checkpoint if there is one; otherwise an existing run is refused.
+        overwrite: delete an existing run of this name first.
+    """
+
+    name: str
+    data: DataConfig
+    exp_name: str = "default"
+    robot: str = "libero"
+    script: str = "inspire"
+    question: str = "direction"
+    question_parameters: Mapping[str, Any] = field(default_factory=dict)
+    model: ModelConfig = GEMMA_2B
+    action_tokenizer: str = "fast"
+    text_vocab_size: int = 768
+    action_vocab_size: int = 256
+    vocab_skip: int = 0
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    batch_size: int = 32
+    steps: int = 30_000
+    seed: int = 42
+    ema_decay: float | None = 0.99
+    assets: Path = Path("assets")
+    asset_id: str = "libero"
+    checkpoint_root: Path = Path("checkpoints")
+    log_every: int = 50
+    eval_every: int = 1_000
+    eval_samples: int = 64
+    save_every: int = 1_000
+    keep: int = 2
+    loader_threads: int = 2
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for registry, name in ((ROBOTS, self.robot), (SCRIPTS, self.script), (QUESTIONS, self.question)):
+            registry[name]  # raises with a suggestion
+        if self.batch_size < 1 or self.steps < 1:
+            raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
+        if self.resume and self.overwrite:
+            raise ValueError("resume and overwrite contradict each other; choose one.")
+
+    @property
+    def embodiment(self) -> Robot:
+        return ROBOTS[self.robot]
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.checkpoint_root / self.name / self.exp_name
+
+    @property
+    def assets_dir(self) -> Path:
+        return self.assets / self.name
+
+    def build_script(self) -> Script:
+        """The script with its question in the robot's words."""
+        question = QUESTIONS[self.question](axes=self.embodiment.axes, **self.question_parameters)
+        return SCRIPTS[self.script](question)
+
+
+def config_folder() -> Path:
+    """`configs/` of the checkout: beside the package, else below the working directory."""
+    beside = Path(__file__).parents[2] / "configs"
+    return beside if beside.is_dir() else Path("configs")
+
+
+def load_config(name: str) -> TrainConfig:
+    """The config of `configs/<name>.py`.
+
+    Raises:
+        KeyError: there is no such file; suggests the closest name and lists all.
+        ValueError: the file defines no `CONFIG`, or one of another name.
+    """
+    folder = config_folder()
+    available = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+    if name not in available:
+        raise KeyError(unknown_name("config", name, available))
+    spec = importlib.util.spec_from_file_location(f"configs.{name}", folder / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{folder / name}.py cannot be imported.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = getattr(module, "CONFIG", None)
+    if not isinstance(config, TrainConfig) or config.name != name:
+        raise ValueError(f"configs/{name}.py must define CONFIG = TrainConfig(name={name!r}, ...); got {config!r:.80}.")
+    return config

@@ -1,0 +1,72 @@
+"""Which axis of what lies on which axis of the mesh, in one table."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+import numpy as np
+
+from inspire_fast.training.config import MeshConfig
+
+AXES = ("data", "fsdp", "tensor")
+BATCH = P(("data", "fsdp"))
+
+# First match decides. Letters as in CONTRIBUTING.md; `d` is the stacked layer axis, never sharded.
+TABLE: tuple[tuple[str, P], ...] = (
+    (r"language/embedding", P("tensor", "fsdp")),  # v w
+    (r"language/layers/q$", P(None, "tensor", "fsdp", None)),  # d n w h
+    (r"language/layers/kv", P(None, None, None, "fsdp", None)),  # d 2 g w h
+    (r"language/layers/qkv", P(None, None, "tensor", "fsdp", None)),  # d 3 n w h
+    (r"language/layers/out", P(None, "tensor", None, "fsdp")),  # d n h w
+    (r"language/layers/gate_up", P(None, None, "fsdp", "tensor")),  # d 2 w f
+    (r"language/layers/down", P(None, "tensor", "fsdp")),  # d f w
+    (r"vision/layers/(query|key|value)$", P(None, "fsdp", "tensor", None)),  # d w n h
+    (r"vision/layers/out$", P(None, "tensor", None, "fsdp")),  # d n h w
+    (r"vision/layers/up$", P(None, "fsdp", "tensor")),  # d w f
+    (r"vision/layers/down$", P(None, "tensor", "fsdp")),  # d f w
+    (r"vision/head$", P(None, "fsdp")),
+    (r".*", P()),  # norms, biases, positions, counters
+)
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+    """A mesh over all devices.
+
+    Raises:
+        ValueError: the devices do not divide into fsdp x tensor.
+    """
+    devices = jax.device_count()
+    if devices % (config.fsdp * config.tensor):
+        raise ValueError(
+            f"{devices} devices cannot be arranged as fsdp={config.fsdp} x tensor={config.tensor}; their product must "
+            "divide the number of devices."
+        )
+    shape = (devices // (config.fsdp * config.tensor), config.fsdp, config.tensor)
+    return Mesh(np.array(jax.devices()).reshape(shape), AXES)
+
+
+def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+    """The table's entry for a parameter; an axis that the mesh does not divide stays whole."""
+    spec = next(spec for pattern, spec in TABLE if re.search(pattern, path))
+    if len(spec) > len(shape):
+        return P()
+    fits = [axis if axis is None or size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, shape, strict=False)]
+    return P(*fits)
+
+
+def state_shardings(state: Any, mesh: Mesh) -> Any:
+    """A sharding for every leaf of a train state; optimiser moments follow their parameter, matched by path."""
+
+    def leaf(path: tuple[Any, ...], value: Any) -> NamedSharding:
+        name = "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+        return NamedSharding(mesh, spec_for(name, value.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(leaf, state)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over `data` and `fsdp`."""
+    return NamedSharding(mesh, BATCH)

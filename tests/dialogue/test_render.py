@@ -1,0 +1,129 @@
+from collections.abc import Sequence
+
+from hypothesis import given, strategies as st
+import numpy as np
+import pytest
+
+from inspire_fast.core.types import TokenSequence
+from inspire_fast.dialogue.render import Kind, Turn, plan, render
+from inspire_fast.dialogue.script import ActionSlot, Context, Forced, ForEachTarget, Script, Slot
+from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
+
+VOCABULARY = tiny_vocabulary()
+FIRST = Script(  # questions before the task: a bidirectional segment behind causal ones
+    name="first",
+    segments=(
+        ForEachTarget(segments=(Forced(text="Question: {question} Answer:"), Slot(question=DIRECTION), Forced(text=";\n"))),
+        Context(text="Task: {instruction}, State: {state};\n"),
+        Forced(text="Action: ", weight=1.0),
+        ActionSlot(),
+    ),
+)
+ALL = [*(SCRIPTS[name](DIRECTION) for name in SCRIPTS), FIRST]
+
+turns = st.builds(
+    Turn,
+    instruction=st.sampled_from(["Put the LEFT_bowl on the plate ", "open the drawer", "grasped; right\n left"]),
+    state=st.lists(st.floats(-2, 2), min_size=0, max_size=8).map(np.array),
+    targets=st.lists(st.sampled_from(["the left bowl", "the plate", "a grasped front"]), max_size=3, unique=True).map(tuple),
+)
+scripts = st.sampled_from(ALL)
+
+
+def full(script: Script, turn: Turn, answers: Sequence[str], seed: int) -> tuple[TokenSequence, list[int]]:
+    actions = VOCABULARY.action.encode(random_chunks(1, 10, 7, seed)[0])
+    return render(script, turn, VOCABULARY, answers=answers, action_ids=actions).tokens, actions
+
+
+def draw_answers(script: Script, turn: Turn, data: st.DataObject) -> list[str]:
+    count = len(turn.targets) * len(script.questions)
+    return [data.draw(st.sampled_from(DIRECTION.answers)) for _ in range(count)]
+
+
+@given(script=scripts, turn=turns, data=st.data())
+def test_inference_is_a_prefix_of_training_after_every_answer(script: Script, turn: Turn, data: st.DataObject) -> None:
+    answers = draw_answers(script, turn, data)
+    training, _ = full(script, turn, answers, seed=1)
+    for k in range(len(answers) + 1):
+        inference = render(script, turn, VOCABULARY, answers=answers[:k])
+        n = len(inference.tokens)
+        np.testing.assert_array_equal(inference.tokens.ids, training.ids[:n])
+        np.testing.assert_array_equal(inference.tokens.block, training.block[:n])
+        piece = inference.pieces[inference.empty]
+        assert piece.kind is (Kind.ANSWER if k < len(answers) else Kind.ACTION)
+
+
+@given(script=scripts, turn=turns, data=st.data())
+def test_the_decoders_plan_spells_the_same_ids(script: Script, turn: Turn, data: st.DataObject) -> None:
+    answers = draw_answers(script, turn, data)
+    training, actions = full(script, turn, answers, seed=2)
+    start, blanks = plan(script, turn, VOCABULARY)
+    ids = start.ids.tolist()
+    for blank, answer in zip(blanks[:-1], answers, strict=True):
+        ids += VOCABULARY.text.encode(" " + answer) + blank.then.tolist()
+    ids += VOCABULARY.from_action(actions).tolist() + VOCABULARY.text.encode("|", eos=True)
+    assert ids == training.ids.tolist()
+
+
+@given(script=scripts, turn=turns, data=st.data())
+def test_the_plans_reach_is_the_training_mask(script: Script, turn: Turn, data: st.DataObject) -> None:
+    answers = draw_answers(script, turn, data)
+    training, _ = full(script, turn, answers, seed=3)
+    start, blanks = plan(script, turn, VOCABULARY)
+    at = len(start)
+    last_seen = np.searchsorted(training.block, training.block, side="right") - 1
+    for blank, answer in zip(blanks[:-1], answers, strict=True):
+        at += len(VOCABULARY.text.encode(" " + answer))
+        np.testing.assert_array_equal(at + blank.reach, last_seen[at : at + len(blank.then)])
+        at += len(blank.then)
+
+
+@given(turn=turns, data=st.data())
+def test_only_the_answers_and_the_action_carry_loss(turn: Turn, data: st.DataObject) -> None:
+    script = SCRIPTS["inspire"](DIRECTION)
+    answers = draw_answers(script, turn, data)
+    actions = VOCABULARY.action.encode(np.zeros((10, 7)))
+    rendered = render(script, turn, VOCABULARY, answers=answers, action_ids=actions)
+    supervised = rendered.tokens.supervised
+    for index, piece in enumerate(rendered.pieces):
+        wanted = piece.kind in (Kind.ANSWER, Kind.ACTION)
+        assert (supervised[rendered.tokens.segment == index] == wanted).all()
+
+
+def test_rows_of_a_small_dialogue() -> None:
+    turn = Turn(instruction="put the left bowl", state=np.zeros(1), targets=("the left bowl",))
+    rendered = render(SCRIPTS["inspire"](DIRECTION), turn, VOCABULARY, answers=["left"], action_ids=[3])
+    kinds = [str(rendered.pieces[s].kind) for s in rendered.tokens.segment]
+    assert list(dict.fromkeys(kinds)) == ["context", "forced", "answer", "action"]
+    context = np.array(kinds) == "context"
+    assert rendered.tokens.block[context].tolist() == [0] * context.sum()
+    assert rendered.tokens.causal.tolist() == [k != "context" for k in kinds]
+    assert rendered.tokens.ids[0] == VOCABULARY.text.bos_id
+    assert rendered.tokens.ids[-1] == VOCABULARY.text.eos_id
+    left = VOCABULARY.text.encode(" left")
+    assert rendered.tokens.ids[np.array(kinds) == "answer"].tolist() == left
+    # "left" also stands in the instruction and in the question: there it carries no loss.
+    assert (rendered.tokens.ids == left[0]).sum() == 3
+    assert rendered.tokens.supervised[rendered.tokens.ids == left[0]].sum() == 1
+
+
+def test_a_context_behind_causal_text_is_a_block_of_its_own() -> None:
+    turn = Turn(instruction="put it", state=np.zeros(0), targets=("the plate",))
+    rendered = render(FIRST, turn, VOCABULARY, answers=["up"], action_ids=[0])
+    segment = next(i for i, p in enumerate(rendered.pieces) if p.kind is Kind.CONTEXT)
+    inside = rendered.tokens.segment == segment
+    assert len(set(rendered.tokens.block[inside])) == 1
+    assert rendered.tokens.block[inside][0] == rendered.tokens.block[~inside & (np.arange(len(inside)) < inside.argmax())][-1] + 1
+    assert rendered.tokens.causal[inside].tolist() == [True] + [False] * (inside.sum() - 1)
+
+
+def test_refusals() -> None:
+    script = SCRIPTS["inspire"](DIRECTION)
+    turn = Turn(instruction="x", state=np.zeros(1), targets=("the plate",))
+    with pytest.raises(ValueError, match="no answer to 'direction'; allowed: right"):
+        render(script, turn, VOCABULARY, answers=["sideways"])
+    with pytest.raises(ValueError, match="2 answers for a dialogue with 1 questions"):
+        render(script, turn, VOCABULARY, answers=["left", "left"])
+    with pytest.raises(ValueError, match="one last segment"):
+        Script(name="x", segments=(ActionSlot(), Forced(text="x")))
