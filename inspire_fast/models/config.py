@@ -112,7 +112,7 @@ SMALL = ModelConfig(
 # Under 2M parameters: trains on two CPU cores while one waits.
 TINY = ModelConfig(
     vision=SiglipConfig(patch=16, width=96, depth=3, mlp_dim=384, heads=3),
-    language=GemmaConfig(width=160, depth=4, mlp_dim=640, heads=4, kv_heads=1, head_dim=40),
+    language=GemmaConfig(width=160, depth=4, mlp_dim=512, heads=4, kv_heads=1, head_dim=40),
     vocab_size=1024,
     image_hw=(96, 96),
     cameras=("base_0_rgb", "left_wrist_0_rgb"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from etils import epath
 from flax import nnx, traverse_util
 import jax
 import numpy as np
@@ -38,11 +39,11 @@ def read_params(step: Path) -> dict[str, np.ndarray]:
         ValueError: the folder is not a readable Orbax checkpoint (truncated, or another format).
     """
     path = (step / "params").resolve()
-    checkpointer = ocp.PyTreeCheckpointer()
+    handler = ocp.PyTreeCheckpointHandler()
     try:
-        tree = checkpointer.metadata(path).item_metadata.tree  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+        tree = handler.metadata(epath.Path(path)).tree
         restore = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        stored = checkpointer.restore(path, restore_args=restore)["params"]
+        stored = handler.restore(epath.Path(path), args=ocp.args.PyTreeRestore(restore_args=restore))["params"]
     except (ValueError, FileNotFoundError, KeyError, AttributeError) as error:
         raise ValueError(f"Cannot read the checkpoint {path}: {error}. Was it copied completely?") from error
     flat = traverse_util.flatten_dict(stored, sep="/")

@@ -52,7 +52,7 @@ class InspirePolicy:
         return {
             "robot": self.robot.name,
             "script": self.script.name,
-            "questions": [q.name for q in self.script.questions],
+            "questions": {q.name: q.parameters() for q in self.script.questions},
             "answers": {q.name: list(q.answers) for q in self.script.questions},
             "action_horizon": self.contract.horizon,
             "action_dim": self.robot.action_dim,
@@ -94,11 +94,10 @@ class InspirePolicy:
         timing = {"prepare_ms": 1e3 * (prepared - start), "infer_ms": 1e3 * (done - prepared)}
         return [self._chunk(row, turn, timing) for row, turn in zip(decoded, turns, strict=True)]
 
-    def warm_up(self) -> None:
-        """Compiles the program for one row and up to two questions, so that the first real call is not slow."""
-        native = self.robot.fake_native()
-        for targets in ((), ("the block",), ("the block", "the plate")):
-            self.infer(native, RequestOptions(mode="answer" if targets else "skip", targets=targets))
+    def warmup_observations(self) -> list[dict[str, Any]]:
+        """Native observations that make the programs compile which a control loop needs: one row, one to three targets."""
+        prompts = ("open the drawer", "put the block on the plate", "put both the block and the cup on the plate")
+        return [{**self.robot.fake_native(), "prompt": prompt} for prompt in prompts]
 
     def _turn(self, observation: Any, options: RequestOptions) -> Turn:
         asks = bool(self.script.questions) and options.mode != "skip"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.chunks import LIBERO_COLUMNS, ChunkSource, Split
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.normalize import NormStats, compute_norm_stats, load_norm_stats, normalize_quantile, save_norm_stats
@@ -23,7 +23,7 @@ from inspire_fast.tokenizers.text import TextTokenizer
 from inspire_fast.training.config import TrainConfig
 
 
-def open_source(config: TrainConfig, split: str) -> ChunkSource:
+def open_source(config: TrainConfig, split: Split) -> ChunkSource:
     """Samples of one split (`train`, `held_out` or `all`).
 
     Raises:
@@ -39,7 +39,7 @@ def open_source(config: TrainConfig, split: str) -> ChunkSource:
         split=split,
         held_out_every=config.data.held_out_every,
         max_image_age_s=config.data.max_image_age_s,
-        **({"columns": config.data.columns} if config.data.columns else {}),
+        columns=config.data.columns or LIBERO_COLUMNS,
     )
 
 
@@ -49,10 +49,9 @@ def stats_path(config: TrainConfig) -> Path:
 
 
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
-    """Exact statistics of the training episodes' numeric columns, written where the run looks for them."""
+    """Exact statistics of the training samples' numeric columns (actions by chunk, as openpi), written for the run."""
     source = open_source(config, "train")
-    stats = compute_norm_stats({"state": source.states(), "actions": source.actions()})
-    stats_path(config).parent.mkdir(parents=True, exist_ok=True)
+    stats = compute_norm_stats({"state": source.states(), "actions": source.chunks()})
     save_norm_stats(stats_path(config), stats)
     return stats
 
@@ -63,12 +62,7 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
     Raises:
         FileNotFoundError: names the command that makes them.
     """
-    path = stats_path(config)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"No normalisation statistics at {path}. Make them first: uv run scripts/compute_norm_stats.py {config.name}"
-        )
-    return load_norm_stats(path)
+    return load_norm_stats(stats_path(config), config_name=config.name)
 
 
 def fit_tokenizers(config: TrainConfig) -> Vocabulary:
@@ -78,14 +72,16 @@ def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     """
     stats = load_stats(config)
     text = _fit_text(config, stats)
-    train = [normalize_quantile(c, stats["actions"]) for c in open_source(config, "train").chunks()]
     scale = 10.0
-    every = quantise(np.stack([normalize_quantile(c, stats["actions"]) for c in open_source(config, "all").chunks()]), scale)
+    train, every = (
+        normalize_quantile(open_source(config, split).chunks(), stats["actions"]) for split in ("train", "all")
+    )
+    spread = quantise(every, scale)
     action = FastTokenizer.fit(
         train,
         vocab_size=config.action_vocab_size,
         scale=scale,
-        coefficient_range=(int(every.min()), int(every.max())),
+        coefficient_range=(int(spread.min()), int(spread.max())),
     )
     text.save(config.assets_dir)
     action.save(config.assets_dir)
@@ -101,7 +97,7 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
     script, source = config.build_script(), open_source(config, "train")
     texts = []
     for task in source.tasks():
-        turn = Turn(instruction=task, state=np.zeros(len(stats["state"].q01)), targets=ground(task))
+        turn = Turn(instruction=task, state=np.zeros(len(stats["state"])), targets=ground(task))
         texts.append("".join(piece.text for piece in unroll(script, turn)))
     words = [" " + answer for question in script.questions for answer in question.answers]
     numbers = [f" {n}" for n in range(-1, STATE_BINS)]

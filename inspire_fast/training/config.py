@@ -148,6 +148,11 @@ def config_folder() -> Path:
     return beside if beside.is_dir() else Path("configs")
 
 
+def config_names() -> list[str]:
+    """Every named config."""
+    return sorted(p.stem for p in config_folder().glob("*.py") if not p.stem.startswith("_"))
+
+
 def load_config(name: str) -> TrainConfig:
     """The config of `configs/<name>.py`.
 
@@ -156,7 +161,7 @@ def load_config(name: str) -> TrainConfig:
         ValueError: the file defines no `CONFIG`, or one of another name.
     """
     folder = config_folder()
-    available = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+    available = config_names()
     if name not in available:
         raise KeyError(unknown_name("config", name, available))
     spec = importlib.util.spec_from_file_location(f"configs.{name}", folder / f"{name}.py")

@@ -1,0 +1,27 @@
+"""Two steps of a network of a few thousand parameters: does everything fit together?
+
+Launch: uv run scripts/train.py debug --data.root <dataset> --overwrite
+Hardware: any CPU. Time: seconds after compilation. Expect: a checkpoint at step 2; the losses mean nothing.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from inspire_fast.models.config import TEST
+from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
+
+CONFIG = TrainConfig(
+    name="debug",
+    model=replace(TEST, vocab_size=1024),
+    data=DataConfig(root=Path("runs/demo/dataset"), horizon=10, held_out_every=4, max_token_len=160, max_supervised=96),
+    optimizer=OptimizerConfig(peak_lr=1e-3, end_lr=1e-4, warmup_steps=1),
+    batch_size=4,
+    steps=2,
+    ema_decay=None,
+    assets=Path("runs/debug/assets"),
+    checkpoint_root=Path("runs/debug/checkpoints"),
+    log_every=1,
+    eval_every=1,
+    eval_samples=4,
+    save_every=1,
+)

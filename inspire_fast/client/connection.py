@@ -1,0 +1,223 @@
+"""One connection to a policy server: opening it while the server may still be starting, and one exchange on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+from dataclasses import dataclass
+import http
+import logging
+import random
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+import websockets.sync.client
+
+from inspire_fast.client.codec import CodecError, unpack
+from inspire_fast.client.errors import (
+    AccessDeniedError,
+    ConnectionLostError,
+    ErrorCode,
+    PolicyClientError,
+    ProtocolError,
+    RequestTimeoutError,
+    ServerError,
+)
+
+logger = logging.getLogger(__name__)
+
+OnWait = Callable[[float, str], None]
+"""Called while a server is awaited, every few seconds: seconds waited so far, why the last attempt failed."""
+
+_FIRST_DELAY_S = 0.05
+_LONGEST_DELAY_S = 2.0
+_ATTEMPT_S = 10.0
+_REPORT_EVERY_S = 5.0
+
+
+class Deadline:
+    """A point in time of the monotonic clock (a change of the wall clock moves no deadline)."""
+
+    def __init__(self, seconds: float) -> None:
+        self.total_s = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was set."""
+        return self.total_s - (self._end - time.monotonic())
+
+
+class ResendError(Exception):
+    """Internal: the connection is gone and the request was certainly not answered for; sending it again is harmless."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the server is and how to speak to it.
+
+    Attributes:
+        uri: `ws://host:port` or `wss://...`.
+        api_key: sent as `Authorization: Api-Key <key>`.
+        max_frame_bytes: largest response accepted.
+    """
+
+    uri: str
+    api_key: str | None
+    max_frame_bytes: int
+
+    def __post_init__(self) -> None:
+        key = self.api_key
+        if key is not None and (not key.isascii() or not key.isprintable() or not key.strip()):
+            raise ValueError("The API key must be printable ASCII on one line; check for a stray line break.")
+
+
+class Connection:
+    """An open connection whose metadata frame has been read."""
+
+    def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
+        headers = {"Authorization": f"Api-Key {endpoint.api_key}"} if endpoint.api_key else None
+        self._max_bytes = endpoint.max_frame_bytes
+        with contextlib.ExitStack() as stack:
+            self._socket = stack.enter_context(
+                websockets.sync.client.connect(
+                    endpoint.uri,
+                    compression=None,
+                    max_size=endpoint.max_frame_bytes,
+                    additional_headers=headers,
+                    open_timeout=min(_ATTEMPT_S, deadline.left_s),
+                    close_timeout=1.0,
+                    # Pings keep the way open; a missing pong is no failure, since openpi's own server cannot answer
+                    # during an inference. What bounds a request is its deadline.
+                    ping_interval=20.0,
+                    ping_timeout=None,
+                    proxy=None,
+                )
+            )
+            self.metadata = self._read_metadata(deadline)
+            self._stack = stack.pop_all()
+
+    def _read_metadata(self, deadline: Deadline) -> dict[str, Any]:
+        metadata = self._decode(self._socket.recv(timeout=deadline.left_s))
+        if not isinstance(metadata, dict):
+            raise ProtocolError(f"The server's first frame must be its metadata; got {type(metadata).__name__}.")
+        return metadata
+
+    def exchange(self, frame: bytes, deadline: Deadline) -> Any:
+        """Sends one request and waits for its response.
+
+        Raises:
+            ServerError, RequestTimeoutError, ConnectionLostError, ProtocolError: see `errors`. All but a `ServerError` of our own
+                server leave the connection unusable.
+            ResendError: closed before the server took the request.
+        """
+        sent = False
+        try:
+            self._limit_send(deadline.left_s)
+            self._socket.send(frame)
+            sent = True
+            return self._decode(self._socket.recv(timeout=deadline.left_s))
+        except TimeoutError as error:
+            raise RequestTimeoutError(
+                f"No answer within {deadline.total_s:.3g} s; the connection was dropped."
+            ) from error
+        except ConnectionClosed as error:
+            raise self._explain(error, sent=sent, deadline=deadline) from error
+
+    def _limit_send(self, seconds: float) -> None:
+        """A hung server takes no data: then the kernel ends the send, which has no timeout of its own here."""
+        seconds = max(seconds, 1e-3)  # zero would mean no limit
+        timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        # A socket that is closed already is reported by the send that follows.
+        with contextlib.suppress(OSError):
+            self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+
+    def _explain(self, error: ConnectionClosed, *, sent: bool, deadline: Deadline) -> Exception:
+        code = error.rcvd.code if error.rcvd else None
+        if code == 1009:
+            return ServerError(
+                f"The request is larger than the server accepts: {error.rcvd}.", code=ErrorCode.FRAME_TOO_LARGE
+            )
+        if deadline.left_s <= 0:
+            return RequestTimeoutError(f"The server took no data within {deadline.total_s:.3g} s.")
+        # 1001 = going away: a server says it to clients that it owes nothing. A send that failed never arrived whole.
+        if not sent or code == 1001:
+            return ResendError()
+        return ConnectionLostError(f"The server went away before it answered: {error}.")
+
+    def _decode(self, frame: bytes | str) -> Any:
+        if isinstance(frame, str):
+            raise ServerError.from_frame(frame)
+        try:
+            return unpack(frame, max_bytes=self._max_bytes)
+        except CodecError as error:
+            raise ProtocolError(f"Cannot read the server's frame: {error}") from error
+
+    def close(self, *, wait: bool) -> None:
+        """Says goodbye; with `wait=False` in the background, since a hung server would hold up its caller."""
+        if wait:
+            self._stack.close()
+        else:
+            threading.Thread(target=self._stack.close, daemon=True, name="policy-client-close").start()
+
+
+def open_connection(endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | None = None) -> Connection:
+    """Connects, again and again with growing pauses while nobody listens yet.
+
+    Raises:
+        ConnectionLostError: nothing answered before the deadline; names the last reason.
+        AccessDeniedError: the API key was refused (not tried again).
+        ProtocolError: something else than a policy server answers there (not tried again).
+    """
+    delay_s = _FIRST_DELAY_S
+    next_report_s = _REPORT_EVERY_S
+    while True:
+        try:
+            return Connection(endpoint, deadline)
+        except (OSError, InvalidHandshake, ConnectionClosed) as error:
+            if fatal := _fatal(error, endpoint.uri):
+                raise fatal from error
+            why = str(error) or type(error).__name__
+            last = error
+        if deadline.left_s <= 0:
+            raise ConnectionLostError(
+                f"No policy server at {endpoint.uri} within {deadline.total_s:.3g} s: {why}"
+            ) from last
+        if deadline.elapsed_s >= next_report_s:
+            next_report_s = deadline.elapsed_s + _REPORT_EVERY_S
+            (on_wait or _log_wait(endpoint.uri, deadline))(deadline.elapsed_s, why)
+        # Random, so that many clients do not come back in step after a restart.
+        time.sleep(min(delay_s * random.uniform(0.5, 1.0), deadline.left_s))
+        delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+
+
+def _log_wait(uri: str, deadline: Deadline) -> OnWait:
+    def log(waited_s: float, why: str) -> None:
+        logger.warning("Waiting for the policy server at %s: %.0f of %.0f s (%s)", uri, waited_s, deadline.total_s, why)
+
+    return log
+
+
+def _fatal(error: Exception, uri: str) -> PolicyClientError | None:
+    """The error to raise at once, or None where trying again makes sense."""
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+            said = (error.response.body or b"").decode(errors="replace").strip()
+            return AccessDeniedError(f"The server at {uri} refused access ({status}): {said}")
+        if status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            return ProtocolError(f"{uri} answers with HTTP {status}; is this a policy server's address?")
+        return None
+    # A tunnel or proxy accepts and hangs up while its server is not there yet: that reads as an invalid message.
+    if isinstance(error, InvalidHandshake) and not isinstance(error, InvalidMessage):
+        return ProtocolError(f"{uri} does not speak the websocket protocol: {error}")
+    return None

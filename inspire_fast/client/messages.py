@@ -1,0 +1,161 @@
+"""Requests and responses: dictionaries on the wire <-> the values of `core`.
+
+A request is the robot's native observation, as openpi's clients send it. What openpi does not know travels in one more
+entry, `"inspire"`, which is absent unless something other than the defaults is asked for:
+
+    {"observation/image": uint8 [h, w, 3], ..., "prompt": "...", "inspire": {"mode": "force", "answers": ["left"]}}
+
+A response has openpi's keys and ours side by side:
+
+    {"actions": float32 [t, a], "state": [...], "answers": [{question, target, answer, probability}],
+     "status": "ok", "reason": "", "policy_timing": {...}, "server_timing": {...}}
+
+A *held* response carries no `actions`. openpi's clients look that key up, fail with KeyError and stop, which is
+the intended hold: there is no harmless array that could stand in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.client.errors import ProtocolError
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.types import ActionChunk, Answer, Status
+
+OPTIONS_KEY = "inspire"
+_DEFAULTS = RequestOptions()
+_OPTION_NAMES = [field.name for field in dataclasses.fields(RequestOptions)]
+
+
+def request_to_wire(observation: Mapping[str, Any], options: RequestOptions | None) -> dict[str, Any]:
+    """The observation plus whatever differs from the default options (a copy; default requests are openpi's own)."""
+    if OPTIONS_KEY in observation:
+        raise ValueError(f"{OPTIONS_KEY!r} is reserved for request options; the observation already has that key.")
+    changed = {
+        name: list(value) if name in ("targets", "answers") else value
+        for name in _OPTION_NAMES
+        if (value := getattr(options or _DEFAULTS, name)) != getattr(_DEFAULTS, name)
+    }
+    return {**observation, OPTIONS_KEY: changed} if changed else dict(observation)
+
+
+def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
+    """A decoded request -> (native observation, options).
+
+    Raises:
+        ValueError: not a dictionary with text keys, or options that do not exist or have the wrong type.
+    """
+    if not isinstance(request, dict) or not all(isinstance(key, str) for key in request):
+        raise ValueError(f"A request is a dictionary with text keys; got {type(request).__name__}.")
+    observation = {key: value for key, value in request.items() if key != OPTIONS_KEY}
+    return observation, _options_from_wire(request.get(OPTIONS_KEY, {}))
+
+
+def _options_from_wire(fields: Any) -> RequestOptions:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{OPTIONS_KEY!r} must be a dictionary of options; got {type(fields).__name__}.")
+    # An option that is not known is refused: a steering request that is silently not followed moves a robot.
+    for name in fields:
+        if name not in _OPTION_NAMES:
+            raise ValueError(unknown_name("request option", str(name)[:40], _OPTION_NAMES))
+    return RequestOptions(**{name: _OPTION_PARSERS[name](name, value) for name, value in fields.items()})
+
+
+def _parse_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"Option {name!r} must be text; got {type(value).__name__}.")
+    return value
+
+
+def _parse_texts(name: str, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"Option {name!r} must be a list of texts; got {value!r:.80}.")
+    return tuple(value)
+
+
+def _parse_number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(f"Option {name!r} must be a finite number; got {value!r:.80}.")
+    return float(value)
+
+
+def _parse_integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < 2**32:
+        raise ValueError(f"Option {name!r} must be an integer from 0 to 2**32 - 1; got {value!r:.80}.")
+    return int(value)
+
+
+_OPTION_PARSERS = {
+    "mode": _parse_text,
+    "targets": _parse_texts,
+    "answers": _parse_texts,
+    "temperature": _parse_number,
+    "seed": _parse_integer,
+}
+
+
+def chunk_to_wire(
+    chunk: ActionChunk, *, state: Any = None, server_timing: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """A chunk -> the response. See the module for the keys.
+
+    Args:
+        chunk: what the policy answered.
+        state: the observation's state `[s]`, echoed as upstream's policy does. Sent as a list: openpi's
+            `ActionChunkBroker` indexes every *array* by the step of the chunk, and a state may be shorter than a chunk.
+        server_timing: `infer_ms` and, from the second request on, `prev_total_ms`.
+    """
+    response: dict[str, Any] = {}
+    if chunk.status is Status.OK:
+        response["actions"] = np.asarray(chunk.actions, dtype=np.float32)
+    if state is not None:
+        response["state"] = np.asarray(state).tolist()
+    response["answers"] = [
+        {"question": a.question, "target": a.target, "answer": a.answer, "probability": float(a.probability)}
+        for a in chunk.answers
+    ]
+    response["status"] = str(chunk.status)
+    response["reason"] = chunk.reason
+    response["policy_timing"] = {phase: float(ms) for phase, ms in chunk.timing_ms.items()}
+    if server_timing is not None:
+        response["server_timing"] = dict(server_timing)
+    return response
+
+
+def chunk_from_wire(response: Any) -> ActionChunk:
+    """A response of our server or of openpi's -> the chunk. `timing_ms` gains the server's times as `server_<name>`.
+
+    Actions that are not finite become a held chunk: whoever sent them, no robot executes them.
+
+    Raises:
+        ProtocolError: neither actions nor a held status, or entries of the wrong type; names what came.
+    """
+    if not isinstance(response, Mapping):
+        raise ProtocolError(f"A response is a dictionary; got {type(response).__name__}.")
+    try:
+        answers = tuple(Answer(**answer) for answer in response.get("answers", ()))
+        status = Status(response.get("status", Status.OK))
+        timing = {str(phase): float(ms) for phase, ms in response.get("policy_timing", {}).items()}
+        timing |= {f"server_{phase}": float(ms) for phase, ms in response.get("server_timing", {}).items()}
+        common: dict[str, Any] = {"answers": answers, "timing_ms": timing}
+        if status is not Status.OK:
+            reason = str(response.get("reason") or "The server gave no reason.")
+            return ActionChunk(actions=None, status=status, reason=reason, **common)
+        actions = np.asarray(response["actions"], dtype=np.float32)
+        if not np.isfinite(actions).all():
+            reason = "The server sent actions with NaN or infinity."
+            return ActionChunk(actions=None, status=Status.HELD, reason=reason, **common)
+        return ActionChunk(actions=actions, **common)
+    except KeyError as error:
+        raise ProtocolError(f"The response lacks {error}; it has {sorted(map(str, response))}.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ProtocolError(f"The response makes no sense: {error}") from error

@@ -1,0 +1,169 @@
+"""The client of a policy server, ours or openpi's. It has the interface of a local policy (`core.policy.Policy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import threading
+import time
+from typing import Any, Self
+
+from inspire_fast.client.codec import MAX_FRAME_BYTES, pack
+from inspire_fast.client.connection import Connection, Deadline, Endpoint, OnWait, ResendError, open_connection
+from inspire_fast.client.errors import (
+    ConnectionLostError,
+    ErrorCode,
+    PolicyClientError,
+    RequestTimeoutError,
+    ServerError,
+)
+from inspire_fast.client.messages import chunk_from_wire, request_to_wire
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.types import ActionChunk
+
+
+class PolicyClient:
+    """Asks a policy server for action chunks.
+
+        with PolicyClient("127.0.0.1", 8000) as policy:
+            chunk = policy.infer({"observation/image": image, "observation/state": state, "prompt": "open the door"})
+
+    Connecting waits for a server that is still starting. A connection that was lost between two requests is opened
+    again by the next one; a request whose answer was lost raises `ConnectionLostError`, because its observation has aged by
+    then. Safe to use from several threads; requests go out one at a time.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        api_key: str | None = None,
+        *,
+        connect_timeout_s: float = 300.0,
+        request_timeout_s: float = 120.0,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+        on_wait: OnWait | None = None,
+    ) -> None:
+        """Connects and reads the server's metadata.
+
+        Args:
+            host: name or address, or a whole `ws://` / `wss://` address.
+            port: may be part of `host` instead.
+            api_key: sent as `Authorization: Api-Key <key>`.
+            connect_timeout_s: how long to wait for a server that does not answer yet.
+            request_timeout_s: deadline of a request, unless it brings its own; covers reconnecting. The first request
+                to a server without warm-up waits for its compilation.
+            max_frame_bytes: largest response accepted.
+            on_wait: called every few seconds of waiting with (seconds so far, why); by default logged as a warning.
+
+        Raises:
+            ConnectionLostError: no server within `connect_timeout_s`.
+            AccessDeniedError: API key missing or wrong.
+            ProtocolError: something else answers at this address.
+        """
+        uri = host if host.startswith(("ws://", "wss://")) else f"ws://{host}"
+        self._endpoint = Endpoint(
+            uri=uri if port is None else f"{uri}:{port}",
+            api_key=api_key,
+            max_frame_bytes=max_frame_bytes,
+        )
+        self._request_timeout_s = request_timeout_s
+        self._on_wait = on_wait
+        self._lock = threading.Lock()
+        self._closed = False
+        self._connection: Connection | None = open_connection(self._endpoint, Deadline(connect_timeout_s), on_wait)
+        self._metadata = self._connection.metadata
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The server's metadata, as of the latest connection."""
+        return self._metadata
+
+    def infer(
+        self,
+        observation: Mapping[str, Any],
+        options: RequestOptions | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> ActionChunk:
+        """One observation -> one chunk, which may be held: look at `chunk.status` before `chunk.actions`.
+
+        Args:
+            observation: native observation, as on openpi's wire.
+            options: what to ask for beside the defaults; openpi's servers ignore it.
+            timeout_s: deadline of this request.
+
+        Returns:
+            The chunk; `timing_ms` also has `server_infer_ms` and `round_trip_ms`.
+
+        Raises:
+            ServerError: the server's own words; `code` says of which kind.
+            RequestTimeoutError: no answer by the deadline.
+            ConnectionLostError: the server cannot be reached or went away before it answered.
+            ProtocolError: the response makes no sense.
+        """
+        start = time.perf_counter()
+        chunk = chunk_from_wire(self.request(observation, options, timeout_s=timeout_s))
+        round_trip_ms = 1e3 * (time.perf_counter() - start)
+        return ActionChunk(
+            actions=chunk.actions,
+            answers=chunk.answers,
+            status=chunk.status,
+            reason=chunk.reason,
+            timing_ms={**chunk.timing_ms, "round_trip_ms": round_trip_ms},
+        )
+
+    def request(
+        self,
+        observation: Mapping[str, Any],
+        options: RequestOptions | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Like `infer`, but returns the response as it came over the wire."""
+        frame = pack(request_to_wire(observation, options))
+        deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
+        if not self._lock.acquire(timeout=deadline.left_s):
+            raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
+        try:
+            return self._exchange(frame, deadline)
+        finally:
+            self._lock.release()
+
+    def _exchange(self, frame: bytes, deadline: Deadline) -> dict[str, Any]:
+        if self._closed:
+            raise ConnectionLostError("This client was closed.")
+        for _ in range(2):
+            if self._connection is None:
+                self._connection = open_connection(self._endpoint, deadline, self._on_wait)
+                self._metadata = self._connection.metadata
+            try:
+                return self._connection.exchange(frame, deadline)
+            except ResendError:
+                self._drop()
+            except ServerError as error:
+                if error.foreign or error.code == ErrorCode.FRAME_TOO_LARGE:
+                    self._drop()
+                raise
+            except PolicyClientError:
+                self._drop()
+                raise
+        raise ConnectionLostError("The server closed two connections in a row without taking the request.")
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close(wait=False)
+            self._connection = None
+
+    def close(self) -> None:
+        """Closes the connection. Calling it twice is harmless."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close(wait=True)
+                self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

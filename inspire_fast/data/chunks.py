@@ -1,0 +1,165 @@
+"""A recorded dataset as samples: an observation, the chunk of actions that followed it, and the facts of that frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from inspire_fast.core.types import Sample
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.facts import FactsTable
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.robots import Robot
+
+Split = Literal["all", "train", "held_out"]
+EndPadding = Literal["repeat_last", "drop"]
+# Dataset column -> native key, for datasets in the layout of openpi's LIBERO conversion.
+LIBERO_COLUMNS = {"image": "observation/image", "wrist_image": "observation/wrist_image", "state": "observation/state"}
+# Ages are sums of float32 control periods.
+_AGE_SLACK_S = 1e-4
+
+
+class ChunkSource:
+    """A random-access sequence of `Sample`s; item i is one usable dataset row.
+
+    Args:
+        dataset: the recorded rows.
+        facts: labels, or None to train without questions.
+        robot: the embodiment; turns native observations into canonical ones.
+        horizon: actions per chunk.
+        columns: dataset column -> native key of the robot's observation (openpi's repack step, the other way round).
+        action_column: column of the actions; row r holds the action taken at row r.
+        image_age_column: seconds since the row's pictures were taken; datasets without it have fresh pictures.
+        max_image_age_s: rows with older pictures are not samples (they still serve as actions of earlier ones).
+        end_padding: near an episode's end, `repeat_last` repeats its last action (openpi, LeRobot), `drop` leaves the
+            rows out that have fewer than `horizon` actions to come.
+        split: `train` or `held_out` episodes, or `all`.
+        held_out_every: every k-th episode is held out.
+
+    Raises:
+        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's, or no row is left.
+    """
+
+    def __init__(
+        self,
+        dataset: LeRobotDataset,
+        facts: FactsTable | None,
+        *,
+        robot: Robot,
+        horizon: int,
+        columns: Mapping[str, str] = LIBERO_COLUMNS,
+        action_column: str = "actions",
+        image_age_column: str = "image_age_s",
+        max_image_age_s: float = 0.0,
+        end_padding: EndPadding = "repeat_last",
+        split: Split = "all",
+        held_out_every: int = 10,
+    ) -> None:
+        if horizon < 1 or held_out_every < 2:
+            raise ValueError(f"horizon must be >= 1 and held_out_every >= 2; got {horizon} and {held_out_every}.")
+        if end_padding not in ("repeat_last", "drop") or split not in ("all", "train", "held_out"):
+            raise ValueError(f"Unknown end_padding {end_padding!r} or split {split!r}.")
+        self.dataset, self.facts, self.robot, self.horizon = dataset, facts, robot, horizon
+        self._columns = dict(columns)
+        self._state_column = _check_columns(dataset, robot, self._columns, action_column)
+        if facts is not None and facts.robot != robot.name:
+            raise DatasetError(f"The labels of {dataset.root} are about robot {facts.robot!r}, not {robot.name!r}.")
+        self._actions = dataset.columns([action_column])[action_column].astype(np.float32)
+        self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
+        self._in_split = _in_split(dataset, split, held_out_every)
+        kept = self._in_split.copy()
+        if end_padding == "drop":
+            kept &= np.arange(len(dataset)) + horizon <= self._stops
+        if image_age_column in dataset.features:
+            kept &= dataset.columns([image_age_column])[image_age_column] <= max_image_age_s + _AGE_SLACK_S
+        self._rows = np.flatnonzero(kept)
+        if not len(self._rows):
+            raise DatasetError(
+                f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample with "
+                f"split={split!r} (every {held_out_every}th episode held out), end_padding={end_padding!r}, "
+                f"horizon={horizon}, max_image_age_s={max_image_age_s}."
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: int) -> Sample:
+        """Sample i, pictures decoded.
+
+        Raises:
+            DatasetError: a damaged row; names file, episode and frame.
+        """
+        row = self._row(i)
+        values = self.dataset.row(row, self._columns)
+        native = {key: values[column] for column, key in self._columns.items()}
+        try:
+            observation = self.robot.canonical({**native, "prompt": values["task"]})
+        except ValueError as error:
+            episode, frame = self.location(i)
+            raise DatasetError(f"{self.dataset.root}, episode {episode}, frame {frame}: {error}") from error
+        return Sample(
+            observation=observation,
+            actions=self._actions[self._chunk_rows(row)],
+            facts=None if self.facts is None else self.facts.facts(*self.location(i)),
+            robot=self.robot.name,
+        )
+
+    def location(self, i: int) -> tuple[int, int]:
+        """Episode and frame of sample i."""
+        episode, frame = self.dataset.locate(self._row(i))
+        return episode.index, frame
+
+    def states(self) -> np.ndarray:
+        """States of all samples, float32 `[n, s]`, without touching a picture (for statistics)."""
+        return self.dataset.columns([self._state_column])[self._state_column][self._rows].astype(np.float32)
+
+    def chunks(self) -> np.ndarray:
+        """Action chunks of all samples, float32 `[n, t, a]`, without touching a picture (for tokenizers, statistics)."""
+        return self._actions[self._chunk_rows(self._rows[:, None])]
+
+    def actions(self) -> np.ndarray:
+        """Every action of the split's episodes, float32 `[m, a]`, those of rows that are no samples included."""
+        return self._actions[self._in_split]
+
+    def tasks(self) -> tuple[str, ...]:
+        """The instructions of the samples, each once."""
+        numbers = np.unique(self.dataset.columns(["task_index"])["task_index"][self._rows], return_index=True)[1]
+        return tuple(self.dataset.task(int(self._rows[i])) for i in numbers)
+
+    def _row(self, i: int) -> int:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"Sample {i} of {len(self)}.")
+        return int(self._rows[i])
+
+    def _chunk_rows(self, rows: np.ndarray | int) -> np.ndarray:
+        """Rows of the actions from `rows` on, `[..., t]`; past the episode's end its last row stands."""
+        return np.minimum(np.asarray(rows) + np.arange(self.horizon), self._stops[rows] - 1)
+
+
+def _in_split(dataset: LeRobotDataset, split: Split, held_out_every: int) -> np.ndarray:
+    held_out = np.concatenate(
+        [np.full(e.length, e.index % held_out_every == held_out_every - 1) for e in dataset.episodes]
+    )
+    return {"all": np.ones(len(dataset), bool), "train": ~held_out, "held_out": held_out}[split]
+
+
+def _check_columns(dataset: LeRobotDataset, robot: Robot, columns: Mapping[str, str], action_column: str) -> str:
+    """Holds the dataset's columns against the robot; returns the state's column."""
+    missing = sorted({*columns, action_column} - set(dataset.features))
+    if missing:
+        raise DatasetError(f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}.")
+    needed, mapped = {*robot.cameras, robot.state_key}, set(columns.values())
+    if needed != mapped:
+        raise DatasetError(
+            f"Robot {robot.name!r} needs the keys {sorted(needed)}; the columns map to {sorted(mapped)}."
+        )
+    state_column = next(column for column, key in columns.items() if key == robot.state_key)
+    for column, expected in ((state_column, robot.state_dim), (action_column, robot.action_dim)):
+        if dataset.features[column].shape != (expected,):
+            raise DatasetError(
+                f"{dataset.root}: column {column!r} has shape {dataset.features[column].shape}; "
+                f"robot {robot.name!r} needs ({expected},)."
+            )
+    return state_column

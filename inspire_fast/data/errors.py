@@ -1,0 +1,12 @@
+"""The error of everything that reads recorded data."""
+
+
+class DatasetError(ValueError):
+    """A dataset, or something stored beside one, is missing, damaged or not what was expected.
+
+    The message names the file and, where one is concerned, the episode and frame, and says what to do.
+    """
+
+
+class DatasetNotFoundError(DatasetError, FileNotFoundError):
+    """There is no dataset, or no labels, where one was looked for."""

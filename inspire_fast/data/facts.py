@@ -1,0 +1,190 @@
+"""Spatial facts next to a dataset: `labels/facts.parquet`, a row per episode, frame and target.
+
+Geometry is stored, never answers, so that a new question or threshold needs no relabelling. The file names the dataset
+that it belongs to; labels of another dataset are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+from inspire_fast.data.lerobot_meta import Meta, load_meta
+from inspire_fast.data.parquet import read_table
+
+FACTS_PATH = "labels/facts.parquet"
+_METADATA_KEY = b"inspire_fast"
+_SCHEMA = pa.schema(
+    [
+        ("episode", pa.int64()),
+        ("frame", pa.int64()),
+        ("target", pa.int32()),  # place in the instruction's order; -1: the frame is labelled and has no target
+        ("phrase", pa.string()),
+        ("offset_m", pa.list_(pa.float32(), 3)),
+        ("grasped", pa.bool_()),
+        ("point_px", pa.list_(pa.float32(), 2)),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetIdentity:
+    """What tells one dataset from another: its size and a hash of `info.json`, the episodes' lengths and their tasks."""
+
+    total_episodes: int
+    total_frames: int
+    sha256: str
+
+    @classmethod
+    def of(cls, meta: Meta) -> DatasetIdentity:
+        """The identity of a dataset as it lies on disk now."""
+        digest = hashlib.sha256(json.dumps(meta.info, sort_keys=True).encode())
+        digest.update(json.dumps([(episode.length, episode.tasks) for episode in meta.episodes]).encode())
+        return cls(total_episodes=len(meta.episodes), total_frames=meta.total_frames, sha256=digest.hexdigest())
+
+    def __str__(self) -> str:
+        return f"{self.total_episodes} episodes, {self.total_frames} frames, {self.sha256[:12]}"
+
+
+def write_facts(
+    root: Path, episodes: Mapping[int, Sequence[SceneFacts | None]], *, robot: str, frame_description: str
+) -> Path:
+    """Writes the facts of a dataset, replacing earlier ones at once or not at all. The same facts give the same file.
+
+    Args:
+        root: the dataset.
+        episodes: episode -> facts per frame (None: not labelled). Episodes may be left out.
+        robot: registry name of the embodiment.
+        frame_description: the frame of `offset_m` in words, e.g. "world axes, +x front, +y right, +z up".
+
+    Raises:
+        DatasetError: an episode that the dataset does not have, or of another length.
+    """
+    meta = load_meta(root)
+    rows: list[dict[str, Any]] = []
+    for number in sorted(episodes):
+        if not 0 <= number < len(meta.episodes):
+            raise DatasetError(f"Facts of episode {number}: {root} has the episodes 0..{len(meta.episodes) - 1}.")
+        frames = episodes[number]
+        if len(frames) != meta.episodes[number].length:
+            raise DatasetError(
+                f"Facts of episode {number} cover {len(frames)} frames; the episode in {root} has "
+                f"{meta.episodes[number].length}."
+            )
+        for frame, scene in enumerate(frames):
+            if scene is not None:
+                rows += _rows(number, frame, scene)
+    header = {"robot": robot, "frame": frame_description, "dataset": asdict(DatasetIdentity.of(meta))}
+    schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(header, sort_keys=True)})
+    path = root / FACTS_PATH
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _rows(episode: int, frame: int, scene: SceneFacts) -> list[dict[str, Any]]:
+    place = {"episode": episode, "frame": frame}
+    if not scene.targets:
+        return [{**place, "target": -1}]
+    return [
+        {
+            **place,
+            "target": number,
+            "phrase": target.phrase,
+            "offset_m": target.offset_m.tolist(),
+            "grasped": bool(target.grasped),
+            "point_px": None if target.point_px is None else list(target.point_px),
+        }
+        for number, target in enumerate(scene.targets)
+    ]
+
+
+class FactsTable:
+    """Facts by episode and frame. Use `load`.
+
+    Attributes:
+        robot: registry name of the embodiment that the facts are about.
+        frame_description: the frame of `offset_m` in words.
+    """
+
+    def __init__(self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str) -> None:
+        self.robot, self.frame_description = robot, frame_description
+        self._episodes = meta.episodes
+        starts = np.array([episode.start for episode in meta.episodes])
+        rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()
+        order = np.lexsort((table["target"].to_numpy(), rows))
+        table = table.take(pa.array(order))
+        self._rows = rows[order]
+        self._targets = table["target"].to_numpy()
+        self._phrases = table["phrase"].combine_chunks().dictionary_encode()
+        self._offsets = np.array(table["offset_m"].combine_chunks().fill_null([0.0] * 3).flatten()).reshape(-1, 3)
+        self._grasped = table["grasped"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)
+        self._points = table["point_px"].combine_chunks()
+
+    @classmethod
+    def load(cls, root: Path) -> FactsTable:
+        """Reads the facts beside the dataset at `root`.
+
+        Raises:
+            DatasetNotFoundError: there are none.
+            DatasetError: they are damaged, or they belong to another dataset; names both.
+        """
+        path = root / FACTS_PATH
+        meta = load_meta(root)
+        if not path.is_file():
+            raise DatasetNotFoundError(
+                f"{root} has no labels: looked for {path}. Label the dataset first, or train without questions."
+            )
+        table = read_table(path)
+        if _METADATA_KEY not in (table.schema.metadata or {}) or not table.schema.equals(_SCHEMA):
+            raise DatasetError(f"{path} is not a facts file of this package; its columns are {table.column_names}.")
+        header = json.loads(table.schema.metadata[_METADATA_KEY])
+        labelled, found = DatasetIdentity(**header["dataset"]), DatasetIdentity.of(meta)
+        if labelled != found:
+            raise DatasetError(
+                f"{path} labels another dataset ({labelled}) than the one at {root} ({found}). Label this dataset anew."
+            )
+        return cls(table, meta, robot=header["robot"], frame_description=header["frame"])
+
+    def __len__(self) -> int:
+        """Number of labelled frames."""
+        return len(np.unique(self._rows))
+
+    def facts(self, episode: int, frame: int) -> SceneFacts | None:
+        """Facts of one frame, None where it is not labelled.
+
+        Raises:
+            IndexError: no such episode or frame.
+        """
+        if not 0 <= episode < len(self._episodes) or not 0 <= frame < self._episodes[episode].length:
+            raise IndexError(f"No episode {episode} with a frame {frame} in this dataset.")
+        row = self._episodes[episode].start + frame
+        first, stop = np.searchsorted(self._rows, [row, row + 1])
+        if first == stop:
+            return None
+        return SceneFacts(targets=tuple(self._target(i) for i in range(first, stop) if self._targets[i] >= 0))
+
+    def _target(self, i: int) -> TargetFacts:
+        point = self._points[i].as_py()
+        return TargetFacts(
+            phrase=self._phrases[i].as_py(),
+            offset_m=self._offsets[i],
+            grasped=bool(self._grasped[i]),
+            point_px=None if point is None else (point[0], point[1]),
+        )

@@ -1,0 +1,145 @@
+"""Batches from samples: shuffled, prefetched by threads, sharded by process, resumable between any two batches (Grain).
+
+The batch at a position of the stream depends on (seed, position) alone, never on the timing of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from inspire_fast.core.types import Sample
+
+Transform = Callable[[Sample, np.random.Generator], Mapping[str, np.ndarray]]
+
+
+class Loader(Iterator[dict[str, np.ndarray]]):
+    """An iterator of stacked batches.
+
+    Each epoch is shuffled anew; batches run on across epochs, so that no sample is lost between them. With several
+    processes, position p of the stream belongs to process `p % process_count`: together they see the stream that one
+    process alone would see, without overlap.
+
+    Args:
+        source: random-access samples; must be safe to read from threads.
+        transform: sample and its own random generator -> arrays of one shape for all samples.
+        batch_size: samples per batch of this process.
+        seed: 0 .. 2^32 - 1; of the order and of every sample's generator.
+        shuffle: off reads the source in order.
+        process_index: this process.
+        process_count: processes that share the stream.
+        num_threads: threads that read and transform; 0 does it in the calling thread.
+        drop_remainder: leave out a last batch that is not full (matters only with `epochs`). With it every process gets
+            equally many batches.
+        epochs: passes over the source; None never ends.
+
+    Raises:
+        ValueError: an argument out of range, or not one batch could be filled.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[Sample],
+        transform: Transform,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        process_index: int = 0,
+        process_count: int = 1,
+        num_threads: int = 2,
+        drop_remainder: bool = True,
+        epochs: int | None = None,
+    ) -> None:
+        _check(len(source), batch_size, seed, process_index, process_count, num_threads, epochs)
+        samples = grain.MapDataset.source(range(len(source)))
+        if shuffle:
+            samples = samples.shuffle(seed=seed)
+        samples = samples.repeat(epochs)
+        if epochs is not None and drop_remainder:
+            samples = samples[: len(samples) // (process_count * batch_size) * process_count * batch_size]
+            if not len(samples):
+                raise ValueError(
+                    f"{epochs} epochs of {len(source)} samples do not fill one batch of {batch_size} on each of "
+                    f"{process_count} processes; use smaller batches or drop_remainder=False."
+                )
+
+        def load(position: int, index: int) -> dict[str, np.ndarray]:
+            return dict(transform(source[index], np.random.default_rng((seed, position))))
+
+        batches = samples.map_with_index(load)[process_index::process_count].batch(
+            batch_size, drop_remainder=drop_remainder, batch_fn=_stack
+        )
+        # Grain's default prefetches 500 elements, here batches.
+        options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+        self._iterator = iter(batches.to_iter_dataset(options))
+        self._contract = {
+            "samples": len(source),
+            "batch_size": batch_size,
+            "seed": seed,
+            "shuffle": shuffle,
+            "process_index": process_index,
+            "process_count": process_count,
+            "drop_remainder": drop_remainder,
+            "epochs": epochs,
+        }
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._iterator)
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands, after the last batch taken; JSON-able."""
+        return {**self._contract, "position": self._iterator.get_state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes to where `state()` was called; the batches from there on are the same.
+
+        Raises:
+            ValueError: the state comes from another stream; names what differs.
+        """
+        differing = {
+            name: (state.get(name), value) for name, value in self._contract.items() if state.get(name) != value
+        }
+        if differing or "position" not in state:
+            raise ValueError(
+                "The loader's state belongs to another stream; (saved, now) differ in: "
+                f"{differing or 'position is missing'}. Resume with the settings and data that the run began with."
+            )
+        self._iterator.set_state(dict(state["position"]))
+
+    def close(self) -> None:
+        """Stops the threads."""
+        self._iterator.close()
+
+
+def _stack(samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    first = samples[0]
+    for sample in samples[1:]:
+        for name in first.keys() | sample.keys():
+            shapes = [np.shape(s[name]) if name in s else None for s in (first, sample)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"Samples of one batch differ in {name!r}: {shapes[0]} and {shapes[1]}.")
+    return {name: np.stack([sample[name] for sample in samples]) for name in first}
+
+
+def _check(
+    samples: int,
+    batch_size: int,
+    seed: int,
+    process_index: int,
+    process_count: int,
+    num_threads: int,
+    epochs: int | None,
+) -> None:
+    if samples < 1 or batch_size < 1 or num_threads < 0 or (epochs is not None and epochs < 1):
+        raise ValueError(
+            f"A loader needs samples, a batch size and epochs of at least 1 and no negative threads; got {samples} "
+            f"samples, batch_size={batch_size}, epochs={epochs}, num_threads={num_threads}."
+        )
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be 0 .. 2^32 - 1; got {seed}.")
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"process_index must be 0 .. process_count - 1; got {process_index} of {process_count}.")

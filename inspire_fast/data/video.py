@@ -1,0 +1,143 @@
+"""Frames of an mp4 by time, and frames into an mp4 (PyAV; AV1 and H.264)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import os
+from pathlib import Path
+import threading
+from typing import Literal
+
+import av
+from av.container import InputContainer, OutputContainer
+import av.error
+from av.video.stream import VideoStream
+import numpy as np
+
+from inspire_fast.data.errors import DatasetError
+
+Codec = Literal["av1", "h264"]
+
+# Short groups of pictures keep random access cheap (LeRobot's choice: a key frame every 2 frames, constant quality 30).
+_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "8"}),
+    "h264": ("libx264", {"g": "2", "crf": "18"}),
+}
+# Decoding this many frames onwards is cheaper than seeking back to a key frame.
+_MAX_STEPS_ONWARDS = 16
+
+
+class VideoReader:
+    """One open mp4. Times are seconds from its first frame. Safe to share between threads (calls are serialised)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise DatasetError(f"Video {path} does not exist.")
+        try:
+            self._container: InputContainer = av.open(str(path))
+            self._stream = self._container.streams.video[0]
+        except (av.error.FFmpegError, IndexError) as error:
+            raise DatasetError(f"{path} cannot be opened as a video: {error}") from error
+        if self._stream.time_base is None:
+            raise DatasetError(f"{path}: the video stream has no time base; re-encode it.")
+        self._tick_s = float(self._stream.time_base)
+        self._start_ticks = self._stream.start_time or 0
+        self._frames: Iterator[av.VideoFrame] | None = None  # the running decoder, None when a seek is due
+        self._last_s = 0.0  # time of the last decoded frame
+        self._lock = threading.Lock()
+
+    def frame(self, time_s: float, tolerance_s: float) -> np.ndarray:
+        """The frame shown at `time_s`: uint8 `[h, w, 3]`, RGB.
+
+        Raises:
+            DatasetError: no frame within `tolerance_s` (the video is shorter than its index), or it cannot be decoded.
+        """
+        with self._lock:
+            try:
+                return self._find(time_s, tolerance_s)
+            except av.error.FFmpegError as error:
+                self._frames = None  # the decoder's state is unknown: the next call seeks
+                raise DatasetError(f"{self.path}: decoding the frame at {time_s:.3f} s failed: {error}") from error
+
+    def _find(self, time_s: float, tolerance_s: float) -> np.ndarray:
+        onwards_s = time_s - self._last_s
+        frame = None
+        if self._frames is not None and tolerance_s < onwards_s <= 2 * tolerance_s * _MAX_STEPS_ONWARDS:
+            frame = self._scan(time_s - tolerance_s)
+        else:
+            # The container's index is in decoding order, so a seek may land behind the frame: then start earlier.
+            for back_s in (0.0, 1.0, time_s):
+                self._seek(time_s - back_s)
+                frame = self._scan(time_s - tolerance_s)
+                if frame is not None and self._last_s <= time_s + tolerance_s:
+                    break
+        if frame is None:
+            end_s = float(self._stream.duration or 0) * self._tick_s
+            raise DatasetError(
+                f"{self.path} is shorter than its index says: it lasts {end_s:.3f} s, a frame at {time_s:.3f} s is needed."
+            )
+        if self._last_s > time_s + tolerance_s:
+            raise DatasetError(
+                f"{self.path}: no frame at {time_s:.3f} s, the next one is at {self._last_s:.3f} s; "
+                "the video's frame rate is not the dataset's."
+            )
+        return frame.to_ndarray(format="rgb24")
+
+    def _seek(self, time_s: float) -> None:
+        ticks = self._start_ticks + round(max(time_s, 0.0) / self._tick_s)
+        self._container.seek(ticks, stream=self._stream, backward=True)
+        self._frames = self._container.decode(self._stream)
+
+    def _scan(self, from_s: float) -> av.VideoFrame | None:
+        """The first frame at or after `from_s` from where the decoder stands; None when the video ends before."""
+        assert self._frames is not None
+        for frame in self._frames:
+            if frame.pts is not None:
+                self._last_s = (frame.pts - self._start_ticks) * self._tick_s
+                if self._last_s >= from_s:
+                    return frame
+        self._frames = None
+        return None
+
+
+class VideoEncoder:
+    """Frames into one mp4, one after another."""
+
+    def __init__(self, path: Path, *, fps: int, height: int, width: int, codec: Codec) -> None:
+        if height % 2 or width % 2:
+            raise ValueError(
+                f"{path.name}: {codec} with yuv420p needs even sizes; got {height} x {width}. Store images."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.frames = 0
+        self.nbytes = 0  # written so far; the encoder still holds a few frames
+        self._shape = (height, width, 3)
+        # SVT-AV1 prints its configuration to stderr unless told to report errors only.
+        os.environ.setdefault("SVT_LOG", "1")
+        encoder, options = _ENCODERS[codec]
+        self._container: OutputContainer = av.open(str(path), "w")
+        self._stream: VideoStream = self._container.add_stream(encoder, rate=fps, options=dict(options))  # type: ignore[assignment]
+        self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
+
+    def add(self, image: np.ndarray) -> None:
+        """Appends one frame, uint8 `[h, w, 3]`."""
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise ValueError(
+                f"{self.path.name}: frame {self.frames} is {image.dtype} {image.shape}; expected uint8 {self._shape}."
+            )
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts = self.frames
+        self._mux(frame)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Writes what the encoder still holds and the index."""
+        self._mux(None)
+        self._container.close()
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            self.nbytes += packet.size
+            self._container.mux(packet)

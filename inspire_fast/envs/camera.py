@@ -1,0 +1,85 @@
+"""The simulator's two cameras: rendered on demand, and the projection of a point into the picture that the model sees."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from inspire_fast.envs.gl import INSTALL_HINT, RenderingUnavailableError, require_rendering
+
+RenderQuality = Literal["full", "reduced"]
+# Native observation key -> camera of the simulator.
+VIEWS = {"observation/image": "agentview", "observation/wrist_image": "robot0_eye_in_hand"}
+
+
+class Cameras:
+    """Renders the views of one model, turned by 180 degrees as openpi's LIBERO client does (`raw[::-1, ::-1]`).
+
+    The renderer belongs to this object and makes its own OpenGL context current before each picture, so that several
+    environments may render in one process (robosuite's own does not, and then draws another environment's textures).
+
+    Args:
+        model: mujoco.MjModel; its off-screen buffer is enlarged where the pictures need it.
+        hw: height and width of both pictures.
+        quality: `full` is LIBERO's own look (4-fold multisampling, reflections); `reduced` leaves both out.
+
+    Raises:
+        RenderingUnavailableError: rendering is switched off, or no OpenGL context could be made.
+    """
+
+    def __init__(self, model: Any, hw: tuple[int, int], quality: RenderQuality) -> None:
+        require_rendering()
+        import mujoco
+
+        self._mujoco = mujoco
+        self._reflections = quality == "full"
+        height, width = hw
+        model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
+        if quality == "reduced":
+            model.vis.quality.offsamples = 0
+        try:
+            self._renderer = mujoco.Renderer(model, height, width)
+        except (ImportError, RuntimeError, AttributeError) as error:
+            raise RenderingUnavailableError(f"No OpenGL context for rendering: {error}. {INSTALL_HINT}") from error
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[0] = 0  # collision shapes
+        self._options.geomgroup[1] = 1  # what a camera would see
+
+    def render(self, data: Any, camera: str) -> np.ndarray:
+        """uint8 `[h, w, 3]`, RGB, of `data` (mujoco.MjData) as it is now."""
+        self._renderer.update_scene(data, camera, self._options)
+        self._renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_REFLECTION] = self._reflections
+        # mujoco's renderer already turns OpenGL's picture upside down; mirroring it completes the half turn.
+        return np.ascontiguousarray(self._renderer.render()[:, ::-1])
+
+    def close(self) -> None:
+        """Frees the OpenGL context. Calling it twice is harmless."""
+        self._renderer.close()
+
+
+def project(
+    point_m: np.ndarray, camera_m: np.ndarray, camera_mat: np.ndarray, fovy_deg: float, aspect: float
+) -> tuple[float, float] | None:
+    """Where a world point appears in the picture turned by 180 degrees.
+
+    Args:
+        point_m: `[3]`, world frame.
+        camera_m: camera's position `[3]`, world frame.
+        camera_mat: camera's axes as columns `[3, 3]`: x right, y up, looking along -z (mujoco's convention).
+        fovy_deg: vertical field of view.
+        aspect: width / height of the picture.
+
+    Returns:
+        `(y, x)` in 0..1 of height and width, `(0, 0)` top left; None if behind the camera or outside the picture.
+    """
+    x, y, z = camera_mat.T @ (point_m - camera_m)
+    if z >= 0:
+        return None
+    half = np.tan(np.deg2rad(fovy_deg) / 2)
+    right, up = x / (-z * half * aspect), y / (-z * half)
+    if max(abs(right), abs(up)) > 1:
+        return None
+    # OpenGL's raw rows grow upwards; the half turn makes rows grow downwards and columns grow to the camera's left.
+    return float(1 - up) / 2, float(1 - right) / 2

@@ -1,0 +1,206 @@
+"""Scripted experts: they solve tasks from privileged simulator state, so that a user without data sets has demonstrations.
+
+An expert is a generator over an environment that has been reset: it looks at the state, yields one action, and looks
+again once the caller has executed it. It ends when it has nothing left to try; whether the task is solved is the
+simulator's word (`environment.success`), never the expert's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspire_fast.core.registry import Registry
+from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.robots.libero import LIBERO
+
+OPEN, CLOSED = -1.0, 1.0
+# Action per metre of error, and seconds of motion that count as error: twice the controller's own stiffness (kp 150, one
+# action is 0.05 m) with as much more damping, so that the hand runs at full speed (0.25 m/s) and stops without overshoot.
+_GAIN = 2 / 0.05
+_LEAD_S = 0.05
+_HALF_OPENING_M = 0.037  # the gripper opens to +-0.04 m; an object wider than this is taken by its rim
+_RIM_INSET_M = 0.006  # from a rim's outside to the middle of its wall
+_GRASP_DEPTH_M = 0.03  # how far below an object's top the finger tips go
+_LIFT_M = 0.05  # how far the object is lifted before it is carried off sideways
+_CLEARANCE_M = 0.035  # room between what is carried and what it passes over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """What makes demonstrations of one initial state differ. The default varies a little; `Variation.none()` does not.
+
+    Attributes:
+        approach_m: the points above object and goal are displaced by up to this much, per horizontal axis.
+        speed: range of the top speed, as a fraction of full.
+        noise: standard deviation of what is added to the motion of free moves, in action units.
+    """
+
+    approach_m: float = 0.015
+    speed: tuple[float, float] = (0.85, 1.0)
+    noise: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not (self.approach_m >= 0 and self.noise >= 0 and 0 < self.speed[0] <= self.speed[1] <= 1):
+            raise ValueError(f"A variation needs approach_m, noise >= 0 and 0 < speed <= 1, low first; got {self}.")
+
+    @classmethod
+    def none(cls) -> Variation:
+        """Always the same motion at full speed."""
+        return cls(approach_m=0.0, speed=(1.0, 1.0), noise=0.0)
+
+
+def pick_and_place(
+    environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation
+) -> Iterator[np.ndarray]:
+    """Picks up what the goal wants moved and puts it in or on its place: above, down, close, lift, over, lower, open, up.
+
+    Objects narrower than the gripper are taken in the middle, others by the rim on the side with more room. The hand does
+    not turn, and the way is not planned around obstacles: what is closely surrounded, in a drawer or on a cabinet, may
+    fail.
+
+    Args:
+        environment: reset; its goal is `on` or `in` with an object and a place.
+        rng: decides the variation.
+        variation: see `Variation`.
+
+    Yields:
+        Native actions, float32 `[7]`.
+
+    Raises:
+        ValueError: the goal is none that this expert can reach.
+    """
+    thing, place = _goal(environment)
+    hand = _Hand(environment, rng, variation)
+    grasp = _grasp_point(environment, thing)
+    jitter = [*rng.uniform(-variation.approach_m, variation.approach_m, 2), rng.uniform(0, variation.approach_m)]
+    above = grasp + [0, 0, _GRASP_DEPTH_M + 0.03] + jitter  # the finger tips stay clear of the object's top
+    yield from hand.move(lambda: above, OPEN, tolerance_m=0.025)
+    yield from hand.move(lambda: _funnel(grasp, environment.gripper_m()), OPEN, tolerance_m=0.008, exact=True, steps=40)
+    yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
+
+    lifted = environment.gripper_m() + [0, 0, _LIFT_M]
+    yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.02)
+    floor_m, rim_m = _heights(environment, place)
+
+    def carry_to(height_m: float) -> Callable[[], np.ndarray]:
+        """Where the gripper must be for what hangs in it, however it hangs now, to be over the place at this height."""
+
+        def target() -> np.ndarray:
+            goal_m, thing_m = environment.position_m(place), environment.position_m(thing)
+            underside_m = environment.bounds_m(thing)[0][2]
+            return environment.gripper_m() + [*(goal_m - thing_m)[:2], height_m - underside_m]
+
+        return target
+
+    yield from hand.move(carry_to(rim_m + _CLEARANCE_M), CLOSED, tolerance_m=0.012)
+    yield from hand.move(carry_to(floor_m), CLOSED, tolerance_m=0.008, exact=True)
+    yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(thing))
+    retreat = environment.gripper_m() + [0, 0, 0.1]
+    yield from hand.move(lambda: retreat, OPEN, tolerance_m=0.02)
+    yield from hand.hold(OPEN, steps=6)
+
+
+class _Hand:
+    """Proportional control of the gripper's position through the simulator's OSC_POSE action."""
+
+    def __init__(self, environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> None:
+        self._environment, self._rng, self._noise = environment, rng, variation.noise
+        self._limit = rng.uniform(*variation.speed)
+        self._opening_m = np.inf
+
+    def move(
+        self,
+        target: Callable[[], np.ndarray],
+        gripper: float,
+        *,
+        tolerance_m: float,
+        exact: bool = False,
+        steps: int = 60,
+    ) -> Iterator[np.ndarray]:
+        """Towards a point, looked up anew at every step, until within `tolerance_m`; `exact` moves carry no noise."""
+        before_m = self._environment.gripper_m()
+        for _ in range(steps):
+            now_m = self._environment.gripper_m()
+            error_m = target() - now_m
+            if np.linalg.norm(error_m) < tolerance_m:
+                return
+            velocity = (now_m - before_m) * LIBERO.control_hz
+            before_m = now_m
+            motion = np.clip(_GAIN * (error_m - _LEAD_S * velocity), -self._limit, self._limit)
+            if not exact:
+                motion = motion + self._rng.normal(0, self._noise, 3)
+            yield _action(motion, gripper)
+
+    def hold(
+        self, gripper: float, *, steps: int, until: Callable[[], bool] = lambda: False, at_least: int = 0
+    ) -> Iterator[np.ndarray]:
+        """Stays while the fingers move: `steps` at most, `at_least` before `until` ends it."""
+        for step in range(steps):
+            if until() and step >= at_least:
+                return
+            yield _action(np.zeros(3), gripper)
+
+    def still(self) -> bool:
+        """The fingers have not moved by half a millimetre since this was last asked."""
+        before_m, self._opening_m = self._opening_m, float(np.ptp(self._environment.state()[-2:]))
+        return abs(before_m - self._opening_m) < 5e-4
+
+
+def _action(motion: np.ndarray, gripper: float) -> np.ndarray:
+    return np.array([*np.clip(motion, -1, 1), 0, 0, 0, gripper], dtype=np.float32)
+
+
+def _goal(environment: LiberoEnvironment) -> tuple[str, str]:
+    placements = [p for p in environment.problem.goal if p[0] in ("on", "in") and len(p) == 3]
+    if len(placements) != 1 or len(environment.problem.goal) != 1:
+        raise ValueError(
+            f"pick_and_place solves goals that put one object in or on one place; {environment.prompt!r} wants "
+            f"{list(environment.problem.goal)}."
+        )
+    return placements[0][1], placements[0][2]
+
+
+def _grasp_point(environment: LiberoEnvironment, thing: str) -> np.ndarray:
+    """Where the finger tips close: around the middle, or on the rim. The fingers close along the world's y axis."""
+    low, high = environment.bounds_m(thing)
+    middle = np.array([*((low + high) / 2)[:2], max(high[2] - _GRASP_DEPTH_M, (low[2] + high[2]) / 2)])
+    half_width = (high - low)[1] / 2
+    if half_width < _HALF_OPENING_M:
+        return middle
+    sides = [middle + [0, sign * (half_width - _RIM_INSET_M), 0] for sign in (-1, 1)]
+    others = [o for o in environment.movable if o != thing]
+    gripper_m = environment.gripper_m()
+
+    def room(side: np.ndarray) -> tuple[float, float]:
+        outside = side[:2] + [0, np.sign(side[1] - middle[1]) * _HALF_OPENING_M]
+        gaps = [_gap_m(outside, *environment.bounds_m(other)) for other in others]
+        return min([0.03, *gaps]), -float(np.linalg.norm(side - gripper_m))  # enough room is enough; then the nearer one
+
+    return max(sides, key=room)
+
+
+def _funnel(grasp_m: np.ndarray, gripper_m: np.ndarray) -> np.ndarray:
+    """The grasp point, raised while the hand is still beside it, so that no finger comes down on the object."""
+    aside_m = float(np.linalg.norm((grasp_m - gripper_m)[:2]))
+    return grasp_m + [0, 0, np.clip(5 * (aside_m - 0.006), 0, _GRASP_DEPTH_M + 0.02)]
+
+
+def _gap_m(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Horizontal distance from a point `[2]` to a box."""
+    return float(np.linalg.norm(np.maximum(0, np.maximum(low[:2] - point, point - high[:2]))))
+
+
+def _heights(environment: LiberoEnvironment, place: str) -> tuple[float, float]:
+    """World heights, metres: where the object's underside is let go, and what has to be passed over on the way."""
+    owner = environment.problem.owner(place)
+    low, high = environment.bounds_m(owner)
+    if place == owner:  # on an object: down to its surface
+        return float(low[2] + high[2]) / 2, float(high[2])
+    return float(high[2]) - 0.02, float(high[2])  # in a container: just below its rim
+
+
+Expert = Callable[[LiberoEnvironment, np.random.Generator, Variation], Iterator[np.ndarray]]
+EXPERTS: Registry[Expert] = Registry("expert", {"pick_and_place": pick_and_place})

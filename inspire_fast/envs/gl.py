@@ -1,0 +1,82 @@
+"""Which OpenGL back end renders without a screen. Decided before mujoco is imported, which reads `MUJOCO_GL` only once."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+INSTALL_HINT = (
+    "Install one of these with your system's package manager (Debian and Ubuntu names): "
+    "`apt-get install libegl1 libgl1` (EGL; a GPU's driver or Mesa's software renderer) or "
+    "`apt-get install libosmesa6 libgl1` (OSMesa; software). To step the simulator without ever rendering, "
+    "set MUJOCO_GL=disable."
+)
+_OFF = ("disable", "disabled", "off", "false", "0")
+_OSMESA_SONAMES = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
+
+
+class RenderingUnavailableError(RuntimeError):
+    """No OpenGL back end that works without a screen was found, or rendering was switched off."""
+
+
+def choose_backend() -> str:
+    """Sets `MUJOCO_GL` for this process (and the ones it starts) and returns it.
+
+    A value that is already set is respected. Otherwise `egl` if a device answers, else `osmesa`. On macOS mujoco has one
+    back end only, `cgl`.
+
+    Raises:
+        RenderingUnavailableError: neither was found; names the packages to install.
+        RuntimeError: mujoco is already imported with another back end than the one to choose.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if chosen:
+        return chosen
+    if sys.platform == "darwin":
+        return "cgl"
+    backend = "egl" if _egl_works() else "osmesa" if _loads(*_OSMESA_SONAMES) else None
+    if backend is None:
+        raise RenderingUnavailableError(f"Neither EGL nor OSMesa works on this machine. {INSTALL_HINT}")
+    if "mujoco" in sys.modules:
+        raise RuntimeError(
+            "mujoco was imported before a screenless rendering back end was chosen, and reads MUJOCO_GL only once. "
+            f"Set MUJOCO_GL={backend} in the environment, or import mujoco after creating the environment."
+        )
+    os.environ["MUJOCO_GL"] = backend
+    return backend
+
+
+def require_rendering() -> None:
+    """Raises RenderingUnavailableError where rendering was switched off by `MUJOCO_GL`."""
+    backend = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if backend in _OFF:
+        raise RenderingUnavailableError(
+            f"Cameras cannot be rendered: MUJOCO_GL={backend} switches rendering off. "
+            "Unset it, or set it to egl or osmesa, before the process starts."
+        )
+
+
+def _loads(*sonames: str) -> bool:
+    for soname in sonames:
+        try:
+            ctypes.CDLL(soname)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _egl_works() -> bool:
+    """EGL loads, desktop GL is there, and at least one device (GPU or software) is offered for screenless contexts."""
+    if not _loads("libEGL.so.1", "libEGL.so") or not _loads("libGL.so.1", "libOpenGL.so.0"):
+        return False
+    egl = ctypes.CDLL("libEGL.so.1") if _loads("libEGL.so.1") else ctypes.CDLL("libEGL.so")
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    egl.eglGetProcAddress.argtypes = [ctypes.c_char_p]
+    address = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
+    if not address:
+        return False
+    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int))(address)
+    count = ctypes.c_int(0)
+    return bool(query(0, None, ctypes.byref(count))) and count.value > 0

@@ -1,0 +1,304 @@
+"""The real LIBERO simulator as an `Environment`, headless on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.dialogue.grounding import ground
+from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality, project
+from inspire_fast.envs.install import import_simulator
+from inspire_fast.envs.suites import Problem, find_task
+from inspire_fast.envs.targets import Target, match_targets
+from inspire_fast.robots.libero import LIBERO
+
+SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
+_PLACEMENT_ATTEMPTS = 100
+_SLIDE_M = 0.01  # a drawn placement is refused if an object slides further than this while settling
+
+
+class LiberoEnvironment:
+    """One LIBERO task. Stepping never renders; `observe()` does.
+
+    Every episode is a function of `(task, protocol, seed, episode)` alone, whatever ran before: numpy's global generator,
+    from which LIBERO draws the poses of fixtures (which are *not* part of its initial states), is seeded at each reset
+    and put back afterwards.
+
+    Args:
+        suite: one of `suites.SUITES`.
+        task: number (the benchmark's order) or name.
+        camera_hw: height and width of both pictures.
+        seed: with the episode, decides what is random.
+        initial_states: `fixed` takes number `episode` of the suite's 50 stored states; `randomized` draws one from the
+            task's own placement regions, and again where objects were drawn onto each other and slide off.
+        fixture_seeding: `episode` draws fixture poses anew per episode; `constant` gives every episode those of `seed`
+            (what InSpire-FAST's evaluation does; openpi's draws on from one seed, which depends on the order of episodes
+            and is not offered).
+        settle_steps: control steps without motion after each reset, while objects come to rest.
+        render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
+
+    Attributes:
+        task: what is loaded.
+        unlabelled: why `facts()` is None for this task; empty where it is not.
+
+    Raises:
+        ValueError: unknown suite or task, or a setting that does not exist.
+        ImportError: the simulator is not installed; says how to.
+        RenderingUnavailableError: no OpenGL back end works without a screen; names the packages.
+    """
+
+    def __init__(
+        self,
+        suite: str = "libero_object",
+        task: int | str = 0,
+        *,
+        camera_hw: tuple[int, int] = (224, 224),
+        seed: int = 7,
+        initial_states: Literal["fixed", "randomized"] = "fixed",
+        fixture_seeding: Literal["episode", "constant"] = "episode",
+        settle_steps: int = 10,
+        render_quality: RenderQuality = "full",
+    ) -> None:
+        _choice("initial_states", initial_states, ("fixed", "randomized"))
+        _choice("fixture_seeding", fixture_seeding, ("episode", "constant"))
+        _choice("render_quality", render_quality, ("full", "reduced"))
+        if seed < 0 or settle_steps < 0 or min(camera_hw) < 1:
+            raise ValueError(
+                f"seed and settle_steps must be >= 0 and camera_hw >= 1; got {seed}, {settle_steps}, {camera_hw}."
+            )
+        self.task = find_task(suite, task)
+        self.unlabelled = ""
+        self._camera_hw, self._quality = camera_hw, render_quality
+        self._seed, self._constant_fixtures, self._settle_steps = seed, fixture_seeding == "constant", settle_steps
+        self._states = self.task.initial_states() if initial_states == "fixed" else None
+        self._cameras: Cameras | None = None
+        self._success = self._ready = False
+        self._problem = self.task.problem()
+        self._domain: Any = self._create()
+        self._targets = self._match()
+
+    @property
+    def prompt(self) -> str:
+        """The instruction."""
+        return self.task.prompt
+
+    @property
+    def problem(self) -> Problem:
+        """What the scene holds and what the goal is."""
+        return self._problem
+
+    @property
+    def movable(self) -> tuple[str, ...]:
+        """Every object that is not a fixture."""
+        return tuple(self._alive().objects_dict)
+
+    @property
+    def success(self) -> bool:
+        """The goal held after the last step (or after the reset)."""
+        return self._success
+
+    def reset(self, episode: int) -> None:
+        """Starts an episode: places fixtures and objects, then lets them settle.
+
+        Raises:
+            ValueError: `episode` is negative, or there is no fixed initial state of that number.
+        """
+        if episode < 0 or (self._states is not None and episode >= len(self._states)):
+            count = "" if self._states is None else f" of the {len(self._states)} fixed initial states (0-based)"
+            raise ValueError(
+                f"{self.task.suite}: no episode {episode}{count}. Use initial_states='randomized' for any number of them."
+            )
+        for attempt in range(_PLACEMENT_ATTEMPTS):
+            self._place(episode, attempt)
+            placed = self._movable_m()
+            for _ in range(self._settle_steps):
+                self.step(SETTLE_ACTION)
+            if self._states is not None or np.abs(self._movable_m() - placed)[:, :2].max() < _SLIDE_M:
+                return
+        raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {_PLACEMENT_ATTEMPTS} attempts.")
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        """Executes one action `[7]` (see `robots.libero`) for 1/20 s and returns it as sent, clipped to the limits.
+
+        Raises:
+            ValueError: wrong shape, NaN or infinity.
+            RuntimeError: before the first reset, or after `close`.
+        """
+        if np.shape(action) != (LIBERO.action_dim,):
+            raise ValueError(f"An action has shape ({LIBERO.action_dim},) = {LIBERO.action_names}; got {np.shape(action)}.")
+        sent = LIBERO.native_actions(np.asarray(action)[None])[0]
+        domain = self._alive()
+        if not self._ready:
+            raise RuntimeError("Call reset(episode) before the first step.")
+        _, _, done, _ = domain.step(sent)
+        self._success = bool(done)  # LIBERO's `done` means that the goal holds
+        return sent
+
+    def state(self) -> np.ndarray:
+        """Proprioception, float32 `[8]`, as `robots.libero` names it. Cheap: nothing is rendered."""
+        domain = self._alive()
+        robot, data = domain.robots[0], domain.sim.data
+        quaternion = np.roll(data.get_body_xquat(robot.robot_model.eef_name), -1)  # w x y z -> x y z w
+        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
+        return np.concatenate([self.gripper_m(), _axis_angle(quaternion), fingers]).astype(np.float32)
+
+    def observe(self) -> Mapping[str, Any]:
+        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt."""
+        sim = self._alive().sim
+        if self._cameras is None:
+            self._cameras = Cameras(sim.model._model, self._camera_hw, self._quality)
+        images = {key: self._cameras.render(sim.data._data, camera) for key, camera in VIEWS.items()}
+        return {**images, "observation/state": self.state(), "prompt": self.prompt}
+
+    def facts(self) -> SceneFacts | None:
+        """Truth about the instruction's targets, or None where its phrases have no certain reading (`unlabelled`)."""
+        if self._targets is None:
+            return None
+        gripper_m = self.gripper_m()
+        return SceneFacts(targets=tuple(self._target_facts(target, gripper_m) for target in self._targets))
+
+    def gripper_m(self) -> np.ndarray:
+        """The point between the finger tips, world frame, metres `[3]`."""
+        domain = self._alive()
+        return np.array(domain.sim.data.site_xpos[domain.robots[0].eef_site_id])
+
+    def position_m(self, name: str) -> np.ndarray:
+        """World position `[3]` of an object's or fixture's origin, or of a region's centre."""
+        domain = self._alive()
+        if name in domain.obj_body_id:
+            return np.array(domain.sim.data.body_xpos[domain.obj_body_id[name]])
+        return np.array(domain.sim.data.get_site_xpos(name))
+
+    def bounds_m(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
+        domain = self._alive()
+        model, data = domain.sim.model._model, domain.sim.data._data
+        ids = [domain.sim.model.geom_name2id(geom) for geom in self._model_of(name).contact_geoms]
+        matrices = data.geom_xmat[ids].reshape(-1, 3, 3)
+        centres = data.geom_xpos[ids] + np.einsum("gij,gj->gi", matrices, model.geom_aabb[ids, :3])
+        halves = np.einsum("gij,gj->gi", np.abs(matrices), model.geom_aabb[ids, 3:])
+        return (centres - halves).min(axis=0), (centres + halves).max(axis=0)
+
+    def holds(self, name: str) -> bool:
+        """Both finger pads touch the object: the simulator's own grasp check."""
+        domain = self._alive()
+        return bool(domain._check_grasp(gripper=domain.robots[0].gripper, object_geoms=self._model_of(name)))
+
+    def close(self) -> None:
+        """Frees the simulator and its OpenGL context. Calling it twice is harmless."""
+        if self._cameras is not None:
+            self._cameras.close()
+            self._cameras = None
+        if self._domain is not None:
+            self._domain.close()
+            self._domain = None
+
+    def _create(self) -> Any:
+        wrapper = import_simulator()
+        with _seeded([self._seed]):
+            control = wrapper.ControlEnv(
+                bddl_file_name=str(self.task.bddl_file),
+                use_camera_obs=False,
+                has_offscreen_renderer=False,
+                ignore_done=True,  # else robosuite raises after 1000 steps; the caller owns the step limit
+            )
+        domain = control.env
+        domain.hard_reset = False  # a hard reset compiles the model anew, which takes seconds and changes nothing
+        # robosuite's observables are computed at every physics step (25 per action); state() reads what is needed instead.
+        domain._observables = {}
+        return domain
+
+    def _place(self, episode: int, attempt: int) -> None:
+        """Draws fixtures (and objects), then puts a fixed initial state over it."""
+        from robosuite.utils.errors import RandomizationError
+
+        domain, fixed = self._alive(), self._states is not None
+        with _seeded([self._seed] if fixed and self._constant_fixtures else [self._seed, episode, attempt]):
+            for _ in range(_PLACEMENT_ATTEMPTS):
+                try:
+                    domain.reset()
+                    break
+                except RandomizationError:  # the regions happened to be too full: draw on
+                    continue
+            else:
+                raise RuntimeError(f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts.")
+        if self._states is not None:
+            # Only after the reset proper: before it, markers at the gripper would show in the pictures.
+            domain.sim.set_state_from_flattened(self._states[episode])
+            domain.sim.forward()
+            domain._post_process()
+        self._success, self._ready = bool(domain._check_success()), True
+
+    def _movable_m(self) -> np.ndarray:
+        """Positions of all movable objects, `[n, 3]`."""
+        return np.array([self.position_m(name) for name in self.movable]).reshape(-1, 3)
+
+    def _match(self) -> tuple[Target, ...] | None:
+        try:
+            return match_targets(ground(self.prompt), self._problem)
+        except ValueError as error:
+            self.unlabelled = str(error)
+            return None
+
+    def _target_facts(self, target: Target, gripper_m: np.ndarray) -> TargetFacts:
+        sim = self._alive().sim
+        if target.part is not None:
+            point_m = np.array(sim.data.get_body_xpos(f"{target.owner}_{target.part}"))
+        else:
+            point_m = self.position_m(target.site or target.owner)
+        point_m = point_m + [0.0, 0.0, target.lift_m]
+        camera = sim.model.camera_name2id(VIEWS["observation/image"])
+        height, width = self._camera_hw
+        return TargetFacts(
+            phrase=target.phrase,
+            offset_m=(point_m - gripper_m).astype(np.float32),
+            grasped=self.holds(target.owner),
+            point_px=project(
+                point_m,
+                sim.data.cam_xpos[camera],
+                sim.data.cam_xmat[camera].reshape(3, 3),
+                sim.model.cam_fovy[camera],
+                width / height,
+            ),
+        )
+
+    def _model_of(self, name: str) -> Any:
+        domain = self._alive()
+        return domain.objects_dict[name] if name in domain.objects_dict else domain.fixtures_dict[name]
+
+    def _alive(self) -> Any:
+        if self._domain is None:
+            raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
+        return self._domain
+
+
+class _seeded:  # noqa: N801
+    """Seeds numpy's global generator inside a `with` block and puts its state back afterwards."""
+
+    def __init__(self, entropy: list[int]) -> None:
+        # One number is used as it is, so that it means what `np.random.seed(7)` means to LIBERO's other users.
+        self._seed = entropy[0] if len(entropy) == 1 else int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+    def __enter__(self) -> None:
+        self._before = np.random.get_state()  # noqa: NPY002
+        np.random.seed(self._seed)  # noqa: NPY002
+
+    def __exit__(self, *_: object) -> None:
+        np.random.set_state(self._before)  # noqa: NPY002
+
+
+def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
+    """x y z w -> axis * angle, radians in 0..2 pi (openpi's LIBERO client, after robosuite's `quat2axisangle`)."""
+    w = float(np.clip(quaternion[3], -1.0, 1.0))
+    sine = np.sqrt(1.0 - w * w)
+    if np.isclose(sine, 0.0):
+        return np.zeros(3)
+    return quaternion[:3] * 2.0 * np.arccos(w) / sine
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

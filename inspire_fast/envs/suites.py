@@ -1,0 +1,131 @@
+"""What LIBERO's five suites hold: tasks, their instructions, their problems in BDDL, their fixed initial states.
+
+Nothing here starts the simulator: listing all 130 tasks costs one import of the benchmark's index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inspire_fast.core.registry import unknown_name
+from inspire_fast.envs.install import import_libero
+
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The parts of a task's BDDL file that name things.
+
+    Attributes:
+        categories: instance -> category for everything in the scene ("akita_black_bowl_1" -> "akita_black_bowl").
+        interest: the objects of interest; instances, or regions of them.
+        goal: predicates in lower case with their arguments, e.g. `("on", "akita_black_bowl_1", "plate_1")`.
+        regions: region -> instance that it belongs to ("basket_1_contain_region" -> "basket_1").
+    """
+
+    categories: Mapping[str, str]
+    interest: tuple[str, ...]
+    goal: tuple[tuple[str, ...], ...]
+    regions: Mapping[str, str]
+
+    def owner(self, name: str) -> str:
+        """The instance behind a name: itself, or the one that a region belongs to."""
+        return self.regions.get(name, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task. `prompt` is LIBERO's instruction as openpi uses it (from the file's name, not the BDDL's wording)."""
+
+    suite: str
+    index: int
+    name: str
+    prompt: str
+    bddl_file: Path
+    initial_states_file: Path
+
+    def initial_states(self) -> np.ndarray:
+        """The suite's fixed initial states, float64 `[50, time + qpos + qvel]`."""
+        with np.load(self.initial_states_file, allow_pickle=False) as archive:
+            return archive["states"]
+
+    def problem(self) -> Problem:
+        """Parses the task's BDDL file."""
+        from bddl.parsing import scan_tokens
+
+        sections = {section[0]: section[1:] for section in scan_tokens(filename=str(self.bddl_file))[1:]}
+        categories = {**_typed(sections.get(":fixtures", [])), **_typed(sections.get(":objects", []))}
+        regions = {}
+        for name, *attributes in sections.get(":regions", []):
+            target = next(attribute[1] for attribute in attributes if attribute[0] == ":target")
+            regions[f"{target}_{name}"] = target
+        goal = sections[":goal"][0]
+        predicates = goal[1:] if goal[0].lower() == "and" else [goal]
+        return Problem(
+            categories=categories,
+            interest=tuple(sections.get(":obj_of_interest", [])),
+            goal=tuple((predicate[0].lower(), *predicate[1:]) for predicate in predicates),
+            regions=regions,
+        )
+
+
+def tasks(suite: str) -> tuple[Task, ...]:
+    """All tasks of a suite, in the benchmark's order (task order 0).
+
+    Raises:
+        ValueError: unknown suite.
+        ImportError: the simulator is not installed; says how to.
+    """
+    if suite not in SUITES:
+        raise ValueError(unknown_name("LIBERO suite", suite, list(SUITES)))
+    import_libero()
+    from libero.libero import get_libero_path
+    from libero.libero.benchmark import task_maps
+
+    problems, states = Path(get_libero_path("bddl_files")), Path(get_libero_path("init_states"))
+    return tuple(
+        Task(
+            suite=suite,
+            index=index,
+            name=task.name,
+            prompt=task.language,
+            bddl_file=problems / task.problem_folder / task.bddl_file,
+            initial_states_file=states / task.problem_folder / f"{task.init_states_file}.npz",
+        )
+        for index, task in enumerate(task_maps[suite].values())
+    )
+
+
+def find_task(suite: str, task: int | str) -> Task:
+    """One task by its number or its name.
+
+    Raises:
+        ValueError: no such task; says what there is.
+    """
+    available = tasks(suite)
+    if isinstance(task, str):
+        named = {entry.name: entry for entry in available}
+        if task not in named:
+            raise ValueError(unknown_name(f"task of {suite}", task, list(named)))
+        return named[task]
+    if not 0 <= task < len(available):
+        raise ValueError(f"{suite} has tasks 0..{len(available) - 1}; got {task}.")
+    return available[task]
+
+
+def _typed(tokens: list[str]) -> dict[str, str]:
+    """`["a_1", "a_2", "-", "a", ...]` -> `{"a_1": "a", "a_2": "a", ...}`."""
+    typed, waiting, tokens = {}, [], list(tokens)
+    while tokens:
+        token = tokens.pop(0)
+        if token == "-":
+            typed.update(dict.fromkeys(waiting, tokens.pop(0)))
+            waiting = []
+        else:
+            waiting.append(token)
+    return typed

@@ -1,0 +1,169 @@
+"""The page of a run, made from `report.json` alone: learning curves, figures with their baselines, episodes, videos."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+import html
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+import numpy as np
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}
+h1{margin-bottom:.2rem} h2{margin-top:2.2rem} .note{color:#666}
+table{border-collapse:collapse;width:100%;font-size:.92rem} td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1rem;margin:1.2rem 0}
+.card{border:1px solid #ddd;border-radius:8px;padding:.8rem 1rem} .card b{font-size:1.7rem;display:block}
+.good{color:#1b7f3b} .bad{color:#b3362b}
+.films{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem} video,img{max-width:100%}
+"""
+
+
+def write_report(report: Mapping[str, Any], folder: Path) -> Path:
+    """Writes `report.json` and, from it, `report.html` with everything inside; returns the page's path."""
+    (folder / "report.json").write_text(json.dumps(report, indent=2))
+    stored = json.loads((folder / "report.json").read_text())
+    page = folder / "report.html"
+    page.write_text(_page(stored, folder))
+    return page
+
+
+def _page(r: Mapping[str, Any], folder: Path) -> str:
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>InSpire run</title><style>{STYLE}</style>",
+        "<h1>A policy that says where things are before it acts</h1>",
+        f"<p class=note>{r['parameters']:,} parameters, {r['steps']:,} steps on {r['demonstrations']} demonstrations "
+        f"recorded in the LIBERO simulator; {r['episodes']} evaluation episodes through the websocket server; "
+        f"{r['seconds_total']:.0f} s in all.</p>",
+        _cards(r),
+        "<h2>Learning curves</h2><p class=note>Nats per token, answers and actions apart.</p>",
+        _image(_curves(r["losses"])),
+        "<h2>Answers on held-out demonstrations</h2>",
+        f"<p class=note>{r['held_out_samples']} samples; rows are the truth, columns the model's answer.</p>",
+        _image(_confusion(r["confusion"])),
+        "<h2>Episodes</h2>",
+        _episodes(r["episode_table"]),
+        "<h2>Videos</h2><p class=note>One picture per call of the policy, as a person standing at the robot sees it. Under "
+        "it each target, the model's answer (green when it is the simulator's truth) and the true answer.</p>",
+        _videos(r["videos"], folder),
+        "<h2>Time</h2>",
+        _table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in r["seconds"].items()], numbers={1}),
+    ]
+    return "\n".join(parts)
+
+
+def _cards(r: Mapping[str, Any]) -> str:
+    def card(title: str, value: str, baseline: str, *, good: bool | None) -> str:
+        tone = {True: "good", False: "bad", None: ""}[good]
+        return f"<div class=card>{title}<b class='{tone}'>{value}</b><span class=note>{baseline}</span></div>"
+
+    cards = [
+        card(
+            "Answer accuracy, held out",
+            f"{r['answer_accuracy']:.1%}",
+            f"always the commonest answer: {r['answer_majority_baseline']:.1%}",
+            good=r["answer_accuracy"] > r["answer_majority_baseline"],
+        ),
+        card(
+            "Action error, held out",
+            f"{r['action_error']:.3f}",
+            f"predicting the mean: {r['action_error_mean_baseline']:.3f} (mean absolute, native units)",
+            good=r["action_error"] < r["action_error_mean_baseline"],
+        ),
+        card("Episodes solved", f"{r['successes']} of {r['episodes']}", "as they are; this is a tiny run", good=None),
+    ]
+    if r["rollout_answer_accuracy"] is not None:
+        cards.append(
+            card(
+                "Answers during the episodes",
+                f"{r['rollout_answer_accuracy']:.1%}",
+                f"{r['rollout_answers']} answers; commonest: {r['rollout_answer_majority_baseline']:.1%}",
+                good=r["rollout_answer_accuracy"] > r["rollout_answer_majority_baseline"],
+            )
+        )
+    if r["inference_ms_median"] is not None:
+        held = f"{r['held_chunks']} of {r['calls']} chunks held"
+        cards.append(card("Policy call, median", f"{r['inference_ms_median']:.0f} ms", held, good=None))
+    return f"<div class=cards>{''.join(cards)}</div>"
+
+
+def _curves(losses: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, 2), ("answer", "action"), strict=True):
+        for key, label, style in ((f"{kind}_loss", "training", "-"), (f"held_out_{kind}_loss", "held out", "o--")):
+            points = np.array(losses[key]).reshape(-1, 2)
+            axes.plot(points[:, 0], points[:, 1], style, label=label, markersize=4)
+        axes.set(title=f"{kind} loss", xlabel="step", ylabel="nats per token", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return figure
+
+
+def _confusion(counts: Sequence[tuple[str, str, int]]) -> Figure:
+    words = sorted({word for truth, answer, _ in counts for word in (truth, answer)})
+    matrix = np.zeros((len(words), len(words)), int)
+    for truth, answer, count in counts:
+        matrix[words.index(truth), words.index(answer)] += count
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xticks=range(len(words)), yticks=range(len(words)), xlabel="answer", ylabel="truth")
+    axes.set_xticklabels(words, rotation=45, ha="right")
+    axes.set_yticklabels(words)
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            tone = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=tone)
+    return figure
+
+
+def _image(figure: Figure) -> str:
+    target = io.BytesIO()
+    with matplotlib.rc_context({"font.size": 10}):
+        figure.savefig(target, format="png", dpi=110)
+    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}'>"
+
+
+def _episodes(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ["task", "instruction", "episode", "solved", "steps", "calls", "holds", "answers right", "seconds"]
+    body = [
+        [
+            row["task"],
+            row["prompt"],
+            str(row["episode"]),
+            "yes" if row["success"] else f"no ({row['stopped']})",
+            str(row["steps"]),
+            str(row["calls"]),
+            str(row["holds"]),
+            f"{row['answers_right']} of {row['answers']}",
+            f"{row['seconds']:.1f}",
+        ]
+        for row in rows
+    ]
+    return _table(head, body, numbers={2, 4, 5, 6, 8})
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]], *, numbers: set[int]) -> str:
+    def cell(tag: str, index: int, text: str) -> str:
+        return f"<{tag}{' class=n' if index in numbers else ''}>{html.escape(text)}</{tag}>"
+
+    rows = ["".join(cell("th", i, t) for i, t in enumerate(head))]
+    rows += ["".join(cell("td", i, t) for i, t in enumerate(row)) for row in body]
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+def _videos(paths: Sequence[str], folder: Path) -> str:
+    films = []
+    for path in paths:
+        data = base64.b64encode((folder / path).read_bytes()).decode()
+        source = f"data:video/mp4;base64,{data}"
+        films.append(f"<figure><video controls muted loop src='{source}'></video><figcaption>{html.escape(path)}</figcaption></figure>")
+    return f"<div class=films>{''.join(films)}</div>"

@@ -1,0 +1,213 @@
+"""The control loop: look, ask, act, until the task is solved, the steps are used up, or the policy has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+import time
+from typing import Any, Literal
+
+import numpy as np
+
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.robots.broker import ActionChunkBroker, Decision, Infer
+from inspire_fast.robots.environment import Environment
+from inspire_fast.robots.safety import SafetyFilter
+from inspire_fast.robots.spec import Robot
+
+Stopped = Literal["success", "max_steps", "held"]
+OnChunk = Callable[[int, Mapping[str, Any], ActionChunk], None]
+"""Called with (step, observation, chunk) before anything of the chunk is executed: `environment.facts()` fits both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One control step, as it happened.
+
+    Attributes:
+        step: counts from 0.
+        requested: what the policy wanted, `[a]`; None on a hold.
+        sent: what the environment reports as executed, `[a]`.
+        reasons: what the safety filter changed and why.
+        held: the robot held its position.
+        index: which action of its chunk.
+    """
+
+    step: int
+    requested: np.ndarray | None
+    sent: np.ndarray
+    reasons: tuple[str, ...]
+    held: bool
+    index: int
+
+
+OnStep = Callable[[Step], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeResult:
+    """How an episode went.
+
+    Attributes:
+        success: the environment says that the task is solved.
+        stopped: `success`, `max_steps`, or `held` (too many holds in a row).
+        reason: in words; for `held` the policy's last reason.
+        steps: control steps executed, holds included.
+        calls: chunks asked for.
+        holds: steps in which the robot held.
+        timing: `wall_s`; mean and max of `observe_ms`, `infer_ms` (per chunk) and `step_ms`; `late_steps` when paced.
+    """
+
+    success: bool
+    stopped: Stopped
+    reason: str
+    steps: int
+    calls: int
+    holds: int
+    timing: Mapping[str, float]
+
+
+class Pacer:
+    """Keeps a control rate. A late step moves the schedule: steps are never made up for in a burst."""
+
+    def __init__(self, control_hz: float | None) -> None:
+        """Takes steps per second of real time; None for simulators, which are never waited for."""
+        if control_hz is not None and not control_hz > 0:
+            raise ValueError(f"control_hz must be positive; got {control_hz}.")
+        self._period_s = None if control_hz is None else 1.0 / control_hz
+        self._next: float | None = None
+        self.late = 0
+
+    def wait(self) -> None:
+        """Returns when the next step is due."""
+        if self._period_s is None:
+            return
+        now = time.monotonic()
+        if self._next is not None and now < self._next:
+            time.sleep(self._next - now)
+            self._next += self._period_s
+            return
+        self.late += self._next is not None
+        self._next = now + self._period_s
+
+
+@dataclass
+class _Loop:
+    """A running episode: its parts, and the counts and times so far."""
+
+    environment: Environment
+    broker: ActionChunkBroker
+    safety: SafetyFilter
+    pacer: Pacer
+    on_chunk: OnChunk | None
+    on_step: OnStep | None
+    last_sent: np.ndarray | None = None
+    steps: int = 0
+    holds: int = 0
+    holds_in_a_row: int = 0
+    why_held: str = ""
+    start: float = field(default_factory=time.perf_counter)
+    times: dict[str, list[float]] = field(default_factory=lambda: {"observe_ms": [], "infer_ms": [], "step_ms": []})
+
+    def advance(self, step: int) -> None:
+        """Executes one control step."""
+        decision = self._decide(step)
+        safe = self.safety.apply(decision.action, last_sent=self.last_sent)
+        if safe.refused:
+            self.broker.reset()
+        held = decision.action is None or safe.refused
+        self.pacer.wait()
+        start = time.perf_counter()
+        self.last_sent = self.environment.step(safe.action)
+        self.times["step_ms"].append(1e3 * (time.perf_counter() - start))
+        self.steps += 1
+        self.holds += held
+        self.holds_in_a_row = self.holds_in_a_row + 1 if held else 0
+        self.why_held = "; ".join(safe.reasons) or decision.chunk.reason
+        if self.on_step is not None:
+            self.on_step(
+                Step(
+                    step=step,
+                    requested=decision.action,
+                    sent=self.last_sent,
+                    reasons=safe.reasons,
+                    held=held,
+                    index=decision.index,
+                )
+            )
+
+    def _decide(self, step: int) -> Decision:
+        decision = self.broker.next(self.environment.observe)
+        if decision.observation is not None:
+            self.times["observe_ms"].append(decision.observe_ms)
+            self.times["infer_ms"].append(decision.infer_ms)
+            if self.on_chunk is not None:
+                self.on_chunk(step, decision.observation, decision.chunk)
+        return decision
+
+    def result(self, stopped: Stopped, reason: str) -> EpisodeResult:
+        timing = {"wall_s": time.perf_counter() - self.start, "late_steps": float(self.pacer.late)}
+        for name, values in self.times.items():
+            timing[f"{name}_mean"] = float(np.mean(values)) if values else 0.0
+            timing[f"{name}_max"] = max(values, default=0.0)
+        return EpisodeResult(
+            success=stopped == "success",
+            stopped=stopped,
+            reason=reason,
+            steps=self.steps,
+            calls=len(self.times["infer_ms"]),
+            holds=self.holds,
+            timing=timing,
+        )
+
+
+def run_episode(
+    environment: Environment,
+    infer: Infer,
+    *,
+    robot: Robot,
+    execute: int,
+    max_steps: int,
+    episode: int = 0,
+    safety: SafetyFilter | None = None,
+    max_holds: int = 5,
+    control_hz: float | None = None,
+    on_chunk: OnChunk | None = None,
+    on_step: OnStep | None = None,
+) -> EpisodeResult:
+    """Runs one episode. `environment.observe` is called only when a new chunk is needed.
+
+    Args:
+        environment: a robot or simulator.
+        infer: observation -> chunk, e.g. `PolicyClient.infer`. A held chunk, an error or a timeout makes the robot hold
+            for one step, then it looks and asks again.
+        robot: whose limits and hold action.
+        execute: actions of each chunk that are executed.
+        max_steps: control steps before the episode counts as failed.
+        episode: number given to `environment.reset`.
+        safety: defaults to the robot's limits alone.
+        max_holds: after so many holds in a row the episode stops, with the policy's reason.
+        control_hz: paces the steps in real time (robots); None runs freely (simulators).
+        on_chunk: called for every chunk, held ones included.
+        on_step: called after every step.
+
+    Errors of the environment, and of the callbacks, are not caught: nobody knows what state it is in.
+    """
+    if max_holds < 1:
+        raise ValueError(f"max_holds must be at least 1; got {max_holds}.")
+    loop = _Loop(
+        environment=environment,
+        broker=ActionChunkBroker(infer, execute=execute),
+        safety=safety or SafetyFilter(robot=robot),
+        pacer=Pacer(control_hz),
+        on_chunk=on_chunk,
+        on_step=on_step,
+    )
+    environment.reset(episode)
+    for step in range(max_steps):
+        loop.advance(step)
+        if environment.success:
+            return loop.result("success", "the task is solved")
+        if loop.holds_in_a_row >= max_holds:
+            return loop.result("held", f"held {max_holds} steps in a row: {loop.why_held}")
+    return loop.result("max_steps", f"not solved after {max_steps} steps")

@@ -1,0 +1,100 @@
+"""The last stop before a robot: what leaves it is finite, of the right shape, within limits, and not too sudden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspire_fast.robots.spec import Robot
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafeAction:
+    """What is sent, and why it differs from what was asked.
+
+    Attributes:
+        action: float32 `[a]`, safe to send.
+        reasons: one sentence per intervention; empty when the action passed as it was.
+        refused: the request could not be executed at all; `action` holds the position.
+    """
+
+    action: np.ndarray
+    reasons: tuple[str, ...] = ()
+    refused: bool = False
+
+
+def hold_action(robot: Robot, last_sent: np.ndarray | None) -> np.ndarray:
+    """The action that keeps the robot where it is, float32 `[a]`.
+
+    The grippers keep what they were last told, so that holding drops nothing.
+    """
+    action = np.array(robot.hold_action, dtype=np.float32)
+    if last_sent is not None:
+        dims = list(robot.gripper_dims)
+        action[dims] = last_sent[dims]
+    return action
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetyFilter:
+    """Checks and limits native actions of one robot.
+
+    Attributes:
+        robot: whose limits.
+        max_change: per dimension, the largest change from the action sent before, in action units per step
+            (`inf` = unlimited); None switches the limit off. For delta actions it bounds the acceleration, for position
+            targets the speed.
+    """
+
+    robot: Robot
+    max_change: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_change is None:
+            return
+        if len(self.max_change) != self.robot.action_dim or not all(change > 0 for change in self.max_change):
+            raise ValueError(
+                f"max_change needs {self.robot.action_dim} positive values ({', '.join(self.robot.action_names)}); "
+                f"got {self.max_change}."
+            )
+
+    def apply(self, action: np.ndarray | None, *, last_sent: np.ndarray | None = None) -> SafeAction:
+        """One requested action -> what may be sent.
+
+        Args:
+            action: native action `[a]`, or None to hold.
+            last_sent: the action sent in the step before.
+        """
+        hold = hold_action(self.robot, last_sent)
+        if action is None:
+            return SafeAction(action=hold)
+        requested = np.asarray(action)
+        if requested.shape != (self.robot.action_dim,) or not np.issubdtype(requested.dtype, np.floating):
+            reason = (
+                f"refused: robot {self.robot.name!r} takes {self.robot.action_dim} floats; "
+                f"got {requested.dtype} {requested.shape}."
+            )
+            return SafeAction(action=hold, reasons=(reason,), refused=True)
+        if not np.isfinite(requested).all():
+            reason = f"refused: NaN or infinity in {self._names(~np.isfinite(requested))}."
+            return SafeAction(action=hold, reasons=(reason,), refused=True)
+        return self._limit(requested.astype(np.float32), last_sent)
+
+    def _limit(self, requested: np.ndarray, last_sent: np.ndarray | None) -> SafeAction:
+        reasons: list[str] = []
+        low = np.array(self.robot.action_low, dtype=np.float32)
+        high = np.array(self.robot.action_high, dtype=np.float32)
+        limited = np.clip(requested, low, high)
+        if (changed := limited != requested).any():
+            reasons.append(f"clipped to the robot's limits: {self._names(changed)}.")
+        if self.max_change is not None and last_sent is not None:
+            change = np.array(self.max_change, dtype=np.float32)
+            slowed = np.clip(np.clip(limited, last_sent - change, last_sent + change), low, high)
+            if (changed := slowed != limited).any():
+                reasons.append(f"changed too fast: {self._names(changed)}.")
+            limited = slowed
+        return SafeAction(action=limited, reasons=tuple(reasons))
+
+    def _names(self, which: np.ndarray) -> str:
+        return ", ".join(name for name, is_in in zip(self.robot.action_names, which, strict=True) if is_in)

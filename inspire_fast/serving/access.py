@@ -1,0 +1,49 @@
+"""Who may use a server: API keys, given directly, in a file or in the environment. Keys are never logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+import hmac
+import os
+from pathlib import Path
+
+KEYS_VARIABLE = "INSPIRE_FAST_API_KEYS"
+_SCHEME = "Api-Key "
+
+
+def load_api_keys(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Keys of a file (one per line, `#` comments) and of the variable `INSPIRE_FAST_API_KEYS` (comma-separated).
+
+    Raises:
+        ValueError: a file was named but holds no key: the server would be open to everyone without saying so.
+    """
+    keys = [key.strip() for key in environ.get(KEYS_VARIABLE, "").split(",")]
+    if file is not None:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        in_file = [line for line in lines if line and not line.startswith("#")]
+        if not in_file:
+            raise ValueError(f"The API key file {file} holds no key; write one per line.")
+        keys += in_file
+    return tuple(key for key in keys if key)
+
+
+class ApiKeys:
+    """The keys of one server. Without any, everybody who can reach the port may use it."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._keys = [key.encode() for key in keys]
+        if not all(self._keys):
+            raise ValueError("An API key is empty.")
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def allow(self, authorization: str | None) -> bool:
+        """Checks the header `Authorization: Api-Key <key>`. The time taken tells nothing about the keys."""
+        if not self._keys:
+            return True
+        # Headers are bytes of any kind; what is not ASCII arrives as surrogates.
+        given = (authorization or "").removeprefix(_SCHEME).encode(errors="surrogateescape")
+        # Every key is compared, so that the time does not tell which one matched either.
+        matches = [hmac.compare_digest(given, key) for key in self._keys]
+        return any(matches) and (authorization or "").startswith(_SCHEME)

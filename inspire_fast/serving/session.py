@@ -1,0 +1,167 @@
+"""One connection of the policy server: metadata first, then requests and responses, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+import logging
+import secrets
+import time
+import traceback
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from inspire_fast.client.codec import CodecError, pack, unpack
+from inspire_fast.client.errors import ErrorCode, format_error
+from inspire_fast.client.messages import chunk_to_wire, request_from_wire
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.serving.batcher import Batcher, OverloadedError, Reply, Request
+
+logger = logging.getLogger(__name__)
+
+_MESSAGE_CHARACTERS = 4000  # a message may quote what the client sent, which may be megabytes
+_UPSTREAM_CLOSE_REASON = "Internal server error. Traceback included in previous frame."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """What all connections of one server share.
+
+    Attributes:
+        metadata_frame: the packed metadata.
+        max_frame_bytes: largest request.
+        state_key: native key of the state, echoed in the response; None where the policy names no known robot.
+        openpi_errors: answer an error as upstream does, with the traceback, and close the connection.
+    """
+
+    metadata_frame: bytes
+    max_frame_bytes: int
+    state_key: str | None
+    openpi_errors: bool
+
+
+class RefusedError(Exception):
+    """The request cannot be answered; the client is told why and may go on."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ClientGoneError(Exception):
+    """The client left while its request was being worked on."""
+
+
+class Session:
+    """Talks to one client until it leaves or the server drains."""
+
+    def __init__(self, connection: ServerConnection, batcher: Batcher, settings: SessionSettings) -> None:
+        self._connection = connection
+        self._batcher = batcher
+        self._settings = settings
+        self._idle = True
+        self._draining = False
+        self._total_ms: float | None = None
+
+    async def run(self) -> None:
+        """Serves the connection until it is closed by either side."""
+        gone = asyncio.create_task(self._connection.wait_closed())
+        try:
+            await self._connection.send(self._settings.metadata_frame)
+            async for frame in self._connection:
+                self._idle = False
+                await self._serve(frame, gone)
+                self._idle = True
+                if self._draining:
+                    await self._leave()
+        except (ConnectionClosed, ClientGoneError):
+            logger.info("Client %s left.", self._connection.remote_address)
+        finally:
+            gone.cancel()
+
+    async def drain(self) -> None:
+        """Closes the connection as soon as nothing is owed on it."""
+        self._draining = True
+        if self._idle:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        await self._connection.close(1001, "The server is shutting down.")
+
+    async def _serve(self, frame: bytes | str, gone: asyncio.Task[None]) -> None:
+        start = time.perf_counter()
+        try:
+            response = await self._answer(frame, gone)
+        except (ClientGoneError, ConnectionClosed):
+            raise
+        except Exception as error:
+            await self._report(error)
+        else:
+            await self._connection.send(response)
+            self._total_ms = 1e3 * (time.perf_counter() - start)
+
+    async def _answer(self, frame: bytes | str, gone: asyncio.Task[None]) -> bytes:
+        observation, request = self._read(frame)
+        reply = await self._ask(request, gone)
+        if not isinstance(reply.chunk, ActionChunk):
+            raise TypeError(f"The policy must return an ActionChunk; got {type(reply.chunk).__name__}.")
+        server_timing = {"infer_ms": reply.infer_ms}
+        if self._total_ms is not None:
+            server_timing["prev_total_ms"] = self._total_ms
+        state = observation.get(self._settings.state_key) if self._settings.state_key else None
+        response = chunk_to_wire(reply.chunk, state=state, server_timing=server_timing)
+        response["policy_timing"].setdefault("infer_ms", reply.infer_ms)
+        return pack(response)
+
+    def _read(self, frame: bytes | str) -> tuple[dict[str, Any], Request]:
+        if isinstance(frame, str):
+            raise RefusedError(ErrorCode.MALFORMED_FRAME, "A request is a binary msgpack frame; this was a text frame.")
+        try:
+            decoded = unpack(frame, max_bytes=self._settings.max_frame_bytes)
+        except CodecError as error:
+            raise RefusedError(ErrorCode.MALFORMED_FRAME, str(error)) from error
+        try:
+            observation, options = request_from_wire(decoded)
+        except ValueError as error:
+            raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
+        return observation, Request(observation=observation, options=options)
+
+    async def _ask(self, request: Request, gone: asyncio.Task[None]) -> Reply:
+        asked = asyncio.ensure_future(self._batcher.submit(request))
+        try:
+            await asyncio.wait([asked, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done():
+                raise ClientGoneError
+            return asked.result()
+        except OverloadedError as error:
+            raise RefusedError(ErrorCode.OVERLOADED, str(error)) from error
+        except ValueError as error:
+            # By the policy's contract: the observation does not meet it.
+            raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
+        finally:
+            asked.cancel()
+
+    async def _report(self, error: Exception) -> None:
+        """Tells the client; what is not its fault stays in the log, found by the id."""
+        error_id = secrets.token_hex(4)
+        if isinstance(error, RefusedError):
+            message = str(error)[:_MESSAGE_CHARACTERS]
+            cause = error if logger.isEnabledFor(logging.DEBUG) else None
+            logger.warning("Refused a request (%s, id %s): %s", error.code, error_id, message, exc_info=cause)
+            text = format_error(error.code, error_id, message)
+        else:
+            logger.error("A request failed (id %s).", error_id, exc_info=error)
+            text = format_error(
+                ErrorCode.INTERNAL_ERROR,
+                error_id,
+                f"The server failed with a {type(error).__name__}; its log has the details.",
+            )
+        if self._settings.openpi_errors:
+            # What the policy or the decoder raised, without the wrapping that is ours.
+            shown = error.__cause__ if isinstance(error, RefusedError) and error.__cause__ else error
+            await self._connection.send("".join(traceback.format_exception(shown)))
+            await self._connection.close(1011, _UPSTREAM_CLOSE_REASON)
+        else:
+            await self._connection.send(text)

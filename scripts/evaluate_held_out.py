@@ -1,0 +1,35 @@
+"""Decodes a run's held-out samples: `uv run scripts/evaluate_held_out.py <config>`; writes `held_out.json` in the run."""
+
+from dataclasses import asdict
+import json
+
+import numpy as np
+from tqdm import tqdm
+
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.training.assets import open_source
+from inspire_fast.training.cli import run_with_config
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.held_out import evaluate_held_out
+
+MAX_SAMPLES = 256
+
+
+def evaluate(config: TrainConfig) -> None:
+    """Evaluates the latest checkpoint on at most 256 samples, evenly spread over the held-out episodes."""
+    policy = InspirePolicy.load(config.checkpoint_dir)
+    source = open_source(config, "held_out")
+    index = np.linspace(0, len(source) - 1, min(MAX_SAMPLES, len(source))).round().astype(int)
+    with tqdm(total=len(index), desc="held-out", unit="sample", disable=None) as bar:
+        result = evaluate_held_out(policy, [source[int(i)] for i in index], progress=bar.update)
+    stored = {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
+    path = config.checkpoint_dir / "held_out.json"
+    path.write_text(json.dumps(stored, indent=2))
+    print(
+        f"{result.samples} samples: answers {result.answer_accuracy:.3f} (majority {result.answer_majority_baseline:.3f}), "
+        f"action error {result.action_error:.4f} (mean {result.action_error_mean_baseline:.4f}); {path}"
+    )
+
+
+if __name__ == "__main__":
+    run_with_config(evaluate, "Decodes a run's held-out samples.")

@@ -1,0 +1,104 @@
+"""Samples: which rows become one, what their chunk holds near an episode's end, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+import shutil
+
+import numpy as np
+import pytest
+
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.facts import FactsTable
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.robots import ROBOTS
+from tests.data.synthetic import GOLDEN, episode_columns, label, write_dataset
+
+LIBERO = ROBOTS["libero"]
+LENGTHS = (7, 5, 6)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_dataset(tmp_path_factory.mktemp("chunks") / "set", LENGTHS, rendered_every=3)
+    label(folder, LENGTHS)
+    return folder
+
+
+def test_a_sample(root: Path) -> None:
+    source = ChunkSource(LeRobotDataset(root), FactsTable.load(root), robot=LIBERO, horizon=4, max_image_age_s=1.0)
+    assert len(source) == sum(LENGTHS)
+    sample = source[7 + 2]
+    written = episode_columns(1, 5, rendered_every=3)
+    assert source.location(9) == (1, 2)
+    assert sample.observation.prompt == "put thing 1 on the plate"
+    np.testing.assert_array_equal(sample.observation.images["base_0_rgb"], written["image"][2])
+    np.testing.assert_array_equal(sample.observation.images["left_wrist_0_rgb"], written["wrist_image"][2])
+    np.testing.assert_array_equal(sample.observation.state, written["state"][2])
+    np.testing.assert_array_equal(sample.actions, written["actions"][[2, 3, 4, 4]])
+    assert sample.facts is not None
+    assert [t.phrase for t in sample.facts.targets] == ["the thing 0", "the thing 1"]
+    np.testing.assert_array_equal(
+        sample.facts.targets[0].offset_m, FactsTable.load(root).facts(1, 2).targets[0].offset_m
+    )
+    assert sample.robot == "libero"
+    with pytest.raises(IndexError, match="Sample 18 of 18"):
+        source[18]
+
+
+def test_only_fresh_pictures(root: Path) -> None:
+    """Rendered every third frame, 0.05 s apart: ages are 0, 0.05, 0.1, 0, ..."""
+    dataset = LeRobotDataset(root)
+    fresh = ChunkSource(dataset, None, robot=LIBERO, horizon=4)
+    assert [fresh.location(i) for i in range(len(fresh))] == [(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (2, 0), (2, 3)]
+    assert fresh[0].facts is None
+    np.testing.assert_array_equal(fresh[0].actions, episode_columns(0, 7)["actions"][:4])
+    older = ChunkSource(dataset, None, robot=LIBERO, horizon=4, max_image_age_s=0.05)
+    assert len(older) == 5 + 4 + 4
+
+
+def test_end_of_an_episode(root: Path) -> None:
+    kept = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=4, end_padding="drop")
+    assert [kept.location(i) for i in range(len(kept))] == [(0, 0), (0, 3), (1, 0), (2, 0)]
+    with pytest.raises(DatasetError, match=r"none of its 18 rows.*end_padding='drop'.*horizon=8"):
+        ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=8, end_padding="drop")
+
+
+def test_splits_are_disjoint_by_episode(root: Path) -> None:
+    dataset = LeRobotDataset(root)
+    episodes = {}
+    for split in ("all", "train", "held_out"):
+        source = ChunkSource(dataset, None, robot=LIBERO, horizon=4, split=split, held_out_every=3)
+        episodes[split] = {source.location(i)[0] for i in range(len(source))}
+        assert source.actions().shape == (sum(LENGTHS[e] for e in episodes[split]), 7)
+    assert episodes == {"all": {0, 1, 2}, "train": {0, 1}, "held_out": {2}}
+    with pytest.raises(DatasetError, match=r"split='held_out' \(every 10th"):
+        ChunkSource(dataset, None, robot=LIBERO, horizon=4, split="held_out")
+
+
+def test_numbers_without_pictures(root: Path, tmp_path: Path) -> None:
+    blind = shutil.copytree(root, tmp_path / "set")
+    source = ChunkSource(LeRobotDataset(blind), None, robot=LIBERO, horizon=4)
+    samples = [source[i] for i in range(len(source))]
+    again = LeRobotDataset(blind)
+    again._frames = None  # type: ignore[assignment]
+    source = ChunkSource(again, None, robot=LIBERO, horizon=4)
+    np.testing.assert_array_equal(source.states(), [s.observation.state for s in samples])
+    np.testing.assert_array_equal(source.chunks(), [s.actions for s in samples])
+    assert source.tasks() == ("put thing 0 on the plate", "put thing 1 on the plate")
+
+
+def test_refusals(root: Path) -> None:
+    dataset = LeRobotDataset(root)
+    with pytest.raises(DatasetError, match=r"lacks the columns \['wrist_image'\]"):
+        ChunkSource(LeRobotDataset(GOLDEN / "lerobot_v3" / "image"), None, robot=LIBERO, horizon=4)
+    with pytest.raises(DatasetError, match=r"needs the keys .*wrist_image.*map to"):
+        ChunkSource(dataset, None, robot=LIBERO, horizon=4, columns={"state": "observation/state"})
+    swapped = {"image": "observation/image", "wrist_image": "observation/wrist_image", "actions": "observation/state"}
+    with pytest.raises(DatasetError, match=r"column 'actions' has shape \(7,\).*needs \(8,\)"):
+        ChunkSource(dataset, None, robot=LIBERO, horizon=4, columns=swapped)
+    other = dataclasses.replace(LIBERO, name="franka")
+    with pytest.raises(DatasetError, match="about robot 'libero', not 'franka'"):
+        ChunkSource(dataset, FactsTable.load(root), robot=other, horizon=4)

@@ -1,0 +1,95 @@
+"""Facts come back as they were written, and only to the dataset that they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+
+import numpy as np
+import pytest
+
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+from inspire_fast.data.facts import FACTS_PATH, FactsTable, write_facts
+from tests.data.synthetic import GOLDEN, label, scene, write_dataset
+
+FRAME = "world axes, +x front, +y right, +z up"
+
+
+def assert_same(left: SceneFacts | None, right: SceneFacts | None) -> None:
+    if left is None or right is None:
+        assert left is right
+        return
+    assert len(left.targets) == len(right.targets)
+    for a, b in zip(left.targets, right.targets, strict=True):
+        assert (a.phrase, a.grasped, a.point_px) == (b.phrase, b.grasped, b.point_px)
+        np.testing.assert_array_equal(a.offset_m, b.offset_m)
+        assert a.offset_m.dtype == np.float32
+
+
+def test_round_trip_with_gaps(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set")
+    facts = {
+        2: [scene(i, targets=3) for i in range(6)],
+        0: [scene(0), None, SceneFacts(targets=()), *(scene(i, targets=i - 2) for i in range(3, 7))],
+    }
+    write_facts(root, facts, robot="libero", frame_description=FRAME)
+    table = FactsTable.load(root)
+    assert (table.robot, table.frame_description, len(table)) == ("libero", FRAME, 12)
+    for episode, frames in facts.items():
+        for frame, expected in enumerate(frames):
+            assert_same(table.facts(episode, frame), expected)
+    assert table.facts(1, 0) is None
+    with pytest.raises(IndexError, match="episode 0 with a frame 7"):
+        table.facts(0, 7)
+
+
+def test_writing_again_changes_nothing(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set")
+    label(root)
+    first = (root / FACTS_PATH).read_bytes()
+    label(root)
+    assert (root / FACTS_PATH).read_bytes() == first
+    assert [p.name for p in (root / "labels").iterdir()] == ["facts.parquet"]
+
+
+def test_labels_of_another_dataset_are_refused(tmp_path: Path) -> None:
+    root, other = write_dataset(tmp_path / "set"), write_dataset(tmp_path / "other", (7, 6, 5))
+    label(root)
+    shutil.copytree(root / "labels", other / "labels")
+    with pytest.raises(
+        DatasetError, match=r"facts\.parquet labels another dataset \(3 episodes, 18 frames, \w+\).*\(3 ep"
+    ):
+        FactsTable.load(other)
+    write_dataset(root, (7, 5, 7), overwrite=True)
+    with pytest.raises(DatasetNotFoundError, match="has no labels"):
+        FactsTable.load(root)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set")
+    with pytest.raises(DatasetError, match=r"episode 3.*episodes 0\.\.2"):
+        write_facts(root, {3: [scene(0)]}, robot="libero", frame_description=FRAME)
+    with pytest.raises(DatasetError, match=r"episode 1 cover 4 frames.*has 5"):
+        write_facts(root, {1: [scene(0)] * 4}, robot="libero", frame_description=FRAME)
+    assert not (root / FACTS_PATH).exists()
+    (root / "labels").mkdir(exist_ok=True)
+    shutil.copy(GOLDEN / "lerobot_v3" / "image" / "meta" / "tasks.parquet", root / FACTS_PATH)
+    with pytest.raises(DatasetError, match=r"not a facts file.*task_index"):
+        FactsTable.load(root)
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_dataset(tmp_path / "set")
+    label(root)
+    first = (root / FACTS_PATH).read_bytes()
+
+    def full_disk(_table: object, where: Path) -> None:
+        where.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("inspire_fast.data.facts.pq.write_table", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        label(root)
+    assert (root / FACTS_PATH).read_bytes() == first
+    assert [p.name for p in (root / "labels").iterdir()] == ["facts.parquet"]
