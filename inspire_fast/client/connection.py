@@ -116,8 +116,7 @@ class Connection:
         """Sends one request and waits for its response.
 
         Raises:
-            ServerError, RequestTimeoutError, ConnectionLostError, ProtocolError: see `errors`. All but a `ServerError` of our own
-                server leave the connection unusable.
+            PolicyClientError: see `errors`. All but a `ServerError` of our own server leave the connection unusable.
             ResendError: closed before the server took the request.
         """
         sent = False
@@ -188,15 +187,16 @@ def open_connection(endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | No
                 raise fatal from error
             why = str(error) or type(error).__name__
             last = error
-        if deadline.left_s <= 0:
+        # Random, so that many clients do not come back in step after a restart.
+        pause_s = delay_s * random.uniform(0.5, 1.0)
+        if pause_s >= deadline.left_s:
             raise ConnectionLostError(
                 f"No policy server at {endpoint.uri} within {deadline.total_s:.3g} s: {why}"
             ) from last
         if deadline.elapsed_s >= next_report_s:
             next_report_s = deadline.elapsed_s + _REPORT_EVERY_S
             (on_wait or _log_wait(endpoint.uri, deadline))(deadline.elapsed_s, why)
-        # Random, so that many clients do not come back in step after a restart.
-        time.sleep(min(delay_s * random.uniform(0.5, 1.0), deadline.left_s))
+        time.sleep(pause_s)
         delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
 

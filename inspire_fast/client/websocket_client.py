@@ -28,8 +28,8 @@ class PolicyClient:
             chunk = policy.infer({"observation/image": image, "observation/state": state, "prompt": "open the door"})
 
     Connecting waits for a server that is still starting. A connection that was lost between two requests is opened
-    again by the next one; a request whose answer was lost raises `ConnectionLostError`, because its observation has aged by
-    then. Safe to use from several threads; requests go out one at a time.
+    again by the next one; a request whose answer was lost raises `ConnectionLostError`, because its observation has
+    aged by then. Safe to use from several threads; requests go out one at a time.
     """
 
     def __init__(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 import threading
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-class ByteLRU(Generic[T]):
+class ByteLRU:
     """Least-recently-used values up to a total size. Values are shared: treat them as read-only.
+
+    Values of several kinds share one budget, so that it goes to whatever is used most; a key's first part names the kind.
 
     A value larger than the whole cache is not kept. Two threads that miss the same key at once may both compute it;
     the results are equal, so the later one simply replaces the earlier.
@@ -21,7 +21,7 @@ class ByteLRU(Generic[T]):
         if max_bytes < 0:
             raise ValueError(f"max_bytes must be >= 0; got {max_bytes}.")
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -30,7 +30,7 @@ class ByteLRU(Generic[T]):
         """Bytes held now."""
         return self._bytes
 
-    def get(self, key: Hashable) -> T | None:
+    def get(self, key: Hashable) -> Any:
         """The value, now the most recently used; None when it is not held."""
         with self._lock:
             if key not in self._entries:
@@ -38,7 +38,7 @@ class ByteLRU(Generic[T]):
             self._entries.move_to_end(key)
             return self._entries[key][0]
 
-    def put(self, key: Hashable, value: T, nbytes: int) -> None:
+    def put(self, key: Hashable, value: Any, nbytes: int) -> None:
         """Keeps `value`, dropping the least recently used ones as needed."""
         with self._lock:
             if key in self._entries:

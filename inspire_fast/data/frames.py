@@ -36,9 +36,8 @@ class FrameStore:
 
     def __init__(self, meta: Meta, *, cache_bytes: int) -> None:
         self._meta = meta
-        self._decoded: ByteLRU[np.ndarray] = ByteLRU(cache_bytes // 2)
-        self._encoded: ByteLRU[_EncodedImages] = ByteLRU(cache_bytes // 4)
-        self._readers: ByteLRU[VideoReader] = ByteLRU(cache_bytes // 4)
+        # Row groups of encoded pictures are used far more often than single frames, so the oldest frames go first.
+        self._cache = ByteLRU(cache_bytes)
         self._footers: dict[Path, pq.FileMetaData] = {}
 
     def image(self, name: str, episode: Episode, frame: int, time_s: float) -> np.ndarray:
@@ -63,15 +62,15 @@ class FrameStore:
     def _from_video(self, name: str, episode: Episode, time_s: float) -> np.ndarray:
         place = episode.videos[name]
         time_s += place.from_s
-        key = (place.path, round(time_s * self._meta.fps))
-        image = self._decoded.get(key)
+        key = ("frame", place.path, round(time_s * self._meta.fps))
+        image = self._cache.get(key)
         if image is None:
             # A reader per thread: a shared one would make the loader's threads wait and seek for each other.
-            owner = (place.path, threading.get_ident())
-            reader = self._readers.get(owner) or VideoReader(place.path)
-            self._readers.put(owner, reader, _READER_BYTES)
+            owner = ("reader", place.path, threading.get_ident())
+            reader = self._cache.get(owner) or VideoReader(place.path)
+            self._cache.put(owner, reader, _READER_BYTES)
             image = _frozen(reader.frame(time_s, tolerance_s=0.5 / self._meta.fps))
-            self._decoded.put(key, image, image.nbytes)
+            self._cache.put(key, image, image.nbytes)
         return image
 
     def _from_parquet(self, name: str, episode: Episode, frame: int) -> np.ndarray:
@@ -79,8 +78,8 @@ class FrameStore:
         images = self._images(name, episode.data_path, group)
         code = int(images.codes[row])
         stored = self._meta.root / (images.paths[row].as_py() or "")
-        key = (name, episode.data_path, group, code) if code >= 0 else (stored,)
-        image = self._decoded.get(key)
+        key = ("image", name, episode.data_path, group, code) if code >= 0 else ("image", stored)
+        image = self._cache.get(key)
         if image is None:
             data = io.BytesIO(images.pool[code].as_buffer()) if code >= 0 else stored
             try:
@@ -89,7 +88,7 @@ class FrameStore:
             except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError on a damaged PNG
                 where = episode.data_path if code >= 0 else stored
                 raise DatasetError(f"the image in {where} cannot be decoded: {error}") from error
-            self._decoded.put(key, image, image.nbytes)
+            self._cache.put(key, image, image.nbytes)
         return image
 
     def _row_group(self, path: Path, row: int) -> tuple[int, int]:
@@ -104,7 +103,8 @@ class FrameStore:
         raise DatasetError(f"{path} ends {row + 1} rows too early; the file is incomplete.")
 
     def _images(self, name: str, path: Path, group: int) -> _EncodedImages:
-        images = self._encoded.get((name, path, group))
+        key = ("row group", name, path, group)
+        images = self._cache.get(key)
         if images is None:
             with parquet_errors(path):
                 file = pq.ParquetFile(path, metadata=self._footers[path], read_dictionary=[f"{name}.bytes"])
@@ -115,7 +115,7 @@ class FrameStore:
                 pool=data.dictionary,
                 paths=column.field("path"),
             )
-            self._encoded.put((name, path, group), images, column.nbytes)
+            self._cache.put(key, images, column.nbytes)
         return images
 
 

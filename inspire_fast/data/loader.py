@@ -81,7 +81,6 @@ class Loader(Iterator[dict[str, np.ndarray]]):
             "batch_size": batch_size,
             "seed": seed,
             "shuffle": shuffle,
-            "process_index": process_index,
             "process_count": process_count,
             "drop_remainder": drop_remainder,
             "epochs": epochs,
@@ -91,7 +90,7 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         return next(self._iterator)
 
     def state(self) -> dict[str, Any]:
-        """Where the stream stands, after the last batch taken; JSON-able."""
+        """Where the stream stands, after the last batch taken; JSON-able, and the same on every process."""
         return {**self._contract, "position": self._iterator.get_state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:

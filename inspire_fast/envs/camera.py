@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 from typing import Any, Literal
+import weakref
 
 import numpy as np
 
@@ -30,10 +33,9 @@ class Cameras:
 
     def __init__(self, model: Any, hw: tuple[int, int], quality: RenderQuality) -> None:
         require_rendering()
-        import mujoco
-
-        self._mujoco = mujoco
+        mujoco: Any = importlib.import_module("mujoco")
         self._reflections = quality == "full"
+        self._reflection_flag = mujoco.mjtRndFlag.mjRND_REFLECTION
         height, width = hw
         model.vis.global_.offheight = max(model.vis.global_.offheight, height)
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
@@ -46,17 +48,30 @@ class Cameras:
         self._options = mujoco.MjvOption()
         self._options.geomgroup[0] = 0  # collision shapes
         self._options.geomgroup[1] = 1  # what a camera would see
+        if not _open:
+            # Registered after mujoco's own exit hook, so it runs before it: contexts go before the display does.
+            atexit.register(_close_all)
+        _open.add(self)
 
     def render(self, data: Any, camera: str) -> np.ndarray:
         """uint8 `[h, w, 3]`, RGB, of `data` (mujoco.MjData) as it is now."""
         self._renderer.update_scene(data, camera, self._options)
-        self._renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_REFLECTION] = self._reflections
+        self._renderer.scene.flags[self._reflection_flag] = self._reflections
         # mujoco's renderer already turns OpenGL's picture upside down; mirroring it completes the half turn.
         return np.ascontiguousarray(self._renderer.render()[:, ::-1])
 
     def close(self) -> None:
         """Frees the OpenGL context. Calling it twice is harmless."""
         self._renderer.close()
+        _open.discard(self)
+
+
+_open: weakref.WeakSet[Cameras] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for cameras in list(_open):
+        cameras.close()
 
 
 def project(

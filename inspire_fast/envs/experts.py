@@ -75,13 +75,13 @@ def pick_and_place(
     thing, place = _goal(environment)
     hand = _Hand(environment, rng, variation)
     grasp = _grasp_point(environment, thing)
-    jitter = [*rng.uniform(-variation.approach_m, variation.approach_m, 2), rng.uniform(0, variation.approach_m)]
-    above = grasp + [0, 0, _GRASP_DEPTH_M + 0.03] + jitter  # the finger tips stay clear of the object's top
+    jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
+    above = _raised(grasp, _GRASP_DEPTH_M + 0.03) + jitter  # the finger tips stay clear of the object's top
     yield from hand.move(lambda: above, OPEN, tolerance_m=0.025)
     yield from hand.move(lambda: _funnel(grasp, environment.gripper_m()), OPEN, tolerance_m=0.008, exact=True, steps=40)
     yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
 
-    lifted = environment.gripper_m() + [0, 0, _LIFT_M]
+    lifted = _raised(environment.gripper_m(), _LIFT_M)
     yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.02)
     floor_m, rim_m = _heights(environment, place)
 
@@ -91,14 +91,15 @@ def pick_and_place(
         def target() -> np.ndarray:
             goal_m, thing_m = environment.position_m(place), environment.position_m(thing)
             underside_m = environment.bounds_m(thing)[0][2]
-            return environment.gripper_m() + [*(goal_m - thing_m)[:2], height_m - underside_m]
+            aside_m = (goal_m - thing_m) * [1, 1, 0]
+            return _raised(environment.gripper_m() + aside_m, height_m - underside_m)
 
         return target
 
     yield from hand.move(carry_to(rim_m + _CLEARANCE_M), CLOSED, tolerance_m=0.012)
     yield from hand.move(carry_to(floor_m), CLOSED, tolerance_m=0.008, exact=True)
     yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(thing))
-    retreat = environment.gripper_m() + [0, 0, 0.1]
+    retreat = _raised(environment.gripper_m(), 0.1)
     yield from hand.move(lambda: retreat, OPEN, tolerance_m=0.02)
     yield from hand.hold(OPEN, steps=6)
 
@@ -153,6 +154,10 @@ def _action(motion: np.ndarray, gripper: float) -> np.ndarray:
     return np.array([*np.clip(motion, -1, 1), 0, 0, 0, gripper], dtype=np.float32)
 
 
+def _raised(point_m: np.ndarray, height_m: float) -> np.ndarray:
+    return point_m + np.array([0.0, 0.0, height_m])
+
+
 def _goal(environment: LiberoEnvironment) -> tuple[str, str]:
     placements = [p for p in environment.problem.goal if p[0] in ("on", "in") and len(p) == 3]
     if len(placements) != 1 or len(environment.problem.goal) != 1:
@@ -170,14 +175,15 @@ def _grasp_point(environment: LiberoEnvironment, thing: str) -> np.ndarray:
     half_width = (high - low)[1] / 2
     if half_width < _HALF_OPENING_M:
         return middle
-    sides = [middle + [0, sign * (half_width - _RIM_INSET_M), 0] for sign in (-1, 1)]
+    sides = [middle + np.array([0, sign * (half_width - _RIM_INSET_M), 0]) for sign in (-1, 1)]
     others = [o for o in environment.movable if o != thing]
     gripper_m = environment.gripper_m()
 
     def room(side: np.ndarray) -> tuple[float, float]:
-        outside = side[:2] + [0, np.sign(side[1] - middle[1]) * _HALF_OPENING_M]
+        outside = side[:2] + np.array([0, np.sign(side[1] - middle[1]) * _HALF_OPENING_M])
         gaps = [_gap_m(outside, *environment.bounds_m(other)) for other in others]
-        return min([0.03, *gaps]), -float(np.linalg.norm(side - gripper_m))  # enough room is enough; then the nearer one
+        # Enough room is enough; then the nearer side.
+        return min([0.03, *gaps]), -float(np.linalg.norm(side - gripper_m))
 
     return max(sides, key=room)
 
@@ -185,7 +191,7 @@ def _grasp_point(environment: LiberoEnvironment, thing: str) -> np.ndarray:
 def _funnel(grasp_m: np.ndarray, gripper_m: np.ndarray) -> np.ndarray:
     """The grasp point, raised while the hand is still beside it, so that no finger comes down on the object."""
     aside_m = float(np.linalg.norm((grasp_m - gripper_m)[:2]))
-    return grasp_m + [0, 0, np.clip(5 * (aside_m - 0.006), 0, _GRASP_DEPTH_M + 0.02)]
+    return _raised(grasp_m, float(np.clip(5 * (aside_m - 0.006), 0, _GRASP_DEPTH_M + 0.02)))
 
 
 def _gap_m(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:

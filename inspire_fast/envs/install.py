@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 import sys
 from types import ModuleType
+import warnings
 
 from inspire_fast.envs.gl import choose_backend
 
@@ -44,7 +45,7 @@ def import_simulator() -> ModuleType:
     with _quiet_robosuite():
         wrapper = importlib.import_module("libero.libero.envs.env_wrapper")
     # What was put into sys.modules beforehand is not bound to its package by the import system.
-    sys.modules["robosuite"].macros = sys.modules["robosuite.macros"]  # pyright: ignore[reportAttributeAccessIssue]
+    vars(sys.modules["robosuite"])["macros"] = sys.modules["robosuite.macros"]
     return wrapper
 
 
@@ -64,18 +65,20 @@ def _preset_robosuite() -> None:
         raise ImportError(f"robosuite's settings could not be read from {path}. Reinstall robosuite 1.4.0.")
     macros = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(macros)
-    macros.FILE_LOGGING_LEVEL = None
-    macros.MUJOCO_GPU_RENDERING = False
+    macros.__dict__.update(FILE_LOGGING_LEVEL=None, MUJOCO_GPU_RENDERING=False)
     sys.modules["robosuite.macros"] = macros
 
 
 @contextlib.contextmanager
 def _quiet_robosuite() -> Iterator[None]:
-    """Mutes the advice about a private settings file that robosuite prints at every import; errors still show."""
+    """Mutes robosuite's advice about a private settings file and its outdated syntax at import; errors still show."""
     logger = logging.getLogger("robosuite_logs")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", SyntaxWarning)
+            yield
     finally:
         logger.setLevel(level)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 from typing import Any, Literal
 
 import numpy as np
@@ -71,7 +72,8 @@ class LiberoEnvironment:
             )
         self.task = find_task(suite, task)
         self.unlabelled = ""
-        self._camera_hw, self._quality = camera_hw, render_quality
+        self._camera_hw = camera_hw
+        self._quality: RenderQuality = render_quality
         self._seed, self._constant_fixtures, self._settle_steps = seed, fixture_seeding == "constant", settle_steps
         self._states = self.task.initial_states() if initial_states == "fixed" else None
         self._cameras: Cameras | None = None
@@ -128,7 +130,9 @@ class LiberoEnvironment:
             RuntimeError: before the first reset, or after `close`.
         """
         if np.shape(action) != (LIBERO.action_dim,):
-            raise ValueError(f"An action has shape ({LIBERO.action_dim},) = {LIBERO.action_names}; got {np.shape(action)}.")
+            raise ValueError(
+                f"An action has shape ({LIBERO.action_dim},) = {LIBERO.action_names}; got {np.shape(action)}."
+            )
         sent = LIBERO.native_actions(np.asarray(action)[None])[0]
         domain = self._alive()
         if not self._ready:
@@ -216,6 +220,8 @@ class LiberoEnvironment:
         from robosuite.utils.errors import RandomizationError
 
         domain, fixed = self._alive(), self._states is not None
+        # robosuite forgets to put the fingers' command back, which would carry the last episode's grip into this one.
+        domain.robots[0].gripper.current_action = np.zeros(domain.robots[0].gripper.dof)
         with _seeded([self._seed] if fixed and self._constant_fixtures else [self._seed, episode, attempt]):
             for _ in range(_PLACEMENT_ATTEMPTS):
                 try:
@@ -224,7 +230,9 @@ class LiberoEnvironment:
                 except RandomizationError:  # the regions happened to be too full: draw on
                     continue
             else:
-                raise RuntimeError(f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts.")
+                raise RuntimeError(
+                    f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts."
+                )
         if self._states is not None:
             # Only after the reset proper: before it, markers at the gripper would show in the pictures.
             domain.sim.set_state_from_flattened(self._states[episode])
@@ -249,7 +257,7 @@ class LiberoEnvironment:
             point_m = np.array(sim.data.get_body_xpos(f"{target.owner}_{target.part}"))
         else:
             point_m = self.position_m(target.site or target.owner)
-        point_m = point_m + [0.0, 0.0, target.lift_m]
+        point_m = point_m + np.array([0.0, 0.0, target.lift_m])
         camera = sim.model.camera_name2id(VIEWS["observation/image"])
         height, width = self._camera_hw
         return TargetFacts(
@@ -275,19 +283,16 @@ class LiberoEnvironment:
         return self._domain
 
 
-class _seeded:  # noqa: N801
+@contextlib.contextmanager
+def _seeded(entropy: list[int]) -> Iterator[None]:
     """Seeds numpy's global generator inside a `with` block and puts its state back afterwards."""
-
-    def __init__(self, entropy: list[int]) -> None:
-        # One number is used as it is, so that it means what `np.random.seed(7)` means to LIBERO's other users.
-        self._seed = entropy[0] if len(entropy) == 1 else int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-    def __enter__(self) -> None:
-        self._before = np.random.get_state()  # noqa: NPY002
-        np.random.seed(self._seed)  # noqa: NPY002
-
-    def __exit__(self, *_: object) -> None:
-        np.random.set_state(self._before)  # noqa: NPY002
+    before = np.random.get_state()
+    # One number is used as it is, so that it means what `np.random.seed(7)` means to LIBERO's other users.
+    np.random.seed(entropy[0] if len(entropy) == 1 else np.random.SeedSequence(entropy).generate_state(1)[0])
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
 
 
 def _axis_angle(quaternion: np.ndarray) -> np.ndarray:

@@ -114,7 +114,9 @@ def _aim(phrase: str, owner: str, name: str, head: str, problem: Problem) -> Tar
         word = next((w for w in _PART_WORDS[name] if w in head.split()), None)
         site = f"{owner}_{word}_{_PART_SUFFIX[name]}"
         if not any(site in predicate for predicate in goals):
-            raise ValueError(f"The phrase {phrase!r} means {site!r}, of which the goal {list(problem.goal)} says nothing.")
+            raise ValueError(
+                f"The phrase {phrase!r} means {site!r}, of which the goal {list(problem.goal)} says nothing."
+            )
         return Target(phrase=phrase, owner=owner, site=site)
     category = problem.categories[owner]
     for predicate in goals:

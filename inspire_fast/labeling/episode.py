@@ -63,7 +63,9 @@ class RecordedEpisode:
         frames = -(-n // self.chunk)
         if any(len(images) != frames for images in self.images.values()):
             lengths = {key: len(images) for key, images in self.images.items()}
-            raise ValueError(f"{n} steps with a frame every {self.chunk} need {frames} frames per camera; got {lengths}.")
+            raise ValueError(
+                f"{n} steps with a frame every {self.chunk} need {frames} frames per camera; got {lengths}."
+            )
 
     def __len__(self) -> int:
         return len(self.actions)

@@ -106,7 +106,8 @@ def record_episode(
     """Resets the environment to `episode` and lets the expert act until success, its end, or `max_steps`.
 
     Raises:
-        ValueError: the instruction's targets are not known in this task (see `LiberoEnvironment.unlabelled`).
+        ValueError: the instruction's targets are not known in this task (see `LiberoEnvironment.unlabelled`), or the expert
+            yielded no action.
     """
     if environment.unlabelled:
         raise ValueError(f"{environment.task.name} cannot be labelled: {environment.unlabelled}")
@@ -117,7 +118,9 @@ def record_episode(
             break
         if len(actions) % chunk == 0:
             seen = environment.observe()
-            frames.append({key: image for key, image in seen.items() if isinstance(image, np.ndarray) and image.ndim == 3})
+            frames.append(
+                {key: image for key, image in seen.items() if isinstance(image, np.ndarray) and image.ndim == 3}
+            )
         states.append(environment.state())
         truth = environment.facts()
         assert truth is not None  # checked above
@@ -125,6 +128,10 @@ def record_episode(
         actions.append(environment.step(action))
         if environment.success:
             break
+    if not actions:
+        raise ValueError(
+            f"The expert did not act on {environment.prompt!r} (solved from the start: {environment.success})."
+        )
     unseen = (np.nan, np.nan)
     return RecordedEpisode(
         state=np.array(states, dtype=np.float32),
@@ -199,7 +206,9 @@ def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[
     with contextlib.ExitStack() as stack:
         futures: dict[Future[None], _Job] = {}
         for block in blocks:
-            pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_start_worker, initargs=(workers,))
+            pool = ProcessPoolExecutor(
+                max_workers=1, mp_context=context, initializer=_start_worker, initargs=(workers,)
+            )
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
             futures.update({pool.submit(_run, spec, jobs[i]): jobs[i] for i in block})
         for future in as_completed(futures):
@@ -212,7 +221,9 @@ def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[
                     "What is recorded stays: run it again, with fewer workers if memory is short."
                 ) from error
             except Exception as error:
-                raise RuntimeError(f"Recording {job.suite} task {job.task} number {job.number} failed: {error}") from error
+                raise RuntimeError(
+                    f"Recording {job.suite} task {job.task} number {job.number} failed: {error}"
+                ) from error
             yield
 
 

@@ -20,7 +20,7 @@ from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.gemma import KVCache
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.layout import Answers, Layout, lay_out
+from inspire_fast.policy.layout import Answers, Layout, Slot, lay_out
 from inspire_fast.tokenizers.grammar import Grammar
 
 
@@ -161,24 +161,18 @@ def _run(
     max_actions: int,
 ) -> tuple[jax.Array, ...]:
     """The whole dialogue; see `Decoder.decode`. Shapes come from `layout` alone."""
-    questions, depth = layout.forced.shape[1:]
-    capacity = layout.ids.shape[1] + questions * (depth + layout.then.shape[2]) + max_actions
+    questions, _, depth = layout.slots.forced.shape
+    capacity = layout.ids.shape[1] + questions * (depth + layout.slots.then.shape[2]) + max_actions
     hidden, cache = model.prefill(images, image_mask, layout.ids, layout.lengths, layout.block, capacity)
-    last = _at(hidden, layout.lengths - 1)
-    symbols, probabilities = [], []
-    for slot in range(questions):
-        last, cache, chosen, probability = _answer(model, last, cache, layout, slot)
-        symbols.append(chosen)
-        probabilities.append(probability)
-    rows = layout.ids.shape[0]
+
+    def answer(carry: tuple[jax.Array, KVCache], slot: Slot) -> tuple[tuple[jax.Array, KVCache], tuple[jax.Array, jax.Array]]:
+        last, cache, chosen, probability = _answer(model, *carry, slot)
+        return (last, cache), (chosen, probability)
+
+    start = (_at(hidden, layout.lengths - 1), cache)
+    (last, cache), (symbols, probabilities) = jax.lax.scan(answer, start, layout.slots)
     actions, counts, log_probability = _act(model, last, cache, tables, layout.real, temperature, key, max_actions)
-    return (
-        jnp.stack(symbols, 1) if symbols else jnp.zeros((rows, 0, depth), jnp.int32),
-        jnp.stack(probabilities, 1) if probabilities else jnp.zeros((rows, 0)),
-        actions,
-        counts,
-        log_probability,
-    )
+    return symbols.swapaxes(0, 1), probabilities.swapaxes(0, 1), actions, counts, log_probability
 
 
 def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
@@ -187,37 +181,36 @@ def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def _answer(
-    model: Pi0Fast, last: jax.Array, cache: KVCache, layout: Layout, slot: int
+    model: Pi0Fast, last: jax.Array, cache: KVCache, slot: Slot
 ) -> tuple[jax.Array, KVCache, jax.Array, jax.Array]:
     """One question slot: walks the trie, then reads the answer's last id and the text behind it in one chunk."""
-    rows, depth = layout.ids.shape[0], layout.forced.shape[2]
-    active = layout.active[:, slot]
+    rows, depth = slot.forced.shape
     state = jnp.zeros(rows, jnp.int32)
-    ended = ~active
+    ended = ~slot.active
     final = jnp.zeros(rows, jnp.int32)
     log_probability = jnp.zeros(rows)
     chosen = []
     for step in range(depth):
-        following = layout.next_state[slot][state]
-        logits = jnp.where(following >= 0, model.logits(last, layout.answer_ids[slot]), -jnp.inf)
-        forced = layout.forced[:, slot, step]
+        following = slot.next_state[state]
+        logits = jnp.where(following >= 0, model.logits(last, slot.answer_ids), -jnp.inf)
+        forced = slot.forced[:, step]
         symbol = jnp.where(forced >= 0, forced, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
         gained = jnp.take_along_axis(jax.nn.log_softmax(logits), symbol[:, None], axis=1)[:, 0]
         log_probability += jnp.where(ended | (forced >= 0), 0.0, gained)
         chosen.append(jnp.where(ended, -1, symbol))
         now = jnp.take_along_axis(following, symbol[:, None], axis=1)[:, 0]
         state = jnp.where(ended, state, now)
-        token = layout.answer_ids[slot][symbol]
+        token = slot.answer_ids[symbol]
         final = jnp.where(ended, final, token)
-        ended = ended | layout.accepting[slot][state]
+        ended = ended | slot.accepting[state]
         if step + 1 < depth:  # rows whose answer goes on read this id now; the others wait for the chunk
             hidden, cache = model.extend(cache, token[:, None], (~ended).astype(jnp.int32))
             last = jnp.where(ended[:, None], last, hidden[:, 0])
-    chunk = jnp.concatenate([final[:, None], layout.then[:, slot]], axis=1)
-    reach = jnp.concatenate([jnp.zeros((rows, 1), jnp.int32), layout.reach[:, slot] + 1], axis=1)
-    lengths = jnp.where(active, 1 + layout.then_lengths[:, slot], 0)
+    chunk = jnp.concatenate([final[:, None], slot.then], axis=1)
+    reach = jnp.concatenate([jnp.zeros((rows, 1), jnp.int32), slot.reach + 1], axis=1)
+    lengths = jnp.where(slot.active, 1 + slot.then_lengths, 0)
     hidden, cache = model.extend(cache, chunk, lengths, cache.length[:, None] + reach)
-    last = jnp.where(active[:, None], _at(hidden, lengths - 1), last)
+    last = jnp.where(slot.active[:, None], _at(hidden, lengths - 1), last)
     return last, cache, jnp.stack(chosen, axis=1), jnp.exp(log_probability)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from inspire_fast.dialogue.questions.base import Question
 from inspire_fast.dialogue.render import Blank, Turn, answer_ids, plan
-from inspire_fast.dialogue.script import Script
+from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import Grammar, trie
 
@@ -57,21 +57,32 @@ class Answers:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One question slot of all rows: `f` ids of given text behind the blank, `d` of an answer, `n` trie states, `k` symbols.
+
+    In a `Layout` every array has one more axis in front: `q` slots, which the compiled program runs through.
+    """
+
+    active: jax.Array | np.ndarray  # bool [b] the row asks this question
+    then: jax.Array | np.ndarray  # int32 [b, f] given text behind the answer
+    then_lengths: jax.Array | np.ndarray  # int32 [b]
+    reach: jax.Array | np.ndarray  # int32 [b, f] see `Blank.reach`
+    forced: jax.Array | np.ndarray  # int32 [b, d] symbols to write instead of the model's choice, -1 where it chooses
+    answer_ids: jax.Array | np.ndarray  # int32 [k]
+    next_state: jax.Array | np.ndarray  # int32 [n, k]
+    accepting: jax.Array | np.ndarray  # bool [n]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
 class Layout:
-    """`b` rows, `l` prompt, `q` slots, `f` given text behind a blank, `d` ids of an answer, `n` trie states, `k` symbols."""
+    """`b` rows, `l` ids of prompt; see `Slot` for the questions."""
 
     ids: np.ndarray  # int32 [b, l] text before the first blank
     lengths: np.ndarray  # int32 [b]
     block: np.ndarray  # int32 [b, l]
     real: np.ndarray  # bool [b], False on padding rows
-    active: np.ndarray  # bool [b, q] the row asks this question
-    then: np.ndarray  # int32 [b, q, f] given text behind the answer
-    then_lengths: np.ndarray  # int32 [b, q]
-    reach: np.ndarray  # int32 [b, q, f] see `Blank.reach`
-    forced: np.ndarray  # int32 [b, q, d] symbols to write instead of the model's choice, -1 where it chooses
-    answer_ids: np.ndarray  # int32 [q, k]
-    next_state: np.ndarray  # int32 [q, n, k]
-    accepting: np.ndarray  # bool [q, n]
+    slots: Slot  # every array with a leading axis `q`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,35 +124,43 @@ def lay_out(
     prompt = bucket(max(len(tokens) for tokens, _ in plans), PROMPT_BUCKETS, "prompt ids")
     then = bucket(max((len(b.then) for row in blanks for b in row), default=0), THEN_BUCKETS, "ids between blanks")
     depth = max((a.depth for a in answers.values()), default=1)
-    arrays = {
+    prompts = {
         "ids": np.zeros((rows, prompt), np.int32),
         "lengths": np.ones(rows, np.int32),
         "block": np.zeros((rows, prompt), np.int32),
-        "real": np.arange(rows) < len(turns),
-        "active": np.zeros((rows, slots), bool),
-        "then": np.zeros((rows, slots, then), np.int32),
-        "then_lengths": np.zeros((rows, slots), np.int32),
-        "reach": np.zeros((rows, slots, then), np.int32),
-        "forced": np.full((rows, slots, depth), -1, np.int32),
+    }
+    asked = {
+        "active": np.zeros((slots, rows), bool),
+        "then": np.zeros((slots, rows, then), np.int32),
+        "then_lengths": np.zeros((slots, rows), np.int32),
+        "reach": np.zeros((slots, rows, then), np.int32),
+        "forced": np.full((slots, rows, depth), -1, np.int32),
     }
     for row, (tokens, _) in enumerate(plans):
         n = len(tokens)
-        arrays["ids"][row, :n], arrays["block"][row, :n], arrays["lengths"][row] = tokens.ids, tokens.block, n
-        _fill_row(arrays, row, blanks[row])
+        prompts["ids"][row, :n], prompts["block"][row, :n], prompts["lengths"][row] = tokens.ids, tokens.block, n
+        _fill_row(asked, row, blanks[row])
         if forced is not None:
-            _force_row(arrays["forced"], row, blanks[row], forced[row], answers)
+            _force_row(asked["forced"], row, blanks[row], forced[row], answers)
     tables = _tables([script.questions[s % len(script.questions)] for s in range(slots)], answers)
-    questions = tuple(tuple(b.piece.slot for b in row) for row in blanks)
-    return Dialogues(layout=Layout(**arrays, **tables), questions=questions)  # pyright: ignore[reportArgumentType]
+    layout = Layout(**prompts, real=np.arange(rows) < len(turns), slots=Slot(**asked, **tables))
+    return Dialogues(layout=layout, questions=tuple(tuple(_question(b) for b in row) for row in blanks))
 
 
-def _fill_row(arrays: dict[str, np.ndarray], row: int, blanks: Sequence[Blank]) -> None:
+def _question(blank: Blank) -> Question:
+    slot = blank.piece.slot
+    if slot is None or isinstance(slot, ActionSlot):
+        raise ValueError(f"A blank before the action is not a question: {blank.piece}.")
+    return slot
+
+
+def _fill_row(asked: dict[str, np.ndarray], row: int, blanks: Sequence[Blank]) -> None:
     for slot, blank in enumerate(blanks):
         n = len(blank.then)
-        arrays["active"][row, slot] = True
-        arrays["then"][row, slot, :n] = blank.then
-        arrays["reach"][row, slot, :n] = blank.reach
-        arrays["then_lengths"][row, slot] = n
+        asked["active"][slot, row] = True
+        asked["then"][slot, row, :n] = blank.then
+        asked["reach"][slot, row, :n] = blank.reach
+        asked["then_lengths"][slot, row] = n
 
 
 def _force_row(
@@ -151,8 +170,8 @@ def _force_row(
         targets = [blank.piece.target for blank in blanks]
         raise ValueError(f"{len(words)} forced answers for {len(blanks)} questions, about {targets}.")
     for slot, (blank, word) in enumerate(zip(blanks, words, strict=True)):
-        symbols = answers[blank.piece.slot.name].symbols(word)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
-        forced[row, slot, : len(symbols)] = symbols
+        symbols = answers[_question(blank).name].symbols(word)
+        forced[slot, row, : len(symbols)] = symbols
 
 
 def _tables(questions: Sequence[Question], answers: Mapping[str, Answers]) -> dict[str, np.ndarray]:

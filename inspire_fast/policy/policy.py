@@ -7,6 +7,8 @@ from pathlib import Path
 import time
 from typing import Any
 
+from flax import nnx
+import jax
 import numpy as np
 
 from inspire_fast.core.policy import RequestOptions
@@ -45,6 +47,11 @@ class InspirePolicy:
         contract = Contract.read(step / "assets")
         vocabulary = contract.load_vocabulary(step / "assets")
         return cls(load_model(step, contract.model), contract, vocabulary)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the network."""
+        return sum(value.size for value in jax.tree.leaves(nnx.state(self.decoder.model, nnx.Param)))
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -86,7 +86,7 @@ def test_frames_are_decoded_once_and_within_the_budget(tmp_path: Path) -> None:
     tiny = LeRobotDataset(root, cache_bytes=4 * first.nbytes)
     for index in [*range(len(tiny)), 0]:
         tiny.row(index)
-    assert 0 < tiny._frames._decoded.nbytes <= 2 * first.nbytes
+    assert 0 < tiny._frames._cache.nbytes <= 4 * first.nbytes
     np.testing.assert_array_equal(tiny.row(0)["image"], first)
 
 

@@ -133,6 +133,14 @@ def test_processes_share_the_stream(processes: int, drop_remainder: bool) -> Non
             np.testing.assert_array_equal(values, noise[int(number)])
 
 
+def test_one_process_may_save_for_all() -> None:
+    loaders = [make(process_index=p, process_count=2) for p in (0, 1)]
+    whole = take(make(process_index=1, process_count=2), 6)
+    take(loaders[0], 3)
+    loaders[1].restore(loaders[0].state())
+    assert_equal(take(loaders[1], 3), whole[3:])
+
+
 def test_errors_of_samples_arrive() -> None:
     with pytest.raises(DatasetError, match="frame 5 is broken"):
         take(make(Numbers(10, broken=5)), 3)

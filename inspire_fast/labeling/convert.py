@@ -1,0 +1,51 @@
+"""Recorded demonstrations -> a LeRobot v3.0 dataset with the facts beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from inspire_fast.data.chunks import LIBERO_COLUMNS
+from inspire_fast.data.facts import write_facts
+from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.labeling.episode import RecordedEpisode, load_episode
+from inspire_fast.robots import Robot
+
+
+def write_dataset(paths: Sequence[Path], root: Path, *, robot: Robot, overwrite: bool = False) -> None:
+    """Writes every control step as a row; a row's picture is the newest kept one, and `image_age_s` says how old it is.
+
+    Raises:
+        FileExistsError: `root` holds something and `overwrite` is off.
+    """
+    first = load_episode(paths[0])
+    to_native = LIBERO_COLUMNS
+    cameras = [column for column, key in to_native.items() if key in robot.cameras]
+    features = {
+        **{c: {"dtype": "image", "shape": first.images[to_native[c]].shape[1:]} for c in cameras},
+        "state": {"dtype": "float32", "shape": (robot.state_dim,), "names": list(robot.state_names)},
+        "actions": {"dtype": "float32", "shape": (robot.action_dim,), "names": list(robot.action_names)},
+        "image_age_s": {"dtype": "float32", "shape": (1,)},
+    }
+    facts = {}
+    with DatasetWriter(
+        root, fps=round(robot.control_hz), robot_type=robot.name, features=features, overwrite=overwrite
+    ) as writer:
+        for number, path in enumerate(tqdm(paths, desc="dataset", unit="ep", disable=None)):
+            episode = load_episode(path)
+            writer.add_episode(_columns(episode, cameras, robot), task=episode.prompt)
+            facts[number] = [episode.facts(step) for step in range(len(episode))]
+    description = "world axes: " + ", ".join(
+        f"+{axis} {positive}, -{axis} {negative}"
+        for axis, (negative, positive) in zip("xyz", (robot.axes.x, robot.axes.y, robot.axes.z), strict=True)
+    )
+    write_facts(root, facts, robot=robot.name, frame_description=description)
+
+
+def _columns(episode: RecordedEpisode, cameras: Sequence[str], robot: Robot) -> dict[str, np.ndarray]:
+    pictures = {c: episode.images[LIBERO_COLUMNS[c]][episode.image_index] for c in cameras}
+    age = (episode.image_age / robot.control_hz).astype(np.float32)[:, None]
+    return {**pictures, "state": episode.state, "actions": episode.actions, "image_age_s": age}

@@ -1,0 +1,49 @@
+"""A policy without a model, whose behaviour its prompt commands: for tests of everything around a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import time
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.types import ActionChunk, Answer, Status
+from inspire_fast.robots.registry import ROBOTS
+
+
+class PuppetPolicy:
+    """Does what the prompt says: `sleep 0.5`, `hold`, `crash`; any other prompt is answered at once.
+
+    Observations are checked as the real policies check them. The actions repeat the state's first seven numbers, so
+    that every reply shows which request it belongs to. Given answers come back as they are.
+    """
+
+    def __init__(self, *, robot: str = "libero", horizon: int = 10) -> None:
+        self._robot = ROBOTS[robot]
+        self._horizon = horizon
+        self.prompts: list[str] = []
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Robot and horizon."""
+        return {"robot": self._robot.name, "horizon": self._horizon}
+
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+        """See the class."""
+        canonical = self._robot.canonical(observation)
+        self.prompts.append(canonical.prompt)
+        command, _, argument = canonical.prompt.partition(" ")
+        if command == "sleep":
+            time.sleep(float(argument))
+        elif command == "crash":
+            raise ZeroDivisionError("a secret of the server")
+        elif command == "hold":
+            return ActionChunk(actions=None, status=Status.HELD, reason="told to hold")
+        answers = tuple(
+            Answer(question="direction", target=target, answer=answer, probability=1.0)
+            for target, answer in zip(options.targets or (), options.answers or (), strict=False)
+        )
+        actions = np.tile(canonical.state[: self._robot.action_dim], (self._horizon, 1)).astype(np.float32)
+        return ActionChunk(actions=actions, answers=answers, timing_ms={"prefill_ms": 1.5})

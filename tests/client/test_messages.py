@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+
+from inspire_fast.client.codec import pack, unpack
+from inspire_fast.client.errors import ErrorCode, ProtocolError, ServerError, format_error
+from inspire_fast.client.messages import chunk_from_wire, chunk_to_wire, request_from_wire, request_to_wire
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.types import ActionChunk, Answer, Status
+
+OBSERVATION = {"observation/state": np.arange(8, dtype=np.float32), "prompt": "open the drawer"}
+
+
+def test_a_default_request_is_openpis_own():
+    assert request_to_wire(OBSERVATION, None) == OBSERVATION
+    assert request_to_wire(OBSERVATION, RequestOptions()) == OBSERVATION
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        RequestOptions(),
+        RequestOptions(mode="skip"),
+        RequestOptions(mode="force", targets=("the bowl",), answers=("left",)),
+        RequestOptions(temperature=0.5, seed=7),
+    ],
+)
+def test_requests_come_through_the_wire(options):
+    observation, got = request_from_wire(unpack(pack(request_to_wire(OBSERVATION, options))))
+    assert got == options
+    assert observation.keys() == OBSERVATION.keys()
+
+
+def test_the_options_key_is_reserved():
+    with pytest.raises(ValueError, match="reserved"):
+        request_to_wire({**OBSERVATION, "inspire": {}}, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "dictionary of options"),
+        ({"temprature": 1.0}, "Did you mean 'temperature'"),
+        ({"mode": 3}, "must be text"),
+        ({"mode": "shout"}, "Unknown mode 'shout'"),
+        ({"mode": "force"}, "go together"),
+        ({"targets": "the bowl"}, "list of texts"),
+        ({"answers": [1], "mode": "force"}, "list of texts"),
+        ({"temperature": float("nan")}, "finite number"),
+        ({"temperature": True}, "finite number"),
+        ({"temperature": -1}, "must be >= 0"),
+        ({"seed": 1.5}, "integer"),
+        ({"seed": -1}, "integer"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        request_from_wire({**OBSERVATION, "inspire": options})
+
+
+@pytest.mark.parametrize("request_", [None, [1], {b"prompt": "go"}])
+def test_a_request_is_a_dictionary_with_text_keys(request_):
+    with pytest.raises(ValueError, match="dictionary with text keys"):
+        request_from_wire(request_)
+
+
+CHUNKS = {
+    "ok": ActionChunk(
+        actions=np.arange(14, dtype=np.float32).reshape(2, 7),
+        answers=(Answer(question="direction", target="the bowl", answer="left", probability=0.75),),
+        timing_ms={"prefill_ms": 2.0},
+    ),
+    "held": ActionChunk(actions=None, status=Status.HELD, reason="ran out of tokens"),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_chunks_come_through_the_wire(name):
+    chunk = CHUNKS[name]
+    response = unpack(pack(chunk_to_wire(chunk, state=np.zeros(8, np.float32))))
+    assert ("actions" in response) == (name == "ok")
+    assert response["state"] == [0.0] * 8
+    got = chunk_from_wire(response)
+    assert (got.status, got.reason, got.answers, got.timing_ms) == (
+        chunk.status,
+        chunk.reason,
+        chunk.answers,
+        chunk.timing_ms,
+    )
+    if chunk.actions is None or got.actions is None:
+        assert got.actions is chunk.actions is None
+    else:
+        np.testing.assert_array_equal(got.actions, chunk.actions)
+        assert got.actions.dtype == np.float32
+
+
+def test_openpis_responses_are_chunks():
+    timing = {"infer_ms": 12.5}
+    chunk = chunk_from_wire(
+        {"actions": np.ones((2, 7)), "state": np.zeros(7), "policy_timing": timing, "server_timing": timing}
+    )
+    assert chunk.status is Status.OK
+    assert chunk.actions is not None
+    assert chunk.actions.dtype == np.float32
+    assert chunk.timing_ms == {"infer_ms": 12.5, "server_infer_ms": 12.5}
+
+
+def test_actions_that_are_not_finite_are_held():
+    chunk = chunk_from_wire({"actions": np.full((2, 7), np.nan)})
+    assert (chunk.status, chunk.actions) == (Status.HELD, None)
+    assert "NaN" in chunk.reason
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        [],
+        {},
+        {"status": "perhaps", "actions": np.ones((2, 7))},
+        {"actions": np.ones(7)},
+        {"actions": "none"},
+        {"actions": np.ones((2, 7)), "answers": [{"question": "direction"}]},
+        {"actions": np.ones((2, 7)), "policy_timing": 3},
+    ],
+)
+def test_responses_that_make_no_sense_are_refused(response):
+    with pytest.raises(ProtocolError):
+        chunk_from_wire(response)
+
+
+def test_error_frames_name_code_and_id():
+    error = ServerError.from_frame(format_error(ErrorCode.OVERLOADED, "5b0c91d2", "64 requests\nare waiting"))
+    assert (error.code, error.error_id, error.foreign) == ("overloaded", "5b0c91d2", False)
+    assert "64 requests\nare waiting" in str(error)
+
+
+def test_other_text_is_a_foreign_traceback():
+    error = ServerError.from_frame("Traceback (most recent call last):\nValueError: boom")
+    assert error.foreign
+    assert "ValueError: boom" in str(error)

@@ -1,0 +1,136 @@
+import dataclasses
+import os
+from pathlib import Path
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from inspire_fast.labeling import record as record_module
+from inspire_fast.labeling.episode import RecordedEpisode, load_episode, save_episode
+from inspire_fast.labeling.record import RecordSpec, record
+
+SPEC = RecordSpec(tasks=(("libero_spatial", 0),), episodes=1, chunk=20, camera_hw=(64, 64))
+
+
+def tiny_episode() -> RecordedEpisode:
+    rng = np.random.default_rng(0)
+    return RecordedEpisode(
+        state=rng.normal(size=(5, 8)).astype(np.float32),
+        actions=rng.normal(size=(5, 7)).astype(np.float32),
+        phrases=("the alphabet soup", "the basket"),
+        offset_m=rng.normal(size=(5, 2, 3)).astype(np.float32),
+        grasped=rng.random((5, 2)) > 0.5,
+        point_px=np.array([[[0.5, 0.25], [np.nan, np.nan]]] * 5, dtype=np.float32),
+        images={"observation/image": rng.integers(0, 255, (3, 4, 4, 3), dtype=np.uint8)},
+        chunk=2,
+        prompt="pick up the alphabet soup and place it in the basket",
+        success=True,
+        suite="libero_object",
+        task=0,
+        episode=3,
+        seed=1,
+    )
+
+
+def test_an_episode_comes_back_as_it_was_saved(tmp_path: Path):
+    episode = tiny_episode()
+    save_episode(episode, tmp_path / "a.npz")
+    loaded = load_episode(tmp_path / "a.npz")
+    for field in dataclasses.fields(RecordedEpisode):
+        np.testing.assert_equal(getattr(loaded, field.name), getattr(episode, field.name))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    np.testing.assert_array_equal(loaded.image_index, [0, 0, 1, 1, 2])
+    np.testing.assert_array_equal(loaded.image_age, [0, 1, 0, 1, 0])
+    first, second = loaded.facts(0).targets
+    assert first.point_px == (0.5, 0.25)
+    assert second.point_px is None
+    np.testing.assert_array_equal(second.offset_m, episode.offset_m[0, 1])
+
+
+def test_arrays_that_do_not_fit_together_are_refused():
+    episode = tiny_episode()
+    with pytest.raises(ValueError, match="needs shapes"):
+        dataclasses.replace(episode, state=episode.state[:4])
+    with pytest.raises(ValueError, match="need 2 frames"):
+        dataclasses.replace(episode, chunk=3)
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", state=np.zeros(3))
+    with pytest.raises(ValueError, match="no recorded episode"):
+        load_episode(tmp_path / "a.npz")
+
+
+@pytest.mark.sim
+def test_recording_resumes_and_repeats_nothing(tmp_path: Path):
+    summary = record(SPEC, tmp_path, workers=1, progress=False)
+    assert (summary.episodes, summary.recorded) == (1, 1)
+    episode = load_episode(summary.paths[0])
+    assert episode.success
+    assert summary.steps == len(episode) == len(episode.state)
+    assert episode.phrases == ("the black bowl between the plate and the ramekin", "the plate")
+    assert episode.images["observation/wrist_image"].shape == (-(-len(episode) // 20), 64, 64, 3)
+    assert np.isfinite(episode.point_px).all()
+    assert episode.grasped[:, 0].any()
+    # The hand moves by what the offset to the (still) plate shrinks by.
+    np.testing.assert_allclose(
+        np.diff(episode.offset_m[:20, 1], axis=0), -np.diff(episode.state[:20, :3], axis=0), atol=1e-4
+    )
+    written = summary.paths[0].stat().st_mtime_ns
+    again = record(SPEC, tmp_path, workers=1, progress=False)
+    assert (again.episodes, again.recorded) == (1, 0)
+    assert again.paths[0].stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match="another spec"):
+        record(dataclasses.replace(SPEC, chunk=10), tmp_path, workers=1, progress=False)
+
+
+def attempts(monkeypatch: pytest.MonkeyPatch, succeed_at: int) -> list[tuple[int, int]]:
+    """Lets the worker's job run on recordings that fail until number `succeed_at`; returns what was asked for."""
+    asked: list[tuple[int, int]] = []
+
+    def fake(*_: object, episode: int, seed: int, **__: object) -> RecordedEpisode:
+        asked.append((episode, seed))
+        return dataclasses.replace(tiny_episode(), success=len(asked) == succeed_at)
+
+    monkeypatch.setattr(record_module, "record_episode", fake)
+    monkeypatch.setattr(record_module, "_environment", lambda _spec, _job: SimpleNamespace(prompt="pick up the soup"))
+    return asked
+
+
+def test_a_failed_attempt_is_tried_again_from_another_state_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = attempts(monkeypatch, succeed_at=3)
+    record_module._run(SPEC, record_module._Job(suite="libero_object", task=0, number=4, path=tmp_path / "a.npz"))
+    assert len(set(asked)) == 3
+    assert asked[0] == (4, 0)
+    assert load_episode(tmp_path / "a.npz").failures == 2
+
+
+def test_an_expert_that_never_succeeds_is_an_error_and_leaves_no_demonstration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    attempts(monkeypatch, succeed_at=99)
+    with pytest.raises(RuntimeError, match="failed 5 times"):
+        record_module._run(SPEC, record_module._Job(suite="libero_object", task=0, number=4, path=tmp_path / "a.npz"))
+    assert list(tmp_path.iterdir()) == []
+
+
+# What a worker runs is pickled by name, hence at module level.
+def killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does when memory runs out: no exception, no answer
+
+
+def broken(*_: object) -> None:
+    raise OSError("disk full")
+
+
+@pytest.mark.parametrize(("work", "message"), [(killed, "died.*fewer workers"), (broken, "number 0 failed: disk full")])
+def test_a_dead_or_failing_worker_is_reported_and_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: object, message: str
+):
+    monkeypatch.setattr(record_module, "_run", work)
+    with pytest.raises(RuntimeError, match=message):
+        record(dataclasses.replace(SPEC, episodes=3), tmp_path, workers=1, progress=False)

@@ -1,0 +1,92 @@
+from dataclasses import replace
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspire_fast.core.policy import Policy, RequestOptions
+from inspire_fast.core.types import Status
+from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.robots import ROBOTS
+
+
+@pytest.fixture(scope="module")
+def policy() -> InspirePolicy:
+    return tiny_policy()
+
+
+NATIVE = ROBOTS["libero"].fake_native()
+
+
+def test_a_chunk_with_its_answers(policy: InspirePolicy) -> None:
+    chunk = policy.infer(NATIVE)
+    assert isinstance(policy, Policy)
+    assert chunk.status is Status.OK
+    assert chunk.actions is not None
+    assert chunk.actions.shape == (10, 7)
+    assert np.abs(chunk.actions).max() <= 1
+    assert [a.target for a in chunk.answers] == ["the red block", "the plate"]
+    assert all(0 < a.probability <= 1 for a in chunk.answers)
+
+
+def test_options(policy: InspirePolicy) -> None:
+    assert policy.infer(NATIVE, RequestOptions(mode="skip")).answers == ()
+    named = policy.infer(NATIVE, RequestOptions(targets=["the sink"]))
+    assert [a.target for a in named.answers] == ["the sink"]
+    forced = policy.infer(NATIVE, RequestOptions(mode="force", answers=["left", "grasped"]))
+    assert [(a.answer, a.probability) for a in forced.answers] == [("left", 1.0), ("grasped", 1.0)]
+
+
+def test_a_batch_equals_its_rows(policy: InspirePolicy) -> None:
+    natives = [ROBOTS["libero"].fake_native(seed) | {"prompt": p} for seed, p in enumerate(["open the drawer", "put a on b"])]
+    together = policy.infer_batch(natives, [RequestOptions(), RequestOptions(mode="skip")])
+    for native, options, chunk in zip(natives, [RequestOptions(), RequestOptions(mode="skip")], together, strict=True):
+        alone = policy.infer(native, options)
+        assert [(a.target, a.answer) for a in alone.answers] == [(a.target, a.answer) for a in chunk.answers]
+        np.testing.assert_array_equal(alone.actions, chunk.actions)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"observation/state": np.zeros(3, np.float32)}, "must have shape"),
+        ({"observation/state": np.full(8, np.nan, np.float32)}, "NaN"),
+        ({"observation/image": np.zeros((4, 4), np.uint8)}, "uint8"),
+        ({"prompt": 7}, "must be text"),
+        ({"prompt": "levitate"}, "Patterns tried"),
+    ],
+)
+def test_bad_observations_say_what_is_wrong(policy: InspirePolicy, change: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        policy.infer({**NATIVE, **change})
+
+
+def test_a_missing_camera_is_named(policy: InspirePolicy) -> None:
+    with pytest.raises(ValueError, match="observation/wrist_image"):
+        policy.infer({k: v for k, v in NATIVE.items() if k != "observation/wrist_image"})
+
+
+def test_metadata_is_plain_data(policy: InspirePolicy) -> None:
+    assert json.loads(json.dumps(policy.metadata))["action_horizon"] == 10
+
+
+def test_the_contract_survives_json_and_refuses_what_does_not_match(policy: InspirePolicy, tmp_path: Path) -> None:
+    contract = policy.contract
+    assert Contract.from_json(contract.to_json()).to_json() == contract.to_json()
+    assert Contract.from_json(contract.to_json()).build_script() == policy.script
+    policy.vocabulary.text.save(tmp_path)
+    policy.vocabulary.action.save(tmp_path)
+    assert contract.load_vocabulary(tmp_path).text.fingerprint == policy.vocabulary.text.fingerprint
+    with pytest.raises(ValueError, match="text tokenizer.*hash"):
+        replace(contract, text_fingerprint="0" * 64).load_vocabulary(tmp_path)
+    with pytest.raises(ValueError, match="'upright' images"):
+        replace(contract, image_orientation="upright")
+    with pytest.raises(ValueError, match="'state' have 3 dimensions"):
+        replace(contract, stats={**contract.stats, "state": {"q01": [0.0] * 3}})
+    with pytest.raises(ValueError, match="format 99"):
+        replace(contract, format=99)
+    with pytest.raises(FileNotFoundError, match="imported first"):
+        Contract.read(tmp_path)

@@ -1,0 +1,123 @@
+"""A server in its own process: start, SIGTERM, kill and restart, a server that hangs."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from inspire_fast.client import ConnectionLostError, PolicyClient, ProtocolError, RequestTimeoutError
+from inspire_fast.core.types import Status
+from inspire_fast.serving import PolicyServer, serve_in_background
+from inspire_fast.serving.testing import PuppetPolicy
+
+
+def test_a_client_waits_for_a_server_that_is_still_starting(server_process, connect, observation):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server_process.port = free.getsockname()[1]
+    timer = threading.Timer(0.3, server_process.start)
+    timer.start()
+    client = connect(server_process.port)
+    assert client.infer(observation()).status is Status.OK
+    assert int(server_process.port_file.read_text()) == server_process.port
+
+
+def test_waiting_is_bounded_and_reported(monkeypatch):
+    monkeypatch.setattr("inspire_fast.client.connection._REPORT_EVERY_S", 0.2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    waited = []
+    with pytest.raises(ConnectionLostError, match=r"No policy server at ws://127.0.0.1.*refused"):
+        PolicyClient("127.0.0.1", port, connect_timeout_s=0.7, on_wait=lambda s, why: waited.append((s, why)))
+    assert 1 <= len(waited) <= 3
+    assert all(seconds >= 0.2 and "refused" in why for seconds, why in waited)
+
+
+def test_something_else_at_the_address_is_told_apart(serve):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ProtocolError, match="HTTP 404"):
+            PolicyClient("127.0.0.1", listener.getsockname()[1], connect_timeout_s=5)
+        thread.join()
+
+
+def test_sigterm_finishes_the_request_that_is_owed(server_process, connect, observation):
+    server_process.start()
+    client = connect(server_process.wait_for_port())
+    idle = connect(server_process.port)
+    chunks = []
+    thread = threading.Thread(target=lambda: chunks.append(client.infer(observation("sleep 1.2", value=0.5))))
+    thread.start()
+    time.sleep(0.5)
+    server_process.process.send_signal(signal.SIGTERM)
+    thread.join()
+    assert (chunks[0].actions == 0.5).all()
+    output, _ = server_process.process.communicate(timeout=10)
+    assert server_process.process.returncode == 0
+    assert f"Serving on ws://127.0.0.1:{server_process.port}\n" in output
+    assert "Traceback" not in output
+    assert not server_process.port_file.exists()
+    with pytest.raises(ConnectionLostError, match="No policy server"):
+        idle.infer(observation(), timeout_s=0.3)
+
+
+def test_a_killed_server_is_reported_and_its_successor_found(server_process, connect, observation):
+    server_process.start()
+    client = connect(server_process.wait_for_port())
+    assert client.infer(observation(value=1.0)).actions[0, 0] == 1.0
+    errors = []
+
+    def ask():
+        try:
+            client.infer(observation("sleep 5"))
+        except ConnectionLostError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.5)
+    server_process.kill()
+    thread.join()
+    assert "went away before it answered" in str(errors[0])
+    server_process.start()
+    assert client.infer(observation(value=2.0)).actions[0, 0] == 2.0
+
+
+def test_a_server_that_hangs_costs_no_more_than_the_deadline(server_process, connect, observation):
+    server_process.start()
+    client = connect(server_process.wait_for_port())
+    os.kill(server_process.process.pid, signal.SIGSTOP)
+    large = {**observation(), "padding": np.zeros(20_000_000, np.uint8)}  # more than the kernel's buffers take
+    for request in (large, observation()):  # the second cannot even connect again
+        start = time.perf_counter()
+        with pytest.raises((RequestTimeoutError, ConnectionLostError)):
+            client.infer(request, timeout_s=0.5)
+        assert time.perf_counter() - start < 3.0
+    os.kill(server_process.process.pid, signal.SIGCONT)
+    assert client.infer(observation(value=3.0)).actions[0, 0] == 3.0
+
+
+def test_an_idle_client_does_not_notice_a_restart(connect, observation):
+    with serve_in_background(PolicyServer(PuppetPolicy())) as server:
+        port = server.port
+        client = connect(port)
+        assert client.infer(observation(value=1.0)).actions[0, 0] == 1.0
+    with serve_in_background(PolicyServer(PuppetPolicy(horizon=4), port=port)):
+        assert client.infer(observation(value=2.0)).actions.shape == (4, 7)
+        assert client.metadata["horizon"] == 4
+        client.close()
+        with pytest.raises(ConnectionLostError, match="was closed"):
+            client.infer(observation())
