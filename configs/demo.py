@@ -18,7 +18,7 @@ CONFIG = TrainConfig(
     data=DataConfig(root=ROOT / "dataset", horizon=10, held_out_every=8, max_token_len=128, max_supervised=72),
     optimizer=OptimizerConfig(peak_lr=1e-3, end_lr=1e-4, warmup_steps=50, weight_decay=1e-4),
     batch_size=16,
-    steps=600,
+    steps=300,
     ema_decay=0.98,
     assets=ROOT / "assets",
     checkpoint_root=ROOT / "checkpoints",

@@ -55,7 +55,8 @@ install_system_packages() {
     say "missing on this machine: $why; installing$packages"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq || say "apt-get update failed; trying with the package lists that are there"
-    apt-get install -y -qq --no-install-recommends $packages >&2
+    # shellcheck disable=SC2086  # a list of names
+    apt-get install -y -qq -o DPkg::Lock::Timeout=120 --no-install-recommends $packages >&2
 }
 
 if ! command -v python3 >/dev/null; then

@@ -38,7 +38,11 @@ STAGES = [
     Stage(name="statistics", says="statistics", run=lambda: command("scripts/compute_norm_stats.py", "demo")),
     Stage(name="tokenizers", says="fitting tokenizers", run=lambda: command("scripts/fit_tokenizers.py", "demo")),
     Stage(name="train", says="training", run=lambda: command("scripts/train.py", "demo", "--resume")),
-    Stage(name="held_out", says="held-out answers and actions", run=lambda: command("scripts/evaluate_held_out.py", "demo")),
+    Stage(
+        name="held_out",
+        says="held-out answers and actions",
+        run=lambda: command("scripts/evaluate_held_out.py", "demo"),
+    ),
     Stage(name="evaluate", says="serving the policy and driving the simulator with it", run=evaluate),
 ]
 
@@ -55,7 +59,9 @@ def main() -> None:
         seconds=seconds,
     )
     page = write_report(report, RUN)
-    print(f"report: {page} ({page.resolve().as_uri()})\nfigures: {RUN / 'report.json'}, server log: {RUN / 'server.log'}")
+    print(
+        f"report: {page} ({page.resolve().as_uri()})\nfigures: {RUN / 'report.json'}, server log: {RUN / 'server.log'}"
+    )
     print(f"everything lies in {RUN}; delete that folder to run the demo afresh")
 
 

@@ -8,7 +8,9 @@ from inspire_fast.training.config import TrainConfig
 def fit(config: TrainConfig) -> None:
     """Fits and says what came out."""
     vocabulary = fit_tokenizers(config)
-    print(f"text: {vocabulary.text.vocab_size} ids, actions: {vocabulary.action.vocab_size} ids, in {config.assets_dir}")
+    print(
+        f"text: {vocabulary.text.vocab_size} ids, actions: {vocabulary.action.vocab_size} ids, in {config.assets_dir}"
+    )
 
 
 if __name__ == "__main__":

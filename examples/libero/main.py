@@ -5,7 +5,9 @@
 Writes one JSON line per episode and a video of each; run again, it continues where it stopped.
 """
 
+import contextlib
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 import sys
 
@@ -51,7 +53,10 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     done = {r.key for r in records.read(args.out)}
     wanted = [(t.rpartition(":")[0], int(t.rpartition(":")[2]), e) for t in args.tasks for e in range(args.episodes)]
-    with PolicyClient(args.host, args.port) as client, tqdm(total=len(wanted), desc="episodes", unit="ep", disable=None) as bar:
+    with (
+        PolicyClient(args.host, args.port) as client,
+        tqdm(total=len(wanted), desc="episodes", unit="ep", disable=None) as bar,
+    ):
         rollout = Rollout(
             robot=ROBOTS["libero"],
             questions=questions_of(client.metadata),
@@ -59,20 +64,21 @@ def main(args: Args) -> None:
             max_steps=args.max_steps,
             videos=args.out if args.video else None,
         )
-        environment, loaded = None, None
-        for suite, task, episode in wanted:
-            if (suite, task, episode) not in done:
-                if loaded != (suite, task):
-                    if environment is not None:
-                        environment.close()
-                    environment, loaded = _create(args, suite, task), (suite, task)
-                record = rollout.run(environment, client.infer, suite=suite, task=task, episode=episode)
-                records.append(args.out, record)
-                outcome = "solved" if record.success else f"not solved ({record.stopped})"
-                tqdm.write(f"{suite}:{task} episode {episode}: {outcome}, {record.steps} steps, {record.seconds:.1f} s")
-            bar.update()
-        if environment is not None:
-            environment.close()
+        for suite_task, group in groupby(wanted, key=lambda key: key[:2]):
+            missing = [episode for *_, episode in group if (*suite_task, episode) not in done]
+            bar.update(args.episodes - len(missing))
+            if not missing:
+                continue
+            with contextlib.closing(_create(args, *suite_task)) as environment:
+                for episode in missing:
+                    suite, task = suite_task
+                    record = rollout.run(environment, client.infer, suite=suite, task=task, episode=episode)
+                    records.append(args.out, record)
+                    outcome = "solved" if record.success else f"not solved ({record.stopped})"
+                    tqdm.write(
+                        f"{suite}:{task} episode {episode}: {outcome}, {record.steps} steps, {record.seconds:.1f} s"
+                    )
+                    bar.update()
     solved = [r.success for r in records.read(args.out) if r.key in wanted]
     print(f"{sum(solved)} of {len(solved)} episodes solved; records and videos in {args.out}")
 

@@ -35,7 +35,9 @@ class RequestOptions:
         if not self.temperature >= 0:
             raise ValueError(f"temperature must be >= 0; got {self.temperature}.")
         if (self.mode == "force") != (self.answers is not None):
-            raise ValueError(f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}.")
+            raise ValueError(
+                f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."
+            )
 
 
 @runtime_checkable

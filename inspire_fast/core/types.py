@@ -64,9 +64,7 @@ class TargetFacts:
         if not self.phrase:
             raise ValueError("TargetFacts.phrase is empty; a target is named by the instruction's own words.")
         if self.offset_m.shape != (3,) or not np.isfinite(self.offset_m).all():
-            raise ValueError(
-                f"TargetFacts.offset_m of {self.phrase!r} must be 3 finite metres; got {self.offset_m!r}."
-            )
+            raise ValueError(f"TargetFacts.offset_m of {self.phrase!r} must be 3 finite metres; got {self.offset_m!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +161,7 @@ class ActionChunk:
     answers: tuple[Answer, ...] = ()
     status: Status = Status.OK
     reason: str = ""
-    timing_ms: Mapping[str, float] = field(default_factory=dict)
+    timing_ms: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         if self.status is Status.OK:

@@ -6,12 +6,21 @@ The batch at a position of the stream depends on (seed, position) alone, never o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grain
 import numpy as np
 
 from inspire_fast.core.types import Sample
+
+
+class SampleSource(Protocol):
+    """Random access is all that a loader needs."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Sample: ...
+
 
 Transform = Callable[[Sample, np.random.Generator], Mapping[str, np.ndarray]]
 
@@ -42,7 +51,7 @@ class Loader(Iterator[dict[str, np.ndarray]]):
 
     def __init__(
         self,
-        source: Sequence[Sample],
+        source: SampleSource,
         transform: Transform,
         *,
         batch_size: int,

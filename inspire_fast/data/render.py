@@ -52,7 +52,9 @@ def true_answers(script: Script, turn: Turn, facts: SceneFacts | None) -> tuple[
     for piece in unroll(script, turn):
         if piece.kind is Kind.ANSWER:
             if piece.target not in by_phrase:
-                raise ValueError(f"No facts about {piece.target!r}; known: {sorted(by_phrase)}. Label the dataset first.")
+                raise ValueError(
+                    f"No facts about {piece.target!r}; known: {sorted(by_phrase)}. Label the dataset first."
+                )
             answers.append(piece.slot.truth(by_phrase[piece.target]))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
     return tuple(answers)
 
@@ -73,6 +75,7 @@ class TrainingTransform:
     max_supervised: int
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """One row, pictures as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
         del rng  # nothing is random yet; augmentation runs on the device
         rendered = self.render(sample)
         images = {f"image:{k}": v for k, v in self.inputs.images(sample.observation).items()}

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 
 _PLACE = r"(?:place|put|set|drop|stack|stow)"
-_PREPOSITION = r"(?:on top of|in front of|to the (?:left|right|front|back) of|next to|inside|into|onto|in|on|under|near|to)"
+_PREPOSITION = (
+    r"(?:on top of|in front of|to the (?:left|right|front|back) of|next to|inside|into|onto|in|on|under|near|to)"
+)
 _WHERE = r"(?: (?:at|in|on) the (?:front|back|middle|center|left|right))?"  # "the bowl at the front" is one phrase
 _VERBS = r"(?:pick|place|put|set|drop|stack|stow|take|grasp|grab|lift|move|push|pull|open|close|shut|turn|switch)"
 _PRONOUNS = ("it", "them")

@@ -1,8 +1,8 @@
-"""The one renderer: training and inference read the same text because the same function writes it.
+r"""The one renderer: training and inference read the same text because the same function writes it.
 
-    text     <bos> Task: ... ;\\n | Question: ... Answer: | left | ;\\n | Action: | 7 9 2 | "|" <eos>
-    causal     0    0 0 0 0 0 0  |    1  1  1  1  1  1   |  1   |  1  |   1     | 1 1 1 |  1    1
-    supervised 0    0 0 0 0 0 0  |    0  0  0  0  0  0   |  1   |  0  |   1     | 1 1 1 |  1    1
+text     <bos> Task: ... ;\n | Question: ... Answer: | left | ;\n | Action: | 7 9 2 | "|" <eos>
+causal     0    0 0 0 0 0 0  |    1  1  1  1  1  1   |  1   |  1  |   1     | 1 1 1 |  1    1
+supervised 0    0 0 0 0 0 0  |    0  0  0  0  0  0   |  1   |  0  |   1     | 1 1 1 |  1    1
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def unroll(script: Script, turn: Turn) -> tuple[Piece, ...]:
             text = segment.text.replace("{instruction}", clean(turn.instruction))
             pieces.append(Piece(kind=Kind.CONTEXT, text=text.replace("{state}", discretise(turn.state))))
         elif isinstance(segment, Forced):
-            pieces.append(_forced(segment, Kind.ACTION if script.acts and segment is script.segments[-2] else Kind.FORCED))
+            pieces.append(
+                _forced(segment, Kind.ACTION if script.acts and segment is script.segments[-2] else Kind.FORCED)
+            )
         elif isinstance(segment, ForEachTarget):
             for target in turn.targets:
                 pieces.extend(_ask(segment, target))
@@ -107,14 +109,16 @@ def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
     questions = [s.question for s in loop.segments if isinstance(s, Slot)]
     upcoming = iter(questions)
     current = next(upcoming, None)
-    pieces = []
+    pieces: list[Piece] = []
     for segment in loop.segments:
         if isinstance(segment, Slot):
             pieces.append(Piece(kind=Kind.ANSWER, weight=segment.weight, slot=segment.question, target=target))
             current = next(upcoming, None)
         else:
             wording = current.wording(target) if current is not None else ""
-            pieces.append(Piece(kind=Kind.FORCED, text=segment.text.replace("{question}", wording), weight=segment.weight))
+            pieces.append(
+                Piece(kind=Kind.FORCED, text=segment.text.replace("{question}", wording), weight=segment.weight)
+            )
     return pieces
 
 
@@ -198,7 +202,9 @@ def plan(script: Script, turn: Turn, vocabulary: Vocabulary) -> tuple[TokenSeque
     return render(script, turn, vocabulary).tokens, tuple(blanks)
 
 
-def _piece_ids(piece: Piece, vocabulary: Vocabulary, answers: Iterator[str], action_ids: Sequence[int] | None) -> list[int] | None:
+def _piece_ids(
+    piece: Piece, vocabulary: Vocabulary, answers: Iterator[str], action_ids: Sequence[int] | None
+) -> list[int] | None:
     """Ids of one segment; None for a blank that is not filled."""
     if piece.slot is None:
         return vocabulary.text.encode(piece.text)

@@ -1,12 +1,12 @@
-"""A script: the dialogue as data, a sequence of segments some of which are blanks.
+r"""A script: the dialogue as data, a sequence of segments some of which are blanks.
 
-    Context("Task: {instruction}, State: {state};\\n")            seen, bidirectional, no loss
-    ForEachTarget(
-        Forced("Question: {question} Answer:"),                  causal, no loss
-        Slot(Direction(...)),                                    causal, loss; the model chooses among allowed answers
-        Forced(";\\n"))
-    Forced("Action: ", weight=1)                                 causal, loss
-    ActionSlot(end="|")                                          causal, loss; then EOS
+Context("Task: {instruction}, State: {state};\n")            seen, bidirectional, no loss
+ForEachTarget(
+    Forced("Question: {question} Answer:"),                  causal, no loss
+    Slot(Direction(...)),                                    causal, loss; the model chooses among allowed answers
+    Forced(";\n"))
+Forced("Action: ", weight=1)                                 causal, loss
+ActionSlot(end="|")                                          causal, loss; then EOS
 """
 
 from __future__ import annotations

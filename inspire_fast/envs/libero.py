@@ -18,7 +18,8 @@ from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
 _PLACEMENT_ATTEMPTS = 100
-_SLIDE_M = 0.01  # a drawn placement is refused if an object slides further than this while settling
+_SLIDE_M = 0.02  # a drawn placement is refused if an object slides further than this while settling
+_REST_M, _REST_STEPS = 0.001, 60  # at rest: no object moves further than this in a step; waited for this long
 
 
 class LiberoEnvironment:
@@ -118,7 +119,7 @@ class LiberoEnvironment:
             placed = self._movable_m()
             for _ in range(self._settle_steps):
                 self.step(SETTLE_ACTION)
-            if self._states is not None or np.abs(self._movable_m() - placed)[:, :2].max() < _SLIDE_M:
+            if self._states is not None or (self._at_rest() and _slide_m(placed, self._movable_m()) < _SLIDE_M):
                 return
         raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {_PLACEMENT_ATTEMPTS} attempts.")
 
@@ -240,6 +241,15 @@ class LiberoEnvironment:
             domain._post_process()
         self._success, self._ready = bool(domain._check_success()), True
 
+    def _at_rest(self) -> bool:
+        """Waits for objects that were drawn in mid-air (onto another object) to come down."""
+        for _ in range(_REST_STEPS):
+            before = self._movable_m()
+            self.step(SETTLE_ACTION)
+            if np.abs(self._movable_m() - before).max(initial=0.0) < _REST_M:
+                return True
+        return False
+
     def _movable_m(self) -> np.ndarray:
         """Positions of all movable objects, `[n, 3]`."""
         return np.array([self.position_m(name) for name in self.movable]).reshape(-1, 3)
@@ -281,6 +291,11 @@ class LiberoEnvironment:
         if self._domain is None:
             raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
         return self._domain
+
+
+def _slide_m(before: np.ndarray, after: np.ndarray) -> float:
+    """The furthest horizontal way of any object, `[n, 3]` each."""
+    return float(np.abs(after - before)[:, :2].max(initial=0.0))
 
 
 @contextlib.contextmanager

@@ -40,8 +40,17 @@ def compose(
     draw = ImageDraw.Draw(frame)
     for n, (key, picture) in enumerate(zip(robot.cameras, cameras, strict=True)):
         place = (MARGIN + n * (SIDE + MARGIN), MARGIN)
-        frame.paste(Image.fromarray(np.ascontiguousarray(picture)).resize((SIDE, SIDE), Image.Resampling.BICUBIC), place)
-        draw.text((place[0] + 5, place[1] + 4), key.rpartition("/")[2], fill=WHITE, font=_font(12), stroke_width=1, stroke_fill=(0, 0, 0))
+        frame.paste(
+            Image.fromarray(np.ascontiguousarray(picture)).resize((SIDE, SIDE), Image.Resampling.BICUBIC), place
+        )
+        draw.text(
+            (place[0] + 5, place[1] + 4),
+            key.rpartition("/")[2],
+            fill=WHITE,
+            font=_font(12),
+            stroke_width=1,
+            stroke_fill=(0, 0, 0),
+        )
     y = MARGIN + SIDE + MARGIN
     draw.text((MARGIN, y), _fit(str(observation["prompt"]), width), fill=WHITE, font=_font(15))
     y += LINE

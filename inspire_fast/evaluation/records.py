@@ -64,7 +64,8 @@ class EpisodeRecord:
     def from_dict(cls, stored: dict[str, Any]) -> EpisodeRecord:
         """Rebuilds a record from its JSON object."""
         calls = [
-            CallRecord(**{**call, "answers": tuple(AnswerRecord(**a) for a in call["answers"])}) for call in stored["calls"]
+            CallRecord(**{**call, "answers": tuple(AnswerRecord(**a) for a in call["answers"])})
+            for call in stored["calls"]
         ]
         return cls(**{**stored, "calls": tuple(calls)})
 

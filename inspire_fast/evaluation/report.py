@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib as mpl
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -24,6 +24,10 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .good{color:#1b7f3b} .bad{color:#b3362b}
 .films{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem} video,img{max-width:100%}
 """
+VIDEO_NOTE = (
+    "One picture per call of the policy, as a person standing at the robot sees it. Under it each target, the model's "
+    "answer (green when it is the simulator's truth) and the true answer."
+)
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> Path:
@@ -39,9 +43,7 @@ def _page(r: Mapping[str, Any], folder: Path) -> str:
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>InSpire run</title><style>{STYLE}</style>",
         "<h1>A policy that says where things are before it acts</h1>",
-        f"<p class=note>{r['parameters']:,} parameters, {r['steps']:,} steps on {r['demonstrations']} demonstrations "
-        f"recorded in the LIBERO simulator; {r['episodes']} evaluation episodes through the websocket server; "
-        f"{r['seconds_total']:.0f} s in all.</p>",
+        _lead(r),
         _cards(r),
         "<h2>Learning curves</h2><p class=note>Nats per token, answers and actions apart.</p>",
         _image(_curves(r["losses"])),
@@ -50,13 +52,20 @@ def _page(r: Mapping[str, Any], folder: Path) -> str:
         _image(_confusion(r["confusion"])),
         "<h2>Episodes</h2>",
         _episodes(r["episode_table"]),
-        "<h2>Videos</h2><p class=note>One picture per call of the policy, as a person standing at the robot sees it. Under "
-        "it each target, the model's answer (green when it is the simulator's truth) and the true answer.</p>",
+        f"<h2>Videos</h2><p class=note>{VIDEO_NOTE}</p>",
         _videos(r["videos"], folder),
         "<h2>Time</h2>",
         _table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in r["seconds"].items()], numbers={1}),
     ]
     return "\n".join(parts)
+
+
+def _lead(r: Mapping[str, Any]) -> str:
+    return (
+        f"<p class=note>{r['parameters']:,} parameters, {r['steps']:,} steps on {r['demonstrations']} demonstrations "
+        f"recorded in the LIBERO simulator; {r['episodes']} evaluation episodes through the websocket server; "
+        f"{r['seconds_total']:.0f} s in all.</p>"
+    )
 
 
 def _cards(r: Mapping[str, Any]) -> str:
@@ -127,7 +136,7 @@ def _confusion(counts: Sequence[tuple[str, str, int]]) -> Figure:
 
 def _image(figure: Figure) -> str:
     target = io.BytesIO()
-    with matplotlib.rc_context({"font.size": 10}):
+    with mpl.rc_context({"font.size": 10}):
         figure.savefig(target, format="png", dpi=110)
     return f"<img alt='' src='data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}'>"
 
@@ -165,5 +174,7 @@ def _videos(paths: Sequence[str], folder: Path) -> str:
     for path in paths:
         data = base64.b64encode((folder / path).read_bytes()).decode()
         source = f"data:video/mp4;base64,{data}"
-        films.append(f"<figure><video controls muted loop src='{source}'></video><figcaption>{html.escape(path)}</figcaption></figure>")
+        films.append(
+            f"<figure><video controls muted loop src='{source}'></video><figcaption>{html.escape(path)}</figcaption></figure>"
+        )
     return f"<div class=films>{''.join(films)}</div>"

@@ -42,9 +42,7 @@ class Rollout:
     max_steps: int
     videos: Path | None = None
 
-    def run(
-        self, environment: Environment, infer: Infer, *, suite: str, task: int, episode: int
-    ) -> EpisodeRecord:
+    def run(self, environment: Environment, infer: Infer, *, suite: str, task: int, episode: int) -> EpisodeRecord:
         """Runs one episode and returns its record; the video appears whole or not at all."""
         calls: list[CallRecord] = []
         name = f"{suite}_{task}_{episode}.mp4"
@@ -96,9 +94,7 @@ def questions_of(metadata: Mapping[str, Any]) -> dict[str, Question]:
     return {name: QUESTIONS[name](**parameters) for name, parameters in metadata.get("questions", {}).items()}
 
 
-def judge(
-    chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, Question]
-) -> tuple[AnswerRecord, ...]:
+def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, Question]) -> tuple[AnswerRecord, ...]:
     """The chunk's answers with the truth beside them, where the environment knows it."""
     by_phrase = {} if facts is None else {t.phrase: t for t in facts.targets}
     return tuple(

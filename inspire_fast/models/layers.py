@@ -54,12 +54,14 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> 
 
 
 def attention_mask(block: jax.Array, valid: jax.Array) -> jax.Array:
-    """bool `[b, l, l]`: row attends to column. For blocks 0 0 1 2, the last one padding:
+    """bool `[b, l, l]`: row attends to column.
 
-        1 1 0 0
-        1 1 0 0
-        1 1 1 0
-        0 0 0 0
+    For blocks 0 0 1 2, the last one padding:
+
+    1 1 0 0
+    1 1 0 0
+    1 1 1 0
+    0 0 0 0
     """
     sees = block[:, None, :] <= block[:, :, None]
     return sees & valid[:, None, :] & valid[:, :, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from flax import nnx
 import jax
@@ -51,9 +52,10 @@ TABLE: dict[str, str] = {
 }
 
 
-def flat_params(model: Pi0Fast) -> dict[str, jax.Array]:
+def flat_params(model: Pi0Fast) -> dict[str, nnx.Param]:
     """Our parameters by '/'-path."""
-    return {"/".join(map(str, path)): value for path, value in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+    flat: Any = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return {"/".join(map(str, path)): value for path, value in flat}
 
 
 def to_openpi(model: Pi0Fast) -> dict[str, jax.Array]:

@@ -85,9 +85,7 @@ class Pi0Fast(nnx.Module):
         hidden, k, v = self._full(self.embed_images(images), image_mask, ids, valid, block)
         room = [(0, 0), (0, 0), (0, capacity - ids.shape[1]), (0, 0), (0, 0)]
         slots = jnp.concatenate([self.image_valid(image_mask), jnp.ones((ids.shape[0], capacity), bool)], axis=1)
-        cache = KVCache(
-            k=jnp.pad(k, room), v=jnp.pad(v, room), valid=slots, length=self.config.image_tokens + lengths
-        )
+        cache = KVCache(k=jnp.pad(k, room), v=jnp.pad(v, room), valid=slots, length=self.config.image_tokens + lengths)
         return hidden[:, self.config.image_tokens :], cache
 
     def extend(
@@ -106,7 +104,12 @@ class Pi0Fast(nnx.Module):
         return self.language.logits(hidden, ids)
 
     def _full(
-        self, image_tokens: jax.Array, image_mask: Mapping[str, jax.Array], ids: jax.Array, valid: jax.Array, block: jax.Array
+        self,
+        image_tokens: jax.Array,
+        image_mask: Mapping[str, jax.Array],
+        ids: jax.Array,
+        valid: jax.Array,
+        block: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         x = jnp.concatenate([image_tokens, self.language.embed(ids, self.dtype)], axis=1)
         image_valid = self.image_valid(image_mask)

@@ -62,6 +62,7 @@ class Siglip(nnx.Module):
         self.head_bias = nnx.Param(jnp.zeros(out_dim))
 
     def __call__(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
+        """See the class; `dtype` is that of the activations."""
         p = self.config.patch
         b, height, width, _ = images.shape
         # A convolution whose stride is its size is a reshape and one matrix product.

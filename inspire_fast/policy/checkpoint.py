@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from etils import epath
 from flax import nnx, traverse_util
@@ -46,7 +47,7 @@ def read_params(step: Path) -> dict[str, np.ndarray]:
         stored = handler.restore(epath.Path(path), args=ocp.args.PyTreeRestore(restore_args=restore))["params"]
     except (ValueError, FileNotFoundError, KeyError, AttributeError) as error:
         raise ValueError(f"Cannot read the checkpoint {path}: {error}. Was it copied completely?") from error
-    flat = traverse_util.flatten_dict(stored, sep="/")
+    flat: dict[str, Any] = dict(traverse_util.flatten_dict(stored, sep="/"))
     if all(key.endswith("/value") for key in flat):
         flat = {key.removesuffix("/value"): value for key, value in flat.items()}
     return flat

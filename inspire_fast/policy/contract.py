@@ -71,7 +71,9 @@ class Contract:
 
     def __post_init__(self) -> None:
         if self.format != FORMAT:
-            raise ValueError(f"contract.json has format {self.format}; this version reads {FORMAT}. Update inspire-fast.")
+            raise ValueError(
+                f"contract.json has format {self.format}; this version reads {FORMAT}. Update inspire-fast."
+            )
         robot = ROBOTS[self.robot]
         if self.image_orientation != robot.image_orientation:
             raise ValueError(

@@ -165,7 +165,9 @@ def _run(
     capacity = layout.ids.shape[1] + questions * (depth + layout.slots.then.shape[2]) + max_actions
     hidden, cache = model.prefill(images, image_mask, layout.ids, layout.lengths, layout.block, capacity)
 
-    def answer(carry: tuple[jax.Array, KVCache], slot: Slot) -> tuple[tuple[jax.Array, KVCache], tuple[jax.Array, jax.Array]]:
+    def answer(
+        carry: tuple[jax.Array, KVCache], slot: Slot
+    ) -> tuple[tuple[jax.Array, KVCache], tuple[jax.Array, jax.Array]]:
         last, cache, chosen, probability = _answer(model, *carry, slot)
         return (last, cache), (chosen, probability)
 

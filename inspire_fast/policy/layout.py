@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.dialogue.questions.base import Question
 from inspire_fast.dialogue.render import Blank, Turn, answer_ids, plan
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.tokenizers.grammar import Grammar, trie
+from inspire_fast.tokenizers.grammar import trie
 
 PROMPT_BUCKETS = tuple(range(32, 1025, 32))
 THEN_BUCKETS = tuple(range(16, 513, 16))
@@ -31,7 +32,9 @@ class Answers:
         self.spelled = {answer: tuple(answer_ids(answer, vocabulary)) for answer in question.answers}
         for answer, ids in self.spelled.items():
             if vocabulary.text.decode(ids).strip() != answer:
-                raise ValueError(f"The text tokenizer cannot spell the answer {answer!r} of question {question.name!r}.")
+                raise ValueError(
+                    f"The text tokenizer cannot spell the answer {answer!r} of question {question.name!r}."
+                )
         self.ids, self.grammar = trie(list(self.spelled.values()))
         self._by_symbols = {tuple(self.symbols(answer)): answer for answer in self.spelled}
 
@@ -63,14 +66,14 @@ class Slot:
     In a `Layout` every array has one more axis in front: `q` slots, which the compiled program runs through.
     """
 
-    active: jax.Array | np.ndarray  # bool [b] the row asks this question
-    then: jax.Array | np.ndarray  # int32 [b, f] given text behind the answer
-    then_lengths: jax.Array | np.ndarray  # int32 [b]
-    reach: jax.Array | np.ndarray  # int32 [b, f] see `Blank.reach`
-    forced: jax.Array | np.ndarray  # int32 [b, d] symbols to write instead of the model's choice, -1 where it chooses
-    answer_ids: jax.Array | np.ndarray  # int32 [k]
-    next_state: jax.Array | np.ndarray  # int32 [n, k]
-    accepting: jax.Array | np.ndarray  # bool [n]
+    active: jax.Array  # bool [b] the row asks this question
+    then: jax.Array  # int32 [b, f] given text behind the answer
+    then_lengths: jax.Array  # int32 [b]
+    reach: jax.Array  # int32 [b, f] see `Blank.reach`
+    forced: jax.Array  # int32 [b, d] symbols to write instead of the model's choice, -1 where it chooses
+    answer_ids: jax.Array  # int32 [k]
+    next_state: jax.Array  # int32 [n, k]
+    accepting: jax.Array  # bool [n]
 
 
 @jax.tree_util.register_dataclass
@@ -78,10 +81,10 @@ class Slot:
 class Layout:
     """`b` rows, `l` ids of prompt; see `Slot` for the questions."""
 
-    ids: np.ndarray  # int32 [b, l] text before the first blank
-    lengths: np.ndarray  # int32 [b]
-    block: np.ndarray  # int32 [b, l]
-    real: np.ndarray  # bool [b], False on padding rows
+    ids: jax.Array  # int32 [b, l] text before the first blank
+    lengths: jax.Array  # int32 [b]
+    block: jax.Array  # int32 [b, l]
+    real: jax.Array  # bool [b], False on padding rows
     slots: Slot  # every array with a leading axis `q`
 
 
@@ -143,8 +146,13 @@ def lay_out(
         if forced is not None:
             _force_row(asked["forced"], row, blanks[row], forced[row], answers)
     tables = _tables([script.questions[s % len(script.questions)] for s in range(slots)], answers)
-    layout = Layout(**prompts, real=np.arange(rows) < len(turns), slots=Slot(**asked, **tables))
+    real = jnp.arange(rows) < len(turns)
+    layout = Layout(**_on_device(prompts), real=real, slots=Slot(**_on_device(asked), **_on_device(tables)))
     return Dialogues(layout=layout, questions=tuple(tuple(_question(b) for b in row) for row in blanks))
+
+
+def _on_device(arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
 def _question(blank: Blank) -> Question:

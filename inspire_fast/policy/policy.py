@@ -83,7 +83,10 @@ class InspirePolicy:
         """
         start = time.perf_counter()
         first = options[0]
-        if any((o.temperature, o.seed, o.mode == "force") != (first.temperature, first.seed, first.mode == "force") for o in options):
+        if any(
+            (o.temperature, o.seed, o.mode == "force") != (first.temperature, first.seed, first.mode == "force")
+            for o in options
+        ):
             raise ValueError("Rows of one call must share temperature, seed and whether answers are forced.")
         canonical = [self.robot.canonical(native) for native in observations]
         turns = [self._turn(o, r) for o, r in zip(canonical, options, strict=True)]

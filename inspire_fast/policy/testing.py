@@ -12,15 +12,15 @@ from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
 
 
-def tiny_policy(seed: int = 0, *, script: str = "inspire", horizon: int = 10, one_id_answers: bool = True) -> InspirePolicy:
+def tiny_policy(
+    seed: int = 0, *, script: str = "inspire", horizon: int = 10, one_id_answers: bool = True
+) -> InspirePolicy:
     """A LIBERO policy with the `test` network."""
     robot = ROBOTS["libero"]
     vocabulary = tiny_vocabulary(horizon, robot.action_dim, one_id_answers=one_id_answers)
     config = replace(PRESETS["test"], vocab_size=vocabulary.size)
     dims = {"state": robot.state_dim, "actions": robot.action_dim}
-    stats = {
-        key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()
-    }
+    stats = {key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()}
     contract = Contract(
         robot=robot.name,
         script=script,

@@ -28,8 +28,8 @@ class Axes:
         if len(set(words)) != 6:
             raise ValueError(f"Axes need six different words; got {words}.")
 
-    def word(self, axis: int, positive: bool) -> str:
-        """The word for one signed axis, e.g. `(1, True) -> "right"` on LIBERO."""
+    def word(self, axis: int, *, positive: bool) -> str:
+        """The word for one signed axis, e.g. `word(1, positive=True) == "right"` on LIBERO."""
         return (self.x, self.y, self.z)[axis][int(positive)]
 
     @property
@@ -78,10 +78,12 @@ class Robot:
 
     @property
     def state_dim(self) -> int:
+        """Length of the state vector."""
         return len(self.state_names)
 
     @property
     def action_dim(self) -> int:
+        """Length of an action."""
         return len(self.action_names)
 
     def canonical(self, native: Mapping[str, Any]) -> Observation:

@@ -45,7 +45,7 @@ def _byte_of_symbol() -> dict[str, int]:
 
 def quantise(actions: np.ndarray, scale: float) -> np.ndarray:
     """Float `[..., t, a]` -> int64 DCT coefficients `[..., t, a]`."""
-    coefficients = np.einsum("kt,...ta->...ka", dct_matrix(actions.shape[-2]), actions.astype(np.float64))
+    coefficients: np.ndarray = np.einsum("kt,...ta->...ka", dct_matrix(actions.shape[-2]), actions.astype(np.float64))
     return np.around(coefficients * scale).astype(np.int64)
 
 
@@ -60,7 +60,9 @@ class FastTokenizer:
 
     def __init__(self, bpe: hf.Tokenizer, *, scale: float, min_token: int, max_token: int) -> None:
         if max_token < min_token or max_token - min_token >= 0xD800:
-            raise ValueError(f"FAST needs min_token <= max_token, at most 55,295 apart; got {min_token} .. {max_token}.")
+            raise ValueError(
+                f"FAST needs min_token <= max_token, at most 55,295 apart; got {min_token} .. {max_token}."
+            )
         self._bpe = bpe
         self.scale = float(scale)
         self.min_token = int(min_token)
@@ -135,6 +137,8 @@ class FastTokenizer:
         spent = np.zeros_like(next_state)
         for pending, state in state_of.items():
             for token, token_bytes in enumerate(self._token_bytes):
+                if not token_bytes:  # a hole in the BPE's ids stands for nothing and is never allowed
+                    continue
                 rest, count = _read(pending, token_bytes, characters, state_of)
                 if rest is not None:
                     next_state[state, token] = state_of[rest]
@@ -216,16 +220,14 @@ class FastTokenizer:
 
 def _token_bytes(bpe: hf.Tokenizer) -> list[bytes]:
     table = _byte_of_symbol()
-    pieces = [bpe.id_to_token(i) for i in range(bpe.get_vocab_size())]
+    pieces = [bpe.id_to_token(i) or "" for i in range(bpe.get_vocab_size())]
     unknown = sorted({c for piece in pieces for c in piece if c not in table})
     if unknown:
         raise ValueError(f"The BPE is not byte-level: its pieces hold {unknown[:5]}.")
     return [bytes(table[c] for c in piece) for piece in pieces]
 
 
-def _read(
-    pending: bytes, token: bytes, characters: set[bytes], prefixes: dict[bytes, int]
-) -> tuple[bytes | None, int]:
+def _read(pending: bytes, token: bytes, characters: set[bytes], prefixes: dict[bytes, int]) -> tuple[bytes | None, int]:
     """(bytes still pending, characters completed) after `token`; (None, 0) where it is illegal."""
     count = 0
     for byte in token:

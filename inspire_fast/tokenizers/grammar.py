@@ -102,9 +102,7 @@ class Grammar:
         for owed in range(self.owed + 1):
             for _ in range(states + 1):
                 rest = owed - self.spent
-                ahead = np.where(
-                    (self.next_state >= 0) & (rest >= 0), steps[self.next_state, np.maximum(rest, 0)], -1
-                )
+                ahead = np.where((self.next_state >= 0) & (rest >= 0), steps[self.next_state, np.maximum(rest, 0)], -1)
                 best = np.maximum(steps[:, owed], np.where(ahead >= 0, ahead + 1, -1).max(axis=1))
                 if (best == steps[:, owed]).all():
                     break

@@ -10,7 +10,13 @@ import numpy as np
 from inspire_fast.data.chunks import LIBERO_COLUMNS, ChunkSource, Split
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.normalize import NormStats, compute_norm_stats, load_norm_stats, normalize_quantile, save_norm_stats
+from inspire_fast.data.normalize import (
+    NormStats,
+    compute_norm_stats,
+    load_norm_stats,
+    normalize_quantile,
+    save_norm_stats,
+)
 from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.dialogue.grounding import ground
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll

@@ -1,9 +1,9 @@
 """Writing checkpoints: atomic, asynchronous, in openpi's layout, with the contract beside the numbers.
 
-    <run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one)
-    <run>/<step>/train_state   step, params, ema, optimiser: what resuming needs
-    <run>/<step>/loader        where the data stream stood
-    <run>/<step>/assets        contract.json, tokenizers, <asset_id>/norm_stats.json
+<run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one)
+<run>/<step>/train_state   step, params, ema, optimiser: what resuming needs
+<run>/<step>/loader        where the data stream stood
+<run>/<step>/assets        contract.json, tokenizers, <asset_id>/norm_stats.json
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
     args = list(sys.argv[1:] if args is None else args)
     try:
         if not args or args[0].startswith("-"):
-            raise SystemExit(f"{description}\nusage: <config> [--field value ...]\nconfigs: {', '.join(config_names())}")
+            raise SystemExit(
+                f"{description}\nusage: <config> [--field value ...]\nconfigs: {', '.join(config_names())}"
+            )
         config = load_config(args[0])
         config = tyro.cli(TrainConfig, args=args[1:], default=config, prog=args[0], description=description)
         return function(config)

@@ -38,7 +38,11 @@ class HeldOut:
 
 
 def evaluate_held_out(
-    policy: InspirePolicy, samples: Sequence[Sample], *, rows: int = 16, progress: Callable[[int], object] = lambda _: None
+    policy: InspirePolicy,
+    samples: Sequence[Sample],
+    *,
+    rows: int = 16,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> HeldOut:
     """Decodes every sample greedily, questions first, and compares with the record."""
     confusion: Counter[tuple[str, str]] = Counter()
@@ -59,7 +63,9 @@ def evaluate_held_out(
         )
         for sample, turn, row in zip(batch, turns, decoded, strict=True):
             confusion.update(zip(true_answers(policy.script, turn, sample.facts), row.answers, strict=True))
-            chunk = policy.vocabulary.action.decode(list(row.action_ids), policy.contract.horizon, policy.robot.action_dim)
+            chunk = policy.vocabulary.action.decode(
+                list(row.action_ids), policy.contract.horizon, policy.robot.action_dim
+            )
             truth = np.asarray(sample.actions)
             errors.append(np.abs(unnormalize_quantile(chunk, stats) - truth).mean(axis=0))
             baseline.append(np.abs(stats.mean - truth).mean(axis=0))

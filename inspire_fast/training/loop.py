@@ -112,7 +112,12 @@ def train(config: TrainConfig) -> TrainResult:
 
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
     bar = tqdm(
-        total=config.steps, initial=int(state.step), desc=f"train {config.name}", unit="step", mininterval=1.0, disable=None
+        total=config.steps,
+        initial=int(state.step),
+        desc=f"train {config.name}",
+        unit="step",
+        mininterval=1.0,
+        disable=None,
     )
     pending: list[dict[str, jax.Array]] = []
     batches: Iterator[Mapping[str, np.ndarray]] = iter(loader)
@@ -129,8 +134,8 @@ def train(config: TrainConfig) -> TrainResult:
                     row |= evaluate(state)
                 log.write(number, row)
                 bar.set_postfix({k: f"{row[k]:.3f}" for k in ("answer_loss", "action_loss") if k in row})
-                if bar.disable:
-                    print(f"step {number}/{config.steps} " + " ".join(f"{k}={v:.4g}" for k, v in row.items()), flush=True)
+                if bar.disable:  # not a terminal: lines instead of a bar
+                    print(f"step {number}/{config.steps}", *(f"{k}={v:.4g}" for k, v in row.items()), flush=True)  # noqa: T201
             if last or _due(number, config.save_every):
                 checkpoints.save(state, loader.state(), files)
     finally:
@@ -165,7 +170,9 @@ def average(metrics: list[dict[str, jax.Array]]) -> dict[str, float]:
     return {k: float(np.nanmean(v)) for k, v in columns.items() if not np.isnan(v).all()}
 
 
-def fixed_batches(config: TrainConfig, held_out: ChunkSource, transform: TrainingTransform) -> list[dict[str, np.ndarray]]:
+def fixed_batches(
+    config: TrainConfig, held_out: ChunkSource, transform: TrainingTransform
+) -> list[dict[str, np.ndarray]]:
     """The first `eval_samples` held-out samples, evenly spread, in full batches."""
     count = min(config.eval_samples, len(held_out)) // config.batch_size * config.batch_size
     if not count and len(held_out):
@@ -195,4 +202,3 @@ class MetricsLog:
     def read(path: Path) -> list[dict[str, float]]:
         """Every line."""
         return [json.loads(line) for line in path.read_text().splitlines()]
-

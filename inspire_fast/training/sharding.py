@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 import numpy as np
 
 from inspire_fast.training.config import MeshConfig
@@ -53,7 +54,9 @@ def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
     spec = next(spec for pattern, spec in TABLE if re.search(pattern, path))
     if len(spec) > len(shape):
         return P()
-    fits = [axis if axis is None or size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, shape, strict=False)]
+    fits = [
+        axis if axis is None or size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, shape, strict=False)
+    ]
     return P(*fits)
 
 

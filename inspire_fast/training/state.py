@@ -99,10 +99,10 @@ def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainS
         (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None and config.ema_decay is not None:
-            ema = jax.tree.map(lambda old, new: old * config.ema_decay + new * (1 - config.ema_decay), ema, params)
-        metrics |= {"grad_norm": optax.global_norm(gradients), "learning_rate": schedule(state.step)}
+        ema, decay = state.ema, config.ema_decay
+        if ema is not None and decay is not None:
+            ema = jax.tree.map(lambda old, new: old * decay + new * (1 - decay), ema, params)
+        metrics |= {"grad_norm": optax.tree.norm(gradients), "learning_rate": schedule(state.step)}
         return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics  # pyright: ignore[reportArgumentType]
 
     return step

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -14,7 +15,9 @@ VOCABULARY = tiny_vocabulary()
 FIRST = Script(  # questions before the task: a bidirectional segment behind causal ones
     name="first",
     segments=(
-        ForEachTarget(segments=(Forced(text="Question: {question} Answer:"), Slot(question=DIRECTION), Forced(text=";\n"))),
+        ForEachTarget(
+            segments=(Forced(text="Question: {question} Answer:"), Slot(question=DIRECTION), Forced(text=";\n"))
+        ),
         Context(text="Task: {instruction}, State: {state};\n"),
         Forced(text="Action: ", weight=1.0),
         ActionSlot(),
@@ -26,7 +29,9 @@ turns = st.builds(
     Turn,
     instruction=st.sampled_from(["Put the LEFT_bowl on the plate ", "open the drawer", "grasped; right\n left"]),
     state=st.lists(st.floats(-2, 2), min_size=0, max_size=8).map(np.array),
-    targets=st.lists(st.sampled_from(["the left bowl", "the plate", "a grasped front"]), max_size=3, unique=True).map(tuple),
+    targets=st.lists(st.sampled_from(["the left bowl", "the plate", "a grasped front"]), max_size=3, unique=True).map(
+        tuple
+    ),
 )
 scripts = st.sampled_from(ALL)
 
@@ -114,7 +119,10 @@ def test_a_context_behind_causal_text_is_a_block_of_its_own() -> None:
     segment = next(i for i, p in enumerate(rendered.pieces) if p.kind is Kind.CONTEXT)
     inside = rendered.tokens.segment == segment
     assert len(set(rendered.tokens.block[inside])) == 1
-    assert rendered.tokens.block[inside][0] == rendered.tokens.block[~inside & (np.arange(len(inside)) < inside.argmax())][-1] + 1
+    assert (
+        rendered.tokens.block[inside][0]
+        == rendered.tokens.block[~inside & (np.arange(len(inside)) < inside.argmax())][-1] + 1
+    )
     assert rendered.tokens.causal[inside].tolist() == [True] + [False] * (inside.sum() - 1)
 
 

@@ -184,6 +184,6 @@ def test_every_mismatch_is_listed_at_once() -> None:
     gone = next(iter(params))
     params["foreign"] = params.pop(gone)
     params["PaliGemma/llm/final_norm/scale"] = np.zeros(3)
-    with pytest.raises(ValueError, match="(?s)missing: .*shape: .*final_norm.*unknown: foreign") as caught:
+    with pytest.raises(ValueError, match=r"(?s)missing: .*shape: .*final_norm.*unknown: foreign") as caught:
         load_openpi(case.model, params)
     assert gone in str(caught.value)

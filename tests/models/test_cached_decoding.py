@@ -3,7 +3,8 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +85,8 @@ def test_a_cache_too_small_and_wrong_cameras_are_refused() -> None:
     images = random_images(network.config, 1)
     shown = dict.fromkeys(images, np.ones(1, bool))
     with pytest.raises(ValueError, match="cannot take a prompt padded to 8"):
-        network.prefill(images, shown, np.zeros((1, 8), np.int32), np.array([8]), np.zeros((1, 8), np.int32), capacity=4)
+        network.prefill(
+            images, shown, np.zeros((1, 8), np.int32), np.array([8]), np.zeros((1, 8), np.int32), capacity=4
+        )
     with pytest.raises(ValueError, match="base_0_rgb"):
         network.embed_images({"base_0_rgb": images["base_0_rgb"]})

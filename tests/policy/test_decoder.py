@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import jax
 import numpy as np
 import pytest

@@ -41,7 +41,9 @@ def test_options(policy: InspirePolicy) -> None:
 
 
 def test_a_batch_equals_its_rows(policy: InspirePolicy) -> None:
-    natives = [ROBOTS["libero"].fake_native(seed) | {"prompt": p} for seed, p in enumerate(["open the drawer", "put a on b"])]
+    natives = [
+        ROBOTS["libero"].fake_native(seed) | {"prompt": p} for seed, p in enumerate(["open the drawer", "put a on b"])
+    ]
     together = policy.infer_batch(natives, [RequestOptions(), RequestOptions(mode="skip")])
     for native, options, chunk in zip(natives, [RequestOptions(), RequestOptions(mode="skip")], together, strict=True):
         alone = policy.infer(native, options)
@@ -80,7 +82,7 @@ def test_the_contract_survives_json_and_refuses_what_does_not_match(policy: Insp
     policy.vocabulary.text.save(tmp_path)
     policy.vocabulary.action.save(tmp_path)
     assert contract.load_vocabulary(tmp_path).text.fingerprint == policy.vocabulary.text.fingerprint
-    with pytest.raises(ValueError, match="text tokenizer.*hash"):
+    with pytest.raises(ValueError, match=r"text tokenizer.*hash"):
         replace(contract, text_fingerprint="0" * 64).load_vocabulary(tmp_path)
     with pytest.raises(ValueError, match="'upright' images"):
         replace(contract, image_orientation="upright")

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 from scipy.fft import dct
@@ -69,7 +70,7 @@ def test_half_a_character_raises(fast: FastTokenizer) -> None:
 
 
 def test_out_of_range_and_nan_raise(fast: FastTokenizer) -> None:
-    with pytest.raises(ValueError, match="outside the fitted range -150 .. 150"):
+    with pytest.raises(ValueError, match=r"outside the fitted range -150 \.\. 150"):
         fast.encode(np.full((HORIZON, DIMS), 100.0))
     with pytest.raises(ValueError, match="NaN"):
         fast.encode(np.full((HORIZON, DIMS), np.nan))

@@ -1,4 +1,5 @@
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -54,7 +55,9 @@ def test_every_allowed_walk_completes(seed: int) -> None:
     next_state = rng.integers(-1, states, (states, symbols)).astype(np.int32)
     spent = rng.integers(1, 4, (states, symbols)).astype(np.int32)
     try:
-        grammar = Grammar(next_state=next_state, spent=spent, accepting=rng.random(states) < 0.5, owed=int(rng.integers(1, 12)))
+        grammar = Grammar(
+            next_state=next_state, spent=spent, accepting=rng.random(states) < 0.5, owed=int(rng.integers(1, 12))
+        )
     except ValueError:
         return  # no sequence at all exists in this draw
     found = walk(grammar, rng)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary

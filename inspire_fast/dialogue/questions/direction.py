@@ -13,7 +13,7 @@ from inspire_fast.robots.spec import Axes
 
 @dataclass(frozen=True, kw_only=True)
 class Direction:
-    """"In which direction is {object} relative to the robot?" -> right, left, up, down, front, back or grasped.
+    """In which direction is {object} relative to the robot? right, left, up, down, front, back or grasped.
 
     The axis with the largest absolute component of `offset_m` decides (InSpire, arXiv 2505.13888). Which word names which
     signed axis is data of the robot.

@@ -1,0 +1,26 @@
+# Every target first brings what is missing (scripts/bootstrap.sh: system libraries, uv, the environment).
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help setup demo test lint format
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+setup:  ## brings system libraries, uv and the environment; nothing to do: nothing said
+	@sh scripts/bootstrap.sh
+
+demo: setup  ## demonstrations, training, serving and evaluation on LIBERO, with a report in runs/demo/
+	uv run scripts/demo.py
+
+test: setup  ## the default tests (PYTEST_ARGS="-m slow" and the like add to the command line)
+	uv run pytest $(PYTEST_ARGS)
+
+lint: setup  ## formatting, lint rules, types, layers
+	uv run ruff format --check .
+	uv run ruff check .
+	uv run pyright
+	uv run lint-imports --no-logo
+
+format: setup  ## rewrites formatting and what the linter can mend by itself
+	uv run ruff check --fix .
+	uv run ruff format .

@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
+from inspire_fast.core.types import Sample, SceneFacts, TargetFacts
+from inspire_fast.data.normalize import NormStats
+from inspire_fast.data.render import ModelInput, TrainingTransform
+from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
+from inspire_fast.robots import ROBOTS
+
+UNIT = {
+    key: NormStats(mean=np.zeros(n), std=np.ones(n), q01=-np.ones(n), q99=np.ones(n))
+    for key, n in (("state", 8), ("actions", 7))
+}
+CAMERAS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
+TRANSFORM = TrainingTransform(
+    script=SCRIPTS["inspire"](DIRECTION),
+    vocabulary=tiny_vocabulary(),
+    inputs=ModelInput(cameras=CAMERAS, image_hw=(16, 16), stats=UNIT),
+    max_token_len=256,
+    max_supervised=128,
+)
+RNG = np.random.default_rng(0)
+SAMPLE = Sample(
+    observation=ROBOTS["libero"].canonical(ROBOTS["libero"].fake_native()),
+    actions=np.zeros((10, 7), np.float32),
+    facts=SceneFacts(
+        targets=(
+            TargetFacts(phrase="the red block", offset_m=np.array([0.0, -0.2, 0.1], np.float32), grasped=False),
+            TargetFacts(phrase="the plate", offset_m=np.array([0.3, 0.0, 0.1], np.float32), grasped=False),
+        )
+    ),
+)
+
+
+def test_answers_come_from_the_facts_and_only_supervised_ids_are_targets() -> None:
+    row = TRANSFORM(SAMPLE, RNG)
+    kinds, at = row["target_kind"], row["target_at"]
+    answers = [TRANSFORM.vocabulary.text.decode([i]).strip() for i in row["ids"][at[kinds == TARGET_ANSWER]]]
+    assert answers == ["left", "front"]
+    first_action = TRANSFORM.vocabulary.text.encode("Action: ")
+    assert row["ids"][at[kinds == TARGET_ACTION]][: len(first_action)].tolist() == first_action
+    assert row["ids"][at[kinds == TARGET_ACTION][-1]] == TRANSFORM.vocabulary.text.eos_id
+    assert (row["target_weight"] > 0).sum() == (kinds > 0).sum()
+    assert row["valid"].sum() == at.max() + 1
+
+
+def test_a_camera_that_the_robot_lacks_is_black() -> None:
+    row = TRANSFORM(SAMPLE, RNG)
+    assert row["image:right_wrist_0_rgb"].shape == (16, 16, 3)
+    assert not row["image:right_wrist_0_rgb"].any()
+    assert row["image:base_0_rgb"].any()
+
+
+@pytest.mark.parametrize(
+    ("transform", "sample", "words"),
+    [
+        (replace(TRANSFORM, max_token_len=50), SAMPLE, "max_token_len=50.*nothing is cut"),
+        (replace(TRANSFORM, max_supervised=5), SAMPLE, "max_supervised=5"),
+        (TRANSFORM, replace(SAMPLE, facts=None), "has no facts"),
+        (TRANSFORM, replace(SAMPLE, actions=None), "needs actions"),
+        (TRANSFORM, replace(SAMPLE, actions=np.full((10, 7), 50.0, np.float32)), "outside the fitted range"),
+    ],
+)
+def test_what_does_not_fit_is_refused(transform: TrainingTransform, sample: Sample, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        transform(sample, RNG)
+
+
+def test_the_plain_script_needs_no_facts() -> None:
+    plain = replace(TRANSFORM, script=SCRIPTS["pi0_fast"](DIRECTION))
+    assert TARGET_ANSWER not in plain(replace(SAMPLE, facts=None), RNG)["target_kind"]

@@ -1,0 +1,157 @@
+"""A real config, shrunk: trains, saves, is killed, resumes with the same losses, is served; on one device and on eight."""
+
+from dataclasses import replace
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.models.config import TEST
+from inspire_fast.policy.checkpoint import read_params
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.training.assets import compute_stats, fit_tokenizers, open_source
+from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
+from inspire_fast.training.held_out import evaluate_held_out
+from inspire_fast.training.loop import MetricsLog, train
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """The demo's config with the test network, on a small dataset, its tokenizers and statistics made."""
+    root = tmp_path_factory.mktemp("run")
+    write_fake_dataset(root / "dataset")
+    demo = load_config("demo")
+    small = replace(
+        demo,
+        model=replace(TEST, vocab_size=demo.model.vocab_size),
+        data=replace(demo.data, root=root / "dataset", held_out_every=4, max_token_len=160, max_supervised=96),
+        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
+        assets=root / "assets",
+        checkpoint_root=root / "checkpoints",
+        batch_size=8,
+        steps=4,
+        log_every=1,
+        eval_every=2,
+        eval_samples=8,
+        save_every=2,
+    )
+    compute_stats(small)
+    fit_tokenizers(small)
+    return small
+
+
+@pytest.fixture(scope="module")
+def straight(config: TrainConfig) -> TrainConfig:
+    run = replace(config, exp_name="straight")
+    train(run)
+    return run
+
+
+def losses(config: TrainConfig) -> list[tuple]:
+    rows = MetricsLog.read(config.checkpoint_dir / "metrics.jsonl")
+    return [tuple(sorted((k, v) for k, v in row.items() if k != "time")) for row in rows]
+
+
+def test_resume_continues_bit_equal(config: TrainConfig, straight: TrainConfig) -> None:
+    run = replace(config, exp_name="resumed")
+    train(replace(run, steps=2))
+    log = run.checkpoint_dir / "metrics.jsonl"
+    log.write_text(log.read_text() + json.dumps({"step": 3, "loss": -1.0}) + "\n")  # written, but lost with its step
+    train(replace(run, resume=True))
+    assert losses(run) == losses(straight)
+    ours, theirs = read_params(run.checkpoint_dir / "4"), read_params(straight.checkpoint_dir / "4")
+    for path, value in theirs.items():
+        np.testing.assert_array_equal(ours[path], value)
+
+
+def test_the_loss_falls(straight: TrainConfig) -> None:
+    rows = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert {"answer_loss", "action_loss", "held_out_answer_loss", "held_out_action_loss"} <= set(rows[-1])
+
+
+def test_the_checkpoint_alone_makes_a_policy(straight: TrainConfig) -> None:
+    policy = InspirePolicy.load(straight.checkpoint_dir)
+    chunk = policy.infer({**policy.robot.fake_native(), "prompt": "put the red block on the plate"})
+    assert chunk.actions is not None
+    assert [a.target for a in chunk.answers] == ["the red block", "the plate"]
+    source = open_source(straight, "held_out")
+    result = evaluate_held_out(policy, [source[i] for i in range(0, len(source), 12)])
+    assert result.samples == 4
+    assert 0 <= result.answer_accuracy <= 1
+    assert sum(result.confusion.values()) == 8
+    assert result.answer_majority_baseline >= 1 / 7
+
+
+def test_an_existing_run_is_not_overwritten_by_chance(straight: TrainConfig) -> None:
+    with pytest.raises(FileExistsError, match="--resume"):
+        train(straight)
+
+
+def test_what_is_missing_names_the_command(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"compute_norm_stats\.py demo"):
+        train(replace(config, assets=tmp_path))
+    with pytest.raises(FileNotFoundError, match="meta/info.json"):
+        train(replace(config, data=replace(config.data, root=tmp_path / "absent")))
+
+
+def test_a_dialogue_that_does_not_fit_is_refused(config: TrainConfig) -> None:
+    short = replace(config, exp_name="short", data=replace(config.data, max_token_len=40))
+    with pytest.raises(ValueError, match="nothing is cut"):
+        train(short)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demoo"], "Did you mean 'demo'?"),
+        (["debug", "--data.root", "absent"], "meta/info.json"),
+        ([], "configs: debug, demo"),
+    ],
+)
+def test_the_command_explains_itself(arguments: list[str], words: str) -> None:
+    root = Path(__file__).parents[2]
+    finished = subprocess.run(
+        [sys.executable, root / "scripts/train.py", *arguments], check=False, capture_output=True, text=True, cwd=root
+    )
+    assert finished.returncode != 0
+    assert words in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+EIGHT_DEVICES = """
+import dataclasses, json, sys
+from pathlib import Path
+from inspire_fast.models.config import TEST
+from inspire_fast.training.config import MeshConfig, OptimizerConfig, load_config
+from inspire_fast.training.loop import MetricsLog, train
+import jax
+assert jax.device_count() == 8
+root = Path(sys.argv[1])
+demo = load_config("demo")
+config = dataclasses.replace(
+    demo,
+    model=dataclasses.replace(TEST, vocab_size=demo.model.vocab_size),
+    data=dataclasses.replace(demo.data, root=root / "dataset", held_out_every=4, max_token_len=160, max_supervised=96),
+    optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
+    assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=2, log_every=1, eval_every=0,
+    eval_samples=0, save_every=0, exp_name="eight", mesh=MeshConfig(fsdp=2, tensor=2),
+)
+train(config)
+"""
+
+
+def test_eight_devices_agree_with_one(config: TrainConfig, straight: TrainConfig) -> None:
+    root = config.data.root.parent
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", EIGHT_DEVICES, str(root)], check=True, env=environment)
+    eight = MetricsLog.read(root / "checkpoints" / "demo" / "eight" / "metrics.jsonl")
+    one = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
+    for row, reference in zip(eight, one, strict=False):
+        for key in ("loss", "answer_loss", "action_loss", "grad_norm"):
+            np.testing.assert_allclose(row[key], reference[key], rtol=1e-4)
