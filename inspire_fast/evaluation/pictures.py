@@ -32,45 +32,51 @@ def compose(
     caption: str,
     questions: int,
 ) -> np.ndarray:
-    """One frame, uint8 `[h, w, 3]` with even sizes; `questions` lines of text are reserved so that frames are equal."""
+    """One frame, uint8 `[h, w, 3]` with even sizes; room for `questions` of them is kept so that frames are equal."""
     cameras = [upright(np.asarray(observation[key]), robot.image_orientation) for key in robot.cameras]
     width = MARGIN + len(cameras) * (SIDE + MARGIN)
-    height = MARGIN + SIDE + MARGIN + LINE * (2 + 2 * questions) + MARGIN
+    height = MARGIN + SIDE + MARGIN + LINE * (4 + 3 * questions) + MARGIN
     frame = Image.new("RGB", (width + width % 2, height + height % 2), (24, 24, 28))
     draw = ImageDraw.Draw(frame)
     for n, (key, picture) in enumerate(zip(robot.cameras, cameras, strict=True)):
         place = (MARGIN + n * (SIDE + MARGIN), MARGIN)
-        frame.paste(
-            Image.fromarray(np.ascontiguousarray(picture)).resize((SIDE, SIDE), Image.Resampling.BICUBIC), place
-        )
+        enlarged = Image.fromarray(np.ascontiguousarray(picture)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        frame.paste(enlarged, place)
+        label = key.rpartition("/")[2]
         draw.text(
-            (place[0] + 5, place[1] + 4),
-            key.rpartition("/")[2],
-            fill=WHITE,
-            font=_font(12),
-            stroke_width=1,
-            stroke_fill=(0, 0, 0),
+            (place[0] + 5, place[1] + 4), label, fill=WHITE, font=_font(12), stroke_width=1, stroke_fill=(0, 0, 0)
         )
-    y = MARGIN + SIDE + MARGIN
-    draw.text((MARGIN, y), _fit(str(observation["prompt"]), width), fill=WHITE, font=_font(15))
-    y += LINE
-    draw.text((MARGIN, y), caption + ("" if status == "ok" else f"  [{status}]"), fill=GREY, font=_font(12))
-    y += LINE
+    page = _Page(draw, top=MARGIN + SIDE + MARGIN, width=width - 2 * MARGIN)
+    page.write(str(observation["prompt"]), 15, WHITE)
+    page.write(caption + ("" if status == "ok" else f"  [{status}]"), 12, GREY)
     for answer in answers[:questions]:
-        draw.text((MARGIN, y), _fit(f"Where is {answer.target}?", width), fill=GREY, font=_font(13))
-        y += LINE
-        colour = {True: GREEN, False: RED, None: WHITE}[answer.right]
         truth = f"true: {answer.truth}" if answer.truth is not None else "truth unknown"
-        text = f"   {answer.answer}  (p {answer.probability:.2f})   {truth}"
-        draw.text((MARGIN, y), text, fill=colour, font=_font(14))
-        y += LINE
+        page.write(answer.asked, 13, GREY)
+        colour = {True: GREEN, False: RED, None: WHITE}[answer.right]
+        page.write(f"    {answer.answer}  (p {answer.probability:.2f})   {truth}", 14, colour)
     return np.asarray(frame)
+
+
+class _Page:
+    """Lines of text below each other, wrapped at the width."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, *, top: int, width: int) -> None:
+        self._draw, self._y, self._width = draw, top, width
+
+    def write(self, text: str, size: int, colour: tuple[int, int, int]) -> None:
+        font = _font(size)
+        indent = text[: len(text) - len(text.lstrip())]
+        lines = [indent]
+        for word in text.split():
+            longer = f"{lines[-1]} {word}" if lines[-1].strip() else indent + word
+            if self._draw.textlength(longer, font=font) > self._width and lines[-1].strip():
+                lines.append(indent + word)
+            else:
+                lines[-1] = longer
+        for line in lines:
+            self._draw.text((MARGIN, self._y), line, fill=colour, font=font)
+            self._y += LINE
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
-
-
-def _fit(text: str, width: int) -> str:
-    limit = width // 8
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -13,9 +13,13 @@ FILE = "episodes.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRecord:
-    """One answer during a rollout, and the simulator's truth at that moment (None where nobody knows it)."""
+    """One answer during a rollout, and the simulator's truth at that moment (None where nobody knows it).
+
+    `question` is the registry name, `asked` its wording about this target.
+    """
 
     question: str
+    asked: str
     target: str
     answer: str
     probability: float

@@ -20,8 +20,8 @@ from inspire_fast.robots.broker import Infer
 from inspire_fast.robots.environment import Environment
 from inspire_fast.robots.runtime import run_episode
 
-FRAME_S = 0.5  # a picture per call; each stays this long
 VIDEO_FPS = 4
+FRAMES_PER_CALL = 2  # a picture per call stays half a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +100,7 @@ def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, 
     return tuple(
         AnswerRecord(
             question=a.question,
+            asked=questions[a.question].wording(a.target) if a.question in questions else a.target,
             target=a.target,
             answer=a.answer,
             probability=a.probability,
@@ -138,7 +139,7 @@ class _Film:
         if self._encoder is None:
             height, width, _ = frame.shape
             self._encoder = VideoEncoder(self._partial, fps=VIDEO_FPS, height=height, width=width, codec="h264")
-        for _ in range(round(FRAME_S * VIDEO_FPS)):
+        for _ in range(FRAMES_PER_CALL):
             self._encoder.add(np.ascontiguousarray(frame))
 
     def __exit__(self, kind: object, _error: object, _trace: object) -> None:

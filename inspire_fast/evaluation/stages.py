@@ -24,7 +24,11 @@ class Stage:
 
 
 def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
-    """Runs what is not yet done; `record` keeps seconds per stage, over all attempts, and what is finished."""
+    """Runs what is not yet done; `record` keeps what is finished, and seconds per stage over all attempts.
+
+    SIGTERM ends the job as Ctrl-C does, its time written down; of an attempt that was killed outright the time is lost.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     record.parent.mkdir(parents=True, exist_ok=True)
     stored = json.loads(record.read_text()) if record.exists() else {"seconds": {}, "done": []}
     for number, stage in enumerate(stages, start=1):

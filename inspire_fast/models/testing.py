@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from flax import nnx
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.models.config import ModelConfig
+from inspire_fast.models.openpi import flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 
-def random_model(config: ModelConfig, seed: int = 0, *, scale: float = 0.3) -> Pi0Fast:
-    """A network with every parameter random, also those that start at zero, so that each one matters to the output."""
-    model = Pi0Fast(config, rngs=nnx.Rngs(seed))
-    leaves, tree = jax.tree.flatten(nnx.state(model, nnx.Param))
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    noisy = [x + scale * x.std() * jax.random.normal(k, x.shape) + 0.01 for x, k in zip(leaves, keys, strict=True)]
-    nnx.update(model, jax.tree.unflatten(tree, noisy))
+def random_model(config: ModelConfig, seed: int = 0) -> Pi0Fast:
+    """A network with every parameter random, also those that start at zero, so that each one matters to the output.
+
+    Drawn with numpy: building it compiles nothing.
+    """
+    rng = np.random.default_rng(seed)
+    model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
+    for variable in flat_params(model).values():
+        shape = variable.shape
+        fan_in = shape[-2] if len(shape) > 2 else 4
+        value = rng.normal(scale=0.7 * fan_in**-0.5, size=shape).astype(np.float32)
+        variable.set_value(jnp.asarray(value))
     return model
 
 

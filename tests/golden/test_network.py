@@ -173,7 +173,8 @@ def test_siglip_alone(stored: dict) -> None:
 
 
 def test_the_full_size_tree_is_upstreams() -> None:
-    stored = json.loads((GOLDEN / "a_params" / "param_tree_gemma_2b.json").read_text())
+    contract = Path(__file__).parents[2] / "third_party" / "openpi"
+    stored = json.loads((contract / "param_tree_gemma_2b.json").read_text())
     shapes = {p: v.shape for p, v in to_openpi(nnx.eval_shape(lambda: Pi0Fast(GEMMA_2B, rngs=nnx.Rngs(0)))).items()}
     assert shapes == {leaf["path"]: tuple(leaf["shape"]) for leaf in stored["leaves"]}
 

@@ -96,7 +96,7 @@ def test_an_existing_run_is_not_overwritten_by_chance(straight: TrainConfig) -> 
 def test_what_is_missing_names_the_command(config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"compute_norm_stats\.py demo"):
         train(replace(config, assets=tmp_path))
-    with pytest.raises(FileNotFoundError, match="meta/info.json"):
+    with pytest.raises(FileNotFoundError, match=r"meta/info\.json"):
         train(replace(config, data=replace(config.data, root=tmp_path / "absent")))
 
 
