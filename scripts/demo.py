@@ -20,7 +20,7 @@ RENDERING = ("--render-quality", "reduced")
 
 def record() -> None:
     """Scripted demonstrations of two tasks."""
-    demonstrations = ("--episodes", 24, "--chunk", 5, "--camera-px", 112, "--root", RUN / "dataset")
+    demonstrations = ("--episodes", 20, "--chunk", 5, "--camera-px", 112, "--root", RUN / "dataset")
     command("scripts/record_demonstrations.py", "--tasks", *TASKS, *demonstrations, *RENDERING)
 
 
