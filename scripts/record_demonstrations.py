@@ -51,7 +51,7 @@ def main(args: Args) -> None:
     )
     folder = args.root.with_name(args.root.name + ".episodes")
     summary = record(spec, folder, workers=args.workers)
-    # Tasks take turns, so that every n-th episode that is held out comes from each of them.
+    # Tasks take turns: with an n that shares no factor with their number, every n-th episode comes from each of them.
     by_turn = [summary.paths[t * args.episodes + e] for e in range(args.episodes) for t in range(len(args.tasks))]
     write_dataset(by_turn, args.root, robot=ROBOTS["libero"], overwrite=True)
     stored = {k: v for k, v in asdict(summary).items() if k != "paths"} | {"episodes": summary.episodes}
