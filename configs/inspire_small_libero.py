@@ -1,4 +1,4 @@
-"""A network of 42M parameters from scratch on LIBERO, for one GPU.
+"""A network of 47M parameters from scratch on LIBERO, for one GPU.
 
 Launch: uv run scripts/train.py inspire_small_libero --data.root <LeRobot dataset with labels> --exp-name first
 Before: uv run scripts/compute_norm_stats.py and scripts/fit_tokenizers.py with the same name and --data.root.

@@ -18,7 +18,17 @@ MAX_SAMPLES = 256
 def evaluate(config: TrainConfig) -> None:
     """Evaluates the latest checkpoint on at most 256 samples, evenly spread over the held-out episodes."""
     policy = InspirePolicy.load(config.checkpoint_dir)
+    trained, asked = policy.contract.config["data"], asdict(config.data)
+    for key in ("held_out_every", "horizon", "max_image_age_s", "columns"):
+        if trained[key] != asked[key]:
+            raise ValueError(
+                f"The run was trained with data.{key}={trained[key]!r}, not {asked[key]!r}: other episodes are held out."
+            )
     source = open_source(config, "held_out")
+    if not len(source):
+        raise ValueError(
+            f"No episode is held out (every {config.data.held_out_every}th of {len(source.dataset.episodes)})."
+        )
     index = np.linspace(0, len(source) - 1, min(MAX_SAMPLES, len(source))).round().astype(int)
     with tqdm(total=len(index), desc="held-out", unit="sample", disable=None) as bar:
         result = evaluate_held_out(policy, [source[int(i)] for i in index], progress=bar.update)

@@ -50,10 +50,12 @@ def main(args: Args) -> None:
         seed=args.seed,
     )
     folder = args.root.with_name(args.root.name + ".episodes")
+    written = folder / "dataset-written"
+    if args.root.exists() and not written.exists():
+        raise ValueError(f"{args.root} exists and was not written by this command; choose another --root.")
     summary = record(spec, folder, workers=args.workers)
-    # Tasks take turns: with an n that shares no factor with their number, every n-th episode comes from each of them.
-    by_turn = [summary.paths[t * args.episodes + e] for e in range(args.episodes) for t in range(len(args.tasks))]
-    write_dataset(by_turn, args.root, robot=ROBOTS["libero"], overwrite=True)
+    written.touch()
+    write_dataset(summary.paths, args.root, robot=ROBOTS["libero"], overwrite=True)
     stored = {k: v for k, v in asdict(summary).items() if k != "paths"} | {"episodes": summary.episodes}
     (folder / "summary.json").write_text(json.dumps(stored, indent=2))
     print(f"{summary.episodes} demonstrations, {summary.steps} steps, {summary.failures} failed attempts: {args.root}")

@@ -6,7 +6,7 @@ Writes one JSON line per episode and a video of each; run again, it continues wh
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 import sys
@@ -17,7 +17,7 @@ import tyro
 from inspire_fast.client import PolicyClient
 from inspire_fast.envs.libero import LiberoEnvironment
 from inspire_fast.evaluation import records
-from inspire_fast.evaluation.rollout import Rollout, questions_of
+from inspire_fast.evaluation.rollout import Rollout, ServerGoneError, questions_of, stop_without_server
 from inspire_fast.robots import ROBOTS
 
 
@@ -50,13 +50,14 @@ class Args:
 
 def main(args: Args) -> None:
     """Runs what is not yet recorded and prints the success rate."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    done = {r.key for r in records.read(args.out)}
     wanted = [(t.rpartition(":")[0], int(t.rpartition(":")[2]), e) for t in args.tasks for e in range(args.episodes)]
     with (
         PolicyClient(args.host, args.port) as client,
         tqdm(total=len(wanted), desc="episodes", unit="ep", disable=None) as bar,
     ):
+        records.claim(args.out, _settings(args), client.metadata)
+        done = {r.key for r in records.read(args.out)}
+        infer = stop_without_server(client.infer)
         rollout = Rollout(
             robot=ROBOTS["libero"],
             questions=questions_of(client.metadata),
@@ -72,7 +73,7 @@ def main(args: Args) -> None:
             with contextlib.closing(_create(args, *suite_task)) as environment:
                 for episode in missing:
                     suite, task = suite_task
-                    record = rollout.run(environment, client.infer, suite=suite, task=task, episode=episode)
+                    record = rollout.run(environment, infer, suite=suite, task=task, episode=episode)
                     records.append(args.out, record)
                     outcome = "solved" if record.success else f"not solved ({record.stopped})"
                     tqdm.write(
@@ -81,6 +82,11 @@ def main(args: Args) -> None:
                     bar.update()
     solved = [r.success for r in records.read(args.out) if r.key in wanted]
     print(f"{sum(solved)} of {len(solved)} episodes solved; records and videos in {args.out}")
+
+
+def _settings(args: Args) -> dict[str, object]:
+    """What decides an episode's outcome beside the policy; records of other settings are not mixed with these."""
+    return {k: v for k, v in asdict(args).items() if k not in ("tasks", "episodes", "out", "host", "port", "video")}
 
 
 def _create(args: Args, suite: str, task: int) -> LiberoEnvironment:
@@ -96,6 +102,6 @@ def _create(args: Args, suite: str, task: int) -> LiberoEnvironment:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args))
-    except (ValueError, ConnectionError, ImportError) as error:
+    except (ValueError, ConnectionError, ServerGoneError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -36,10 +36,10 @@ class ChunkSource:
         end_padding: near an episode's end, `repeat_last` repeats its last action (openpi, LeRobot), `drop` leaves the
             rows out that have fewer than `horizon` actions to come.
         split: `train` or `held_out` episodes, or `all`.
-        held_out_every: every k-th episode is held out.
+        held_out_every: every k-th episode is held out, counted task by task.
 
     Raises:
-        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's, or no row is left.
+        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's, or no row is left (an empty held-out split is none).
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ChunkSource:
         if image_age_column in dataset.features:
             kept &= dataset.columns([image_age_column])[image_age_column] <= max_image_age_s + _AGE_SLACK_S
         self._rows = np.flatnonzero(kept)
-        if not len(self._rows):
+        if not len(self._rows) and split != "held_out":
             raise DatasetError(
                 f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample with "
                 f"split={split!r} (every {held_out_every}th episode held out), end_padding={end_padding!r}, "
@@ -139,9 +139,10 @@ class ChunkSource:
 
 
 def _in_split(dataset: LeRobotDataset, split: Split, held_out_every: int) -> np.ndarray:
-    held_out = np.concatenate(
-        [np.full(e.length, e.index % held_out_every == held_out_every - 1) for e in dataset.episodes]
-    )
+    # Every k-th episode in the order of tasks: tasks that take turns in the dataset are all held out in proportion.
+    by_task = sorted(dataset.episodes, key=lambda e: (e.tasks, e.index))
+    chosen = {e.index for e in by_task[held_out_every - 1 :: held_out_every]}
+    held_out = np.concatenate([np.full(e.length, e.index in chosen) for e in dataset.episodes])
     return {"all": np.ones(len(dataset), bool), "train": ~held_out, "held_out": held_out}[split]
 
 

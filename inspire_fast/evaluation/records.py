@@ -74,6 +74,34 @@ class EpisodeRecord:
         return cls(**{**stored, "calls": tuple(calls)})
 
 
+def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
+    """Writes down what is evaluated and how, or checks that it is what the folder's records are of.
+
+    Raises:
+        ValueError: the folder holds records of another policy or of other settings; names the differences.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "evaluation.json"
+    now = json.loads(json.dumps({"settings": dict(settings), "policy": dict(policy)}))
+    if path.exists():
+        before = json.loads(path.read_text())
+        differing = [
+            f"{part}.{key}: {before[part].get(key)!r} then, {now[part].get(key)!r} now"
+            for part in now
+            for key in {**before[part], **now[part]}
+            if before[part].get(key) != now[part].get(key)
+        ]
+        if differing:
+            raise ValueError(
+                f"{folder} holds episodes of another evaluation; choose another folder or delete it.\n  "
+                + "\n  ".join(differing)
+            )
+        return
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(now, indent=2, sort_keys=True))
+    partial.replace(path)
+
+
 def append(folder: Path, record: EpisodeRecord) -> None:
     """Adds one line. A line that a killed process left unfinished is cut off first."""
     path = folder / FILE

@@ -89,6 +89,24 @@ class Rollout:
         )
 
 
+class ServerGoneError(Exception):
+    """The policy server cannot be reached. Not an error that a robot holds on: nothing is learnt from such an episode."""
+
+
+def stop_without_server(infer: Infer) -> Infer:
+    """A lost server ends the evaluation instead of counting as a failed episode; other errors stay the policy's own."""
+
+    def asking(observation: Mapping[str, Any]) -> ActionChunk:
+        try:
+            return infer(observation)
+        except (ConnectionError, TimeoutError) as error:
+            raise ServerGoneError(
+                f"The policy server went away: {error} Start it again and repeat; finished episodes are kept."
+            ) from error
+
+    return asking
+
+
 def questions_of(metadata: Mapping[str, Any]) -> dict[str, Question]:
     """The questions that a server of ours asks, rebuilt from its metadata; none for a server of openpi's."""
     return {name: QUESTIONS[name](**parameters) for name, parameters in metadata.get("questions", {}).items()}

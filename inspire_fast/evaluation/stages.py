@@ -40,6 +40,9 @@ def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
         try:
             stage.run()
             stored["done"].append(stage.name)
+        except KeyboardInterrupt:
+            print("\ninterrupted; start it again and it goes on from here", flush=True)  # noqa: T201
+            raise SystemExit(128 + signal.SIGINT) from None
         finally:
             spent = stored["seconds"].get(stage.name, 0.0) + time.perf_counter() - start
             stored["seconds"][stage.name] = round(spent, 2)
@@ -78,6 +81,8 @@ def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 18
                 raise RuntimeError(f"{Path(str(arguments[0])).name} {state}; see {log}.")
             time.sleep(0.1)
         yield ready.read_text().strip()
+        if process.poll() is not None:
+            raise RuntimeError(f"{Path(str(arguments[0])).name} ended before its time; see {log}.")
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

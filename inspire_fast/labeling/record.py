@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+import threading
 import time
 from typing import Literal
 
@@ -231,7 +232,10 @@ _worker_environment: LiberoEnvironment | None = None
 
 
 def _start_worker(workers: int) -> None:
-    """Shares the cores among the workers: Mesa's software renderer would start a thread per core in each of them."""
+    """Ends this worker with its parent, and shares the cores: Mesa's renderer would start a thread per core in each."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a killed parent cannot shut its pool down, and a worker would hold 2 GB for ever
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 

@@ -70,9 +70,10 @@ class Contract:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        if self.format != FORMAT:
+        if self.normalisation != "quantile" or self.compatibility:
             raise ValueError(
-                f"contract.json has format {self.format}; this version reads {FORMAT}. Update inspire-fast."
+                "This version knows normalisation 'quantile' and no compatibility options; the contract asks for "
+                f"{self.normalisation!r} and {list(self.compatibility)}. Update inspire-fast."
             )
         robot = ROBOTS[self.robot]
         if self.image_orientation != robot.image_orientation:
@@ -97,6 +98,16 @@ class Contract:
             for key, stats in self.stats.items()
         }
 
+    def differences(self, other: Contract) -> list[str]:
+        """What makes the numbers of two checkpoints mean different things; configs and versions may differ."""
+        free = {"config", "package_version"}
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f"{k}: {mine[k]!r:.120} and {theirs[k]!r:.120}"
+            for k in mine
+            if k not in free and _plain(mine[k]) != _plain(theirs[k])
+        ]
+
     def to_json(self) -> str:
         """JSON text of the contract."""
         return json.dumps(asdict(self), indent=2, sort_keys=True, default=str)
@@ -105,6 +116,10 @@ class Contract:
     def from_json(cls, text: str) -> Contract:
         """Reads `to_json`'s text."""
         stored = json.loads(text)
+        if stored.get("format") != FORMAT:
+            raise ValueError(
+                f"contract.json has format {stored.get('format')}; this version reads {FORMAT}. Update inspire-fast."
+            )
         stored["model"] = ModelConfig.from_dict(stored["model"])
         stored["compatibility"] = tuple(stored["compatibility"])
         return cls(**stored)
@@ -141,3 +156,8 @@ class Contract:
                     f"{trained[:12]}. Restore the original file."
                 )
         return Vocabulary(text=text, action=action, size=self.vocab_size, skip=self.vocab_skip)
+
+
+def _plain(value: Any) -> Any:
+    """A value as it is after a trip through JSON."""
+    return json.loads(json.dumps(value))

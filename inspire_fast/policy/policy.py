@@ -19,7 +19,7 @@ from inspire_fast.dialogue.grounding import ground
 from inspire_fast.dialogue.render import Turn
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.checkpoint import find_step, load_model
+from inspire_fast.policy.checkpoint import find_step, identity, load_model
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.robots import ROBOTS
@@ -28,8 +28,9 @@ from inspire_fast.robots import ROBOTS
 class InspirePolicy:
     """A trained network with everything its contract names. Implements `inspire_fast.core.policy.Policy`."""
 
-    def __init__(self, model: Pi0Fast, contract: Contract, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Pi0Fast, contract: Contract, vocabulary: Vocabulary, *, checkpoint: str = "") -> None:
         self.contract = contract
+        self.checkpoint = checkpoint
         self.robot = ROBOTS[contract.robot]
         self.script = contract.build_script()
         self.inputs = ModelInput(
@@ -46,7 +47,7 @@ class InspirePolicy:
         step = find_step(checkpoint)
         contract = Contract.read(step / "assets")
         vocabulary = contract.load_vocabulary(step / "assets")
-        return cls(load_model(step, contract.model), contract, vocabulary)
+        return cls(load_model(step, contract.model), contract, vocabulary, checkpoint=identity(step))
 
     @property
     def parameters(self) -> int:
@@ -57,6 +58,7 @@ class InspirePolicy:
     def metadata(self) -> Mapping[str, Any]:
         """See `Policy.metadata`."""
         return {
+            "checkpoint": self.checkpoint,
             "robot": self.robot.name,
             "script": self.script.name,
             "questions": {q.name: q.parameters() for q in self.script.questions},

@@ -24,6 +24,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from inspire_fast.tokenizers.grammar import Grammar
 
 FILE = "fast_tokenizer.json"
+MAX_RANGE = 0xD800  # code points from here on are no characters
 
 
 @lru_cache(maxsize=32)
@@ -59,9 +60,9 @@ class FastTokenizer:
     """
 
     def __init__(self, bpe: hf.Tokenizer, *, scale: float, min_token: int, max_token: int) -> None:
-        if max_token < min_token or max_token - min_token >= 0xD800:
+        if max_token < min_token or max_token - min_token >= MAX_RANGE:
             raise ValueError(
-                f"FAST needs min_token <= max_token, at most 55,295 apart; got {min_token} .. {max_token}."
+                f"FAST needs min_token <= max_token, less than {MAX_RANGE} apart; got {min_token} .. {max_token}."
             )
         self._bpe = bpe
         self.scale = float(scale)
@@ -198,6 +199,11 @@ class FastTokenizer:
         low, high = min(int(q.min()) for q in quantised), max(int(q.max()) for q in quantised)
         if coefficient_range is not None:
             low, high = min(low, coefficient_range[0]), max(high, coefficient_range[1])
+        if high - low >= MAX_RANGE:
+            raise ValueError(
+                f"The chunks' coefficients span {low} .. {high}, more than characters can express. A nearly constant action "
+                "dimension, whose quantiles coincide, makes rare other values huge: look at the normalisation statistics."
+            )
         symbols = {byte: symbol for symbol, byte in _byte_of_symbol().items()}
         alphabet = sorted({symbols[byte] for c in range(high - low + 1) for byte in chr(c).encode()})
         if vocab_size < len(alphabet):

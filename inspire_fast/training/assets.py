@@ -18,7 +18,6 @@ from inspire_fast.data.normalize import (
     save_norm_stats,
 )
 from inspire_fast.data.render import ModelInput, TrainingTransform
-from inspire_fast.dialogue.grounding import ground
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.policy.contract import Contract
@@ -102,12 +101,23 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
     """Numbers of the state and answer words become one id each, which keeps the sequence short."""
     script, source = config.build_script(), open_source(config, "train")
     texts = []
-    for task in source.tasks():
-        turn = Turn(instruction=task, state=np.zeros(len(stats["state"])), targets=ground(task))
+    for task, targets in _phrases(source).items():
+        turn = Turn(instruction=task, state=np.zeros(len(stats["state"])), targets=targets)
         texts.append("".join(piece.text for piece in unroll(script, turn)))
     words = [" " + answer for question in script.questions for answer in question.answers]
     numbers = [f" {n}" for n in range(-1, STATE_BINS)]
     return TextTokenizer.fit(texts * 8, vocab_size=config.text_vocab_size, symbols=[*words, *numbers])
+
+
+def _phrases(source: ChunkSource) -> dict[str, tuple[str, ...]]:
+    """The targets of each task as its labels word them; none without labels."""
+    phrases: dict[str, tuple[str, ...]] = dict.fromkeys(source.tasks(), ())
+    for sample in range(len(source) if source.facts else 0):
+        episode, frame = source.location(sample)
+        task = source.dataset.episode(episode).tasks[0]
+        if not phrases.get(task) and source.facts and (scene := source.facts.facts(episode, frame)):
+            phrases[task] = tuple(target.phrase for target in scene.targets)
+    return phrases
 
 
 def load_vocabulary(config: TrainConfig) -> Vocabulary:

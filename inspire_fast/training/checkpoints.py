@@ -20,6 +20,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from inspire_fast.models.openpi import TABLE
+from inspire_fast.policy.contract import Contract
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
 
@@ -72,10 +73,10 @@ class Checkpoints:
 
     def __init__(self, config: TrainConfig) -> None:
         directory = config.checkpoint_dir.resolve()
-        if directory.exists() and any(directory.iterdir()):
+        if directory.exists():
             if config.overwrite:
                 shutil.rmtree(directory)
-            elif not config.resume:
+            elif not config.resume and any(d.name.isdigit() for d in directory.iterdir()):
                 raise FileExistsError(
                     f"{config.checkpoint_dir} exists. Continue it with --resume, replace it with --overwrite, or choose "
                     "another --exp-name."
@@ -91,6 +92,10 @@ class Checkpoints:
     def latest(self) -> int | None:
         """The latest complete step."""
         return self._manager.latest_step()
+
+    def contract(self) -> Contract:
+        """The latest step's."""
+        return Contract.read(self.directory / str(self.latest) / "assets")
 
     def save(self, state: TrainState, loader: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Begins writing the state's step; returns as soon as the arrays are copied off the device."""

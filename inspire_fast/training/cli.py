@@ -29,7 +29,7 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
         config = load_config(args[0])
         config = tyro.cli(TrainConfig, args=args[1:], default=config, prog=args[0], description=description)
         return function(config)
-    except (KeyError, ValueError, FileNotFoundError, FileExistsError) as error:
+    except (KeyError, ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
         if os.environ.get("INSPIRE_FAST_TRACEBACK") == "1":
             raise
         message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)

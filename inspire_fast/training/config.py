@@ -23,8 +23,7 @@ class DataConfig:
     Attributes:
         root: folder of a LeRobot dataset, labels beside it.
         horizon: actions per chunk.
-        held_out_every: every n-th episode is held out for evaluation, never trained on. Where tasks take turns in the
-            dataset, choose an n that shares no factor with their number, or some tasks are never held out.
+        held_out_every: every n-th episode is held out for evaluation, never trained on. Counted task by task.
         columns: dataset column -> native key of the robot; empty means openpi's LIBERO columns.
         max_image_age_s: rows whose stored image is older than this (seconds) are not samples.
         max_token_len: ids per row; a longer dialogue is an error.

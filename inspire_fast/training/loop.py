@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -18,6 +18,7 @@ from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.loader import Loader
 from inspire_fast.data.render import TrainingTransform
 from inspire_fast.models.loss import loss
+from inspire_fast.policy.contract import Contract
 from inspire_fast.training.assets import (
     contract_files,
     load_stats,
@@ -78,7 +79,12 @@ def train(config: TrainConfig) -> TrainResult:
     mesh = make_mesh(config.mesh)
     if config.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
         raise ValueError(f"batch_size {config.batch_size} does not divide over mesh {dict(mesh.shape)}.")
-    files = contract_files(config, make_contract(config, vocabulary, stats))
+    contract = make_contract(config, vocabulary, stats)
+    files = contract_files(config, contract)
+    fixed = fixed_batches(config, held_out, transform)
+    update = make_step(config)
+    for sample in (0, len(source) - 1):  # what does not fit is refused before an existing run is touched
+        transform(source[sample], np.random.default_rng(0))
     checkpoints = Checkpoints(config)
     loader = Loader(
         source,
@@ -92,15 +98,10 @@ def train(config: TrainConfig) -> TrainResult:
     )
     shapes = jax.eval_shape(lambda: init_state(config))
     shardings = state_shardings(shapes, mesh)
-    if checkpoints.latest is None:
-        state = jax.jit(lambda: init_state(config), out_shardings=shardings)()
-    else:
-        like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
-        state, position = checkpoints.restore(like)
-        loader.restore(position)
-    step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
+    state = begin(config, checkpoints, contract, loader, shapes, shardings)
+    step = jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
     log = MetricsLog(checkpoints.directory / "metrics.jsonl", resume_at=int(state.step))
-    held_out_batches = [to_batch(b, batch_sharding(mesh)) for b in fixed_batches(config, held_out, transform)]
+    held_out_batches = [to_batch(b, batch_sharding(mesh)) for b in fixed]
 
     @jax.jit
     def held_out_loss(params: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
@@ -137,6 +138,7 @@ def train(config: TrainConfig) -> TrainResult:
                 if bar.disable:  # not a terminal: lines instead of a bar
                     print(f"step {number}/{config.steps}", *(f"{k}={v:.4g}" for k, v in row.items()), flush=True)  # noqa: T201
             if last or _due(number, config.save_every):
+                require_finite(jax.device_get(pending))
                 checkpoints.save(state, loader.state(), files)
     finally:
         bar.close()
@@ -150,6 +152,33 @@ def train(config: TrainConfig) -> TrainResult:
     )
 
 
+def begin(
+    config: TrainConfig,
+    checkpoints: Checkpoints,
+    contract: Contract,
+    loader: Loader,
+    shapes: TrainState,
+    shardings: TrainState,
+) -> TrainState:
+    """The fresh state, or the latest checkpoint's with the loader moved to where it stood.
+
+    Raises:
+        ValueError: the checkpoint was trained with other tokenizers, statistics, script or network; names both sides.
+    """
+    if checkpoints.latest is None:
+        return jax.jit(lambda: init_state(config), out_shardings=shardings)()
+    differing = checkpoints.contract().differences(contract)
+    if differing:
+        raise ValueError(
+            f"{config.checkpoint_dir} cannot be continued: it was trained with another contract (then, now).\n  "
+            + "\n  ".join(differing)
+        )
+    like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
+    state, position = checkpoints.restore(like)
+    loader.restore(position)
+    return state
+
+
 def _due(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
 
@@ -158,28 +187,38 @@ def average(metrics: list[dict[str, jax.Array]]) -> dict[str, float]:
     """Means over steps; steps without a figure (NaN) do not count, and a figure that no step has is left out.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        FloatingPointError: see `require_finite`.
     """
     rows = jax.device_get(metrics)
-    if not all(np.isfinite(r["loss"]) for r in rows):
-        raise FloatingPointError(
-            f"The loss became {[float(r['loss']) for r in rows][-1]}. Lower the learning rate or look at the data; the last "
-            "checkpoint is intact."
-        )
+    require_finite(rows)
     columns = {k: np.array([r[k] for r in rows], np.float64) for k in rows[0]}
     return {k: float(np.nanmean(v)) for k, v in columns.items() if not np.isnan(v).all()}
+
+
+def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Asked before every checkpoint and log line, so that no broken state is ever saved.
+
+    Raises:
+        FloatingPointError: a loss or a gradient is not finite.
+    """
+    for row in rows:
+        if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
+            raise FloatingPointError(
+                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the learning rate "
+                "or look at the data; the last checkpoint was written before this."
+            )
 
 
 def fixed_batches(
     config: TrainConfig, held_out: ChunkSource, transform: TrainingTransform
 ) -> list[dict[str, np.ndarray]]:
-    """The first `eval_samples` held-out samples, evenly spread, in full batches."""
-    count = min(config.eval_samples, len(held_out)) // config.batch_size * config.batch_size
-    if not count and len(held_out):
-        count = config.batch_size  # a short held-out set is repeated to fill the one batch
-    index = np.linspace(0, len(held_out) - 1, count).round().astype(int) if len(held_out) else np.zeros(0, int)
-    rows = [transform(held_out[int(i)], np.random.default_rng(0)) for i in index]
+    """About `eval_samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one."""
+    if not config.eval_samples or not len(held_out):
+        return []
     size = config.batch_size
+    count = max(min(config.eval_samples, len(held_out)) // size, 1) * size
+    index = np.linspace(0, len(held_out) - 1, count).round().astype(int)
+    rows = [transform(held_out[int(i)], np.random.default_rng(0)) for i in index]
     return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]
 
 
@@ -188,9 +227,16 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= resume_at]
-        path.write_text("".join(line + "\n" for line in kept))
+        if path.exists() and jax.process_index() == 0:
+            kept = [line for line in self._lines(path) if json.loads(line)["step"] <= resume_at]
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join(line + "\n" for line in kept))
+            partial.replace(path)
+
+    @staticmethod
+    def _lines(path: Path) -> list[str]:
+        """Complete lines; what a killed process left behind the last newline is none."""
+        return path.read_text().split("\n")[:-1]
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Appends one line."""
@@ -201,4 +247,4 @@ class MetricsLog:
     @staticmethod
     def read(path: Path) -> list[dict[str, float]]:
         """Every line."""
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in MetricsLog._lines(path)]

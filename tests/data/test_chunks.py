@@ -13,6 +13,7 @@ from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot_writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import GOLDEN, episode_columns, label, write_dataset
 
@@ -73,9 +74,33 @@ def test_splits_are_disjoint_by_episode(root: Path) -> None:
         source = ChunkSource(dataset, None, robot=LIBERO, horizon=4, split=split, held_out_every=3)
         episodes[split] = {source.location(i)[0] for i in range(len(source))}
         assert source.actions().shape == (sum(LENGTHS[e] for e in episodes[split]), 7)
-    assert episodes == {"all": {0, 1, 2}, "train": {0, 1}, "held_out": {2}}
-    with pytest.raises(DatasetError, match=r"split='held_out' \(every 10th"):
-        ChunkSource(dataset, None, robot=LIBERO, horizon=4, split="held_out")
+    assert episodes == {"all": {0, 1, 2}, "train": {0, 2}, "held_out": {1}}  # by task: episodes 0, 2, 1
+    assert not len(ChunkSource(dataset, None, robot=LIBERO, horizon=4, split="held_out"))
+
+
+def test_tasks_that_take_turns_are_all_held_out(tmp_path: Path) -> None:
+    """With an even k, counting episodes in their order would hold out one of two alternating tasks only."""
+    robot = ROBOTS["libero"]
+    features = {
+        "state": {"dtype": "float32", "shape": (robot.state_dim,)},
+        "actions": {"dtype": "float32", "shape": (robot.action_dim,)},
+        **{name: {"dtype": "image", "shape": (8, 8, 3)} for name in ("image", "wrist_image")},
+    }
+    blank = np.zeros((2, 8, 8, 3), np.uint8)
+    columns = {
+        "state": np.zeros((2, 8), np.float32),
+        "actions": np.zeros((2, 7), np.float32),
+        "image": blank,
+        "wrist_image": blank,
+    }
+    with DatasetWriter(tmp_path / "set", fps=20, robot_type="panda", features=features) as writer:
+        for episode in range(16):
+            writer.add_episode(columns, task=f"task {episode % 2}")
+    dataset = LeRobotDataset(tmp_path / "set")
+    for k in (2, 4, 8):
+        source = ChunkSource(dataset, None, robot=robot, horizon=1, split="held_out", held_out_every=k)
+        assert set(source.tasks()) == {"task 0", "task 1"}
+        assert len(source) == 2 * 16 // k
 
 
 def test_numbers_without_pictures(root: Path, tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inspire_fast.client import ConnectionLostError, RequestTimeoutError
 from inspire_fast.core.types import ActionChunk, Answer, SceneFacts, Status, TargetFacts
 from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.evaluation import records
 from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
-from inspire_fast.evaluation.rollout import judge, questions_of
+from inspire_fast.evaluation.rollout import Rollout, ServerGoneError, judge, questions_of, stop_without_server
 from inspire_fast.evaluation.summary import accuracy, majority
 from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.robots import ROBOTS
 
 DIRECTION_OFFSET = np.array([0.1, 0.3, -0.2], np.float32)
 
@@ -88,3 +90,52 @@ def metadata() -> dict:
 def test_questions_travel_in_the_metadata(metadata: dict) -> None:
     assert questions_of(metadata) == {"direction": DIRECTION}
     assert questions_of({}) == {}
+
+
+def test_records_of_another_policy_or_setting_are_not_mixed(tmp_path: Path, metadata: dict) -> None:
+    records.claim(tmp_path, {"execute": 5}, metadata)
+    records.claim(tmp_path, {"execute": 5}, metadata)
+    with pytest.raises(ValueError, match=r"settings\.execute: 5 then, 10 now"):
+        records.claim(tmp_path, {"execute": 10}, metadata)
+    with pytest.raises(ValueError, match=r"policy\.checkpoint"):
+        records.claim(tmp_path, {"execute": 5}, {**metadata, "checkpoint": "another"})
+
+
+class Still:
+    """An environment in which nothing happens."""
+
+    prompt, success = "put a on b", False
+
+    def reset(self, episode: int) -> None: ...
+
+    def observe(self) -> dict:
+        return ROBOTS["libero"].fake_native()
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        return action
+
+    def facts(self) -> None:
+        return None
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("error", [ConnectionLostError("gone"), RequestTimeoutError("late")])
+def test_a_lost_server_is_no_failed_episode(tmp_path: Path, error: Exception) -> None:
+    def infer(observation: object) -> ActionChunk:
+        raise error
+
+    rollout = Rollout(robot=ROBOTS["libero"], questions={}, execute=5, max_steps=20, videos=tmp_path)
+    with pytest.raises(ServerGoneError, match="finished episodes are kept"):
+        rollout.run(Still(), stop_without_server(infer), suite="s", task=0, episode=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_that_cannot_answer_is_a_held_episode() -> None:
+    def infer(observation: object) -> ActionChunk:
+        raise ValueError("no such target")
+
+    rollout = Rollout(robot=ROBOTS["libero"], questions={}, execute=5, max_steps=20)
+    record = rollout.run(Still(), stop_without_server(infer), suite="s", task=0, episode=0)
+    assert (record.success, record.stopped) == (False, "held")
+    assert "no such target" in record.reason

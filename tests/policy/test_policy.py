@@ -88,7 +88,12 @@ def test_the_contract_survives_json_and_refuses_what_does_not_match(policy: Insp
         replace(contract, image_orientation="upright")
     with pytest.raises(ValueError, match="'state' have 3 dimensions"):
         replace(contract, stats={**contract.stats, "state": {"q01": [0.0] * 3}})
-    with pytest.raises(ValueError, match="format 99"):
-        replace(contract, format=99)
+    newer = {**json.loads(contract.to_json()), "format": 99, "something": "new"}
+    with pytest.raises(ValueError, match=r"format 99.*Update inspire-fast"):
+        Contract.from_json(json.dumps(newer))
+    with pytest.raises(ValueError, match="'zscore'"):
+        replace(contract, normalisation="zscore")
+    assert contract.differences(Contract.from_json(contract.to_json())) == []
+    assert contract.differences(replace(contract, horizon=5)) == ["horizon: 10 and 5"]
     with pytest.raises(FileNotFoundError, match="imported first"):
         Contract.read(tmp_path)

@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+
+from flax import nnx
+import jax
+import pytest
+
+from inspire_fast.models.config import PRESETS
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.training.config import MeshConfig, TrainConfig, config_names, load_config
+from inspire_fast.training.sharding import make_mesh, spec_for
+from inspire_fast.training.state import learning_rate
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_config_builds(name: str) -> None:
+    config = load_config(name)
+    assert config.build_script().acts
+    shapes = nnx.eval_shape(lambda: Pi0Fast(config.model, rngs=nnx.Rngs(0)))
+    assert sum(x.size for x in jax.tree.leaves(nnx.state(shapes))) > 0
+    assert learning_rate(config.optimizer, config.steps)(config.optimizer.warmup_steps) == pytest.approx(
+        config.optimizer.peak_lr, rel=0.01
+    )
+    assert config.steps % config.save_every == 0
+    text = (Path(__file__).parents[2] / "configs" / f"{name}.py").read_text()
+    assert "Launch:" in text
+    assert "Hardware:" in text
+
+
+def test_the_demo_has_under_two_million_parameters() -> None:
+    shapes = nnx.eval_shape(lambda: Pi0Fast(load_config("demo").model, rngs=nnx.Rngs(0)))
+    assert sum(x.size for x in jax.tree.leaves(nnx.state(shapes))) <= 2_000_000
+
+
+def test_unknown_names_suggest_a_known_one() -> None:
+    with pytest.raises(KeyError, match="Did you mean 'debug'"):
+        load_config("debgu")
+    with pytest.raises(KeyError, match=r"Unknown robot 'libreo'\. Did you mean 'libero'"):
+        replace(load_config("debug"), robot="libreo")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 0}, "must be positive"),
+        ({"resume": True, "overwrite": True}, "contradict"),
+    ],
+)
+def test_contradictions_are_refused(change: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(load_config("debug"), **change)
+
+
+def test_a_warm_up_longer_than_the_run_is_refused() -> None:
+    config: TrainConfig = load_config("debug")
+    with pytest.raises(ValueError, match="must be less than"):
+        learning_rate(replace(config.optimizer, warmup_steps=10), steps=5)
+
+
+def test_an_axis_that_the_mesh_does_not_divide_stays_whole() -> None:
+    mesh = make_mesh(MeshConfig())
+    assert mesh.shape == {"data": jax.device_count(), "fsdp": 1, "tensor": 1}
+    assert spec_for("params/language/final_norm", (8,), mesh) == jax.sharding.PartitionSpec()
+    with pytest.raises(ValueError, match="cannot be arranged"):
+        make_mesh(MeshConfig(fsdp=3 * jax.device_count()))
+
+
+def test_presets_are_what_they_say() -> None:
+    def size(name: str) -> int:
+        shapes = nnx.eval_shape(lambda: Pi0Fast(PRESETS[name], rngs=nnx.Rngs(0)))
+        return sum(x.size for x in jax.tree.leaves(nnx.state(shapes)))
+
+    assert size("gemma_2b") == 2_923_335_408
+    assert 20e6 < size("small") < 60e6
