@@ -15,7 +15,9 @@ ROOT = Path("runs/demo")
 CONFIG = TrainConfig(
     name="demo",
     model=TINY,
-    data=DataConfig(root=ROOT / "dataset", horizon=10, held_out_every=7, max_token_len=128, max_supervised=72),
+    data=DataConfig(
+        root=ROOT / "dataset", horizon=10, held_out_every=7, state_noise=0.02, max_token_len=128, max_supervised=72
+    ),
     optimizer=OptimizerConfig(peak_lr=1.5e-3, end_lr=3e-4, warmup_steps=30, weight_decay=1e-4),
     batch_size=16,
     steps=280,

@@ -20,8 +20,18 @@ RENDERING = ("--render-quality", "reduced")
 
 def record() -> None:
     """Scripted demonstrations of two tasks."""
-    demonstrations = ("--episodes", 20, "--chunk", 5, "--camera-px", 112, "--root", RUN / "dataset")
-    command("scripts/record_demonstrations.py", "--tasks", *TASKS, *demonstrations, *RENDERING)
+    states = ("--initial-states", "fixed", "--first-episode", 10)  # evaluation takes states 0 and 1
+    command(
+        "scripts/record_demonstrations.py",
+        "--tasks",
+        *TASKS,
+        "--episodes",
+        20,
+        *states,
+        "--root",
+        RUN / "dataset",
+        *RENDERING,
+    )
 
 
 def evaluate() -> None:

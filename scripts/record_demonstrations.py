@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
 import sys
+from typing import Literal
 
 import tyro
 
+from inspire_fast.envs.camera import RenderQuality
 from inspire_fast.labeling.convert import write_dataset
 from inspire_fast.labeling.record import RecordSpec, record
 from inspire_fast.robots import ROBOTS
@@ -26,6 +28,8 @@ class Args:
         episodes: per task.
         root: the dataset's folder; single recordings are kept beside it, in `<root>.episodes`.
         chunk: a picture is kept at every so many control steps.
+        initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement regions.
+        first_episode: with fixed states, keep those apart that are evaluated on (evaluation begins at 0).
         workers: processes, each with a simulator of up to 2 GB.
     """
 
@@ -34,7 +38,9 @@ class Args:
     episodes: int = 50
     chunk: int = 5
     camera_px: int = 112
-    render_quality: str = "full"
+    render_quality: RenderQuality = "full"
+    initial_states: Literal["fixed", "randomized"] = "randomized"
+    first_episode: int = 0
     seed: int = 0
     workers: int = 2
 
@@ -46,7 +52,9 @@ def main(args: Args) -> None:
         episodes=args.episodes,
         chunk=args.chunk,
         camera_hw=(args.camera_px, args.camera_px),
-        render_quality=args.render_quality,  # pyright: ignore[reportArgumentType]
+        render_quality=args.render_quality,
+        initial_states=args.initial_states,
+        first_episode=args.first_episode,
         seed=args.seed,
     )
     folder = args.root.with_name(args.root.name + ".episodes")

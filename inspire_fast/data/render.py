@@ -6,7 +6,7 @@ Nothing is truncated: a sample that does not fit raises, and says which length w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,7 @@ class TrainingTransform:
     Attributes:
         max_token_len: `l`, text ids per row.
         max_supervised: `k`, supervised ids per row.
+        state_noise: standard deviation of noise on the normalised state.
     """
 
     script: Script
@@ -73,16 +74,16 @@ class TrainingTransform:
     inputs: ModelInput
     max_token_len: int
     max_supervised: int
+    state_noise: float = 0.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One row, pictures as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
-        del rng  # nothing is random yet; augmentation runs on the device
-        rendered = self.render(sample)
+        rendered = self.render(sample, rng)
         images = {f"image:{k}": v for k, v in self.inputs.images(sample.observation).items()}
         return {**images, **self._pad(rendered)}
 
-    def render(self, sample: Sample) -> Rendered:
-        """The sample's whole dialogue, every blank filled from recorded facts.
+    def render(self, sample: Sample, rng: np.random.Generator | None = None) -> Rendered:
+        """The sample's whole dialogue, every blank filled from recorded facts; the state is noisy only with `rng`.
 
         Raises:
             ValueError: no actions, or facts missing that the script asks about.
@@ -97,6 +98,8 @@ class TrainingTransform:
                 " Label the dataset, or train the `pi0_fast` script."
             )
         turn = self.inputs.turn(sample.observation, targets)
+        if rng is not None and self.state_noise:
+            turn = replace(turn, state=turn.state + rng.normal(scale=self.state_noise, size=turn.state.shape))
         return render(
             self.script,
             turn,

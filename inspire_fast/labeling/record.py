@@ -38,6 +38,7 @@ class RecordSpec:
         chunk: keep a frame at every so many steps.
         max_steps: an expert that needs more has failed.
         camera_hw: height and width of the pictures.
+        first_episode: number of the first one; with fixed initial states, choose it so that none is evaluated on later.
         seed: decides initial states and the experts' variation.
         initial_states, render_quality: see `LiberoEnvironment`.
         expert: name in `envs.experts.EXPERTS`.
@@ -51,6 +52,7 @@ class RecordSpec:
     max_steps: int = 160
     camera_hw: tuple[int, int] = (112, 112)
     seed: int = 0
+    first_episode: int = 0
     initial_states: Literal["fixed", "randomized"] = "randomized"
     render_quality: RenderQuality = "full"
     expert: str = "pick_and_place"
@@ -169,7 +171,7 @@ def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress:
     jobs = [
         _Job(suite=suite, task=task, number=number, path=out_dir / f"{suite}-{task:02d}-{number:05d}.npz")
         for suite, task in spec.tasks
-        for number in range(spec.episodes)
+        for number in range(spec.first_episode, spec.first_episode + spec.episodes)
     ]
     todo = [job for job in jobs if not job.path.exists()]
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="demonstrations", unit="ep", disable=not progress)

@@ -26,6 +26,8 @@ class DataConfig:
         held_out_every: every n-th episode is held out for evaluation, never trained on. Counted task by task.
         columns: dataset column -> native key of the robot; empty means openpi's LIBERO columns.
         max_image_age_s: rows whose stored image is older than this (seconds) are not samples.
+        state_noise: standard deviation of what is added to the normalised state in training, so that the policy does not
+            hang on exact values; a state bin is 1/128 wide.
         max_token_len: ids per row; a longer dialogue is an error.
         max_supervised: supervised ids per row; likewise.
     """
@@ -35,6 +37,7 @@ class DataConfig:
     held_out_every: int = 10
     columns: Mapping[str, str] = field(default_factory=dict)
     max_image_age_s: float = 0.0
+    state_noise: float = 0.0
     max_token_len: int = 256
     max_supervised: int = 128
 

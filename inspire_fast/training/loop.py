@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 import json
 from pathlib import Path
 import time
@@ -30,7 +30,7 @@ from inspire_fast.training.assets import (
 from inspire_fast.training.checkpoints import Checkpoints
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
-from inspire_fast.training.state import TrainState, init_state, make_step, with_params
+from inspire_fast.training.state import TrainState, init_state, learning_rate, make_step, with_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,33 +62,64 @@ def to_batch(arrays: Mapping[str, np.ndarray], sharding: jax.sharding.Sharding) 
     return Batch(images=images, image_mask=dict.fromkeys(images, shown), **rest)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A config with everything it needs, found and checked; nothing on disk has been touched.
+
+    Attributes:
+        held_out: fixed batches for the held-out losses, on the devices.
+        files: what each checkpoint carries beside its arrays.
+    """
+
+    config: TrainConfig
+    mesh: jax.sharding.Mesh
+    source: ChunkSource
+    transform: TrainingTransform
+    contract: Contract
+    files: Mapping[str, bytes]
+    held_out: list[Batch]
+
+
+def prepare(config: TrainConfig) -> Run:
+    """Finds and checks what a run needs; see `train` for what it raises."""
+    source = open_source(config, "train")
+    stats, vocabulary = load_stats(config), load_vocabulary(config)
+    transform = make_transform(config, vocabulary, stats)
+    mesh = make_mesh(config.mesh)
+    if config.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
+        raise ValueError(f"batch_size {config.batch_size} does not divide over mesh {dict(mesh.shape)}.")
+    for sample in (0, len(source) - 1):
+        transform(source[sample], np.random.default_rng(0))
+    fixed = fixed_batches(config, open_source(config, "held_out"), transform)
+    contract = make_contract(config, vocabulary, stats)
+    learning_rate(config.optimizer, config.steps)
+    return Run(
+        config=config,
+        mesh=mesh,
+        source=source,
+        transform=transform,
+        contract=contract,
+        files=contract_files(config, contract),
+        held_out=[to_batch(batch, batch_sharding(mesh)) for batch in fixed],
+    )
+
+
 def train(config: TrainConfig) -> TrainResult:
     """Runs `config` to its last step, from the latest checkpoint where `resume` is set.
 
     Raises:
         FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
         FileExistsError: the run exists and neither `resume` nor `overwrite` is set.
-        ValueError: a sample does not fit, or the tokenizers do not fit the network's vocabulary.
+        ValueError: a sample does not fit, the tokenizers do not fit the network's vocabulary, or a checkpoint to resume
+            from was trained with another contract.
+        FloatingPointError: the loss or a gradient stopped being finite.
     """
     start = time.perf_counter()
-    source = open_source(config, "train")
-    held_out = open_source(config, "held_out")
-    stats = load_stats(config)
-    vocabulary = load_vocabulary(config)
-    transform = make_transform(config, vocabulary, stats)
-    mesh = make_mesh(config.mesh)
-    if config.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
-        raise ValueError(f"batch_size {config.batch_size} does not divide over mesh {dict(mesh.shape)}.")
-    contract = make_contract(config, vocabulary, stats)
-    files = contract_files(config, contract)
-    fixed = fixed_batches(config, held_out, transform)
-    update = make_step(config)
-    for sample in (0, len(source) - 1):  # what does not fit is refused before an existing run is touched
-        transform(source[sample], np.random.default_rng(0))
+    run = prepare(config)
     checkpoints = Checkpoints(config)
     loader = Loader(
-        source,
-        transform,
+        run.source,
+        run.transform,
         batch_size=config.batch_size // jax.process_count(),
         seed=config.seed,
         shuffle=True,
@@ -97,59 +128,61 @@ def train(config: TrainConfig) -> TrainResult:
         num_threads=config.loader_threads,
     )
     shapes = jax.eval_shape(lambda: init_state(config))
-    shardings = state_shardings(shapes, mesh)
-    state = begin(config, checkpoints, contract, loader, shapes, shardings)
-    step = jax.jit(update, donate_argnums=0, out_shardings=(shardings, None))
-    log = MetricsLog(checkpoints.directory / "metrics.jsonl", resume_at=int(state.step))
-    held_out_batches = [to_batch(b, batch_sharding(mesh)) for b in fixed]
-
-    @jax.jit
-    def held_out_loss(params: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
-        return loss(with_params(config, params), batch)[1]
-
-    def evaluate(state: TrainState) -> dict[str, float]:
-        rows = [jax.device_get(held_out_loss(state.serving_params, b)) for b in held_out_batches]
-        return {f"held_out_{k}": float(np.nanmean([r[k] for r in rows])) for k in ("answer_loss", "action_loss")}
-
-    parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
-    bar = tqdm(
-        total=config.steps,
-        initial=int(state.step),
-        desc=f"train {config.name}",
-        unit="step",
-        mininterval=1.0,
-        disable=None,
-    )
-    pending: list[dict[str, jax.Array]] = []
-    batches: Iterator[Mapping[str, np.ndarray]] = iter(loader)
+    shardings = state_shardings(shapes, run.mesh)
     try:
-        for number in range(int(state.step) + 1, config.steps + 1):
-            state, metrics = step(state, to_batch(next(batches), batch_sharding(mesh)))
-            pending.append(metrics)
-            bar.update()
-            last = number == config.steps
-            if last or number == 1 or _due(number, config.log_every):
-                row = average(pending)
-                pending.clear()
-                if held_out_batches and (last or number == 1 or _due(number, config.eval_every)):
-                    row |= evaluate(state)
-                log.write(number, row)
-                bar.set_postfix({k: f"{row[k]:.3f}" for k in ("answer_loss", "action_loss") if k in row})
-                if bar.disable:  # not a terminal: lines instead of a bar
-                    print(f"step {number}/{config.steps}", *(f"{k}={v:.4g}" for k, v in row.items()), flush=True)  # noqa: T201
-            if last or _due(number, config.save_every):
-                require_finite(jax.device_get(pending))
-                checkpoints.save(state, loader.state(), files)
+        state = begin(config, checkpoints, run.contract, loader, shapes, shardings)
+        advance(run, state, loader, checkpoints, shardings)
     finally:
-        bar.close()
-        checkpoints.wait()
         checkpoints.close()
     return TrainResult(
         step=config.steps,
-        parameters=parameters,
+        parameters=sum(x.size for x in jax.tree.leaves(shapes.params)),
         checkpoint=config.checkpoint_dir / str(config.steps),
         seconds=time.perf_counter() - start,
     )
+
+
+def advance(run: Run, state: TrainState, loader: Loader, checkpoints: Checkpoints, shardings: TrainState) -> None:
+    """Takes the remaining steps: logs, evaluates and saves when they are due."""
+    config = run.config
+    step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
+    evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
+    done = int(state.step)
+    log = MetricsLog(checkpoints.directory / "metrics.jsonl", resume_at=done)
+    pending: list[dict[str, jax.Array]] = []
+    name = f"train {config.name}"
+    with tqdm(total=config.steps, initial=done, desc=name, unit="step", mininterval=1.0, disable=None) as bar:
+        for number in range(done + 1, config.steps + 1):
+            state, metrics = step(state, to_batch(next(loader), batch_sharding(run.mesh)))
+            pending.append(metrics)
+            bar.update()
+            edge = number in (1, config.steps)
+            if edge or _due(number, config.log_every):
+                row = average(pending)
+                pending.clear()
+                if edge or _due(number, config.eval_every):
+                    row |= held_out_losses(evaluate, state, run.held_out)
+                log.write(number, row)
+                _show(bar, number, row)
+            if number == config.steps or _due(number, config.save_every):
+                require_finite(jax.device_get(pending))
+                checkpoints.save(state, loader.state(), run.files)
+
+
+def held_out_losses(
+    evaluate: Callable[[dict[str, Any], Batch], dict[str, jax.Array]], state: TrainState, batches: Sequence[Batch]
+) -> dict[str, float]:
+    """Teacher-forced losses on the held-out batches, answers and actions apart; nothing where there are none."""
+    rows = [jax.device_get(evaluate(state.serving_params, batch)) for batch in batches]
+    means = {k: [r[k] for r in rows if not np.isnan(r[k])] for k in ("answer_loss", "action_loss")}
+    return {f"held_out_{k}": float(np.mean(v)) for k, v in means.items() if v}
+
+
+def _show(bar: tqdm, number: int, row: Mapping[str, float]) -> None:
+    """On a terminal, losses behind the bar; elsewhere a line."""
+    bar.set_postfix({k: f"{row[k]:.3f}" for k in ("answer_loss", "action_loss") if k in row})
+    if bar.disable:
+        print(f"step {number}/{bar.total}", *(f"{k}={v:.4g}" for k, v in row.items()), flush=True)  # noqa: T201
 
 
 def begin(
@@ -218,7 +251,8 @@ def fixed_batches(
     size = config.batch_size
     count = max(min(config.eval_samples, len(held_out)) // size, 1) * size
     index = np.linspace(0, len(held_out) - 1, count).round().astype(int)
-    rows = [transform(held_out[int(i)], np.random.default_rng(0)) for i in index]
+    clean = replace(transform, state_noise=0.0)
+    rows = [clean(held_out[int(i)], np.random.default_rng(0)) for i in index]
     return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]
 
 

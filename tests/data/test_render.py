@@ -73,3 +73,16 @@ def test_what_does_not_fit_is_refused(transform: TrainingTransform, sample: Samp
 def test_the_plain_script_needs_no_facts() -> None:
     plain = replace(TRANSFORM, script=SCRIPTS["pi0_fast"](DIRECTION))
     assert TARGET_ANSWER not in plain(replace(SAMPLE, facts=None), RNG)["target_kind"]
+
+
+def test_state_noise_changes_the_state_in_training_only_and_by_its_size() -> None:
+    noisy = replace(TRANSFORM, state_noise=0.02)
+    clean = TRANSFORM.render(SAMPLE).pieces[0].text
+    assert noisy.render(SAMPLE).pieces[0].text == clean
+    texts = [noisy.render(SAMPLE, np.random.default_rng(n)).tokens.ids.tolist() for n in range(5)]
+    assert len({tuple(t) for t in texts}) == 5
+    rng = np.random.default_rng(0)
+    assert texts[0] == noisy.render(SAMPLE, np.random.default_rng(0)).tokens.ids.tolist()
+    states = [noisy.render(SAMPLE, rng).pieces[0].text.split("State: ")[1] for _ in range(200)]
+    bins = np.array([[int(b) for b in s.rstrip(";\n").split()] for s in states])
+    np.testing.assert_allclose(bins.std(axis=0), 0.02 * 128, rtol=0.25)
