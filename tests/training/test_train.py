@@ -208,4 +208,4 @@ def test_eight_devices_agree_with_one(config: TrainConfig, straight: TrainConfig
     assert len(eight) == 2
     for row, reference in zip(eight, one[:2], strict=True):
         for key in ("loss", "answer_loss", "action_loss", "grad_norm"):
-            np.testing.assert_allclose(row[key], reference[key], rtol=1e-4)
+            np.testing.assert_allclose(row[key], reference[key], rtol=1e-4, err_msg=f"{key} at step {row['step']}")
