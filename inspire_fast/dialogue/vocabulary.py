@@ -35,7 +35,3 @@ class Vocabulary:
     def from_action(self, action_ids: np.ndarray | list[int]) -> np.ndarray:
         """Action ids -> text ids, int32."""
         return (self.size - 1 - self.skip - np.asarray(action_ids, np.int64)).astype(np.int32)
-
-    def to_action(self, ids: np.ndarray | list[int]) -> np.ndarray:
-        """Text ids -> action ids, int32 (the map is its own inverse)."""
-        return self.from_action(ids)
