@@ -5,7 +5,7 @@ Nothing is truncated: a sample that does not fit raises, and says which length w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.images import resize_with_pad
-from inspire_fast.data.normalize import NormStats, normalize_quantile
+from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -26,12 +26,12 @@ class ModelInput:
     Attributes:
         cameras: canonical names; one that the robot lacks is a black image, unmasked, as pi0-FAST was trained.
         image_hw: pixels.
-        stats: normalisation statistics of `state` and `actions`.
+        normalizer: of state and actions.
     """
 
     cameras: tuple[str, ...]
     image_hw: tuple[int, int]
-    stats: Mapping[str, NormStats]
+    normalizer: Normalizer
 
     def images(self, observation: Observation) -> dict[str, np.ndarray]:
         """uint8 `[h, w, 3]` for every camera of the network."""
@@ -41,7 +41,7 @@ class ModelInput:
 
     def turn(self, observation: Observation, targets: Sequence[str]) -> Turn:
         """The dialogue's placeholders, with the state normalised."""
-        state = normalize_quantile(observation.state, self.stats["state"])
+        state = self.normalizer.state(observation.state)
         return Turn(instruction=observation.prompt, state=state, targets=tuple(targets))
 
 
@@ -105,12 +105,12 @@ class TrainingTransform:
             turn,
             self.vocabulary,
             answers=true_answers(self.script, turn, sample.facts),
-            action_ids=self.action_ids(sample.actions),
+            action_ids=self.action_ids(sample.actions, sample.observation.state),
         )
 
-    def action_ids(self, actions: np.ndarray) -> list[int]:
-        """Ids of the action tokenizer for actions `[t, a]` in native units."""
-        return self.vocabulary.action.encode(normalize_quantile(actions, self.inputs.stats["actions"]))
+    def action_ids(self, actions: np.ndarray, state: np.ndarray) -> list[int]:
+        """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`."""
+        return self.vocabulary.action.encode(self.inputs.normalizer.actions(actions, state))
 
     def _pad(self, rendered: Rendered) -> dict[str, np.ndarray]:
         tokens = rendered.tokens

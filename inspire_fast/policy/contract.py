@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 import inspire_fast
+from inspire_fast.core.registry import Registry
 from inspire_fast.data.normalize import NormStats
+from inspire_fast.data.normalizer import Normalisation, Normalizer
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS
@@ -27,6 +29,13 @@ from inspire_fast.tokenizers.text import TextTokenizer
 
 FILE = "contract.json"
 FORMAT = 1
+COMPATIBILITY: Registry[str] = Registry(
+    "compatibility option",
+    {
+        "openpi_decode": "openpi's own decoding: any id may come, the first one stands a position too late, hidden cameras "
+        "shift what is seen, and rows stop together",
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +50,11 @@ class Contract:
         vocab_size, vocab_skip: see `Vocabulary`.
         text_fingerprint, action_fingerprint: hashes of the tokenizers' files.
         stats: key (`state`, `actions`) -> statistic -> values.
-        normalisation: kind; pi0-FAST uses quantiles.
+        normalisation, delta: see `Normalizer`.
         image_orientation: of the images that the network was trained on.
         asset_id: folder of `norm_stats.json`, as openpi lays it out.
         config: the training config, for the record.
-        compatibility: named options that reproduce upstream behaviour, empty unless imported.
+        compatibility: names of `COMPATIBILITY`: upstream behaviour that is reproduced instead of the right one.
         package_version: that wrote the checkpoint.
     """
 
@@ -60,21 +69,19 @@ class Contract:
     vocab_skip: int
     text_fingerprint: str
     action_fingerprint: str
-    stats: Mapping[str, Mapping[str, list[float]]]
+    stats: Mapping[str, Mapping[str, list[float] | None]]
     image_orientation: str
     asset_id: str
-    normalisation: str = "quantile"
+    normalisation: Normalisation = "quantile"
+    delta: tuple[bool, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     compatibility: tuple[str, ...] = ()
     package_version: str = inspire_fast.__version__
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        if self.normalisation != "quantile" or self.compatibility:
-            raise ValueError(
-                "This version knows normalisation 'quantile' and no compatibility options; the contract asks for "
-                f"{self.normalisation!r} and {list(self.compatibility)}. Update inspire-fast."
-            )
+        for name in self.compatibility:
+            COMPATIBILITY[name]  # raises with a suggestion
         robot = ROBOTS[self.robot]
         if self.image_orientation != robot.image_orientation:
             raise ValueError(
@@ -83,20 +90,28 @@ class Contract:
             )
         dims = {"state": robot.state_dim, "actions": robot.action_dim}
         for key, dim in dims.items():
-            have = len(self.stats.get(key, {}).get("q01", ()))
+            have = len(self.stats.get(key, {}).get("mean") or ())
             if have != dim:
-                raise ValueError(f"Statistics of {key!r} have {have} dimensions; robot {self.robot!r} has {dim}.")
+                raise ValueError(
+                    f"Statistics of {key!r} have {have} dimensions; robot {self.robot!r} has {dim}. They are another robot's."
+                )
+        if len(self.delta) > min(dims.values()) and any(self.delta[min(dims.values()) :]):
+            raise ValueError(f"delta names {len(self.delta)} dimensions; robot {self.robot!r} has {dims}.")
+        if self.normalisation == "quantile" and any(self.stats[key].get("q01") is None for key in dims):
+            raise ValueError("The statistics have no quantiles, which normalisation 'quantile' needs.")
+        self.normalizer()  # an unknown kind and unusable statistics are refused here
 
     def build_script(self) -> Script:
         """The script with its question, as trained."""
         return SCRIPTS[self.script](QUESTIONS[self.question](**self.question_parameters))
 
-    def norm_stats(self) -> dict[str, NormStats]:
-        """Statistics as the transforms take them."""
-        return {
-            key: NormStats(**{name: np.asarray(values) for name, values in stats.items()})
-            for key, stats in self.stats.items()
+    def normalizer(self) -> Normalizer:
+        """Of state and actions, as trained."""
+        stats = {
+            key: NormStats(**{name: np.asarray(v, np.float64) for name, v in entry.items() if v is not None})
+            for key, entry in self.stats.items()
         }
+        return Normalizer(stats=stats, kind=self.normalisation, delta=self.delta)
 
     def differences(self, other: Contract) -> list[str]:
         """What makes the numbers of two checkpoints mean different things; configs and versions may differ."""
@@ -121,7 +136,8 @@ class Contract:
                 f"contract.json has format {stored.get('format')}; this version reads {FORMAT}. Update inspire-fast."
             )
         stored["model"] = ModelConfig.from_dict(stored["model"])
-        stored["compatibility"] = tuple(stored["compatibility"])
+        for name in ("compatibility", "delta"):
+            stored[name] = tuple(stored.get(name, ()))
         return cls(**stored)
 
     @classmethod

@@ -13,7 +13,6 @@ import numpy as np
 
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
-from inspire_fast.data.normalize import unnormalize_quantile
 from inspire_fast.data.render import ModelInput
 from inspire_fast.dialogue.grounding import ground
 from inspire_fast.dialogue.render import Turn
@@ -34,7 +33,7 @@ class InspirePolicy:
         self.robot = ROBOTS[contract.robot]
         self.script = contract.build_script()
         self.inputs = ModelInput(
-            cameras=contract.model.cameras, image_hw=contract.model.image_hw, stats=contract.norm_stats()
+            cameras=contract.model.cameras, image_hw=contract.model.image_hw, normalizer=contract.normalizer()
         )
         self.vocabulary = vocabulary
         self.decoder = Decoder(
@@ -104,7 +103,9 @@ class InspirePolicy:
         )
         done = time.perf_counter()
         timing = {"prepare_ms": 1e3 * (prepared - start), "infer_ms": 1e3 * (done - prepared)}
-        return [self._chunk(row, turn, timing) for row, turn in zip(decoded, turns, strict=True)]
+        return [
+            self._chunk(row, turn, o.state, timing) for row, turn, o in zip(decoded, turns, canonical, strict=True)
+        ]
 
     def warmup_observations(self) -> list[dict[str, Any]]:
         """Native observations that make the programs compile which a control loop needs: one row, one to three targets."""
@@ -116,7 +117,7 @@ class InspirePolicy:
         targets = () if not asks else options.targets if options.targets is not None else ground(observation.prompt)
         return self.inputs.turn(observation, targets)
 
-    def _chunk(self, decoded: Decoded, turn: Turn, timing: Mapping[str, float]) -> ActionChunk:
+    def _chunk(self, decoded: Decoded, turn: Turn, state: np.ndarray, timing: Mapping[str, float]) -> ActionChunk:
         questions = [q.name for _ in turn.targets for q in self.script.questions]
         targets = [target for target in turn.targets for _ in self.script.questions]
         answers = tuple(
@@ -127,7 +128,7 @@ class InspirePolicy:
             normalised = self.vocabulary.action.decode(
                 list(decoded.action_ids), self.contract.horizon, self.robot.action_dim
             )
-            actions = unnormalize_quantile(normalised, self.inputs.stats["actions"])
+            actions = self.inputs.normalizer.canonical_actions(normalised, state)
             return ActionChunk(actions=self.robot.native_actions(actions), answers=answers, timing_ms=timing)
         except ValueError as error:  # cannot happen under the grammar; if it does, the robot holds and says why
             return ActionChunk(actions=None, answers=answers, status=Status.HELD, reason=str(error), timing_ms=timing)

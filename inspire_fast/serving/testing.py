@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 import time
 from typing import Any
 
@@ -14,7 +15,9 @@ from inspire_fast.robots.registry import ROBOTS
 
 
 class PuppetPolicy:
-    """Does what the prompt says: `sleep 0.5`, `hold`, `crash`; any other prompt is answered at once.
+    """Does what the prompt says: `wait <file>`, `sleep 0.5`, `hold`, `crash`; any other prompt is answered at once.
+
+    `wait` makes `<file>.begun` and goes on when `<file>` exists, so that a test decides how long an inference takes.
 
     Observations are checked as the real policies check them. The actions repeat the state's first seven numbers, so
     that every reply shows which request it belongs to. Given answers come back as they are.
@@ -37,6 +40,8 @@ class PuppetPolicy:
         command, _, argument = canonical.prompt.partition(" ")
         if command == "sleep":
             time.sleep(float(argument))
+        elif command == "wait":
+            _wait(Path(argument))
         elif command == "crash":
             raise ZeroDivisionError("a secret of the server")
         elif command == "hold":
@@ -47,3 +52,12 @@ class PuppetPolicy:
         )
         actions = np.tile(canonical.state[: self._robot.action_dim], (self._horizon, 1)).astype(np.float32)
         return ActionChunk(actions=actions, answers=answers, timing_ms={"prefill_ms": 1.5})
+
+
+def _wait(gate: Path) -> None:
+    gate.with_suffix(".begun").touch()
+    end = time.monotonic() + 60
+    while not gate.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(f"Nobody made {gate} for a minute.")
+        time.sleep(0.01)

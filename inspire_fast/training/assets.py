@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inspire_fast.data.actions import delta_actions
 from inspire_fast.data.chunks import LIBERO_COLUMNS, ChunkSource, Split
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
@@ -14,9 +15,9 @@ from inspire_fast.data.normalize import (
     NormStats,
     compute_norm_stats,
     load_norm_stats,
-    normalize_quantile,
     save_norm_stats,
 )
+from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -56,7 +57,9 @@ def stats_path(config: TrainConfig) -> Path:
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
     """Exact statistics of the training samples' numeric columns (actions by chunk, as openpi), written for the run."""
     source = open_source(config, "train")
-    stats = compute_norm_stats({"state": source.states(), "actions": source.chunks()})
+    states = source.states()
+    chunks = delta_actions(source.chunks(), states, config.data.delta)
+    stats = compute_norm_stats({"state": states, "actions": chunks})
     save_norm_stats(stats_path(config), stats)
     return stats
 
@@ -70,6 +73,11 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
     return load_norm_stats(stats_path(config), config_name=config.name)
 
 
+def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normalizer:
+    """The run's map between the robot's units and the network's."""
+    return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.data.delta)
+
+
 def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     """Trains the text tokenizer on the run's own dialogues and FAST on its chunks; written beside the statistics.
 
@@ -78,9 +86,9 @@ def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     stats = load_stats(config)
     text = _fit_text(config, stats)
     scale = 10.0
-    train, every = (
-        normalize_quantile(open_source(config, split).chunks(), stats["actions"]) for split in ("train", "all")
-    )
+    normalizer = make_normalizer(config, stats)
+    sources = [open_source(config, split) for split in ("train", "all")]
+    train, every = (normalizer.actions(source.chunks(), source.states()) for source in sources)
     spread = quantise(every, scale)
     action = FastTokenizer.fit(
         train,
@@ -138,7 +146,8 @@ def load_vocabulary(config: TrainConfig) -> Vocabulary:
 
 def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> TrainingTransform:
     """Samples -> batch rows of this run."""
-    inputs = ModelInput(cameras=config.model.cameras, image_hw=config.model.image_hw, stats=stats)
+    normalizer = make_normalizer(config, stats)
+    inputs = ModelInput(cameras=config.model.cameras, image_hw=config.model.image_hw, normalizer=normalizer)
     return TrainingTransform(
         script=config.build_script(),
         vocabulary=vocabulary,
@@ -164,7 +173,12 @@ def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, 
         vocab_skip=vocabulary.skip,
         text_fingerprint=vocabulary.text.fingerprint,
         action_fingerprint=vocabulary.action.fingerprint,
-        stats={key: {k: np.asarray(v).tolist() for k, v in asdict(s).items()} for key, s in stats.items()},
+        stats={
+            key: {k: None if v is None else np.asarray(v).tolist() for k, v in asdict(s).items()}
+            for key, s in stats.items()
+        },
+        normalisation=config.data.normalisation,
+        delta=config.data.delta,
         image_orientation=config.embodiment.image_orientation,
         asset_id=config.asset_id,
         config=_jsonable(config),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inspire_fast.core.registry import unknown_name
+from inspire_fast.data.normalizer import Normalisation
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS
@@ -30,6 +31,8 @@ class DataConfig:
             hang on exact values; a state bin is 1/128 wide.
         max_token_len: ids per row; a longer dialogue is an error.
         max_supervised: supervised ids per row; likewise.
+        normalisation: of state and actions; pi0-FAST is trained with quantiles.
+        delta: see `Normalizer.delta`. Statistics are those of the delta actions: change it and compute them again.
     """
 
     root: Path
@@ -40,6 +43,8 @@ class DataConfig:
     state_noise: float = 0.0
     max_token_len: int = 256
     max_supervised: int = 128
+    normalisation: Normalisation = "quantile"
+    delta: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,7 @@ class TrainConfig:
         exp_name: of this run; checkpoints go to `checkpoint_root / name / exp_name`.
         robot, script, question: registry names.
         question_parameters: beside the robot's axes, which are filled in.
+        action_tokenizer, action_tokenizer_parameters: registry name, and what its fit takes beside the vocabulary's size.
         text_vocab_size, action_vocab_size: of tokenizers that are fitted on the run's data.
         vocab_skip: see `Vocabulary`; 128 with PaliGemma's.
         assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
@@ -98,6 +104,7 @@ class TrainConfig:
     question_parameters: Mapping[str, Any] = field(default_factory=dict)
     model: ModelConfig = GEMMA_2B
     action_tokenizer: str = "fast"
+    action_tokenizer_parameters: Mapping[str, Any] = field(default_factory=dict)
     text_vocab_size: int = 768
     action_vocab_size: int = 256
     vocab_skip: int = 0

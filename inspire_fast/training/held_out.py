@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspire_fast.core.types import Sample
-from inspire_fast.data.normalize import unnormalize_quantile
+from inspire_fast.data.actions import absolute_actions
 from inspire_fast.data.render import true_answers
 from inspire_fast.policy.policy import InspirePolicy
 
@@ -47,7 +47,7 @@ def evaluate_held_out(
     """Decodes every sample greedily, questions first, and compares with the record."""
     confusion: Counter[tuple[str, str]] = Counter()
     errors, baseline = [], []
-    stats = policy.inputs.stats["actions"]
+    normalizer = policy.inputs.normalizer
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]
         asks = bool(policy.script.questions)
@@ -67,8 +67,10 @@ def evaluate_held_out(
                 list(row.action_ids), policy.contract.horizon, policy.robot.action_dim
             )
             truth = np.asarray(sample.actions)
-            errors.append(np.abs(unnormalize_quantile(chunk, stats) - truth).mean(axis=0))
-            baseline.append(np.abs(stats.mean - truth).mean(axis=0))
+            state = sample.observation.state
+            errors.append(np.abs(normalizer.canonical_actions(chunk, state) - truth).mean(axis=0))
+            mean = absolute_actions(np.broadcast_to(normalizer.stats["actions"].mean, truth.shape), state, normalizer.delta)
+            baseline.append(np.abs(mean - truth).mean(axis=0))
         progress(len(batch))
     truths = Counter(truth for (truth, _), n in confusion.items() for _ in range(n))
     asked = sum(truths.values())

@@ -6,6 +6,7 @@ import pytest
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Sample, SceneFacts, TargetFacts
 from inspire_fast.data.normalize import NormStats
+from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
@@ -19,7 +20,7 @@ CAMERAS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 TRANSFORM = TrainingTransform(
     script=SCRIPTS["inspire"](DIRECTION),
     vocabulary=tiny_vocabulary(),
-    inputs=ModelInput(cameras=CAMERAS, image_hw=(16, 16), stats=UNIT),
+    inputs=ModelInput(cameras=CAMERAS, image_hw=(16, 16), normalizer=Normalizer(stats=UNIT)),
     max_token_len=256,
     max_supervised=128,
 )

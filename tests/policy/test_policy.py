@@ -87,12 +87,18 @@ def test_the_contract_survives_json_and_refuses_what_does_not_match(policy: Insp
     with pytest.raises(ValueError, match="'upright' images"):
         replace(contract, image_orientation="upright")
     with pytest.raises(ValueError, match="'state' have 3 dimensions"):
-        replace(contract, stats={**contract.stats, "state": {"q01": [0.0] * 3}})
+        replace(contract, stats={**contract.stats, "state": {"mean": [0.0] * 3}})
     newer = {**json.loads(contract.to_json()), "format": 99, "something": "new"}
     with pytest.raises(ValueError, match=r"format 99.*Update inspire-fast"):
         Contract.from_json(json.dumps(newer))
-    with pytest.raises(ValueError, match="'zscore'"):
-        replace(contract, normalisation="zscore")
+    with pytest.raises(ValueError, match=r"'zscores'.*Did you mean 'zscore'"):
+        replace(contract, normalisation="zscores")
+    with pytest.raises(KeyError, match=r"openpi_decoder.*Did you mean 'openpi_decode'"):
+        replace(contract, compatibility=("openpi_decoder",))
+    with pytest.raises(ValueError, match="delta names 9 dimensions"):
+        replace(contract, delta=(True,) * 9)
+    with pytest.raises(ValueError, match="no quantiles"):
+        replace(contract, stats={k: {**v, "q01": None, "q99": None} for k, v in contract.stats.items()})
     assert contract.differences(Contract.from_json(contract.to_json())) == []
     assert contract.differences(replace(contract, horizon=5)) == ["horizon: 10 and 5"]
     with pytest.raises(FileNotFoundError, match="imported first"):

@@ -57,6 +57,34 @@ def connect() -> Iterator[Callable[..., PolicyClient]]:
         )
 
 
+class Gate:
+    """Holds an inference whose prompt is `gate.prompt` until it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.prompt = f"wait {path}"
+
+    def wait_until_reached(self) -> None:
+        wait_until(self._path.with_suffix(".begun").exists)
+
+    def open(self) -> None:
+        self._path.touch()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()  # after a failed test too: the server drains
+
+
 class ServerProcess:
     """A server of the puppet policy in a process of its own."""
 

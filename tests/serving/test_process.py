@@ -33,8 +33,8 @@ def test_waiting_is_bounded_and_reported(monkeypatch):
         port = free.getsockname()[1]
     waited = []
     with pytest.raises(ConnectionLostError, match=r"No policy server at ws://127.0.0.1.*refused"):
-        PolicyClient("127.0.0.1", port, connect_timeout_s=0.7, on_wait=lambda s, why: waited.append((s, why)))
-    assert 1 <= len(waited) <= 3
+        PolicyClient("127.0.0.1", port, connect_timeout_s=4, on_wait=lambda s, why: waited.append((s, why)))
+    assert 1 <= len(waited) <= 4 / 0.2
     assert all(seconds >= 0.2 and "refused" in why for seconds, why in waited)
 
 
@@ -54,18 +54,19 @@ def test_something_else_at_the_address_is_told_apart(serve):
         thread.join()
 
 
-def test_sigterm_finishes_the_request_that_is_owed(server_process, connect, observation):
+def test_sigterm_finishes_the_request_that_is_owed(server_process, connect, observation, gate):
     server_process.start()
     client = connect(server_process.wait_for_port())
     idle = connect(server_process.port)
     chunks = []
-    thread = threading.Thread(target=lambda: chunks.append(client.infer(observation("sleep 1.2", value=0.5))))
+    thread = threading.Thread(target=lambda: chunks.append(client.infer(observation(gate.prompt, value=0.5))))
     thread.start()
-    time.sleep(0.5)
+    gate.wait_until_reached()
     server_process.process.send_signal(signal.SIGTERM)
+    gate.open()
     thread.join()
     assert (chunks[0].actions == 0.5).all()
-    output, _ = server_process.process.communicate(timeout=10)
+    output, _ = server_process.process.communicate(timeout=60)
     assert server_process.process.returncode == 0
     assert f"Serving on ws://127.0.0.1:{server_process.port}\n" in output
     assert "Traceback" not in output
@@ -74,7 +75,7 @@ def test_sigterm_finishes_the_request_that_is_owed(server_process, connect, obse
         idle.infer(observation(), timeout_s=0.3)
 
 
-def test_a_killed_server_is_reported_and_its_successor_found(server_process, connect, observation):
+def test_a_killed_server_is_reported_and_its_successor_found(server_process, connect, observation, gate):
     server_process.start()
     client = connect(server_process.wait_for_port())
     assert client.infer(observation(value=1.0)).actions[0, 0] == 1.0
@@ -82,13 +83,13 @@ def test_a_killed_server_is_reported_and_its_successor_found(server_process, con
 
     def ask():
         try:
-            client.infer(observation("sleep 5"))
+            client.infer(observation(gate.prompt))
         except ConnectionLostError as error:
             errors.append(error)
 
     thread = threading.Thread(target=ask)
     thread.start()
-    time.sleep(0.5)
+    gate.wait_until_reached()
     server_process.kill()
     thread.join()
     assert "went away before it answered" in str(errors[0])
@@ -105,7 +106,7 @@ def test_a_server_that_hangs_costs_no_more_than_the_deadline(server_process, con
         start = time.perf_counter()
         with pytest.raises((RequestTimeoutError, ConnectionLostError)):
             client.infer(request, timeout_s=0.5)
-        assert time.perf_counter() - start < 3.0
+        assert time.perf_counter() - start < 20  # without a deadline it would hang for good
     os.kill(server_process.process.pid, signal.SIGCONT)
     assert client.infer(observation(value=3.0)).actions[0, 0] == 3.0
 

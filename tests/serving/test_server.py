@@ -4,7 +4,6 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -19,17 +18,11 @@ from inspire_fast.core.types import Status
 from inspire_fast.serving import PolicyServer
 from inspire_fast.serving.access import load_api_keys
 from inspire_fast.serving.testing import PuppetPolicy
+from tests.serving.conftest import wait_until
 
 
 def raw(port, **options):
     return websockets.sync.client.connect(f"ws://127.0.0.1:{port}", compression=None, max_size=None, **options)
-
-
-def wait_until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_a_client_is_a_policy(serve, connect, observation):
@@ -102,16 +95,17 @@ def test_openpi_errors_sends_the_traceback_and_closes(serve, connect, observatio
     assert client.infer(observation()).status is Status.OK  # on a new connection
 
 
-def test_health_and_new_clients_are_answered_during_an_inference(serve, connect, observation, get):
+def test_health_and_new_clients_are_answered_during_an_inference(serve, connect, observation, get, gate):
     port = serve().port
     client = connect(port)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(client.infer, observation("sleep 2"))
-        time.sleep(0.2)
+        slow = pool.submit(client.infer, observation(gate.prompt))
+        gate.wait_until_reached()
         assert get(port, "/healthz") == (200, "OK\n")
         assert get(port, "/readyz") == (200, "OK\n")
         assert connect(port).metadata["robot"] == "libero"
         assert not slow.done()
+        gate.open()
         assert slow.result().status is Status.OK
 
 
@@ -136,41 +130,44 @@ def test_threads_may_share_a_client(serve, connect, observation):
     assert [chunk.actions[0, 0] for chunk in chunks] == [i / 4 for i in range(20)]
 
 
-def test_a_late_answer_never_reaches_the_next_request(serve, connect, observation):
+def test_a_late_answer_never_reaches_the_next_request(serve, connect, observation, gate):
     client = connect(serve().port)
-    start = time.perf_counter()
-    with pytest.raises(RequestTimeoutError, match=r"within 0\.2 s"):
-        client.infer(observation("sleep 1.2", value=1.0), timeout_s=0.2)
-    assert time.perf_counter() - start < 1.0
+    with pytest.raises(RequestTimeoutError, match=r"within 1 s"):
+        client.infer(observation(gate.prompt, value=1.0), timeout_s=1)
+    gate.wait_until_reached()  # and is held still: the client did not wait for the answer
+    gate.open()
     assert (client.infer(observation(value=2.0)).actions == 2.0).all()
 
 
-def test_a_request_whose_client_left_is_not_worked_on(serve, connect, observation):
+def test_a_request_whose_client_left_is_not_worked_on(serve, connect, observation, gate):
     policy = PuppetPolicy()
     server = serve(policy)
     busy, leaving = connect(server.port), connect(server.port)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(busy.infer, observation("sleep 0.6"))
-        wait_until(lambda: policy.prompts == ["sleep 0.6"])
+        slow = pool.submit(busy.infer, observation(gate.prompt))
+        gate.wait_until_reached()
         with pytest.raises(RequestTimeoutError):
-            leaving.infer(observation("given up"), timeout_s=0.1)
+            leaving.infer(observation("given up"), timeout_s=0.5)
+        wait_until(lambda: len(server._sessions) == 1)
+        gate.open()
         slow.result()
     assert busy.infer(observation("last")).status is Status.OK
-    assert policy.prompts == ["sleep 0.6", "last"]
+    assert policy.prompts == [gate.prompt, "last"]
 
 
-def test_a_full_queue_says_so(serve, connect, observation):
+def test_a_full_queue_says_so(serve, connect, observation, gate):
     policy = PuppetPolicy()
     server = serve(policy, max_waiting=1)
     clients = [connect(server.port) for _ in range(3)]
     with ThreadPoolExecutor(2) as pool:
-        running = pool.submit(clients[0].infer, observation("sleep 0.8"))
-        wait_until(lambda: policy.prompts)
+        running = pool.submit(clients[0].infer, observation(gate.prompt))
+        gate.wait_until_reached()
         waiting = pool.submit(clients[1].infer, observation("waits"))
         wait_until(server._batcher._waiting.full)
         with pytest.raises(ServerError, match="waiting already") as full:
             clients[2].infer(observation())
         assert full.value.code == ErrorCode.OVERLOADED
+        gate.open()
         assert running.result().status is waiting.result().status is Status.OK
     assert clients[2].infer(observation()).status is Status.OK
 
@@ -212,9 +209,9 @@ def test_an_open_address_without_keys_warns(caplog):
     assert "without API keys" in caplog.text
 
 
-def test_readyz_waits_for_the_warm_up(observation, get, tmp_path):
+def test_readyz_waits_for_the_warm_up(observation, get, gate, tmp_path):
     policy, port_file = PuppetPolicy(), tmp_path / "port"
-    server = PolicyServer(policy, warmup=[observation("sleep 0.6"), observation("warm")], port_file=port_file)
+    server = PolicyServer(policy, warmup=[observation(gate.prompt), observation("warm")], port_file=port_file)
     statuses = []
 
     async def start():
@@ -226,9 +223,10 @@ def test_readyz_waits_for_the_warm_up(observation, get, tmp_path):
     wait_until(port_file.exists)
     assert get(int(port_file.read_text()), "/readyz") == (503, "not ready\n")
     assert get(int(port_file.read_text()), "/healthz") == (200, "OK\n")
+    gate.open()
     thread.join()
     assert statuses == [(200, "OK\n")]
-    assert policy.prompts == ["sleep 0.6", "warm"]
+    assert policy.prompts == [gate.prompt, "warm"]
     assert not port_file.exists()
 
 

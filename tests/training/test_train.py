@@ -91,7 +91,7 @@ class Echo:
     def __init__(self, policy: InspirePolicy, words: list[tuple[str, str]]) -> None:
         self._words = words
         middle = normalize_quantile(
-            np.tile(policy.inputs.stats["actions"].mean, (10, 1)), policy.inputs.stats["actions"]
+            np.tile(policy.inputs.normalizer.stats["actions"].mean, (10, 1)), policy.inputs.normalizer.stats["actions"]
         )
         self._ids = tuple(policy.vocabulary.action.encode(middle))
 
@@ -115,7 +115,7 @@ def test_held_out_figures_by_hand(straight: TrainConfig) -> None:
     flat = [word for row in truth for word in row]
     assert result.answer_accuracy == (2 + list(truth[1]).count("back")) / 4
     assert result.answer_majority_baseline == max(flat.count(word) for word in flat) / 4
-    mean = policy.inputs.stats["actions"].mean
+    mean = policy.inputs.normalizer.stats["actions"].mean
     by_hand = np.mean([np.abs(s.actions - mean) for s in samples])
     np.testing.assert_allclose(result.action_error_mean_baseline, by_hand, rtol=1e-6)
     # The echoed chunk is the mean action but for the tokenizer's resolution.

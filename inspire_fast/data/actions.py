@@ -1,0 +1,41 @@
+"""Actions relative to the state they begin at, and back (openpi's `DeltaActions` and `AbsoluteActions`). Nothing is mutated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def delta_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
+    """Subtracts the state from the masked dimensions.
+
+    Args:
+        actions: `[..., t, a]`, in the state's units where masked.
+        state: `[..., s]`, at the chunk's first moment.
+        mask: True where a dimension becomes relative; dimensions past its end stay as they are.
+
+    Returns:
+        A new array `[..., t, a]`.
+
+    Raises:
+        ValueError: the mask names dimensions that the state or the actions lack.
+    """
+    return actions - _offset(actions, state, mask)
+
+
+def absolute_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
+    """The inverse of `delta_actions`."""
+    return actions + _offset(actions, state, mask)
+
+
+def _offset(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
+    dims = len(mask)
+    if dims > min(actions.shape[-1], state.shape[-1]):
+        raise ValueError(
+            f"A delta mask of {dims} dimensions needs as many in state and actions; they have {state.shape[-1]} and "
+            f"{actions.shape[-1]}."
+        )
+    offset = np.zeros((*state.shape[:-1], 1, actions.shape[-1]), actions.dtype)
+    offset[..., 0, :dims] = np.where(np.asarray(mask, bool), state[..., :dims], 0)
+    return offset
