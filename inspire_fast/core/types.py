@@ -53,18 +53,36 @@ class TargetFacts:
             (LIBERO: +x front, +y right, +z up; which word names which axis is data of the robot).
         grasped: the gripper holds it.
         point_px: `(y, x)` in the image the model sees, 0..1 of its height and width, where the camera is known.
+        rotations: frame name ("gripper", "camera") -> rotation `[3, 3]` that turns a vector along the world axes into one
+            along that frame's axes, where it is known.
     """
 
     phrase: str
     offset_m: np.ndarray
     grasped: bool
     point_px: tuple[float, float] | None = None
+    rotations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.phrase:
             raise ValueError("TargetFacts.phrase is empty; a target is named by the instruction's own words.")
         if self.offset_m.shape != (3,) or not np.isfinite(self.offset_m).all():
             raise ValueError(f"TargetFacts.offset_m of {self.phrase!r} must be 3 finite metres; got {self.offset_m!r}.")
+
+    def offset_in(self, frame: str) -> np.ndarray:
+        """The offset along the axes of a frame, metres `[3]`; "base" are the robot's world axes.
+
+        Raises:
+            ValueError: the labels do not know how that frame was turned.
+        """
+        if frame == "base":
+            return self.offset_m
+        if frame not in self.rotations:
+            raise ValueError(
+                f"The labels of {self.phrase!r} do not say how the frame {frame!r} was turned; they know "
+                f"{['base', *sorted(self.rotations)]}. Label the dataset with that frame, or ask relative to the base."
+            )
+        return self.rotations[frame] @ self.offset_m
 
 
 @dataclass(frozen=True, kw_only=True)

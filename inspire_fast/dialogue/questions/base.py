@@ -1,10 +1,15 @@
-"""What a question is."""
+"""What a question is, and what the questions share."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from inspire_fast.core.types import TargetFacts
+from inspire_fast.robots.spec import Axes
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @runtime_checkable
@@ -36,3 +41,25 @@ class Question(Protocol):
     def parameters(self) -> dict[str, Any]:
         """What `QUESTIONS[name]` is called with to make this question again (JSON-able)."""
         ...
+
+
+def check_words(template: str, answers: tuple[str, ...]) -> None:
+    """What every question's words must satisfy.
+
+    Raises:
+        ValueError: the wording has no place for the object, or two answers are the same.
+    """
+    if "{object}" not in template:
+        raise ValueError(f"The wording must hold '{{object}}'; got {template!r}.")
+    if len(set(answers)) != len(answers):
+        raise ValueError(f"The answer words are not distinct: {answers}.")
+
+
+def parameters_of(question: DataclassInstance) -> dict[str, Any]:
+    """A question's fields but for its name."""
+    return {key: value for key, value in asdict(question).items() if key != "name"}
+
+
+def read_axes(axes: Axes | dict[str, Any]) -> Axes:
+    """Axes as they are, or from their fields after a trip through JSON."""
+    return axes if isinstance(axes, Axes) else Axes(**{k: (v[0], v[1]) for k, v in axes.items()})

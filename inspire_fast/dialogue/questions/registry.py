@@ -5,5 +5,18 @@ from collections.abc import Callable
 from inspire_fast.core.registry import Registry
 from inspire_fast.dialogue.questions.base import Question
 from inspire_fast.dialogue.questions.direction import Direction
+from inspire_fast.dialogue.questions.direction_3d import Direction3D
+from inspire_fast.dialogue.questions.distance import Distance
+from inspire_fast.dialogue.questions.distance_fine import FineDistance
+from inspire_fast.dialogue.questions.position_3d import Position3D
 
-QUESTIONS: Registry[Callable[..., Question]] = Registry("question", {"direction": Direction.build})
+QUESTIONS: Registry[Callable[..., Question]] = Registry(
+    "question",
+    {
+        "direction": Direction.build,
+        "direction_3d": Direction3D.build,
+        "position_3d": Position3D.build,
+        "distance": Distance.build,
+        "distance_fine": FineDistance.build,
+    },
+)

@@ -1,0 +1,67 @@
+"""How far away is the target, in numbers?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.types import TargetFacts
+from inspire_fast.dialogue.questions.base import check_words, parameters_of
+from inspire_fast.dialogue.questions.numbers import (
+    STEPS,
+    Numbering,
+    check_numbering,
+    closeness,
+    hear,
+    say,
+    to_steps,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineDistance:
+    """What is the accurate distance between the robot and {object}? 0.3.
+
+    The releases' "fine distance" (InSpire), clipped to 0.9 m. A held target is 0 away.
+
+    Attributes:
+        numbering: `metre` with one decimal, or `decimetre` in whole numbers; see `Position3D`.
+        template: the wording.
+    """
+
+    numbering: Numbering = "metre"
+    template: str = "What is the accurate distance between the robot and {object}?"
+    name: str = "distance_fine"
+
+    def __post_init__(self) -> None:
+        check_numbering(self.numbering)
+        check_words(self.template, ())
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return tuple(say(steps, self.numbering) for steps in range(STEPS + 1))
+
+    def wording(self, target: str) -> str:
+        """See `Question.wording`."""
+        return self.template.format(object=target)
+
+    def truth(self, facts: TargetFacts) -> str:
+        """See `Question.truth`."""
+        metres = 0.0 if facts.grasped else float(np.linalg.norm(facts.offset_m))
+        return say(to_steps(metres, signed=False), self.numbering)
+
+    def score(self, answer: str, facts: TargetFacts) -> float:
+        """`closeness` of the number."""
+        return closeness(hear(answer), hear(self.truth(facts)))
+
+    def parameters(self) -> dict[str, Any]:
+        """See `Question.parameters`."""
+        return parameters_of(self)
+
+    @classmethod
+    def build(cls, *, axes: object = None, **parameters: Any) -> FineDistance:
+        """Makes the question from its `parameters()`. A distance needs no words for `axes`."""
+        del axes
+        return cls(**parameters)

@@ -1,0 +1,37 @@
+"""Lengths as words: the two numberings of the InSpire releases."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from inspire_fast.core.registry import unknown_name
+
+Numbering = Literal["metre", "decimetre"]
+STEPS = 9
+"""Largest number of steps of 0.1 m; longer is said to be this far (miniVLA's clipping)."""
+
+
+def check_numbering(numbering: str) -> None:
+    """Raises ValueError, with a suggestion, for a numbering that does not exist."""
+    if numbering not in get_args(Numbering):
+        raise ValueError(unknown_name("numbering", numbering, list(get_args(Numbering))))
+
+
+def to_steps(metres: float, *, signed: bool) -> int:
+    """Metres in whole steps of 0.1 m, clipped to +-9 (or 0..9)."""
+    return min(max(round(float(metres) * 10), -STEPS if signed else 0), STEPS)
+
+
+def say(steps: int, numbering: Numbering) -> str:
+    """`-3` -> "-0.3" (metres, one decimal: pi0-FAST's release) or "-3" (decimetres: miniVLA's)."""
+    return str(steps) if numbering == "decimetre" else f"{'-' if steps < 0 else ''}0.{abs(steps)}"
+
+
+def hear(words: str) -> int:
+    """The inverse of `say`."""
+    return round(float(words) * 10) if "." in words else int(words)
+
+
+def closeness(given: int, true: int) -> float:
+    """1 for the right number of steps, a third less for each step beside it, 0 from three on."""
+    return max(0.0, 1 - abs(given - true) / 3)

@@ -1,0 +1,99 @@
+"""The questions beside the paper's own; what holds for every one is checked over the registry."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from inspire_fast.core.types import TargetFacts
+from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.questions.direction import Direction
+from inspire_fast.dialogue.questions.direction_3d import Direction3D
+from inspire_fast.dialogue.questions.distance import Distance
+from inspire_fast.dialogue.questions.distance_fine import FineDistance
+from inspire_fast.dialogue.questions.position_3d import Position3D
+from inspire_fast.robots.spec import Axes
+
+AXES = Axes(x=("back", "front"), y=("left", "right"), z=("down", "up"))
+VARIANTS = [
+    *(QUESTIONS[name](axes=AXES) for name in QUESTIONS),
+    Direction(axes=AXES, deadband_m=0.06),
+    Direction3D(axes=AXES, deadband_m=0.06),
+    Position3D(numbering="decimetre"),
+    FineDistance(numbering="decimetre"),
+]
+
+
+def facts(*offset: float, grasped: bool = False, rotations: dict | None = None) -> TargetFacts:
+    return TargetFacts(
+        phrase="the bowl", offset_m=np.array(offset, np.float32), grasped=grasped, rotations=rotations or {}
+    )
+
+
+@pytest.mark.parametrize("question", VARIANTS, ids=lambda q: q.name)
+@given(offset=st.lists(st.floats(-2, 2), min_size=3, max_size=3), grasped=st.booleans())
+def test_the_truth_is_allowed_and_alone_scores_one(question, offset, grasped) -> None:
+    known = facts(*offset, grasped=grasped)
+    truth = question.truth(known)
+    assert truth in question.answers
+    assert question.score(truth, known) == 1
+    others = [a for a in question.answers[:: max(len(question.answers) // 40, 1)] if a != truth]
+    assert all(0 <= question.score(a, known) < 1 for a in others)
+
+
+def test_wordings_are_the_released_ones() -> None:
+    assert [q.wording("the bowl") for q in VARIANTS[:5]] == [
+        "In which direction is the bowl relative to the robot?",
+        "In which direction is the bowl relative to the robot? x, y, z:",
+        "What is the accurate position of the bowl relative to the robot? x, y, z:",
+        "What is the distance between the robot and the bowl?",
+        "What is the accurate distance between the robot and the bowl?",
+    ]
+
+
+def test_direction_3d() -> None:
+    assert Direction3D(axes=AXES).truth(facts(0.3, -0.1, 0.02)) == "front left up"
+    assert Direction3D(axes=AXES, deadband_m=0.06).truth(facts(0.3, -0.1, 0.02)) == "front left close"
+    assert Direction3D(axes=AXES, grasped="catch").truth(facts(0, 0, 0, grasped=True)) == "catch"
+    assert Direction3D(axes=AXES).score("front right down", facts(0.3, -0.1, 0.02)) == pytest.approx(1 / 3)
+    assert Direction3D(axes=AXES).score("grasped", facts(0.3, -0.1, 0.02)) == 0
+    assert len(Direction3D(axes=AXES).answers) == 9
+
+
+def test_position_3d_in_both_numberings() -> None:
+    near, far = facts(0.34, -0.11, 0.02), facts(1.7, -0.04, -2)
+    assert Position3D().truth(near) == "0.3 -0.1 0.0"
+    assert Position3D().truth(far) == "0.9 0.0 -0.9"  # clipped; no "-0.0"
+    assert Position3D(numbering="decimetre").truth(near) == "3 -1 0"
+    assert Position3D(numbering="decimetre").truth(far) == "9 0 -9"
+    assert Position3D().score("0.4 -0.1 0.0", near) == pytest.approx((2 / 3 + 2) / 3)
+    assert Position3D().score("0.6 -0.1 0.0", near) == pytest.approx(2 / 3)
+
+
+def test_distances() -> None:
+    words = [Distance().truth(facts(0, d, 0)) for d in (0.05, 0.0601, 0.25, 0.31)]
+    assert words == ["close", "near", "middle", "far"]
+    assert Distance().truth(facts(1, 0, 0, grasped=True)) == "close"
+    assert FineDistance().truth(facts(0.3, 0.4, 0)) == "0.5"
+    assert FineDistance(numbering="decimetre").truth(facts(3, 4, 0)) == "9"
+    assert FineDistance().truth(facts(3, 4, 0, grasped=True)) == "0.0"
+
+
+def test_the_frame_is_data() -> None:
+    down = np.diag([1.0, -1.0, -1.0])  # a gripper that points at the table: its z axis is the world's -z
+    known = facts(0.1, -0.2, -0.3, rotations={"gripper": down})
+    words = Axes(x=("back", "front"), y=("right", "left"), z=("up", "down"))
+    assert Direction(axes=AXES).truth(known) == Direction(axes=words, frame="gripper").truth(known) == "down"
+    assert Direction3D(axes=words, frame="gripper").truth(known) == "front left down"
+    assert Position3D(frame="gripper").truth(known) == "0.1 0.2 0.3"
+    with pytest.raises(ValueError, match=r"frame 'camera' was turned; they know \['base', 'gripper'\]"):
+        Direction(axes=AXES, frame="camera").truth(known)
+
+
+def test_bad_parameters_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'metres'.*Did you mean 'metre'"):
+        Position3D(numbering="metres")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="3 ascending bounds"):
+        Distance(bounds_m=(0.2, 0.1, 0.3))
+    with pytest.raises(ValueError, match=">= 0 metres"):
+        Direction3D(axes=AXES, deadband_m=-1)
