@@ -61,7 +61,7 @@ class TargetFacts:
     offset_m: np.ndarray
     grasped: bool
     point_px: tuple[float, float] | None = None
-    rotations: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rotations: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
     def __post_init__(self) -> None:
         if not self.phrase:

@@ -47,13 +47,21 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One concrete segment. `slot` is set where it is a blank: a question, or the action slot."""
+    """One concrete segment.
+
+    Attributes:
+        kind, text, weight: see `Kind` and the script's segments.
+        slot: set where it is a blank: a question, or the action slot.
+        target: the phrase that is asked about; empty outside of questions.
+        joins: see `Context`.
+    """
 
     kind: Kind
     text: str = ""
     weight: float = 0.0
     slot: Question | ActionSlot | None = None
     target: str = ""
+    joins: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +96,14 @@ def unroll(script: Script, turn: Turn) -> tuple[Piece, ...]:
     for segment in script.segments:
         if isinstance(segment, Context):
             text = segment.text.replace("{instruction}", clean(turn.instruction))
-            pieces.append(Piece(kind=Kind.CONTEXT, text=text.replace("{state}", discretise(turn.state))))
+            text = text.replace("{state}", discretise(turn.state))
+            pieces.append(Piece(kind=Kind.CONTEXT, text=text, joins=segment.joins))
         elif isinstance(segment, Forced):
             pieces.append(
                 _forced(segment, Kind.ACTION if script.acts and segment is script.segments[-2] else Kind.FORCED)
             )
         elif isinstance(segment, ForEachTarget):
-            for target in turn.targets:
+            for target in script.asked(turn.targets):
                 pieces.extend(_ask(segment, target))
         else:
             pieces.append(Piece(kind=Kind.ACTION, weight=segment.weight, slot=segment))
@@ -116,10 +125,14 @@ def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
             current = next(upcoming, None)
         else:
             wording = current.wording(target) if current is not None else ""
-            pieces.append(
-                Piece(kind=Kind.FORCED, text=segment.text.replace("{question}", wording), weight=segment.weight)
-            )
+            text = segment.text.replace("{question}", wording)
+            pieces.append(Piece(kind=Kind.FORCED, text=text, weight=segment.weight, target=target))
     return pieces
+
+
+def _answer_words(script: Script, vocabulary: Vocabulary) -> frozenset[int]:
+    """Ids that occur in any answer."""
+    return frozenset(i for q in script.questions for answer in q.answers for i in answer_ids(answer, vocabulary))
 
 
 def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
@@ -150,16 +163,19 @@ def render(
     pieces = unroll(script, turn)
     slots = sum(piece.kind is Kind.ANSWER for piece in pieces)
     if len(answers) > slots:
-        raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {turn.targets}.")
+        about = script.asked(turn.targets)
+        raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {about}.")
     writer = _Writer()
     given = iter(answers)
+    matches = _answer_words(script, vocabulary) if script.supervise_matches else frozenset[int]()
     for index, piece in enumerate(pieces):
         ids = _piece_ids(piece, vocabulary, given, action_ids)
         if ids is None:
             return Rendered(tokens=writer.finish(), pieces=pieces, empty=index)
         if index == 0:
             ids = [vocabulary.text.bos_id, *ids]
-        writer.write(ids, index, bidirectional=piece.kind is Kind.CONTEXT, weight=piece.weight)
+        weights = [piece.weight or float(bool(piece.target) and i in matches) for i in ids]
+        writer.write(ids, index, weights, bidirectional=piece.kind is Kind.CONTEXT, joins=piece.joins)
     return Rendered(tokens=writer.finish(), pieces=pieces, empty=None)
 
 
@@ -194,11 +210,10 @@ def plan(script: Script, turn: Turn, vocabulary: Vocabulary) -> tuple[TokenSeque
             last, ids = blanks[-1], np.array(vocabulary.text.encode(piece.text), np.int32)
             own = np.arange(len(ids), dtype=np.int32)
             sees = np.full_like(own, len(ids) - 1) if piece.kind is Kind.CONTEXT else own
-            blanks[-1] = Blank(
-                piece=last.piece,
-                then=np.concatenate([last.then, ids]),
-                reach=np.concatenate([last.reach, len(last.then) + sees]),
-            )
+            reach = np.concatenate([last.reach, len(last.then) + sees])
+            if piece.joins:
+                reach[len(last.then) - 1] = reach[-1]
+            blanks[-1] = Blank(piece=last.piece, then=np.concatenate([last.then, ids]), reach=reach)
     return render(script, turn, vocabulary).tokens, tuple(blanks)
 
 
@@ -235,17 +250,17 @@ class _Writer:
         self._weight: list[float] = []
         self._last_causal = False
 
-    def write(self, ids: list[int], segment: int, *, bidirectional: bool, weight: float) -> None:
+    def write(self, ids: list[int], segment: int, weights: list[float], *, bidirectional: bool, joins: bool) -> None:
         block = self._block[-1] if self._block else 0
         for _ in ids:
             # A bidirectional segment is one block; it opens a new one only behind causal tokens.
-            if not bidirectional or self._last_causal:
+            if not bidirectional or (self._last_causal and not joins):
                 block += 1
             self._last_causal = not bidirectional
             self._block.append(block)
         self._ids.extend(ids)
         self._segment.extend([segment] * len(ids))
-        self._weight.extend([weight] * len(ids))
+        self._weight.extend(weights)
 
     def finish(self) -> TokenSequence:
         return TokenSequence(

@@ -11,16 +11,21 @@ ActionSlot(end="|")                                          causal, loss; then 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspire_fast.dialogue.questions.base import Question
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Text that is seen as a whole (bidirectional). `{instruction}` and `{state}` are filled in; no loss."""
+    """Text that is seen as a whole (bidirectional). `{instruction}` and `{state}` are filled in; no loss.
+
+    Behind causal text it is a block of its own. With `joins`, the causal token before it belongs to the block and sees
+    the whole text too, as openpi's flags have it (the released InSpire code, questions first).
+    """
 
     text: str
+    joins: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +68,25 @@ Segment = Context | Forced | ForEachTarget | ActionSlot
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """Segments in the order in which the model reads them."""
+    """Segments in the order in which the model reads them.
+
+    Attributes:
+        name: registry name.
+        segments: what is said; see the module.
+        max_targets: no more targets are asked about than this, the first ones; None asks about all.
+        grounding: how targets are found in an instruction, see `grounding.GROUNDINGS`.
+        supervise_matches: ids inside the questions that are also answers carry loss (the released InSpire code).
+    """
 
     name: str
     segments: tuple[Segment, ...]
+    max_targets: int | None = None
+    grounding: str = "instruction"
+    supervise_matches: bool = False
 
     def __post_init__(self) -> None:
+        if self.max_targets is not None and self.max_targets < 1:
+            raise ValueError(f"max_targets must be at least 1, or None; got {self.max_targets}.")
         slots = [n for n, s in enumerate(self.segments) if isinstance(s, ActionSlot)]
         if slots and slots != [len(self.segments) - 1]:
             raise ValueError(f"Script {self.name!r}: an action slot can only be the one last segment.")
@@ -85,3 +103,19 @@ class Script:
         """The questions asked about each target."""
         loops = [s for s in self.segments if isinstance(s, ForEachTarget)]
         return tuple(slot.question for loop in loops for slot in loop.segments if isinstance(slot, Slot))
+
+    def asked(self, targets: tuple[str, ...]) -> tuple[str, ...]:
+        """The targets that are asked about."""
+        return targets[: self.max_targets] if self.questions else ()
+
+    def unsupervised(self) -> Script:
+        """The same dialogue, whose answers are read but carry no loss."""
+
+        def silent(segment: Forced | Slot) -> Forced | Slot:
+            return replace(segment, weight=0.0)
+
+        segments = tuple(
+            replace(s, segments=tuple(silent(x) for x in s.segments)) if isinstance(s, ForEachTarget) else s
+            for s in self.segments
+        )
+        return replace(self, segments=segments, supervise_matches=False)

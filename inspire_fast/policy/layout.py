@@ -18,7 +18,7 @@ from inspire_fast.tokenizers.grammar import trie
 PROMPT_BUCKETS = tuple(range(32, 1025, 32))
 THEN_BUCKETS = tuple(range(16, 513, 16))
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
-QUESTION_BUCKETS = (0, 1, 2, 3, 4, 6, 8)
+QUESTION_BUCKETS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 
 
 class Answers:

@@ -6,24 +6,22 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.types import TokenSequence
-from inspire_fast.dialogue.render import Kind, Turn, plan, render
-from inspire_fast.dialogue.script import ActionSlot, Context, Forced, ForEachTarget, Script, Slot
+from inspire_fast.dialogue.questions.direction_3d import Direction3D
+from inspire_fast.dialogue.questions.distance import Distance
+from inspire_fast.dialogue.render import Kind, Turn, plan, render, unroll
+from inspire_fast.dialogue.script import ActionSlot, Forced, Script
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary()
-FIRST = Script(  # questions before the task: a bidirectional segment behind causal ones
-    name="first",
-    segments=(
-        ForEachTarget(
-            segments=(Forced(text="Question: {question} Answer:"), Slot(question=DIRECTION), Forced(text=";\n"))
-        ),
-        Context(text="Task: {instruction}, State: {state};\n"),
-        Forced(text="Action: ", weight=1.0),
-        ActionSlot(),
-    ),
-)
-ALL = [*(SCRIPTS[name](DIRECTION) for name in SCRIPTS), FIRST]
+DIRECTION_3D = Direction3D(axes=DIRECTION.axes, deadband_m=0.06)
+DISTANCE = Distance(words=("near", "far"), bounds_m=(0.2,))
+FIRST = SCRIPTS["inspire_first"](DIRECTION)  # a bidirectional segment behind causal ones
+ALL = [
+    *(SCRIPTS[name](DIRECTION) for name in SCRIPTS),
+    *(SCRIPTS[name](DIRECTION_3D, DISTANCE, max_targets=2) for name in SCRIPTS),
+    *(SCRIPTS[name](DIRECTION, released=True) for name in SCRIPTS),
+]
 
 turns = st.builds(
     Turn,
@@ -42,8 +40,7 @@ def full(script: Script, turn: Turn, answers: Sequence[str], seed: int) -> tuple
 
 
 def draw_answers(script: Script, turn: Turn, data: st.DataObject) -> list[str]:
-    count = len(turn.targets) * len(script.questions)
-    return [data.draw(st.sampled_from(DIRECTION.answers)) for _ in range(count)]
+    return [data.draw(st.sampled_from(q.answers)) for _ in script.asked(turn.targets) for q in script.questions]
 
 
 @given(script=scripts, turn=turns, data=st.data())
@@ -67,7 +64,9 @@ def test_the_decoders_plan_spells_the_same_ids(script: Script, turn: Turn, data:
     ids = start.ids.tolist()
     for blank, answer in zip(blanks[:-1], answers, strict=True):
         ids += VOCABULARY.text.encode(" " + answer) + blank.then.tolist()
-    ids += VOCABULARY.from_action(actions).tolist() + VOCABULARY.text.encode("|", eos=True)
+    slot = script.segments[-1]
+    assert isinstance(slot, ActionSlot)
+    ids += VOCABULARY.from_action(actions).tolist() + VOCABULARY.text.encode("|", eos=slot.eos)
     assert ids == training.ids.tolist()
 
 
@@ -126,6 +125,46 @@ def test_a_context_behind_causal_text_is_a_block_of_its_own() -> None:
     assert rendered.tokens.causal[inside].tolist() == [True] + [False] * (inside.sum() - 1)
 
 
+def test_released_flags_let_the_token_before_a_context_see_it() -> None:
+    turn = Turn(instruction="put it", state=np.zeros(0), targets=("the plate",))
+    script = SCRIPTS["inspire_first"](DIRECTION, released=True)
+    tokens = render(script, turn, VOCABULARY, answers=["up"], action_ids=[0]).tokens
+    context = tokens.segment == 3
+    assert set(tokens.block[context].tolist()) == {int(tokens.block[context.argmax() - 1])}
+    assert not tokens.causal[context].any()
+    assert tokens.ids[-1] != VOCABULARY.text.eos_id
+
+
+def test_released_supervision_reaches_into_the_questions() -> None:
+    turn = Turn(instruction="put the left bowl", state=np.zeros(1), targets=("the left bowl",))
+    left = VOCABULARY.text.encode(" left")[0]
+    for released, counts in ((False, 1), (True, 2)):
+        tokens = render(SCRIPTS["inspire"](DIRECTION, released=released), turn, VOCABULARY, answers=["left"]).tokens
+        assert (tokens.ids == left).sum() == 3  # instruction, question, answer
+        assert tokens.supervised[tokens.ids == left].sum() == counts
+        assert tokens.supervised[: (tokens.ids == left).argmax() + 1].sum() == 0
+
+
+def test_no_more_targets_than_wanted_in_the_order_given() -> None:
+    turn = Turn(instruction="x", state=np.zeros(1), targets=("the cup", "the plate", "the bowl"))
+    pieces = unroll(SCRIPTS["inspire"](DIRECTION, DISTANCE, max_targets=2), turn)
+    asked = [(p.target, p.slot.name) for p in pieces if p.kind is Kind.ANSWER and not isinstance(p.slot, ActionSlot)]  # pyright: ignore[reportOptionalMemberAccess]
+    assert asked == [(t, q) for t in ("the cup", "the plate") for q in ("direction", "distance")]
+
+
+@given(turn=turns, data=st.data())
+def test_an_unsupervised_dialogue_differs_in_the_answers_weights_alone(turn: Turn, data: st.DataObject) -> None:
+    script = data.draw(st.sampled_from([s for s in ALL if s.questions]))
+    answers = draw_answers(script, turn, data)
+    loud, quiet = (full(s, turn, answers, 1)[0] for s in (script, script.unsupervised()))
+    pieces = unroll(script, turn)
+    np.testing.assert_array_equal(loud.ids, quiet.ids)
+    np.testing.assert_array_equal(loud.block, quiet.block)
+    action = np.array([pieces[s].kind is Kind.ACTION for s in loud.segment])
+    np.testing.assert_array_equal(quiet.supervised, action)
+    assert loud.supervised[~action].any() == bool(answers)
+
+
 def test_refusals() -> None:
     script = SCRIPTS["inspire"](DIRECTION)
     turn = Turn(instruction="x", state=np.zeros(1), targets=("the plate",))
@@ -135,3 +174,7 @@ def test_refusals() -> None:
         render(script, turn, VOCABULARY, answers=["left", "left"])
     with pytest.raises(ValueError, match="one last segment"):
         Script(name="x", segments=(ActionSlot(), Forced(text="x")))
+    with pytest.raises(ValueError, match="at least one question"):
+        SCRIPTS["inspire_first"]()
+    with pytest.raises(ValueError, match="max_targets must be at least 1"):
+        SCRIPTS["inspire"](DIRECTION, max_targets=0)
