@@ -12,6 +12,7 @@ import numpy as np
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Observation, Sample, SceneFacts
+from inspire_fast.data.asking import Asking
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
@@ -67,6 +68,7 @@ class TrainingTransform:
         max_token_len: `l`, text ids per row.
         max_supervised: `k`, supervised ids per row.
         state_noise: standard deviation of noise on the normalised state.
+        asking: which questions a training sample holds.
     """
 
     script: Script
@@ -75,6 +77,7 @@ class TrainingTransform:
     max_token_len: int
     max_supervised: int
     state_noise: float = 0.0
+    asking: Asking = Asking()
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One row, pictures as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
@@ -83,7 +86,9 @@ class TrainingTransform:
         return {**images, **self._pad(rendered)}
 
     def render(self, sample: Sample, rng: np.random.Generator | None = None) -> Rendered:
-        """The sample's whole dialogue, every blank filled from recorded facts; the state is noisy only with `rng`.
+        """The sample's whole dialogue, every blank filled from recorded facts.
+
+        With `rng` as training reads it: the state is noisy and questions may be left out; without, complete and exact.
 
         Raises:
             ValueError: no actions, or facts missing that the script asks about.
@@ -97,14 +102,19 @@ class TrainingTransform:
                 f"Script {self.script.name!r} asks about targets, but the sample {sample.observation.prompt!r} has no facts."
                 " Label the dataset, or train the `pi0_fast` script."
             )
+        script = self.script
         turn = self.inputs.turn(sample.observation, targets)
-        if rng is not None and self.state_noise:
-            turn = replace(turn, state=turn.state + rng.normal(scale=self.state_noise, size=turn.state.shape))
+        if rng is not None:
+            if self.state_noise:
+                turn = replace(turn, state=turn.state + rng.normal(scale=self.state_noise, size=turn.state.shape))
+            asked, supervised = self.asking.draw(turn.targets, rng)
+            turn = replace(turn, targets=asked)
+            script = script if supervised else script.unsupervised()
         return render(
-            self.script,
+            script,
             turn,
             self.vocabulary,
-            answers=true_answers(self.script, turn, sample.facts),
+            answers=true_answers(script, turn, sample.facts),
             action_ids=self.action_ids(sample.actions, sample.observation.state),
         )
 
@@ -120,7 +130,7 @@ class TrainingTransform:
                 f"A dialogue has {len(tokens)} ids of which {len(at)} are supervised; the config allows "
                 f"max_token_len={self.max_token_len} and max_supervised={self.max_supervised}. Raise them; nothing is cut."
             )
-        kinds = np.array([TARGET_ANSWER if p.kind is Kind.ANSWER else TARGET_ACTION for p in rendered.pieces], np.int8)
+        kinds = np.array([TARGET_ACTION if p.kind is Kind.ACTION else TARGET_ANSWER for p in rendered.pieces], np.int8)
         row = {
             "ids": np.zeros(self.max_token_len, np.int32),
             "valid": np.arange(self.max_token_len) < len(tokens),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inspire_fast.core.registry import unknown_name
+from inspire_fast.data.asking import Asking
 from inspire_fast.data.normalizer import Normalisation
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.script import Script
@@ -32,6 +33,7 @@ class DataConfig:
         max_token_len: ids per row; a longer dialogue is an error.
         max_supervised: supervised ids per row; likewise.
         normalisation: of state and actions; pi0-FAST is trained with quantiles.
+        asking: which questions a training sample holds, and which are left out.
         delta: see `Normalizer.delta`. Statistics are those of the delta actions: change it and compute them again.
     """
 
@@ -45,6 +47,7 @@ class DataConfig:
     max_supervised: int = 128
     normalisation: Normalisation = "quantile"
     delta: tuple[bool, ...] = ()
+    asking: Asking = Asking()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.core.batch import Batch
+from inspire_fast.data.asking import Asking
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.loader import Loader
 from inspire_fast.data.render import TrainingTransform
@@ -251,7 +252,7 @@ def fixed_batches(
     size = config.batch_size
     count = max(min(config.eval_samples, len(held_out)) // size, 1) * size
     index = np.linspace(0, len(held_out) - 1, count).round().astype(int)
-    clean = replace(transform, state_noise=0.0)
+    clean = replace(transform, state_noise=0.0, asking=Asking())
     rows = [clean(held_out[int(i)], np.random.default_rng(0)) for i in index]
     return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]
 

@@ -1,10 +1,13 @@
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Sample, SceneFacts, TargetFacts
+from inspire_fast.data.asking import Asking
 from inspire_fast.data.normalize import NormStats
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
@@ -87,3 +90,51 @@ def test_state_noise_changes_the_state_in_training_only_and_by_its_size() -> Non
     states = [noisy.render(SAMPLE, rng).pieces[0].text.split("State: ")[1] for _ in range(200)]
     bins = np.array([[int(b) for b in s.rstrip(";\n").split()] for s in states])
     np.testing.assert_allclose(bins.std(axis=0), 0.02 * 128, rtol=0.25)
+
+
+def fractions(asking: Asking, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Of `count` uses of a sample: how many targets were asked about, and whether their answers carried loss."""
+    rng = np.random.default_rng(0)
+    draws = [asking.draw(("a", "b", "c"), rng) for _ in range(count)]
+    return np.array([len(targets) for targets, _ in draws]), np.array([supervised for _, supervised in draws])
+
+
+@settings(max_examples=10, deadline=None)
+@given(without=st.floats(0, 0.6), unsupervised=st.floats(0, 0.4), dropout=st.floats(0, 1))
+def test_realised_fractions_of_dropped_questions(without: float, unsupervised: float, dropout: float) -> None:
+    counts, supervised = fractions(Asking(without=without, unsupervised=unsupervised, target_dropout=dropout))
+    assert (counts == 0).mean() == pytest.approx(without, abs=0.04)
+    assert (~supervised).mean() == pytest.approx(unsupervised, abs=0.04)
+    assert (counts[~supervised] > 0).all()
+    # Three targets, each kept with 1 - p; where none would be left, one stays.
+    if (counts > 0).sum() > 1000:
+        assert counts[counts > 0].mean() == pytest.approx(3 * (1 - dropout) + dropout**3, abs=0.12)
+
+
+def test_weights_of_asked_and_unasked_samples() -> None:
+    row = replace(TRANSFORM, asking=Asking(without=1.0))(SAMPLE, RNG)
+    plain = replace(TRANSFORM, script=SCRIPTS["pi0_fast"]())(SAMPLE, RNG)
+    for key in ("ids", "block", "target_at", "target_weight", "target_kind"):
+        np.testing.assert_array_equal(row[key], plain[key])
+    asked, quiet = TRANSFORM(SAMPLE, RNG), replace(TRANSFORM, asking=Asking(unsupervised=1.0))(SAMPLE, RNG)
+    np.testing.assert_array_equal(asked["ids"], quiet["ids"])
+    assert (quiet["target_kind"] == TARGET_ANSWER).sum() == 0
+    assert (asked["target_kind"] == TARGET_ANSWER).sum() == 2
+    assert quiet["target_weight"].sum() == asked["target_weight"].sum() - 2
+    assert replace(TRANSFORM, asking=Asking(without=1.0)).render(SAMPLE).tokens.ids.tolist() == (
+        TRANSFORM.render(SAMPLE).tokens.ids.tolist()
+    ), "held-out samples ask everything"
+
+
+def test_the_order_of_questions_is_the_instructions_or_random() -> None:
+    rng = np.random.default_rng(0)
+    orders = {Asking(shuffle=True).draw(("a", "b", "c"), rng)[0] for _ in range(100)}
+    assert len(orders) == 6
+    assert {Asking(target_dropout=0.5).draw(("a", "b"), rng)[0] for _ in range(100)} == {("a",), ("b",), ("a", "b")}
+
+
+def test_impossible_fractions_are_refused() -> None:
+    with pytest.raises(ValueError, match="without must be a fraction"):
+        Asking(without=1.5)
+    with pytest.raises(ValueError, match="must not exceed 1 together"):
+        Asking(without=0.7, unsupervised=0.7)
