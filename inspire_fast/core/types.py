@@ -87,9 +87,15 @@ class TargetFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFacts:
-    """Facts about every target, in the order in which the instruction names them."""
+    """Facts about every target, in the order in which the instruction names them.
+
+    Attributes:
+        targets: see `TargetFacts`.
+        gripper_px: of the gripper, as `TargetFacts.point_px`, where the camera is known.
+    """
 
     targets: tuple[TargetFacts, ...]
+    gripper_px: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,149 @@
+"""What a run will be taught, before it costs anything: samples as the network gets them, and how the answers are spread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.render import TrainingTransform, true_answers
+from inspire_fast.dialogue.render import Kind, Rendered, Turn, end_ids
+from inspire_fast.dialogue.script import ActionSlot
+from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform, open_source
+from inspire_fast.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One sample as the network gets it.
+
+    Attributes:
+        episode, frame: where it lies in the dataset.
+        instruction: of its episode.
+        images: canonical camera -> uint8 `[h, w, 3]`, resized as for the network.
+        rendered: the whole dialogue.
+        texts: what stands in each segment, blanks filled in.
+        facts: what the answers come from.
+    """
+
+    episode: int
+    frame: int
+    instruction: str
+    images: Mapping[str, np.ndarray]
+    rendered: Rendered
+    texts: tuple[str, ...]
+    facts: SceneFacts | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A run's training split at a glance.
+
+    Attributes:
+        config: of the run.
+        samples: how many there are in the split.
+        shown: some of them, evenly spread.
+        answers: (question, answer) -> count over all samples.
+        by_task: instruction -> (target, question, answer) -> count.
+        lengths: ids per dialogue of the shown samples.
+        supervised: supervised ids of the shown samples.
+    """
+
+    config: TrainConfig
+    samples: int
+    shown: tuple[Shown, ...]
+    answers: Mapping[tuple[str, str], int]
+    by_task: Mapping[str, Mapping[tuple[str, str, str], int]]
+    lengths: tuple[int, ...]
+    supervised: tuple[int, ...]
+
+
+def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], object] = lambda _: None) -> Inspection:
+    """Looks at the run's training split. Pictures are decoded for the shown samples only.
+
+    Args:
+        config: of the run; its statistics and tokenizers must exist.
+        shown: samples to show, evenly spread over the split.
+        progress: called with the number of samples counted since the last call.
+
+    Raises:
+        FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
+        ValueError: a sample does not fit; nothing is cut.
+    """
+    source = open_source(config, "train")
+    transform = make_transform(config, load_vocabulary(config), load_stats(config))
+    index = np.unique(np.linspace(0, len(source) - 1, min(shown, len(source))).round().astype(int))
+    chosen = tuple(_show(transform, source, int(i)) for i in index)
+    answers, by_task = _count(transform, source, progress)
+    return Inspection(
+        config=config,
+        samples=len(source),
+        shown=chosen,
+        answers=answers,
+        by_task=by_task,
+        lengths=tuple(len(s.rendered.tokens) for s in chosen),
+        supervised=tuple(int(s.rendered.tokens.supervised.sum()) for s in chosen),
+    )
+
+
+def _show(transform: TrainingTransform, source: ChunkSource, i: int) -> Shown:
+    sample = source[i]
+    rendered = transform.render(sample)
+    episode, frame = source.location(i)
+    return Shown(
+        episode=episode,
+        frame=frame,
+        instruction=sample.observation.prompt,
+        images=transform.inputs.images(sample.observation),
+        rendered=rendered,
+        texts=tuple(_texts(transform, rendered, sample.facts)),
+        facts=sample.facts,
+    )
+
+
+def _texts(transform: TrainingTransform, rendered: Rendered, facts: SceneFacts | None) -> list[str]:
+    """What a person reads in each segment; action ids are numbers of the action tokenizer, never text."""
+    by_phrase = {t.phrase: t for t in facts.targets} if facts else {}
+    texts: list[str] = []
+    for index, piece in enumerate(rendered.pieces):
+        if piece.kind is Kind.ANSWER:
+            texts.append(" " + piece.slot.truth(by_phrase[piece.target]))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        elif isinstance(piece.slot, ActionSlot):
+            ids = rendered.tokens.ids[rendered.tokens.segment == index]
+            end = len(end_ids(piece.slot, transform.vocabulary))
+            actions = transform.vocabulary.size - 1 - transform.vocabulary.skip - ids[:-end]
+            texts.append(" ".join(map(str, actions)) + f" {piece.slot.end}")
+        else:
+            texts.append(piece.text)
+    return texts
+
+
+def _count(
+    transform: TrainingTransform,
+    source: ChunkSource,
+    progress: Callable[[int], object],
+) -> tuple[Counter[tuple[str, str]], dict[str, Counter[tuple[str, str, str]]]]:
+    """True answers of every sample of the split, from labels alone."""
+    answers: Counter[tuple[str, str]] = Counter()
+    by_task: dict[str, Counter[tuple[str, str, str]]] = {}
+    questions = transform.script.questions
+    for i in range(len(source)):
+        episode, frame = source.location(i)
+        task = source.dataset.episode(episode).tasks[0]
+        counts = by_task.setdefault(task, Counter())
+        scene = source.facts.facts(episode, frame) if source.facts and questions else None
+        if scene is not None:
+            targets = transform.script.asked(tuple(t.phrase for t in scene.targets))
+            turn = Turn(instruction=task, state=np.zeros(0), targets=targets)
+            asked = [(target, q.name) for target in targets for q in questions]
+            for (target, question), answer in zip(asked, true_answers(transform.script, turn, scene), strict=True):
+                answers[question, answer] += 1
+                counts[target, question, answer] += 1
+        if i % 256 == 255:
+            progress(256)
+    progress(len(source) % 256)
+    return answers, by_task

@@ -1,0 +1,40 @@
+"""An inspection as a Rerun recording (.rrd). Needs the extra `rerun`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from inspire_fast.training.inspection import Inspection
+
+try:
+    import rerun as rr  # pyright: ignore[reportMissingImports]
+except ImportError as error:
+    raise FileNotFoundError("The Rerun SDK is not installed. Add it with `uv sync --extra rerun`.") from error
+
+
+def write_rrd(inspection: Inspection, path: Path) -> Path:
+    """Writes pictures, targets, dialogue and offsets of the shown samples along a timeline; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recording = rr.RecordingStream(f"inspire_fast_{inspection.config.name}")
+    recording.save(path)
+    for number, shown in enumerate(inspection.shown):
+        recording.set_time("sample", sequence=number)
+        for camera, image in shown.images.items():
+            recording.log(f"cameras/{camera}", rr.Image(image))
+        lines = [f"episode {shown.episode}, frame {shown.frame}", "".join(shown.texts)]
+        recording.log("dialogue", rr.TextDocument("\n\n".join(lines)))
+        if shown.facts is not None and shown.facts.targets:
+            targets = shown.facts.targets
+            recording.log(
+                "offsets_m",
+                rr.Arrows3D(vectors=np.stack([t.offset_m for t in targets]), labels=[t.phrase for t in targets]),
+            )
+            seen = [t for t in targets if t.point_px is not None]
+            height, width = shown.images["base_0_rgb"].shape[:2] if "base_0_rgb" in shown.images else (0, 0)
+            points = [[t.point_px[1] * width, t.point_px[0] * height] for t in seen if t.point_px is not None]
+            if points and width:
+                recording.log("cameras/base_0_rgb/targets", rr.Points2D(points, labels=[t.phrase for t in seen]))
+    recording.flush()
+    return path

@@ -1,0 +1,88 @@
+"""What the inspection page says is what the run is taught."""
+
+from dataclasses import replace
+from pathlib import Path
+import re
+
+import numpy as np
+import pytest
+
+from inspire_fast.data.testing import PHRASES, TASK, write_fake_dataset
+from inspire_fast.training.assets import compute_stats, fit_tokenizers, open_source
+from inspire_fast.training.config import TrainConfig, load_config
+from inspire_fast.training.inspection import Inspection, inspect
+from inspire_fast.training.inspection_page import draw_facts, write_page
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    root = tmp_path_factory.mktemp("inspect")
+    write_fake_dataset(root / "dataset", episodes=4, frames=12)
+    debug = load_config("debug")
+    config = replace(debug, data=replace(debug.data, root=root / "dataset"), assets=root / "assets")
+    compute_stats(config)
+    fit_tokenizers(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def inspection(config: TrainConfig) -> Inspection:
+    return inspect(config, shown=5)
+
+
+def test_counts_are_the_true_answers_of_every_sample(config: TrainConfig, inspection: Inspection) -> None:
+    source = open_source(config, "train")
+    assert inspection.samples == len(source) == sum(inspection.answers.values()) // len(PHRASES)
+    question = config.build_script().questions[0]
+    by_hand: dict[tuple[str, str], int] = {}
+    for i in range(len(source)):
+        sample = source[i]
+        assert sample.facts is not None
+        for target in sample.facts.targets:
+            key = ("direction", question.truth(target))
+            by_hand[key] = by_hand.get(key, 0) + 1
+    assert dict(inspection.answers) == by_hand
+    assert sum(inspection.by_task[TASK].values()) == sum(by_hand.values())
+
+
+def test_texts_read_like_the_dialogue(inspection: Inspection) -> None:
+    shown = inspection.shown[0]
+    text = "".join(shown.texts)
+    assert re.fullmatch(
+        rf"Task: {TASK}, State: [\d -]+;\n(Question: In which direction is (the red block|the plate) relative to the "
+        r"robot\? Answer: \w+;\n){2}Action: (\d+ )+\|",
+        text,
+    )
+
+
+def test_the_page_holds_every_sample_with_its_ids(inspection: Inspection, tmp_path: Path) -> None:
+    page = write_page(inspection, tmp_path / "new" / "page.html").read_text()
+    assert page.count("class=sample>") == len(inspection.shown) == 5
+    tokens = inspection.shown[0].rendered.tokens
+    spans = re.search(r"<p class=ids>(.*?)</p>", page)
+    assert spans is not None
+    written = [int(i) for i in re.findall(r"\d+", re.sub(r"<[^>]*>", " ", spans[1]))]
+    assert written == tokens.ids.tolist()
+    assert len(re.findall("<span class=loss>", spans[1])) == tokens.supervised.sum()
+    assert page.count("src='data:image/png") == 5 * len(inspection.shown[0].images)
+
+
+def test_instructions_cannot_break_the_page(inspection: Inspection, tmp_path: Path) -> None:
+    shown = replace(inspection.shown[0], texts=tuple("<script>alert(1)</script>" for _ in inspection.shown[0].texts))
+    page = write_page(replace(inspection, shown=(shown,)), tmp_path / "page.html").read_text()
+    assert "<script>" not in page
+
+
+def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:
+    facts = inspection.shown[0].facts
+    assert facts is not None
+    black = np.zeros((50, 100, 3), np.uint8)
+    assert not draw_facts(black, facts, "base_0_rgb").any(), "without points nothing is drawn"
+    target = replace(facts.targets[0], point_px=(0.5, 0.75))
+    drawn = draw_facts(black, replace(facts, targets=(target,), gripper_px=(0.5, 0.25)), "base_0_rgb")
+    rows, columns = np.nonzero(drawn.any(axis=-1))
+    assert drawn.shape == (150, 300, 3)
+    assert abs(rows.mean() - 75) < 2
+    assert columns.min() == pytest.approx(75, abs=4)
+    assert columns.max() == pytest.approx(225 + 300 // 24, abs=2)
+    assert not draw_facts(black, replace(facts, targets=(target,)), "left_wrist_0_rgb").any()
