@@ -33,12 +33,12 @@ def compose(
     questions: int,
 ) -> np.ndarray:
     """One frame, uint8 `[h, w, 3]` with even sizes; room for `questions` of them is kept so that frames are equal."""
-    cameras = [upright(np.asarray(observation[key]), robot.image_orientation) for key in robot.cameras]
+    cameras = {k: upright(v, robot.image_orientation) for k, v in robot.native_images(observation).items()}
     width = MARGIN + len(cameras) * (SIDE + MARGIN)
     height = MARGIN + SIDE + MARGIN + LINE * (4 + 3 * questions) + MARGIN
     frame = Image.new("RGB", (width + width % 2, height + height % 2), (24, 24, 28))
     draw = ImageDraw.Draw(frame)
-    for n, (key, picture) in enumerate(zip(robot.cameras, cameras, strict=True)):
+    for n, (key, picture) in enumerate(cameras.items()):
         place = (MARGIN + n * (SIDE + MARGIN), MARGIN)
         enlarged = Image.fromarray(np.ascontiguousarray(picture)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         frame.paste(enlarged, place)

@@ -11,7 +11,7 @@ from inspire_fast.robots.spec import Axes, Robot
 LIBERO = Robot(
     name="libero",
     cameras={"observation/image": "base_0_rgb", "observation/wrist_image": "left_wrist_0_rgb"},
-    state_key="observation/state",
+    state_keys={"observation/state": 8},
     state_names=(
         "eef_x_m",
         "eef_y_m",
@@ -22,6 +22,8 @@ LIBERO = Robot(
         "finger_left_m",
         "finger_right_m",
     ),
+    state_low=(-1.0,) * 8,
+    state_high=(1.0,) * 8,
     action_names=("dx", "dy", "dz", "drx", "dry", "drz", "gripper"),
     action_low=(-1.0,) * 7,
     action_high=(1.0,) * 7,
@@ -29,5 +31,11 @@ LIBERO = Robot(
     gripper_dims=(6,),
     control_hz=20.0,
     axes=Axes(x=("back", "front"), y=("left", "right"), z=("down", "up")),
+    frames={
+        # The grip site's axes, named as they lie when the gripper points straight down.
+        "gripper": Axes(x=("left", "right"), y=("back", "front"), z=("up", "down")),
+        # The front camera's: x to its right, y up, z towards it; it looks at the robot's front.
+        "camera": Axes(x=("left", "right"), y=("down", "up"), z=("back", "front")),
+    },
     image_orientation="rotated_180",
 )

@@ -112,7 +112,7 @@ class _Loop:
     def advance(self, step: int) -> None:
         """Executes one control step."""
         decision = self._decide(step)
-        safe = self.safety.apply(decision.action, last_sent=self.last_sent)
+        safe = self.safety.apply(decision.action, last_sent=self.last_sent, state=self._state(decision))
         if safe.refused:
             self.broker.reset()
         held = decision.action is None or safe.refused
@@ -144,6 +144,13 @@ class _Loop:
             if self.on_chunk is not None:
                 self.on_chunk(step, decision.observation, decision.chunk)
         return decision
+
+    def _state(self, decision: Decision) -> np.ndarray | None:
+        """The measured state, where a hold would need it: position targets, and nothing was sent so far."""
+        robot = self.safety.robot
+        if robot.hold_at is None or self.last_sent is not None or decision.observation is None:
+            return None
+        return robot.native_state(decision.observation)
 
     def result(self, stopped: Stopped, reason: str) -> EpisodeResult:
         timing = {"wall_s": time.perf_counter() - self.start, "late_steps": float(self.pacer.late)}
@@ -191,7 +198,8 @@ def run_episode(
         on_chunk: called for every chunk, held ones included.
         on_step: called after every step.
 
-    Errors of the environment, and of the callbacks, are not caught: nobody knows what state it is in.
+    Errors of the environment, and of the callbacks, are not caught: nobody knows what state it is in. Nor is a first
+    observation without a usable state caught, of a robot that is told positions to go to: it cannot even hold.
     """
     if max_holds < 1:
         raise ValueError(f"max_holds must be at least 1; got {max_holds}.")

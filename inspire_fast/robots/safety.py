@@ -24,16 +24,33 @@ class SafeAction:
     refused: bool = False
 
 
-def hold_action(robot: Robot, last_sent: np.ndarray | None) -> np.ndarray:
-    """The action that keeps the robot where it is, float32 `[a]`.
+def hold_action(robot: Robot, last_sent: np.ndarray | None, state: np.ndarray | None = None) -> np.ndarray:
+    """The native action that keeps the robot where it is, float32 `[a]`.
 
-    The grippers keep what they were last told, so that holding drops nothing.
+    The grippers keep what they were last told, so that holding drops nothing. Where actions are positions to go to, the
+    last one sent is kept, and before any was sent the measured position.
+
+    Args:
+        robot: whose hold action.
+        last_sent: the native action sent in the step before.
+        state: native state `[s]`, needed for robots with `hold_at` as long as nothing was sent.
+
+    Raises:
+        ValueError: nothing was sent and the state is not known.
     """
-    action = np.array(robot.hold_action, dtype=np.float32)
+    if robot.hold_action is not None:
+        action = np.array(robot.hold_action, dtype=np.float32)
+        if last_sent is not None:
+            dims = list(robot.gripper_dims)
+            action[dims] = last_sent[dims]
+        return action
     if last_sent is not None:
-        dims = list(robot.gripper_dims)
-        action[dims] = last_sent[dims]
-    return action
+        return np.array(last_sent, dtype=np.float32)
+    if state is None or robot.hold_at is None:
+        raise ValueError(
+            f"Robot {robot.name!r} is told positions to go to: to hold before anything was sent needs its measured state."
+        )
+    return np.clip(robot.hold_at(state), robot.action_low, robot.action_high).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,26 +76,28 @@ class SafetyFilter:
                 f"got {self.max_change}."
             )
 
-    def apply(self, action: np.ndarray | None, *, last_sent: np.ndarray | None = None) -> SafeAction:
+    def apply(
+        self, action: np.ndarray | None, *, last_sent: np.ndarray | None = None, state: np.ndarray | None = None
+    ) -> SafeAction:
         """One requested action -> what may be sent.
 
         Args:
             action: native action `[a]`, or None to hold.
             last_sent: the action sent in the step before.
+            state: native state `[s]`; see `hold_action`, also for what is raised.
         """
-        hold = hold_action(self.robot, last_sent)
         if action is None:
-            return SafeAction(action=hold)
+            return SafeAction(action=hold_action(self.robot, last_sent, state))
         requested = np.asarray(action)
         if requested.shape != (self.robot.action_dim,) or not np.issubdtype(requested.dtype, np.floating):
             reason = (
                 f"refused: robot {self.robot.name!r} takes {self.robot.action_dim} floats; "
                 f"got {requested.dtype} {requested.shape}."
             )
-            return SafeAction(action=hold, reasons=(reason,), refused=True)
+            return SafeAction(action=hold_action(self.robot, last_sent, state), reasons=(reason,), refused=True)
         if not np.isfinite(requested).all():
             reason = f"refused: NaN or infinity in {self._names(~np.isfinite(requested))}."
-            return SafeAction(action=hold, reasons=(reason,), refused=True)
+            return SafeAction(action=hold_action(self.robot, last_sent, state), reasons=(reason,), refused=True)
         return self._limit(requested.astype(np.float32), last_sent)
 
     def _limit(self, requested: np.ndarray, last_sent: np.ndarray | None) -> SafeAction:

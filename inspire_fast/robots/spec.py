@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+import difflib
 from typing import Any, Literal
 
 import numpy as np
 
+from inspire_fast.core.paths import flatten_dict, unflatten_dict
+from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import Observation
+from inspire_fast.robots.images import Layout, parse_image
+
+ImageOrientation = Literal["upright", "rotated_180", "flipped_vertically"]
+IMAGE_KEYS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,18 @@ class Axes:
         return paper if set(words) == set(paper) else words
 
 
+def _same(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorMap:
+    """A vector quantity between a robot's own units and the ones its policies are trained in: `[..., d]`, both ways pure."""
+
+    to_canonical: Callable[[np.ndarray], np.ndarray] = _same
+    to_native: Callable[[np.ndarray], np.ndarray] = _same
+
+
 @dataclass(frozen=True, kw_only=True)
 class Robot:
     """One embodiment. Everything that depends on the robot is data here, never code elsewhere.
@@ -47,34 +66,88 @@ class Robot:
     Attributes:
         name: registry name; stands in datasets and checkpoint contracts.
         cameras: native key -> canonical camera name.
-        state_key: native key of the state vector.
-        state_names: one name per state dimension, with its unit (`eef_x_m`).
-        action_names: one name per action dimension.
-        action_low, action_high: limits of an executable action, per dimension.
-        hold_action: action that keeps the arm where it is; gripper dimensions are kept from the last action sent.
+        state_keys: native key -> its number of dimensions; the state is these, one after the other.
+        state_names: one name per native state dimension, with its unit (`eef_x_m`).
+        state_low, state_high: native states between which fake observations are drawn; real ones may lie outside.
+        action_names: one name per native action dimension.
+        action_low, action_high: limits of an executable native action, per dimension.
+        hold_action: native action that keeps the arm where it is; gripper dimensions are kept from the last action sent.
+            None where actions are positions to go to: then the last one sent is kept.
+        hold_at: for these, native state `[s]` -> the native action `[a]` that keeps the robot there.
         gripper_dims: action dimensions that are gripper commands.
         control_hz: control rate.
-        axes: words of the signed axes of the facts' frame.
+        axes: words of the signed axes of the facts' frame, the robot's base: what "relative to the robot" means by default.
+        frames: words of the signed axes of further frames ("gripper", "camera"); see `TargetFacts.rotations`.
         image_orientation: how camera images reach the model relative to the simulator's or driver's raw frame.
+        image_layout: of native images as this robot's clients send them; the other layout is read, too.
+        nested: clients send `{"images": {"cam_high": ...}}` for the key `images/cam_high`; flat keys are read, too.
+        optional_cameras: native keys that may be absent; the model then sees a black image, as pi0-FAST was trained.
+        model_cameras: canonical names that a pi0-FAST network for this robot has; a camera that nobody fills is black.
+        unused_cameras: native keys that clients of this robot may send and that the model does not see.
+        delta: action dimensions that policies of this robot are trained on relative to the state of the chunk's first
+            moment (openpi's delta mask); empty where actions are trained as they are.
+        state_map, action_map: native <-> canonical units.
     """
 
     name: str
     cameras: Mapping[str, str]
-    state_key: str
+    state_keys: Mapping[str, int]
     state_names: tuple[str, ...]
+    state_low: tuple[float, ...]
+    state_high: tuple[float, ...]
     action_names: tuple[str, ...]
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
-    hold_action: tuple[float, ...]
     gripper_dims: tuple[int, ...]
     control_hz: float
     axes: Axes
-    image_orientation: Literal["upright", "rotated_180", "flipped_vertically"]
+    image_orientation: ImageOrientation
+    frames: Mapping[str, Axes] = field(default_factory=dict[str, Axes])
+    hold_action: tuple[float, ...] | None = None
+    hold_at: Callable[[np.ndarray], np.ndarray] | None = None
+    image_layout: Layout = "hwc"
+    nested: bool = False
+    optional_cameras: tuple[str, ...] = ()
+    unused_cameras: tuple[str, ...] = ()
+    model_cameras: tuple[str, ...] = IMAGE_KEYS
+    delta: tuple[bool, ...] = ()
+    state_map: VectorMap = VectorMap()
+    action_map: VectorMap = VectorMap()
 
     def __post_init__(self) -> None:
-        for name in ("action_low", "action_high", "hold_action"):
-            if len(getattr(self, name)) != self.action_dim:
-                raise ValueError(f"Robot {self.name!r}: {name} needs {self.action_dim} values.")
+        for names, dim in (
+            (("action_low", "action_high", "hold_action"), self.action_dim),
+            (("state_low", "state_high"), self.state_dim),
+        ):
+            for name in names:
+                if (values := getattr(self, name)) is not None and len(values) != dim:
+                    raise ValueError(f"Robot {self.name!r}: {name} needs {dim} values; got {len(values)}.")
+        if sum(self.state_keys.values()) != self.state_dim:
+            raise ValueError(
+                f"Robot {self.name!r}: {dict(self.state_keys)} do not make {self.state_dim} state dimensions."
+            )
+        if (self.hold_action is None) == (self.hold_at is None):
+            raise ValueError(f"Robot {self.name!r} needs either hold_action or hold_at.")
+        if unknown := set(self.optional_cameras) - set(self.cameras):
+            raise ValueError(
+                f"Robot {self.name!r}: optional cameras {sorted(unknown)} are none of {sorted(self.cameras)}."
+            )
+        if unknown := set(self.cameras.values()) - set(self.model_cameras):
+            raise ValueError(
+                f"Robot {self.name!r}: cameras {sorted(unknown)} are none of {sorted(self.model_cameras)}."
+            )
+        if len(self.delta) > min(self.state_dim, self.action_dim):
+            raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
+
+    def axes_in(self, frame: str) -> Axes:
+        """Words of the signed axes of a frame; "base" is `axes`.
+
+        Raises:
+            ValueError: this robot names no such frame; says which it does.
+        """
+        if frame != "base" and frame not in self.frames:
+            raise ValueError(f"Robot {self.name!r}: " + unknown_name("frame", frame, ["base", *self.frames]))
+        return self.axes if frame == "base" else self.frames[frame]
 
     @property
     def state_dim(self) -> int:
@@ -86,49 +159,132 @@ class Robot:
         """Length of an action."""
         return len(self.action_names)
 
+    @property
+    def state_key(self) -> str | None:
+        """The native key of the whole state; None where the state comes under several."""
+        return next(iter(self.state_keys)) if len(self.state_keys) == 1 else None
+
+    @property
+    def required_keys(self) -> tuple[str, ...]:
+        """Native keys that every observation must hold, the prompt apart."""
+        return (*(c for c in self.cameras if c not in self.optional_cameras), *self.state_keys)
+
     def canonical(self, native: Mapping[str, Any]) -> Observation:
         """Native observation (keys as on openpi's wire) -> canonical. The input is not mutated.
 
+        Images are uint8 or float in [0, 1], `[h, w, 3]` or `[3, h, w]`.
+
         Raises:
-            ValueError: a key is missing, or an array has the wrong shape or type; names both sides.
+            ValueError: a key is missing or an unknown camera is there, or an array has the wrong shape, type or values;
+                names both sides.
         """
-        missing = [k for k in (*self.cameras, self.state_key, "prompt") if k not in native]
+        flat = flatten_dict(native)
+        missing = [k for k in (*self.required_keys, "prompt") if k not in flat]
         if missing:
             raise ValueError(
-                f"Robot {self.name!r}: the observation lacks {missing}; it has {sorted(map(str, native))}. "
-                f"Expected images {sorted(self.cameras)}, {self.state_key!r} [{self.state_dim}] and 'prompt'."
+                f"Robot {self.name!r}: the observation lacks {missing}; it has {sorted(flat)}. Expected images "
+                f"{sorted(self.cameras)}, {', '.join(f'{k!r} [{n}]' for k, n in self.state_keys.items())} and 'prompt'."
             )
-        if not isinstance(native["prompt"], str):
-            raise ValueError(f"Robot {self.name!r}: 'prompt' must be text; got {type(native['prompt']).__name__}.")
-        state = np.array(native[self.state_key], dtype=np.float32)
-        if state.shape != (self.state_dim,):
+        if not isinstance(flat["prompt"], str):
+            raise ValueError(f"Robot {self.name!r}: 'prompt' must be text; got {type(flat['prompt']).__name__}.")
+        state = self.state_map.to_canonical(self.native_state(flat)).astype(np.float32)
+        images = {self.cameras[key]: image for key, image in self.native_images(flat).items()}
+        return Observation(images=images, state=state, prompt=flat["prompt"])
+
+    def native_state(self, native: Mapping[str, Any]) -> np.ndarray:
+        """The whole native state of an observation, float32 `[s]`, a copy.
+
+        Raises:
+            ValueError: a part is missing or has the wrong shape, or NaN or infinity is inside.
+        """
+        flat = flatten_dict(native)
+        parts: list[np.ndarray] = []
+        for key, dim in self.state_keys.items():
+            part = np.asarray(flat.get(key, []), np.float32)
+            if part.ndim == 0 and dim == 1:  # openpi's DROID clients send the gripper as a number or as [1]
+                part = part[None]
+            if part.shape != (dim,):
+                raise ValueError(
+                    f"Robot {self.name!r}: {key!r} must have shape ({dim},), of the state {self.state_names}; "
+                    f"got {part.shape}."
+                )
+            parts.append(part)
+        state = np.concatenate(parts)
+        if not np.isfinite(state).all():
+            names = ", ".join(n for n, ok in zip(self.state_names, np.isfinite(state), strict=True) if not ok)
             raise ValueError(
-                f"Robot {self.name!r}: {self.state_key!r} must have shape ({self.state_dim},) = {self.state_names}; "
-                f"got {state.shape}."
+                f"Robot {self.name!r}: the state holds NaN or infinity in {names}; check the robot's sensors."
             )
-        images = {canonical: np.asarray(native[key]) for key, canonical in self.cameras.items()}
-        return Observation(images=images, state=state, prompt=native["prompt"])
+        return state
+
+    def native_images(self, native: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Native key -> uint8 `[h, w, 3]` of the cameras that the observation holds; see `canonical`."""
+        flat = flatten_dict(native)
+        self._refuse_unknown_cameras(flat)
+        images: dict[str, np.ndarray] = {}
+        for key in self.cameras:
+            if key not in flat and key in self.optional_cameras:
+                continue
+            try:
+                images[key] = parse_image(flat[key], self.image_layout)
+            except ValueError as error:
+                raise ValueError(f"Robot {self.name!r}, camera {key!r}: {error}.") from error
+        return images
+
+    def _refuse_unknown_cameras(self, flat: Mapping[str, Any]) -> None:
+        """A misspelt name of an optional camera would silently be a black image."""
+        folders = {key.rpartition("/")[0] + "/" for key in self.optional_cameras}
+        known = (*self.cameras, *self.unused_cameras, *self.state_keys)
+        for key in sorted(flat):
+            if key not in known and any(key.startswith(folder) for folder in folders):
+                close = difflib.get_close_matches(key, known, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"Robot {self.name!r} has no {key!r}.{hint} It knows {sorted(known)}.")
 
     def native_observation(self, observation: Observation) -> dict[str, Any]:
         """The inverse of `canonical`: what a client of this robot puts on the wire."""
-        images = {key: observation.images[canonical] for key, canonical in self.cameras.items()}
-        return {**images, self.state_key: observation.state, "prompt": observation.prompt}
+        flat: dict[str, Any] = {}
+        for key, camera in self.cameras.items():
+            if camera in observation.images or key not in self.optional_cameras:
+                image = observation.images[camera]
+                flat[key] = np.moveaxis(image, -1, 0) if self.image_layout == "chw" else image
+        state = self.state_map.to_native(observation.state).astype(np.float32)
+        ends = np.cumsum(list(self.state_keys.values()))[:-1]
+        flat |= dict(zip(self.state_keys, np.split(state, ends), strict=True))
+        return {**(unflatten_dict(flat) if self.nested else flat), "prompt": observation.prompt}
+
+    def canonical_actions(self, actions: np.ndarray) -> np.ndarray:
+        """Native actions `[..., a]`, as recorded -> canonical ones, float32.
+
+        Raises:
+            ValueError: wrong number of dimensions.
+        """
+        self._check_action_dim(actions)
+        return self.action_map.to_canonical(actions).astype(np.float32)
 
     def native_actions(self, actions: np.ndarray) -> np.ndarray:
-        """Canonical actions `[t, a]` -> executable ones: clipped to the robot's limits (a copy).
+        """Canonical actions `[t, a]` -> executable ones: native, clipped to the robot's limits (a copy, float32).
 
         Raises:
             ValueError: wrong number of dimensions, or NaN/infinity.
         """
-        if actions.ndim != 2 or actions.shape[1] != self.action_dim:
+        if actions.ndim != 2:
             raise ValueError(f"Robot {self.name!r}: actions must be [t, {self.action_dim}]; got {actions.shape}.")
+        self._check_action_dim(actions)
         if not np.isfinite(actions).all():
             raise ValueError(f"Robot {self.name!r}: refusing actions with NaN or infinity.")
-        return np.clip(actions, self.action_low, self.action_high).astype(np.float32)
+        return np.clip(self.action_map.to_native(actions), self.action_low, self.action_high).astype(np.float32)
+
+    def _check_action_dim(self, actions: np.ndarray) -> None:
+        if not actions.ndim or actions.shape[-1] != self.action_dim:
+            raise ValueError(f"Robot {self.name!r}: actions must be [t, {self.action_dim}]; got {actions.shape}.")
 
     def fake_native(self, seed: int = 0, image_hw: tuple[int, int] = (64, 64)) -> dict[str, Any]:
         """A random but valid native observation, for tests and warm-up."""
         rng = np.random.default_rng(seed)
-        images = {key: rng.integers(0, 256, (*image_hw, 3), dtype=np.uint8) for key in self.cameras}
-        state = rng.uniform(-1, 1, self.state_dim).astype(np.float32)
-        return {**images, self.state_key: state, "prompt": "put the red block on the plate"}
+        shape = (3, *image_hw) if self.image_layout == "chw" else (*image_hw, 3)
+        flat: dict[str, Any] = {key: rng.integers(0, 256, shape, dtype=np.uint8) for key in self.cameras}
+        state = rng.uniform(self.state_low, self.state_high).astype(np.float32)
+        ends = np.cumsum(list(self.state_keys.values()))[:-1]
+        flat |= dict(zip(self.state_keys, np.split(state, ends), strict=True))
+        return {**(unflatten_dict(flat) if self.nested else flat), "prompt": "put the red block on the plate"}

@@ -1,0 +1,34 @@
+"""The Franka Panda of DROID, with the keys and conventions of openpi's DROID policies.
+
+State: seven joint positions (rad) and the gripper (0 open .. 1 closed). Action: seven joint velocities, normalised to
+[-1, 1] (a client moves its target by 0.2 rad times that per step), and the gripper's position, which a client rounds at
+0.5. 15 Hz, chunks are executed for 8 steps, images are resized with padding to 224.
+
+pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`: a network for this robot
+names these three, since the order of its image tokens is the sorted order of the names.
+Words follow the arm's base frame as the arm sees it: x forward, y to the left, z up.
+"""
+
+from inspire_fast.robots.spec import Axes, Robot
+
+# Joint limits of the Panda (rad), Franka's data sheet.
+_LOW = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
+_HIGH = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
+
+DROID = Robot(
+    name="droid",
+    cameras={"observation/exterior_image_1_left": "base_0_rgb", "observation/wrist_image_left": "wrist_0_rgb"},
+    model_cameras=("base_0_rgb", "base_1_rgb", "wrist_0_rgb"),
+    state_keys={"observation/joint_position": 7, "observation/gripper_position": 1},
+    state_names=(*(f"joint_{n}_rad" for n in range(1, 8)), "gripper_closed"),
+    state_low=(*_LOW, 0.0),
+    state_high=(*_HIGH, 1.0),
+    action_names=(*(f"joint_{n}_velocity" for n in range(1, 8)), "gripper_closed"),
+    action_low=(*(-1.0,) * 7, 0.0),
+    action_high=(1.0,) * 8,
+    hold_action=(0.0,) * 8,
+    gripper_dims=(7,),
+    control_hz=15.0,
+    axes=Axes(x=("back", "front"), y=("right", "left"), z=("down", "up")),
+    image_orientation="upright",
+)

@@ -1,0 +1,44 @@
+"""Camera images as robots and datasets deliver them -> what the package works with: uint8 `[h, w, 3]`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Layout = Literal["hwc", "chw"]
+
+
+def convert_to_uint8(image: np.ndarray) -> np.ndarray:
+    """Floats in [0, 1] -> uint8 `(255 * x)`, truncated (openpi's convention); uint8 passes as it is.
+
+    Raises:
+        ValueError: another type, or floats outside [0, 1] (NaN included): 0..255 and [-1, 1] are not guessed at.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"an image is uint8, or float in [0, 1]; got {image.dtype}")
+    low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(f"a float image lies in [0, 1]; got {low:.4g} .. {high:.4g}. Send uint8, or scale it")
+    return (255 * image).astype(np.uint8)
+
+
+def parse_image(image: object, layout: Layout = "hwc") -> np.ndarray:
+    """One RGB image as uint8 `[h, w, 3]`; the input is not changed.
+
+    Args:
+        image: uint8, or float in [0, 1] (see `convert_to_uint8`); `[h, w, 3]` or `[3, h, w]`.
+        layout: decides where both ends of the shape are 3.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    array = np.asarray(image)
+    ends = (array.shape[0] == 3, array.shape[-1] == 3) if array.ndim == 3 else (False, False)
+    if not any(ends):
+        raise ValueError(f"an image is RGB, [h, w, 3] or [3, h, w]; got {array.dtype} {array.shape}")
+    first = ends[0] and (layout == "chw" or not ends[1])
+    array = convert_to_uint8(array)
+    return np.ascontiguousarray(np.moveaxis(array, 0, -1)) if first else array

@@ -1,0 +1,40 @@
+"""The desktop arm of InSpire's real-robot experiments: one front camera, an end effector commanded by absolute poses.
+
+State and action: position in 0.001 mm, orientation as Euler angles in 0.001 degree, gripper opening in the arm's own unit
+(compared with the opening at an episode's start, never read as a length). The first six dimensions are trained as deltas
+to the state, in chunks of five.
+Words follow the released annotator's frame: +x right, +y back, +z up.
+
+The release states no control rate and no workspace. 10 Hz and a cube of 1 m are ours: bounds that catch a wrong unit, not
+the arm's reach; a robot client narrows them.
+"""
+
+import numpy as np
+
+from inspire_fast.robots.spec import Axes, Robot
+
+_LOW = (-1_000_000.0,) * 3 + (-180_000.0,) * 3 + (0.0,)
+_HIGH = (1_000_000.0,) * 3 + (180_000.0,) * 3 + (100_000.0,)
+
+
+def _stay(state: np.ndarray) -> np.ndarray:
+    return state.copy()  # state and action are the same seven numbers
+
+
+INSPIRE_ARM = Robot(
+    name="inspire_arm",
+    cameras={"observation/image": "base_0_rgb"},
+    state_keys={"observation/state": 7},
+    state_names=("eef_x_um", "eef_y_um", "eef_z_um", "eef_rx_mdeg", "eef_ry_mdeg", "eef_rz_mdeg", "gripper_opening"),
+    state_low=_LOW,
+    state_high=_HIGH,
+    action_names=("eef_x_um", "eef_y_um", "eef_z_um", "eef_rx_mdeg", "eef_ry_mdeg", "eef_rz_mdeg", "gripper_opening"),
+    action_low=_LOW,
+    action_high=_HIGH,
+    hold_at=_stay,
+    gripper_dims=(6,),
+    control_hz=10.0,
+    axes=Axes(x=("left", "right"), y=("front", "back"), z=("down", "up")),
+    image_orientation="upright",
+    delta=(True,) * 6 + (False,),
+)
