@@ -1,0 +1,237 @@
+"""Random changes of camera pictures in training, on the device: pure, jittable, seeded by one key.
+
+Recipes, after openpi (which uses augmax 0.4.1): pictures of cameras that are not on a wrist are cropped to 95 % of height and
+width, enlarged again and turned by up to 5 degrees; the colours of all pictures are jittered. `intended` is what openpi's
+config says: every picture is jittered, saturation included, and each camera and sample draws for itself. `openpi` is what
+its code does: augmax drops the saturation, shifts the hue by up to a tenth of a turn (its default), jitters half of the
+pictures (likewise), and hands every camera the same random key, so that both wrists get the same jitter.
+
+Neither reproduces augmax's random numbers: the distributions are the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from inspire_fast.core.registry import Registry
+from inspire_fast.data.device_images import to_float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How strongly pictures are changed; amounts are drawn uniformly up to the given size, in both directions.
+
+    Attributes:
+        crop: share of height and width that a random crop keeps; not on wrist cameras.
+        rotation_deg: largest turn about the picture's middle; not on wrist cameras. What comes into view is black.
+        brightness: share by which the value (of HSV) moves towards white or black.
+        contrast: see `adjust_contrast`.
+        saturation: share by which the saturation (of HSV) grows or shrinks.
+        hue: in turns.
+        probability: share of the pictures whose colours are jittered.
+        same_for_all_cameras: cameras of one kind (wrist or not) draw the same numbers, sample by sample.
+    """
+
+    crop: float = 1.0
+    rotation_deg: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    probability: float = 1.0
+    same_for_all_cameras: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1 or not 0 <= self.probability <= 1:
+            raise ValueError(f"crop lies in (0, 1] and probability in [0, 1]; got {self.crop} and {self.probability}.")
+        for name in ("rotation_deg", "brightness", "contrast", "saturation", "hue"):
+            if getattr(self, name) < 0 or (
+                name in ("brightness", "contrast", "saturation") and getattr(self, name) >= 1
+            ):
+                raise ValueError(
+                    f"{name} must not be negative, and colour shares are below 1; got {getattr(self, name)}."
+                )
+
+    @property
+    def moves(self) -> bool:
+        """Whether pictures are cropped or turned."""
+        return self.crop < 1 or self.rotation_deg > 0
+
+    @property
+    def recolours(self) -> bool:
+        """Whether colours are jittered."""
+        return self.probability > 0 and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+
+
+RECIPES: Registry[Recipe] = Registry(
+    "augmentation",
+    {
+        "none": Recipe(),
+        "intended": Recipe(crop=0.95, rotation_deg=5.0, brightness=0.3, contrast=0.4, saturation=0.5),
+        "openpi": Recipe(
+            crop=0.95,
+            rotation_deg=5.0,
+            brightness=0.3,
+            contrast=0.4,
+            hue=0.1,
+            probability=0.5,
+            same_for_all_cameras=True,
+        ),
+    },
+)
+
+
+def augment(images: Mapping[str, jax.Array], key: jax.Array, recipe: str | Recipe = "intended") -> dict[str, jax.Array]:
+    """Changes a batch of pictures at random.
+
+    Args:
+        images: camera -> uint8, or float in [-1, 1], `[b, h, w, 3]`. A name with "wrist" in it is a wrist camera's.
+        key: of this step; `jax.random.fold_in(key, step)` at the caller.
+        recipe: a name of `RECIPES`, or one's own.
+
+    Returns:
+        camera -> float32 in [-1, 1] of the same shapes.
+
+    Raises:
+        KeyError: an unknown name; says which there are.
+        ValueError: a picture is not `[b, h, w, 3]`.
+    """
+    chosen = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    pictures = {camera: to_float(image) for camera, image in images.items()}
+    for camera, picture in pictures.items():
+        if picture.ndim != 4 or picture.shape[-1] != 3:
+            raise ValueError(f"Camera {camera!r} must be [b, h, w, 3]; got {picture.shape}.")
+    cameras = sorted(images)
+    kinds: dict[tuple[bool, tuple[int, ...]], list[str]] = {}  # one program for all cameras of a kind
+    for camera in cameras:
+        kinds.setdefault(("wrist" in camera, pictures[camera].shape), []).append(camera)
+    for (wrist, shape), alike in kinds.items():
+        if not chosen.recolours and (wrist or not chosen.moves):
+            continue
+        numbers = [int(wrist) if chosen.same_for_all_cameras else cameras.index(camera) for camera in alike]
+        keys = jnp.stack([jax.random.split(jax.random.fold_in(key, number), shape[0]) for number in numbers])
+        one = partial(_augment_one, recipe=chosen, wrist=wrist)
+        unit = jax.vmap(jax.vmap(one))((jnp.stack([pictures[camera] for camera in alike]) + 1) / 2, keys)
+        pictures |= dict(zip(alike, jnp.clip(unit * 2 - 1, -1.0, 1.0), strict=True))
+    return pictures
+
+
+def _augment_one(picture: jax.Array, key: jax.Array, *, recipe: Recipe, wrist: bool) -> jax.Array:
+    """One picture `[h, w, 3]` in [0, 1]."""
+    top, left, whether, turn, brightness, contrast, saturation, hue = jax.random.uniform(key, (8,))
+    if recipe.moves and not wrist:
+        angle = jnp.deg2rad(recipe.rotation_deg) * (2 * turn - 1)
+        picture = crop_and_rotate(picture, recipe.crop, jnp.stack([top, left]), angle)
+    if recipe.recolours:
+        jittered = jitter(
+            picture,
+            brightness=recipe.brightness * (2 * brightness - 1),
+            contrast=recipe.contrast * (2 * contrast - 1),
+            saturation=recipe.saturation * (2 * saturation - 1),
+            hue=recipe.hue * (2 * hue - 1) if recipe.hue else None,
+        )
+        picture = jnp.where(whether < recipe.probability, jittered, picture)
+    return picture
+
+
+def crop_and_rotate(picture: jax.Array, crop: float, place: jax.Array, angle: jax.Array) -> jax.Array:
+    """Cuts a window, enlarges it to the whole picture and turns that about its middle, with one bilinear sampling.
+
+    Args:
+        picture: `[h, w, c]` in [0, 1]; outside of it is black.
+        crop: share of height and width that the window has (of `h` and `w`, rounded down to whole pixels).
+        place: in [0, 1], `[2]`: where the window lies between top and bottom, and left and right.
+        angle: rad; positive turns the picture's content counter-clockwise.
+    """
+    h, w, _ = picture.shape
+    window_h, window_w = int(h * crop), int(w * crop)
+    # Pixel centres, measured from the middle: x to the right, y down.
+    y, x = jnp.meshgrid(jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij")
+    turned_y, turned_x = jnp.sin(angle) * x + jnp.cos(angle) * y, jnp.cos(angle) * x - jnp.sin(angle) * y
+    source_y = turned_y * (window_h / h) + (window_h - 1) / 2 + place[0] * (h - window_h)
+    source_x = turned_x * (window_w / w) + (window_w - 1) / 2 + place[1] * (w - window_w)
+    return _sample(picture, source_y, source_x)
+
+
+def _sample(picture: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    """Bilinear look-up at pixel positions `y`, `x` `[h, w]`."""
+    h, w, c = picture.shape
+    flat = jnp.pad(picture, ((1, 1), (1, 1), (0, 0))).reshape(-1, c)  # one black pixel all around
+    y, x = jnp.clip(y + 1, 0, h + 1), jnp.clip(x + 1, 0, w + 1)
+    top, left = jnp.clip(jnp.floor(y), 0, h).astype(jnp.int32), jnp.clip(jnp.floor(x), 0, w).astype(jnp.int32)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    first = top * (w + 2) + left
+    upper = flat[first] * (1 - right) + flat[first + 1] * right
+    lower = flat[first + w + 2] * (1 - right) + flat[first + w + 3] * right
+    return upper * (1 - down) + lower * down
+
+
+def jitter(
+    picture: jax.Array,
+    *,
+    brightness: jax.Array | float = 0.0,
+    contrast: jax.Array | float = 0.0,
+    saturation: jax.Array | float = 0.0,
+    hue: jax.Array | float | None = None,
+) -> jax.Array:
+    """Changes colours in HSV; see `Recipe` for the amounts. Greys keep no hue, so they stay grey.
+
+    Args:
+        picture: `[..., 3]` in [0, 1].
+        brightness: in (-1, 1).
+        contrast: in (-1, 1).
+        saturation: in (-1, 1); the saturation becomes `(1 + saturation)` times itself, at most full.
+        hue: in turns; None leaves the hue alone, which is quicker than 0.
+
+    Returns:
+        `[..., 3]` in [0, 1].
+    """
+    value = picture.max(axis=-1, keepdims=True)
+    wanted = adjust_contrast(adjust_brightness(value, brightness), contrast)
+    # All channels times one factor: another value, the same hue and saturation.
+    picture = jnp.where(value > 0, picture * (wanted / jnp.maximum(value, 1e-6)), wanted)
+    chroma = wanted - picture.min(axis=-1, keepdims=True)
+    fullest = jnp.where(chroma > 1e-6, wanted / jnp.maximum(chroma, 1e-6), 1.0)
+    picture = wanted - (wanted - picture) * jnp.minimum(1 + saturation, fullest)
+    return picture if hue is None else shift_hue(picture, hue)
+
+
+def adjust_brightness(value: jax.Array, amount: jax.Array | float) -> jax.Array:
+    """Moves values in [0, 1] by the share `amount` towards white, or towards black if it is negative."""
+    return value * (1 - jnp.abs(amount)) + jnp.maximum(amount, 0.0)
+
+
+def adjust_contrast(value: jax.Array, amount: jax.Array | float) -> jax.Array:
+    """Steepens (or flattens) values in [0, 1] about 0.5, with 0, 0.5 and 1 where they were.
+
+    The curve has three straight pieces: slope s = tan((1 + amount) pi / 4) in the middle, 1 / s at both ends (augmax's).
+    """
+    slope = jnp.tan((1 + amount) * (jnp.pi / 4))
+    end = slope / (2 * (1 + slope))
+    middle = 0.5 + slope * (value - 0.5)
+    return jnp.where(value < end, value / slope, jnp.where(value > 1 - end, 1 - (1 - value) / slope, middle))
+
+
+def shift_hue(picture: jax.Array, turns: jax.Array | float) -> jax.Array:
+    """Turns the colour wheel: red goes to green after a third of a turn, to blue after two. `[..., 3]` in [0, 1]."""
+    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
+    value = picture.max(axis=-1)
+    chroma = value - picture.min(axis=-1)
+    divisor = jnp.where(chroma > 0, chroma, 1.0)
+    sixths = jnp.where(
+        value == red,
+        (green - blue) / divisor,
+        jnp.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
+    )
+    turned = sixths + 6 * turns
+
+    def channel(offset: float) -> jax.Array:
+        distance = (turned + offset) % 6
+        return value - chroma * jnp.clip(jnp.minimum(distance, 4 - distance), 0, 1)
+
+    return jnp.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1)

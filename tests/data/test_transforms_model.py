@@ -1,0 +1,174 @@
+"""The InSpire model transform and its inverse: openpi's arrays, what is supervised, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.transforms import (
+    AbsoluteActions,
+    Carry,
+    RepackTransform,
+    Unnormalize,
+    compose,
+)
+from inspire_fast.data.transforms_model import (
+    AddFacts,
+    Inspire,
+    InspireActions,
+    MalformedActionsError,
+    TokenizeFASTInputs,
+)
+from inspire_fast.data.transforms_robot import (
+    RobotOutputs,
+)
+from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
+from inspire_fast.robots import ROBOTS
+from tests.data.dictionaries import FACTS, HORIZON, SCRIPT, stats
+
+VOCABULARY = tiny_vocabulary(HORIZON, 7)
+INSPIRE = Inspire(script=SCRIPT, vocabulary=VOCABULARY, max_token_len=256)
+DATA = {
+    "image": {"base_0_rgb": np.zeros((4, 4, 3), np.uint8)},
+    "image_mask": {"base_0_rgb": np.True_},
+    "state": np.linspace(-1, 1, 8),
+    "prompt": np.asarray("put the red block on the plate"),
+}
+CHUNK = np.linspace(-0.9, 0.9, HORIZON * 7).reshape(HORIZON, 7)
+
+
+def text(made: dict[str, Any]) -> str:
+    return VOCABULARY.text.decode(made["tokenized_prompt"][made["tokenized_prompt_mask"]])
+
+
+def test_types_and_lengths_are_openpis() -> None:
+    made = INSPIRE({**DATA, "actions": CHUNK, "facts": FACTS})
+    assert {k: (v.dtype.name, v.shape) for k, v in made.items() if k.startswith("token")} == {
+        "tokenized_prompt": ("int64", (256,)),
+        "tokenized_prompt_mask": ("bool", (256,)),
+        "token_ar_mask": ("int64", (256,)),
+        "token_loss_mask": ("bool", (256,)),
+    }
+    length = int(made["tokenized_prompt_mask"].sum())
+    for key in ("tokenized_prompt", "token_ar_mask", "token_loss_mask"):
+        assert not made[key][length:].any()
+
+
+def test_only_answers_and_actions_are_supervised() -> None:
+    made = INSPIRE({**DATA, "actions": CHUNK, "facts": FACTS})
+    ids, loss = made["tokenized_prompt"], made["token_loss_mask"]
+    lead = VOCABULARY.text.encode("Action: ")
+    assert [VOCABULARY.text.decode([int(i)]).strip() for i in ids[loss][:2]] == ["left", "front"]
+    assert ids[loss][2 : 2 + len(lead)].tolist() == lead
+    assert ids[loss][-1] == VOCABULARY.text.eos_id
+    before_the_questions = text(INSPIRE(dict(DATA))).partition("Question")[0]
+    seen, length = len(VOCABULARY.text.encode(before_the_questions, bos=True)), int(made["tokenized_prompt_mask"].sum())
+    np.testing.assert_array_equal(made["token_ar_mask"], [0] * seen + [1] * (length - seen) + [0] * (256 - length))
+
+
+def test_inference_stops_at_the_first_open_question_then_before_the_actions() -> None:
+    training = INSPIRE({**DATA, "actions": CHUNK, "facts": FACTS})["tokenized_prompt"]
+    for answers, end in (((), "Answer:"), (("left",), "Answer:"), (("left", "front"), "Action: ")):
+        made = INSPIRE({**DATA, "answers": answers})
+        assert text(made).endswith(end)
+        assert not made["token_loss_mask"].any()
+        length = int(made["tokenized_prompt_mask"].sum())
+        np.testing.assert_array_equal(made["tokenized_prompt"][:length], training[:length])
+    assert INSPIRE({**DATA, "answers": ("left",)}).keys() == INSPIRE(dict(DATA)).keys()  # what it read is consumed
+
+
+def test_a_plain_script_agrees_with_the_plain_tokenisation() -> None:
+    plain = Inspire(script=SCRIPTS["pi0_fast"](DIRECTION), vocabulary=VOCABULARY, max_token_len=200)
+    theirs = TokenizeFASTInputs(vocabulary=VOCABULARY, max_token_len=200)
+    data = {**DATA, "actions": CHUNK}
+    for key, value in flatten_dict(theirs(data)).items():
+        np.testing.assert_array_equal(flatten_dict(plain(data))[key], value)
+    assert text(theirs(dict(DATA))).endswith(";\n")
+    assert text(plain(dict(DATA))).endswith("Action: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prompt": None}, "A prompt is required"),
+        ({"state": np.full(8, np.nan)}, r"one finite vector.*bad at \[0, 1"),
+        ({"actions": CHUNK}, "neither `facts` nor enough `answers`"),
+        ({"actions": CHUNK * 50, "facts": FACTS}, "outside the fitted range"),
+        ({"answers": ("sideways", "left")}, "'sideways' is no answer"),
+        ({"prompt": "dance"}, "No target found"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        INSPIRE({**DATA, **change})
+
+
+def test_a_length_that_does_not_fit_names_the_one_that_would() -> None:
+    data = {**DATA, "actions": CHUNK, "facts": FACTS}
+    length = int(INSPIRE(data)["tokenized_prompt_mask"].sum())
+    with pytest.raises(
+        ValueError, match=f"has {length} ids, max_token_len is {length - 1}. Set it to at least {length}"
+    ):
+        replace(INSPIRE, max_token_len=length - 1)(data)
+    assert replace(INSPIRE, max_token_len=length)(data)["tokenized_prompt_mask"].all()
+
+
+def sampled_ids() -> np.ndarray:
+    end = VOCABULARY.text.encode("|", eos=True)
+    return np.concatenate([VOCABULARY.from_action(VOCABULARY.action.encode(CHUNK)), end]).astype(np.float32)
+
+
+READ = InspireActions(script=SCRIPT, vocabulary=VOCABULARY, action_horizon=HORIZON, action_dim=7)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 9))
+def test_padding_behind_the_terminator_does_not_matter(zeros: int) -> None:
+    actions = READ({"actions": np.pad(sampled_ids(), (0, zeros))})["actions"]
+    np.testing.assert_allclose(actions, CHUNK, atol=0.5 * HORIZON / 10)
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (sampled_ids()[:-2], "not closed by"),
+        (sampled_ids()[1:], "a chunk of 5 x 7 needs 35|do not spell"),
+        (np.concatenate([[4], sampled_ids()]), "Id 4 at place 0 is no action id"),
+        (np.zeros(12), "not closed by"),
+    ],
+)
+def test_malformed_ids_are_an_error_or_a_hold_never_zeros(ids: np.ndarray, words: str) -> None:
+    with pytest.raises(MalformedActionsError, match=words):
+        READ({"actions": ids})
+    held = replace(READ, on_malformed="hold")({"state": np.zeros(8), "actions": ids})
+    assert "actions" not in held
+    assert held["status"] == "held"
+    norm_stats = {"state": stats(8), "actions": stats(7)}
+    out = compose(
+        [Unnormalize(norm_stats, use_quantiles=True), AbsoluteActions((True,)), RobotOutputs(robot=ROBOTS["libero"])]
+    )
+    assert out(held).keys() == {"status", "reason"}
+
+
+class Table:
+    def facts(self, episode: int, frame: int) -> SceneFacts | None:
+        return FACTS if (episode, frame) == (2, 5) else None
+
+
+def test_facts_of_a_row_are_found_by_indices_carried_past_transforms_that_build_new_dictionaries() -> None:
+    row = {"episode_index": np.array(2), "frame_index": np.array(5), "state": np.zeros(8), "dropped": 1}
+    chain = compose([Carry(RepackTransform({"state": "state"}), ("episode_index", "frame_index")), AddFacts(Table())])
+    assert chain(row).keys() == {"state", "facts"}
+    assert chain(row)["facts"] is FACTS
+    assert chain({**row, "frame_index": 6})["facts"] is None
+    assert chain({"state": np.zeros(8)}).keys() == {"state"}
+    with pytest.raises(ValueError, match="has 'frame_index' alone"):
+        AddFacts(Table())({"frame_index": 3})
