@@ -13,9 +13,9 @@ ACTION = (Forced(text="Action: ", weight=1.0), ActionSlot())
 
 
 def pi0_fast(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
-    """openpi's prompt: no questions. Arguments are accepted and nothing is asked, so that runs can be compared."""
-    del questions, max_targets, released
-    return Script(name="pi0_fast", segments=(TASK, *ACTION))
+    """openpi's prompt: no questions, whatever is given, so that runs can be compared. `released` leaves EOS out."""
+    del questions, max_targets
+    return Script(name="pi0_fast", segments=(TASK, ACTION[0], ActionSlot(eos=not released)))
 
 
 def inspire(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:

@@ -72,7 +72,37 @@ def pick_and_place(
     Raises:
         ValueError: the goal is none that this expert can reach.
     """
-    thing, place = _goal(environment)
+    placements = _placements(environment)
+    if len(placements) != 1 or len(environment.problem.goal) != 1:
+        raise ValueError(
+            f"pick_and_place solves goals that put one object in or on one place; {environment.prompt!r} wants "
+            f"{list(environment.problem.goal)}."
+        )
+    yield from _transfer(environment, rng, variation, *placements[0])
+
+
+def pick_and_place_each(
+    environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation
+) -> Iterator[np.ndarray]:
+    """Picks and places, one after the other, everything that the goal wants put somewhere (see `pick_and_place`).
+
+    Raises:
+        ValueError: the goal wants nothing placed, or something else besides.
+    """
+    placements = _placements(environment)
+    if not placements or len(placements) != len(environment.problem.goal):
+        raise ValueError(
+            f"pick_and_place_each solves goals that put objects in or on places; {environment.prompt!r} wants "
+            f"{list(environment.problem.goal)}."
+        )
+    for thing, place in placements:
+        yield from _transfer(environment, rng, variation, thing, place)
+
+
+def _transfer(
+    environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation, thing: str, place: str
+) -> Iterator[np.ndarray]:
+    """Above, down, close, lift, over, lower, open, up."""
     hand = _Hand(environment, rng, variation)
     grasp = _grasp_point(environment, thing)
     jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
@@ -158,14 +188,9 @@ def _raised(point_m: np.ndarray, height_m: float) -> np.ndarray:
     return point_m + np.array([0.0, 0.0, height_m])
 
 
-def _goal(environment: LiberoEnvironment) -> tuple[str, str]:
-    placements = [p for p in environment.problem.goal if p[0] in ("on", "in") and len(p) == 3]
-    if len(placements) != 1 or len(environment.problem.goal) != 1:
-        raise ValueError(
-            f"pick_and_place solves goals that put one object in or on one place; {environment.prompt!r} wants "
-            f"{list(environment.problem.goal)}."
-        )
-    return placements[0][1], placements[0][2]
+def _placements(environment: LiberoEnvironment) -> list[tuple[str, str]]:
+    """The goal's `(object, place)` pairs, in its order."""
+    return [(p[1], p[2]) for p in environment.problem.goal if p[0] in ("on", "in") and len(p) == 3]
 
 
 def _grasp_point(environment: LiberoEnvironment, thing: str) -> np.ndarray:
@@ -202,6 +227,9 @@ def _gap_m(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 def _heights(environment: LiberoEnvironment, place: str) -> tuple[float, float]:
     """World heights, metres: where the object's underside is let go, and what has to be passed over on the way."""
     owner = environment.problem.owner(place)
+    if owner not in environment.bodies:  # a region of the table
+        surface_m = float(environment.position_m(place)[2])
+        return surface_m, surface_m
     low, high = environment.bounds_m(owner)
     if place == owner:  # on an object: down to its surface
         return float(low[2] + high[2]) / 2, float(high[2])
@@ -209,4 +237,6 @@ def _heights(environment: LiberoEnvironment, place: str) -> tuple[float, float]:
 
 
 Expert = Callable[[LiberoEnvironment, np.random.Generator, Variation], Iterator[np.ndarray]]
-EXPERTS: Registry[Expert] = Registry("expert", {"pick_and_place": pick_and_place})
+EXPERTS: Registry[Expert] = Registry(
+    "expert", {"pick_and_place": pick_and_place, "pick_and_place_each": pick_and_place_each}
+)

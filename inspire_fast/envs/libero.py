@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inspire_fast.core.types import SceneFacts, TargetFacts
-from inspire_fast.dialogue.grounding import ground
-from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality, project
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality
 from inspire_fast.envs.install import import_simulator
 from inspire_fast.envs.suites import Problem, find_task
-from inspire_fast.envs.targets import Target, match_targets
+from inspire_fast.envs.table import targets_of
+from inspire_fast.envs.targets import Target
+from inspire_fast.envs.truth import axis_angle, point_m, scene_facts
 from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
@@ -99,6 +100,16 @@ class LiberoEnvironment:
         return tuple(self._alive().objects_dict)
 
     @property
+    def bodies(self) -> tuple[str, ...]:
+        """Every object and fixture that has a shape (see `bounds_m`): all but tables and floors."""
+        return (*self.movable, *self._alive().fixtures_dict)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the instruction's phrases mean in this scene; empty where that is not known."""
+        return self._targets or ()
+
+    @property
     def success(self) -> bool:
         """The goal held after the last step (or after the reset)."""
         return self._success
@@ -122,6 +133,41 @@ class LiberoEnvironment:
             if self._states is not None or (self._at_rest() and _slide_m(placed, self._movable_m()) < _SLIDE_M):
                 return
         raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {_PLACEMENT_ATTEMPTS} attempts.")
+
+    def restore(self, state: np.ndarray, fixtures: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> None:
+        """Puts the simulator into a recorded state; `reset` must have been called before.
+
+        Args:
+            state: `[time + qpos + qvel]`, as in LIBERO's demonstrations (`states`) and initial states.
+            fixtures: root body -> position `[3]` and quaternion `[4]` (w x y z) of fixtures, which no state holds; those
+                that are not named stay as the reset drew them.
+
+        Raises:
+            ValueError: a state of another length (another scene), NaN or infinity, or an unknown fixture.
+            RuntimeError: before the first reset.
+        """
+        domain = self._alive()
+        if not self._ready:
+            raise RuntimeError("Call reset(episode) before restore().")
+        size = domain.sim.get_state().flatten().shape
+        if np.shape(state) != size or not np.isfinite(state).all():
+            raise ValueError(
+                f"A state of {self.task.suite} task {self.task.index} is a finite vector {size}; got {np.shape(state)}, "
+                f"finite: {bool(np.isfinite(state).all())}. Was it recorded in this scene?"
+            )
+        for body, (position, quaternion) in (fixtures or {}).items():
+            if body not in domain.sim.model.body_names:
+                raise ValueError(f"{self.task.name} has no fixture {body!r}; it has {sorted(domain.fixtures_dict)}.")
+            index = domain.sim.model.body_name2id(body)
+            domain.sim.model.body_pos[index], domain.sim.model.body_quat[index] = position, quaternion
+        domain.sim.set_state_from_flattened(np.asarray(state, dtype=np.float64))
+        domain.sim.forward()
+        domain._post_process()
+        self._success = bool(domain._check_success())
+
+    def simulator_state(self) -> np.ndarray:
+        """`[time + qpos + qvel]`, float64: what `restore` takes."""
+        return np.array(self._alive().sim.get_state().flatten())
 
     def step(self, action: np.ndarray) -> np.ndarray:
         """Executes one action `[7]` (see `robots.libero`) for 1/20 s and returns it as sent, clipped to the limits.
@@ -148,7 +194,7 @@ class LiberoEnvironment:
         robot, data = domain.robots[0], domain.sim.data
         quaternion = np.roll(data.get_body_xquat(robot.robot_model.eef_name), -1)  # w x y z -> x y z w
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
-        return np.concatenate([self.gripper_m(), _axis_angle(quaternion), fingers]).astype(np.float32)
+        return np.concatenate([self.gripper_m(), axis_angle(quaternion), fingers]).astype(np.float32)
 
     def observe(self) -> Mapping[str, Any]:
         """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt."""
@@ -159,11 +205,12 @@ class LiberoEnvironment:
         return {**images, "observation/state": self.state(), "prompt": self.prompt}
 
     def facts(self) -> SceneFacts | None:
-        """Truth about the instruction's targets, or None where its phrases have no certain reading (`unlabelled`)."""
+        """Truth about the instruction's targets, or None where they are not known (`unlabelled`)."""
         if self._targets is None:
             return None
-        gripper_m = self.gripper_m()
-        return SceneFacts(targets=tuple(self._target_facts(target, gripper_m) for target in self._targets))
+        domain = self._alive()
+        pairs = [(target, self.holds(target.owner)) for target in self._targets]
+        return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._camera_hw)
 
     def gripper_m(self) -> np.ndarray:
         """The point between the finger tips, world frame, metres `[3]`."""
@@ -176,6 +223,10 @@ class LiberoEnvironment:
         if name in domain.obj_body_id:
             return np.array(domain.sim.data.body_xpos[domain.obj_body_id[name]])
         return np.array(domain.sim.data.get_site_xpos(name))
+
+    def target_m(self, target: Target) -> np.ndarray:
+        """World position `[3]` of the point that a phrase means."""
+        return point_m(self._alive().sim, target)
 
     def bounds_m(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
@@ -256,32 +307,10 @@ class LiberoEnvironment:
 
     def _match(self) -> tuple[Target, ...] | None:
         try:
-            return match_targets(ground(self.prompt), self._problem)
+            return targets_of(self.task)
         except ValueError as error:
             self.unlabelled = str(error)
             return None
-
-    def _target_facts(self, target: Target, gripper_m: np.ndarray) -> TargetFacts:
-        sim = self._alive().sim
-        if target.part is not None:
-            point_m = np.array(sim.data.get_body_xpos(f"{target.owner}_{target.part}"))
-        else:
-            point_m = self.position_m(target.site or target.owner)
-        point_m = point_m + np.array([0.0, 0.0, target.lift_m])
-        camera = sim.model.camera_name2id(VIEWS["observation/image"])
-        height, width = self._camera_hw
-        return TargetFacts(
-            phrase=target.phrase,
-            offset_m=(point_m - gripper_m).astype(np.float32),
-            grasped=self.holds(target.owner),
-            point_px=project(
-                point_m,
-                sim.data.cam_xpos[camera],
-                sim.data.cam_xmat[camera].reshape(3, 3),
-                sim.model.cam_fovy[camera],
-                width / height,
-            ),
-        )
 
     def _model_of(self, name: str) -> Any:
         domain = self._alive()
@@ -308,15 +337,6 @@ def _seeded(entropy: list[int]) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)
-
-
-def _axis_angle(quaternion: np.ndarray) -> np.ndarray:
-    """x y z w -> axis * angle, radians in 0..2 pi (openpi's LIBERO client, after robosuite's `quat2axisangle`)."""
-    w = float(np.clip(quaternion[3], -1.0, 1.0))
-    sine = np.sqrt(1.0 - w * w)
-    if np.isclose(sine, 0.0):
-        return np.zeros(3)
-    return quaternion[:3] * 2.0 * np.arccos(w) / sine
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

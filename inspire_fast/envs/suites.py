@@ -6,7 +6,7 @@ Nothing here starts the simulator: listing all 130 tasks costs one import of the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,15 @@ class Problem:
         interest: the objects of interest; instances, or regions of them.
         goal: predicates in lower case with their arguments, e.g. `("on", "akita_black_bowl_1", "plate_1")`.
         regions: region -> instance that it belongs to ("basket_1_contain_region" -> "basket_1").
+        places_m: instance -> middle `(x, y)` of the region where it starts, along the world's axes, relative to its
+            table: +x front, +y right. Only what starts on a table.
     """
 
     categories: Mapping[str, str]
     interest: tuple[str, ...]
     goal: tuple[tuple[str, ...], ...]
     regions: Mapping[str, str]
+    places_m: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def owner(self, name: str) -> str:
         """The instance behind a name: itself, or the one that a region belongs to."""
@@ -60,10 +63,14 @@ class Task:
 
         sections = {section[0]: section[1:] for section in scan_tokens(filename=str(self.bddl_file))[1:]}
         categories = {**_typed(sections.get(":fixtures", [])), **_typed(sections.get(":objects", []))}
-        regions = {}
+        regions, middles = {}, {}
         for name, *attributes in sections.get(":regions", []):
-            target = next(attribute[1] for attribute in attributes if attribute[0] == ":target")
-            regions[f"{target}_{name}"] = target
+            of = {attribute[0]: attribute[1] for attribute in attributes}
+            region = f"{of[':target']}_{name}"
+            regions[region] = of[":target"]
+            if ":ranges" in of:
+                x0, y0, x1, y1 = (float(number) for number in of[":ranges"][0])
+                middles[region] = ((x0 + x1) / 2, (y0 + y1) / 2)
         goal = sections[":goal"][0]
         predicates = goal[1:] if goal[0].lower() == "and" else [goal]
         return Problem(
@@ -71,6 +78,7 @@ class Task:
             interest=tuple(sections.get(":obj_of_interest", [])),
             goal=tuple((predicate[0].lower(), *predicate[1:]) for predicate in predicates),
             regions=regions,
+            places_m={p[1]: middles[p[2]] for p in sections.get(":init", []) if len(p) == 3 and p[2] in middles},
         )
 
 

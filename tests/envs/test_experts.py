@@ -47,6 +47,7 @@ def test_demonstrations_vary_with_the_seed_and_repeat_with_it(soup: LiberoEnviro
 def test_a_goal_that_is_no_placement_is_refused():
     stove = LiberoEnvironment("libero_goal", 7)
     stove.reset(0)
-    with pytest.raises(ValueError, match="turnon"):
-        next(EXPERTS["pick_and_place"](stove, np.random.default_rng(0), Variation()))
+    for name in ("pick_and_place", "pick_and_place_each"):
+        with pytest.raises(ValueError, match="turnon"):
+            next(EXPERTS[name](stove, np.random.default_rng(0), Variation()))
     stove.close()

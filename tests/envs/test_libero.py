@@ -54,7 +54,7 @@ def test_facts_agree_with_geometry(soup: LiberoEnvironment):
     assert (can.phrase, basket.phrase) == ("the alphabet soup", "the basket")
     np.testing.assert_allclose(can.offset_m, soup.position_m("alphabet_soup_1") - soup.gripper_m(), atol=1e-6)
     np.testing.assert_allclose(
-        basket.offset_m, soup.position_m("basket_1") - soup.gripper_m() + np.array([0, 0, 0.07185]), atol=1e-6
+        basket.offset_m, soup.position_m("basket_1_contain_region") - soup.gripper_m(), atol=1e-6
     )
     assert can.offset_m[1] < -0.2  # left of the gripper,
     assert can.offset_m[2] < -0.2  # below it,

@@ -1,0 +1,266 @@
+"""A small grammar of robot instructions: which things are carried, where they go, what is only touched.
+
+An instruction is cut into clauses ("... and place ...", "..., then close ..."); each clause must match one pattern as a
+whole; pronouns stand for what an earlier clause named. Phrases stay as the instruction words them, article included,
+since that is how the questions speak of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import enum
+import itertools
+import re
+
+
+class Role(enum.StrEnum):
+    """What a clause does with a thing, which decides what the gripper's opening and closing say about where it is.
+
+    `carried`: gripped, and let go elsewhere. `place`: where the carried thing is let go. `source`: where it is gripped.
+    `handled`: moved or worked without being carried off (drawers, knobs, what is pushed). `worked_on`: named, but nothing
+    is gripped or let go at it (what a cloth wipes, what is poured into).
+    """
+
+    CARRIED = "carried"
+    PLACE = "place"
+    SOURCE = "source"
+    HANDLED = "handled"
+    WORKED_ON = "worked_on"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mention:
+    """A thing that a clause names, in the instruction's words; a pronoun is replaced by what it stands for."""
+
+    phrase: str
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One clause: the pattern that it matched, and its things in the order of the words."""
+
+    pattern: str
+    mentions: tuple[Mention, ...]
+
+    def phrases(self, *roles: Role) -> tuple[str, ...]:
+        """Phrases in any of these roles, in order."""
+        return tuple(mention.phrase for mention in self.mentions if mention.role in roles)
+
+
+_SIDE = r"(?:left|right|front|back|rear|top|bottom|middle|center|centre)"
+_NEXT = rf"(?:in front of|to (?:the |its )?{_SIDE}(?: side)? of|next to|close to|near to|beside|near|behind|by|against|around)"
+_INTO = (
+    r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|below|above|over|between|through|at)"
+)
+_TO = rf"(?:{_NEXT}|{_INTO}|all the way to|towards|toward|to)"
+_FROM = (
+    r"(?:away from|out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
+    r"(?! (?:the )?table cent)"  # "the black bowl from table center" says which bowl, and is one phrase
+)
+_WHERE = rf"(?: (?:at|in|on) the {_SIDE}(?: side)?)?"  # so is "the bowl at the front"
+_WAY = (
+    rf"(?:to (?:the |its |your )?{_SIDE}(?: side)?|inside|in|on top|on|down|away|aside|back|upright|up|over|out|"
+    r"forwards?|backwards?)"
+)
+_PUT = (
+    r"(?:place|put|set|drop|stack|stow|lay|leave|insert|plug|hang|store|load|throw|toss|return|stick|mount|slot|deposit|"
+    r"drape|rest|position|move|bring|carry|transfer|deliver|shift|relocate|fit|attach|connect|screw|pack|dip|hook)"
+)
+_TAKE = (
+    r"(?:pick up|pick out|pick|take out|take off|take|remove|get|grab|grasp|pull out|pull|lift up|lift|retrieve|fetch|"
+    r"unplug|unhook|extract|move|bring|put|unload|collect|hold|raise)"
+)
+_SHOVE = r"(?:push|pull|slide|drag|nudge|shove|roll|scoot)"
+_WIPE = r"(?:wipe|clean|scrub|dust|polish|rub|brush|dry|erase|stir|mix|cut|slice|chop|hit|poke|scoop|sweep)"
+_WORK = (
+    r"(?:flip over|flip|rotate|turn over|turn around|turn|spin|unfold|fold|straighten|shake|squeeze|twist|unscrew|tilt|"
+    r"press down|press|click|tap|touch|reach for|reach|knock over|tip over|stretch|crumple|unlock|lock|unzip|zip|plug in|"
+    r"wipe|clean|peel|untie|tie|adjust)"
+)
+_POUR = r"(?:pour|empty|dump|tip)(?: out)?"
+_HOW_FAR = r"(?: (?:all the way|fully|completely|halfway|again))?"
+_HOW = r"(?: (?:upright|upside down|over|around|in half|vertical|horizontal|clockwise|counter-?clockwise)\b.*| from .+ to .+)?"
+
+# The first pattern that matches a whole clause decides. Groups: a carried, p place, s source, h handled, o worked on.
+PATTERNS: tuple[tuple[str, str], ...] = (
+    ("open/close A", rf"(?:open|close|shut|(?:pull|push|slide) (?:open|closed))(?: up)? (?P<h>.+?){_HOW_FAR}"),
+    ("pull/push/slide A open/shut", rf"(?:{_SHOVE}|swing|lift) (?P<h>.+?) (?:open|closed|shut){_HOW_FAR}"),
+    ("turn on/off A", r"(?:turn|switch) (?:on|off) (?P<h>.+)"),
+    ("turn A on/off", r"(?:turn|switch) (?P<h>.+) (?:on|off)"),
+    ("use A to wipe/stir/... B", r"(?:use|with) (?P<a>.+?)(?: to|,) \w+(?: up| off| down)? (?P<o>.+)"),
+    ("cover/fill A with B", r"(?:cover|fill|block|cap) (?P<p>.+?) (?:with|using) (?P<a>.+)"),
+    ("sweep/wipe A into B", r"(?:sweep|wipe|brush|scoop)(?: up)? (?P<h>.+?) (?:into|onto|to|in) (?P<p>.+)"),
+    ("wipe/stir/cut A with B", rf"{_WIPE}(?: down| off| up)? (?P<o>.+?) (?:with|using) (?P<a>.+)"),
+    ("pour ... from A into B", rf"{_POUR} .+? (?:from|out of) (?P<a>.+?) (?:in|into|onto|on|over|to) (?P<o>.+)"),
+    ("pour A into/over B", rf"{_POUR} (?P<a>.+?) (?:into|onto|over|in|on|out of) (?P<o>.+)"),
+    ("pour out A", rf"{_POUR} (?P<a>.+?)(?: out)?"),
+    ("hand me A", r"(?:hand|give|pass|bring) (?:me|us|him|her) (?P<a>.+)"),
+    ("hand over A to B", r"(?:hand|give|pass)(?: over)? (?P<a>.+?)(?: over)?(?: to (?P<p>.+))?"),
+    (
+        "take/move/pull A from/off/out of B to C",
+        rf"(?:{_TAKE}|{_SHOVE}) (?P<a>.+?) {_FROM} (?P<s>.+?) (?:and )?(?:into|onto|on to|to|on top of) (?P<p>.+)",
+    ),
+    ("take/pick up/pull A from/off/out of B", rf"(?:{_TAKE}|{_SHOVE}) (?P<a>.+?) {_FROM} (?P<s>.+)"),
+    ("put A inside/down/to the left", rf"{_PUT} (?P<a>.+?) {_WAY}"),
+    (
+        "put/place/stack/hang/insert A in/on/near/... B",
+        rf"{_PUT}(?: down)? (?P<a>.+?{_WHERE})(?: back| down)? {_TO} (?P<p>.+)",
+    ),
+    ("put down/away A", r"(?:put|set|lay) (?:down|away|back) (?P<a>.+)"),
+    ("push/pull/slide A to the left/out", rf"{_SHOVE} (?P<h>.+?) {_WAY}"),
+    ("push/pull/slide A to/into/... B", rf"{_SHOVE}(?: out)? (?P<h>.+?{_WHERE}) {_TO} (?P<p>.+)"),
+    ("push/pull/slide A", rf"{_SHOVE}(?: out)? (?P<h>.+)"),
+    ("pick up A", rf"{_TAKE} (?P<a>.+?)(?: up| out| off)?"),
+    ("move/stack A", r"(?:move|stack|unstack|drop|release|carry|throw|store) (?P<a>.+)"),
+    ("press/turn/fold/flip/wipe A", rf"{_WORK} (?P<h>.+?){_HOW}"),
+)
+_COMPILED = tuple((name, re.compile(pattern)) for name, pattern in PATTERNS)
+_ROLES = {"a": Role.CARRIED, "p": Role.PLACE, "s": Role.SOURCE, "h": Role.HANDLED, "o": Role.WORKED_ON}
+_VERB = (
+    rf"(?:{_PUT}|{_TAKE}|{_SHOVE}|{_WIPE}|{_WORK}|open|close|shut|switch|use|cover|fill|pour|empty|dump|tip|hand|give|pass|"
+    r"unstack|release|swing)"
+)
+_VERBS = frozenset(re.findall(r"[a-z]+", re.sub(r"\?:", "", _VERB))) | {"sweep"}
+_CUT = re.compile(rf"(?:,? and then|,? then|;|\.|,? and|,) (?={_VERB}\b)")
+_FILLER = re.compile(
+    r"^(?:(?:please|now|first|then|next|robot|ok|okay|can you|could you|would you|i want you to|you should|try to|go|and)[ ,]+)+"
+)
+_ADVERB = re.compile(r"(?:^| )(?:please|carefully|gently|slowly|quickly)(?= |$)")
+_THING_PRONOUNS = ("it", "that", "this", "them", "these", "those", "both", "both of them", "the other", "each other")
+_PERSONS = ("me", "us", "you", "yourself", "him", "her", "the person", "the user", "the human", "the robot", "robot")
+_NO_THING = frozenset(
+    [
+        "up",
+        "down",
+        "off",
+        "on",
+        "out",
+        "in",
+        "into",
+        "over",
+        "away",
+        "back",
+        "to",
+        "at",
+        "of",
+        "from",
+        "and",
+        "the",
+        "a",
+        "an",
+        "open",
+        "shut",
+    ]
+)
+_ARTICLE = r"(?:the|a|an|one|another|some|two|three|four)"
+_RELATIVE = re.compile(r"\b(?:between|with|that|which|of)\b")
+
+
+def parse(instruction: str) -> tuple[Step, ...]:
+    """The steps of an instruction, in its order.
+
+    `"pick up the bowl and place it on the plate"` -> a step that carries "the bowl", and one that carries "the bowl" to
+    the place "the plate".
+
+    Raises:
+        ValueError: a clause matches no pattern, or names nothing but pronouns; lists the patterns tried.
+    """
+    text = normalized(instruction)
+    text = " ".join(_ADVERB.sub("", _FILLER.sub("", text)).split())
+    clauses = _clauses(text)
+    steps = None if clauses is None else _resolved(clauses)
+    if not steps or not any(step.mentions for step in steps):
+        tried = "; ".join(name for name, _ in PATTERNS)
+        raise ValueError(
+            f"No target found in the instruction {instruction!r}. Patterns tried: {tried}. "
+            "Reword it, or name the targets yourself (`targets`)."
+        )
+    return steps
+
+
+def normalized(instruction: str) -> str:
+    """Lower case, single spaces, no full stop: how instructions are compared and taken apart."""
+    return " ".join(instruction.lower().replace("_", " ").split()).strip(" .!?,;")
+
+
+_Found = tuple[str, tuple[tuple[str, Role], ...]]  # a pattern's name, and (phrase, role) in the order of the words
+
+
+def _clauses(text: str) -> list[_Found] | None:
+    """Cuts the text into as many clauses as match patterns; a word that only looks like a verb makes no cut."""
+    cuts = [match.span() for match in _CUT.finditer(text)]
+    for kept in (c for n in range(len(cuts), -1, -1) for c in itertools.combinations(cuts, n)):
+        starts, ends = [0, *(end for _, end in kept)], [*(start for start, _ in kept), len(text)]
+        found = [_match(text[start:end]) for start, end in zip(starts, ends, strict=True)]
+        if all(found):
+            return [clause for clause in found if clause]
+    return None
+
+
+def _match(clause: str) -> _Found | None:
+    clause = _base_form(_FILLER.sub("", clause).strip(" ,"))
+    for name, pattern in _COMPILED:
+        if match := pattern.fullmatch(clause):
+            groups = sorted((match.start(key), key) for key, value in match.groupdict().items() if value)
+            things = [(phrase, _ROLES[key[0]]) for _, key in groups for phrase in _each(match[key])]
+            if any(set(phrase.split()) <= _NO_THING for phrase, _ in things):
+                continue
+            if re.search(r" (?:inside|on top|in)$", clause) and not any(role is Role.PLACE for _, role in things):
+                things.append(("it", Role.PLACE))  # "put the bowl inside": of what was opened before
+            return name, tuple(things)
+    return None
+
+
+def _base_form(clause: str) -> str:
+    """`placing the cup` -> `place the cup`, for the verbs that are known."""
+    verb, _, rest = clause.partition(" ")
+    stem = verb.removesuffix("ing")
+    if verb in _VERBS or stem == verb:
+        return clause
+    known = next((form for form in (stem, f"{stem}e", stem[:-1]) if form in _VERBS), verb)
+    return f"{known} {rest}"
+
+
+def _each(phrase: str) -> list[str]:
+    """The members of a list ("both A and B", "the A, the B and the C"); "the yellow and white mug" is one thing."""
+    if phrase.startswith("both "):
+        return phrase.removeprefix("both ").split(" and ")
+    first_relative = _RELATIVE.search(phrase)  # "the bowl between the plate and the ramekin" is one thing
+    head, tail = (
+        (phrase, "") if first_relative is None else (phrase[: first_relative.start()], phrase[first_relative.start() :])
+    )
+    members = re.split(rf"(?:,? and |, )(?={_ARTICLE}\b)", head)
+    return [*members[:-1], members[-1] + tail]
+
+
+def _resolved(clauses: list[_Found]) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for name, things in clauses:
+        mentions = [m for phrase, role in things for m in _mentions(phrase, role, steps)]
+        steps.append(Step(pattern=name, mentions=tuple(dict.fromkeys(mentions))))
+    return tuple(steps)
+
+
+def _mentions(phrase: str, role: Role, before: list[Step]) -> list[Mention]:
+    if phrase in _PERSONS:
+        return []
+    if phrase not in _THING_PRONOUNS:
+        return [Mention(phrase=phrase, role=role)]
+    return [Mention(phrase=antecedent, role=role) for antecedent in _antecedents(phrase, role, before)]
+
+
+def _antecedents(pronoun: str, role: Role, before: list[Step]) -> tuple[str, ...]:
+    """What a pronoun stands for: what can be put is what was carried, what can be put into or closed is a place.
+
+    "them" after "stack A on B" is both.
+    """
+    plural = pronoun in ("them", "these", "those", "both", "both of them")
+    if role is Role.CARRIED:
+        wanted = (Role.CARRIED, Role.PLACE) if plural else (Role.CARRIED,)
+    else:
+        wanted = (Role.PLACE, Role.HANDLED)
+    for step in reversed(before):
+        if found := step.phrases(*wanted) or step.phrases(Role.CARRIED, Role.HANDLED, Role.SOURCE):
+            return found if plural else found[-1:]
+    return ()

@@ -1,0 +1,137 @@
+"""Facts from an annotation file: JSON lines, one line per frame or span of frames.
+
+First line, all of it optional; what it says is checked::
+
+    {"dataset": {"total_episodes": 50, "total_frames": 5000, "sha256": "..."}, "robot": "libero"}
+
+Every other line::
+
+    {"episode": 3, "frame": 17, "targets": [{"phrase": "the can", "offset_m": [0.1, -0.2, -0.3], "grasped": false}]}
+    {"episode": 3, "frames": [0, 40], "targets": [{"phrase": "the can", "position_m": [0.5, 0.1, 0.02]}]}
+
+`offset_m` is the point minus the gripper; `position_m` is the point itself, from which the gripper's recorded position is
+taken off: a thing that stands still needs one line. Both are in metres along the robot's own axes. `frames` is half open.
+`grasped` (default false) and `point_px` (`[y, x]`, 0..1) may be given. A line that names a frame again adds targets to it; an
+empty list of targets says that there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.facts import DatasetIdentity
+from inspire_fast.data.lerobot_meta import Meta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """One line of the file, with its number for errors."""
+
+    line: int
+    episode: int
+    start: int
+    stop: int
+    targets: tuple[Mapping[str, Any], ...]
+
+
+def read_annotations(path: Path, meta: Meta, robot: str) -> dict[int, list[Annotation]]:
+    """Episode -> its lines.
+
+    Raises:
+        DatasetError: no such file, a damaged line, an episode or frame that the dataset does not have, or a header of
+            another dataset or robot; names the file and the line.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} does not exist; it should hold one JSON object a line.")
+    lines: dict[int, list[Annotation]] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        try:
+            entry: dict[str, Any] = json.loads(text)
+            if "targets" in entry:
+                annotation = _annotation(entry, number, meta)
+                lines.setdefault(annotation.episode, []).append(annotation)
+            elif number == 1:
+                _check_header(entry, meta, robot)
+            else:
+                raise ValueError(f"no 'targets' in {sorted(entry)}")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DatasetError(f"{path}, line {number}: {error}") from error
+    return lines
+
+
+def annotated_facts(
+    annotations: list[Annotation], length: int, gripper_m: np.ndarray | None
+) -> list[SceneFacts | None]:
+    """Facts per frame of one episode.
+
+    Args:
+        annotations: its lines.
+        length: its frames.
+        gripper_m: the gripper's positions `[n, 3]`, needed for `position_m` only.
+
+    Raises:
+        DatasetError: a target that is none; names line, episode and frame.
+    """
+    frames: list[dict[str, TargetFacts] | None] = [None] * length
+    for annotation in annotations:
+        for frame in range(annotation.start, annotation.stop):
+            known = frames[frame] or {}
+            for target in annotation.targets:
+                try:
+                    facts = _target(target, None if gripper_m is None else gripper_m[frame])
+                except (ValueError, TypeError, KeyError) as error:
+                    raise DatasetError(
+                        f"line {annotation.line} (episode {annotation.episode}, frame {frame}): {error}"
+                    ) from error
+                known[facts.phrase] = facts
+            frames[frame] = known
+    return [None if known is None else SceneFacts(targets=tuple(known.values())) for known in frames]
+
+
+def _check_header(entry: Mapping[str, Any], meta: Meta, robot: str) -> None:
+    found = DatasetIdentity.of(meta)
+    if "dataset" in entry and (stated := DatasetIdentity(**entry["dataset"])) != found:
+        raise ValueError(f"these labels are of another dataset ({stated}) than the one at {meta.root} ({found})")
+    if entry.get("robot", robot) != robot:
+        raise ValueError(f"these labels are about robot {entry['robot']!r}, not {robot!r}")
+
+
+def _annotation(entry: Mapping[str, Any], number: int, meta: Meta) -> Annotation:
+    episode = entry["episode"]
+    if not 0 <= episode < len(meta.episodes):
+        raise ValueError(f"episode {episode}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}")
+    length = meta.episodes[episode].length
+    start, stop = entry["frames"] if "frames" in entry else (entry["frame"], entry["frame"] + 1)
+    if not 0 <= start < stop <= length:
+        raise ValueError(f"episode {episode}, frames {start}..{stop - 1}: the episode has the frames 0..{length - 1}")
+    return Annotation(line=number, episode=episode, start=start, stop=stop, targets=tuple(entry["targets"]))
+
+
+def _target(target: Mapping[str, Any], gripper_m: np.ndarray | None) -> TargetFacts:
+    if unknown := set(target) - {"phrase", "offset_m", "position_m", "grasped", "point_px"}:
+        raise ValueError(f"unknown fields {sorted(unknown)} of a target")
+    if ("offset_m" in target) == ("position_m" in target):
+        raise ValueError(f"a target needs either 'offset_m' or 'position_m'; got {sorted(target)}")
+    if "offset_m" in target:
+        offset_m = np.array(target["offset_m"], np.float32)
+    elif gripper_m is None:
+        raise ValueError("'position_m' needs the gripper's position, and no dimensions of it are known for this robot")
+    else:
+        offset_m = (np.array(target["position_m"], np.float64) - gripper_m).astype(np.float32)
+    point = target.get("point_px")
+    return TargetFacts(
+        phrase=target["phrase"],
+        offset_m=offset_m,
+        grasped=bool(target.get("grasped", False)),
+        point_px=None if point is None else (float(point[0]), float(point[1])),
+    )

@@ -1,0 +1,52 @@
+"""Prints what every LIBERO task's instruction is grounded to: `python -m inspire_fast.labeling.coverage`.
+
+The last line is one JSON object: `tasks`, `tasks_grounded`, and how far labels by hindsight agree with the simulator
+(`hindsight_agreement`, as stored; `--episodes N` measures it anew, N per task, and `--write` stores it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+import sys
+
+from inspire_fast.envs.suites import SUITES, tasks
+from inspire_fast.envs.table import targets_of
+from inspire_fast.envs.targets import Target
+from inspire_fast.labeling.validation import RESULT_FILE, measure, stored
+
+
+def main(args: list[str] | None = None) -> int:
+    """Prints the table and the figures; the exit status is 1 where a task is not grounded."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=0, help="simulate so many episodes per task and compare them")
+    parser.add_argument("--write", action="store_true", help="store what was measured as the package's figures")
+    options = parser.parse_args(args)
+    if options.write and not options.episodes:
+        parser.error("--write stores what --episodes N measures; give both")
+    total, refused = 0, 0
+    for suite in SUITES:
+        for task in tasks(suite):
+            total += 1
+            try:
+                targets = "; ".join(_describe(target) for target in targets_of(task))
+            except ValueError as error:
+                refused, targets = refused + 1, f"NOT GROUNDED: {error}"
+            sys.stdout.write(f"{suite}:{task.index} {task.prompt!r} -> {targets}\n")
+    agreement = measure(options.episodes) if options.episodes else stored()
+    if options.write:
+        Path(__file__).with_name(RESULT_FILE).write_text(json.dumps(agreement, indent=1) + "\n", encoding="utf-8")
+    summary = {"tasks": total, "tasks_grounded": total - refused, "hindsight_agreement": agreement}
+    sys.stdout.write(json.dumps(summary) + "\n")
+    return int(refused > 0)
+
+
+def _describe(target: Target) -> str:
+    point = target.site or target.body
+    shift = " {:+.3f} {:+.3f} {:+.3f}".format(*target.offset_m) if any(target.offset_m) else ""
+    return f"{target.phrase!r} = {point}{shift}" + (f" (alias: {target.alias})" if target.alias else "")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

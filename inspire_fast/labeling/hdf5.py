@@ -1,0 +1,337 @@
+"""LIBERO's published demonstrations (HDF5) as a LeRobot dataset: without no-ops, replayed, rendered anew, labelled.
+
+A file holds one task: `data` with the attributes `bddl_file_name` and `problem_info`, and `data/demo_0`, `demo_1`, ...,
+each with `states [n, time + qpos + qvel]`, `actions [n, 7]`, the attribute `model_file` (the scene, with the fixtures' poses that no
+state holds) and `obs/{agentview_rgb, eye_in_hand_rgb, ee_pos, ee_ori, gripper_states}` at 128 px. Row i is the instant before action i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert
+from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+from inspire_fast.data.facts import write_facts
+from inspire_fast.envs import SUITES, LiberoEnvironment, tasks
+from inspire_fast.envs.libero import SETTLE_ACTION
+from inspire_fast.envs.suites import Task
+from inspire_fast.labeling.labeler import frame_description
+from inspire_fast.labeling.replay import fixture_poses
+from inspire_fast.robots import ROBOTS
+
+Pictures = Literal["replay", "states", "recorded"]
+RECORDINGS = "recordings"
+_STILL = 1e-4  # OpenVLA's threshold for the norm of a motion, in the actions' own unit
+_COLUMNS = {"observation/image": "image", "observation/wrist_image": "wrist_image"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Options:
+    """How demonstrations are converted.
+
+    Attributes:
+        pictures: `replay` executes the actions from the first state (OpenVLA's way: what is kept solves the task in the
+            simulator as it is now); `states` puts the simulator into every recorded state; `recorded` takes the file's own
+            128 px pictures and needs no simulator, but gives no labels.
+        camera_px: size of pictures that are rendered.
+        render_every: render every k-th kept step; the others repeat the picture and say its age (`image_age_s`).
+        drop_no_ops: leave out steps that neither move nor change the gripper's command (OpenVLA's rule).
+        settle_steps: steps without motion between the first state and the first action of a replay (OpenVLA's ten).
+        only_successful: refuse demonstrations at whose end the goal does not hold.
+        keep_states: keep the simulator's state of every row in `recordings/`, from which labels can be made anew.
+    """
+
+    pictures: Pictures = "replay"
+    camera_px: int = 256
+    render_every: int = 1
+    drop_no_ops: bool = True
+    settle_steps: int = 10
+    only_successful: bool = True
+    keep_states: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pictures not in ("replay", "states", "recorded"):
+            raise ValueError(f"pictures must be replay, states or recorded; got {self.pictures!r}.")
+        if min(self.camera_px, self.render_every) < 1 or self.settle_steps < 0:
+            raise ValueError(f"camera_px and render_every must be >= 1 and settle_steps >= 0; got {self}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """One demonstration as recorded; see the module's text.
+
+    Attributes:
+        task: what it is a demonstration of.
+        states: float64 `[n, time + qpos + qvel]`.
+        actions: float32 `[n, 7]`.
+        model_xml: the scene; may be empty.
+        pictures: native key -> uint8 `[n, h, w, 3]`, turned by 180 degrees as openpi turns them; may be empty.
+        proprioception: float32 `[n, 8]` as robot `libero` has it, or None.
+    """
+
+    task: Task
+    states: np.ndarray
+    actions: np.ndarray
+    model_xml: str
+    pictures: Mapping[str, np.ndarray]
+    proprioception: np.ndarray | None
+
+
+@dataclass(kw_only=True)
+class _Rows:
+    """What an episode's kept rows are made of, step by step."""
+
+    images: dict[str, list[np.ndarray]] = field(default_factory=lambda: {key: [] for key in _COLUMNS})
+    state: list[np.ndarray] = field(default_factory=list)
+    facts: list[SceneFacts | None] = field(default_factory=list)
+    simulator: list[np.ndarray] = field(default_factory=list)
+
+    def take(self, environment: LiberoEnvironment, render_every: int) -> None:
+        if len(self.state) % render_every == 0:
+            seen = environment.observe()
+            for key, images in self.images.items():
+                images.append(seen[key])
+        else:
+            for images in self.images.values():
+                images.append(images[-1])
+        self.state.append(environment.state())
+        self.facts.append(environment.facts())
+        self.simulator.append(environment.simulator_state())
+
+
+def kept_steps(actions: np.ndarray) -> np.ndarray:
+    """Steps that are no no-ops, int `[m]` of `[n, 7]`: a motion, or another gripper command than the last step kept.
+
+    motion    0  0  1  0  0  1
+    gripper  -1 -1 -1 -1  1  1
+    kept            2     4  5
+    """
+    kept: list[int] = []
+    for step, action in enumerate(actions):
+        moves = float(np.linalg.norm(action[:-1])) >= _STILL
+        if moves or (kept and action[-1] != actions[kept[-1], -1]):
+            kept.append(step)
+    return np.array(kept, dtype=int)
+
+
+def convert_hdf5(
+    files: Sequence[Path], root: Path, *, options: Hdf5Options | None = None, storage: Storage | None = None
+) -> Conversion:
+    """Writes the demonstrations of all files as one dataset, with its facts where the simulator was asked.
+
+    Raises:
+        DatasetError: a demonstration is damaged or, by the options, not solved, and none is to be skipped.
+        ImportError: h5py or the simulator is missing; says how to get it.
+    """
+    with Converter(options or Hdf5Options()) as converter:
+        robot = ROBOTS["libero"]
+        return convert(
+            converter.episodes(files),
+            root,
+            fps=round(robot.control_hz),
+            robot_type=robot.name,
+            names={"state": robot.state_names, "actions": robot.action_names},
+            storage=storage,
+            done=converter.write_labels,
+        )
+
+
+class Converter:
+    """Reads demonstrations and, by its options, goes through them in the simulator; one scene is open at a time.
+
+    Args:
+        options: see `Hdf5Options`.
+        environment: an open scene to use for its own task; stays open.
+    """
+
+    def __init__(self, options: Hdf5Options, environment: LiberoEnvironment | None = None) -> None:
+        self._options = options
+        self._given, self._environment = environment, environment
+        self._facts: dict[str, list[SceneFacts | None]] = {}
+        self._states: dict[str, Mapping[str, Any]] = {}
+
+    def __enter__(self) -> Converter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def episodes(self, files: Sequence[Path]) -> Iterator[Pending]:
+        """Every demonstration, file by file, by number."""
+        for path in files:
+            for name in demonstration_names(path):
+                label = f"{path.name}/{name}"
+                yield Pending(name=label, read=partial(self._episode, label, path, name))
+
+    def write_labels(self, root: Path, names: Sequence[str]) -> None:
+        """Writes facts and recordings of the episodes that were kept."""
+        robot = ROBOTS["libero"]
+        facts = {number: self._facts[name] for number, name in enumerate(names) if name in self._facts}
+        if any(scene is not None for frames in facts.values() for scene in frames):
+            write_facts(root, facts, robot=robot.name, frame_description=frame_description(robot))
+        for number, name in enumerate(names):
+            if name in self._states:
+                path = root / RECORDINGS / f"episode_{number:06d}.npz"
+                path.parent.mkdir(exist_ok=True)
+                np.savez_compressed(path, **self._states[name])
+
+    def _episode(self, label: str, path: Path, name: str) -> Episode:
+        demo = read_demonstration(path, name, pictures=self._options.pictures == "recorded")
+        kept = kept_steps(demo.actions) if self._options.drop_no_ops else np.arange(len(demo.actions))
+        if not len(kept):
+            raise DatasetError(f"{path}, {name}: every one of its {len(demo.actions)} steps is a no-op.")
+        notes = {"suite": demo.task.suite, "task": demo.task.name, "steps_left_out": len(demo.actions) - len(kept)}
+        if self._options.pictures == "recorded":
+            if demo.proprioception is None:
+                raise DatasetError(f"{path}, {name} holds no pictures (`obs`); render them with pictures='replay'.")
+            columns = {column: demo.pictures[key][kept] for key, column in _COLUMNS.items()}
+            columns |= {"state": demo.proprioception[kept], "actions": demo.actions[kept]}
+            return Episode(columns=columns, task=demo.task.prompt, notes=notes)
+        environment = self._scene(demo.task)
+        rows = self._go_through(environment, demo, kept)
+        if self._options.only_successful and not environment.success:
+            raise DatasetError(f"{path}, {name}: at its end the task is not solved ({self._options.pictures}).")
+        self._facts[label] = rows.facts
+        if self._options.keep_states:
+            self._states[label] = {
+                "suite": demo.task.suite,
+                "task": demo.task.name,
+                "states": np.array(rows.simulator),
+                "model_xml": demo.model_xml,
+            }
+        return Episode(
+            columns=self._columns(rows, demo.actions[kept]),
+            task=environment.prompt,
+            notes={**notes, "success": environment.success, "unlabelled": environment.unlabelled},
+        )
+
+    def _go_through(self, environment: LiberoEnvironment, demo: Demonstration, kept: np.ndarray) -> _Rows:
+        fixtures = fixture_poses(demo.model_xml) if demo.model_xml else {}
+        environment.reset(0)
+        environment.restore(demo.states[0], fixtures)
+        rows = _Rows()
+        if self._options.pictures == "replay":
+            for _ in range(self._options.settle_steps):
+                environment.step(SETTLE_ACTION)
+        for step in kept:
+            if self._options.pictures == "states":
+                environment.restore(demo.states[step], fixtures)
+            rows.take(environment, self._options.render_every)
+            if self._options.pictures == "replay" or step == kept[-1]:
+                environment.step(demo.actions[step])
+        return rows
+
+    def _columns(self, rows: _Rows, actions: np.ndarray) -> dict[str, np.ndarray]:
+        columns = {column: np.stack(rows.images[key]) for key, column in _COLUMNS.items()}
+        columns |= {"state": np.stack(rows.state), "actions": actions}
+        if self._options.render_every > 1:
+            age = np.arange(len(actions)) % self._options.render_every
+            columns["image_age_s"] = (age / ROBOTS["libero"].control_hz).astype(np.float32)
+        return columns
+
+    def _scene(self, task: Task) -> LiberoEnvironment:
+        if self._environment is None or self._environment.task != task:
+            self._close()
+            size = self._options.camera_px
+            self._environment = LiberoEnvironment(task.suite, task.name, camera_hw=(size, size))
+        return self._environment
+
+    def _close(self) -> None:
+        if self._environment is not None and self._environment is not self._given:
+            self._environment.close()
+        self._environment = None
+
+
+def demonstration_names(path: Path) -> list[str]:
+    """`demo_0`, `demo_1`, ... of a file, by number.
+
+    Raises:
+        DatasetNotFoundError: no such file.
+        DatasetError: damaged, or no file of demonstrations.
+    """
+    with _open(path) as file:
+        if "data" not in file:
+            raise DatasetError(f"{path} has no group `data`; it has {sorted(file)}.")
+        names = [name for name in file["data"] if name.removeprefix("demo_").isdigit()]
+    return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
+
+
+def read_demonstration(path: Path, name: str, *, pictures: bool = False) -> Demonstration:
+    """One demonstration, with its own pictures if asked.
+
+    Raises:
+        DatasetError: something is missing, lengths differ, NaN, or the task is none of LIBERO's; names file and frame.
+    """
+    where = f"{path}, {name}"
+    with _open(path) as file:
+        data = file["data"]
+        task = find_problem(_attribute(data, "bddl_file_name") or f"{path.stem.removesuffix('_demo')}.bddl", where)
+        demo = data[name]
+        missing = [key for key in ("states", "actions") if key not in demo]
+        if missing:
+            raise DatasetError(f"{where} lacks {missing}; it has {sorted(demo)}.")
+        states, actions = np.asarray(demo["states"], np.float64), np.asarray(demo["actions"], np.float32)
+        observed = demo.get("obs", {})
+        keys = ("agentview_rgb", "eye_in_hand_rgb", "ee_pos", "ee_ori", "gripper_states")
+        seen = {key: np.asarray(observed[key]) for key in keys} if pictures and set(keys) <= set(observed) else {}
+        model_xml = _attribute(demo, "model_file")
+    if states.ndim != 2 or actions.shape != (len(states), 7) or not len(states):
+        raise DatasetError(f"{where}: states {states.shape} and actions {actions.shape} must be [n, d] and [n, 7].")
+    for quantity, values in (("state", states), ("action", actions)):
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise DatasetError(f"{where}, frame {bad[0]}: the {quantity} holds NaN or infinity.")
+    turned = {}
+    if seen:
+        turned = {
+            "observation/image": seen["agentview_rgb"][:, ::-1, ::-1],
+            "observation/wrist_image": seen["eye_in_hand_rgb"][:, ::-1, ::-1],
+        }
+    parts = [seen[key] for key in ("ee_pos", "ee_ori", "gripper_states")] if seen else []
+    return Demonstration(
+        task=task,
+        states=states,
+        actions=actions,
+        model_xml=model_xml,
+        pictures=turned,
+        proprioception=np.concatenate(parts, axis=1).astype(np.float32) if parts else None,
+    )
+
+
+def find_problem(bddl_file_name: str, where: str = "the file") -> Task:
+    """The task of a BDDL file by its folder and name, wherever the recorder had it.
+
+    Raises:
+        DatasetError: none of LIBERO's 130.
+    """
+    wanted = Path(bddl_file_name)
+    found = [task for suite in SUITES for task in tasks(suite) if task.bddl_file.name == wanted.name]
+    exact = [task for task in found if task.suite == wanted.parent.name]
+    if not found:
+        raise DatasetError(f"{where} is of the problem {wanted.name!r}, which is none of LIBERO's 130 tasks.")
+    return (exact or found)[0]
+
+
+def _attribute(group: Any, name: str) -> str:
+    value = group.attrs.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _open(path: Path) -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("Reading LIBERO's HDF5 files needs h5py: `uv pip install h5py`.") from error
+    if not path.is_file():
+        raise DatasetNotFoundError(f"{path} does not exist.")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read as HDF5: {error}") from error

@@ -1,0 +1,106 @@
+"""What an instruction wants done, as the gripper sees it: a list of things to grip, each with where it is let go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any
+
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.dialogue.grounding import ground, steps
+from inspire_fast.dialogue.instructions import Role, Step, normalized
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manipulation:
+    """One grip of the gripper, from closing to opening.
+
+    Attributes:
+        thing: the phrase of what is gripped.
+        place: the phrase of where it is let go, or None where the instruction does not say.
+        source: the phrase of where it is gripped, or None.
+        riding: phrases of what lies on the thing and comes along.
+        handled: it may be done without gripping (a drawer pushed shut, a plate pushed aside).
+    """
+
+    thing: str
+    place: str | None = None
+    source: str | None = None
+    riding: tuple[str, ...] = ()
+    handled: bool = False
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Everything it names."""
+        return (self.thing, *self.riding, *(p for p in (self.source, self.place) if p is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done, and the phrases that questions are asked about, in the instruction's order."""
+
+    manipulations: tuple[Manipulation, ...]
+    phrases: tuple[str, ...]
+
+
+def plan(instruction: str, overrides: Mapping[str, Sequence[Manipulation]] | None = None) -> Plan:
+    """Reads the instruction, or looks it up in `overrides` (see `load_overrides`).
+
+    Raises:
+        ValueError: no pattern matches; lists what was tried.
+    """
+    given = (overrides or {}).get(normalized(instruction))
+    if given is not None:
+        phrases = tuple(dict.fromkeys(phrase for manipulation in given for phrase in manipulation.phrases))
+        return Plan(manipulations=tuple(given), phrases=phrases)
+    found: list[Manipulation] = []
+    for step in steps(instruction):
+        _add_step(step, found)
+    return Plan(manipulations=tuple(found), phrases=ground(instruction))
+
+
+def load_overrides(path: Path) -> dict[str, tuple[Manipulation, ...]]:
+    """Reads what instructions mean from a JSON file, for those that the grammar cannot read or reads wrongly.
+
+    ::
+
+        {"tidy up": [{"thing": "the can", "place": "the bin"}, {"thing": "the drawer", "handled": true}]}
+
+    Raises:
+        DatasetError: no such file, no JSON, or another shape; names the file and the instruction.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {normalized(key): tuple(_manipulation(entry) for entry in value) for key, value in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DatasetError(
+            f"{path} must be JSON: instruction -> list of {{'thing', 'place', 'source', 'riding', 'handled'}}, of which "
+            f"only 'thing' is needed: {error}"
+        ) from error
+
+
+def _manipulation(entry: Mapping[str, Any]) -> Manipulation:
+    fields = dict(entry)
+    if "riding" in fields:
+        fields["riding"] = tuple(fields["riding"])
+    made = Manipulation(**fields)
+    if not all(isinstance(phrase, str) and phrase.strip() for phrase in made.phrases):
+        raise ValueError(f"phrases must be text that is not empty; got {entry}")
+    return made
+
+
+def _add_step(step: Step, found: list[Manipulation]) -> None:
+    """Appends a clause's manipulations; "pick up A" and "place it on B" become one."""
+    place = next(iter(step.phrases(Role.PLACE)), None)
+    source = next(iter(step.phrases(Role.SOURCE)), None)
+    carried = step.phrases(Role.CARRIED)
+    under = {m.thing: m.place for m in found if m.place in carried and m.thing in carried}
+    for thing in (t for t in carried if t not in under):  # after "stack A on B", "them" are gripped by B
+        riding = tuple(top for top, bottom in under.items() if bottom == thing)
+        if found and found[-1].thing == thing and found[-1].place is None and not found[-1].handled:
+            picked = found.pop()
+            source = source or picked.source
+        found.append(Manipulation(thing=thing, place=place, source=source, riding=riding))
+    found.extend(Manipulation(thing=thing, place=place, handled=True) for thing in step.phrases(Role.HANDLED))

@@ -1,0 +1,147 @@
+"""Facts from the label files of InSpire's releases, one JSON file per frame with an `object_info`.
+
+Two kinds are read:
+
+- real robot, `episode_3/anno_w_pos/17.json`: `{"state": [...], "task": "...", "object_info": {"position": {"robot": [x, y, z],
+  "the can": [...]}, "catch": {"the can": false}, ...}}`, positions in the arm's own unit, phrases as keys;
+- LIBERO, `<id>.json`: `{"gripper_to_obj": {"akita_black_bowl_1_main": [x, y, z], ...}, "is_grasp": {"akita_black_bowl_1":
+  false, ...}}` in metres, bodies as keys; the dataset's column `object_info` holds each frame's id as bytes.
+
+Answers that the files may hold as well are not used: answers are computed from geometry, when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.dialogue.grounding import ground
+from inspire_fast.dialogue.instructions import normalized
+from inspire_fast.envs.table import table
+from inspire_fast.envs.targets import Target
+
+ID_COLUMN = "object_info"
+# Heights of aimed-at points above the bodies that carry them, metres, by the ending of the site's name. The files name
+# bodies only. InSpire's release adds the same heights for the basket and the cabinets' tops, and 0.059 for the wine rack,
+# which is half way up to the place where the bottle lies.
+_HEIGHTS_M = {
+    "top_side": 0.22152,
+    "basket_1_contain_region": 0.07185,
+    "wooden_tray_1_contain_region": 0.043,
+    "left_contain_region": 0.066,
+    "right_contain_region": 0.066,
+    "back_contain_region": 0.086,
+    "front_contain_region": 0.041,
+    "cabinet_1_top_region": 0.18561,
+    "cabinet_1_middle_region": 0.1169,
+    "cabinet_1_bottom_region": 0.047,
+    "shelf_1_top_region": 0.137,
+    "wine_rack_1_top_region": 0.217,
+    "heating_region": 0.096,
+}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One label file.
+
+    Raises:
+        DatasetError: missing or damaged; names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as a label file: {error}") from error
+
+
+def real_robot_facts(path: Path, state: np.ndarray, metres_per_unit: float, instruction: str) -> SceneFacts:
+    """One frame of the real robot's layout; targets in the instruction's order where it names them, else in the file's.
+
+    Args:
+        path: the frame's file.
+        state: the dataset's row, held against the file's so that labels of another episode are noticed.
+        metres_per_unit: of the file's positions.
+        instruction: of the dataset's row.
+
+    Raises:
+        DatasetError: damaged, incomplete, NaN, or of another frame; names the file.
+    """
+    content = read_json(path)
+    recorded = np.asarray(content.get("state", state), np.float64)
+    if recorded.shape != np.shape(state) or not np.allclose(recorded, state, rtol=1e-5, atol=0.51):
+        raise DatasetError(
+            f"{path} labels another frame: its state is {recorded.tolist()}, the dataset's {list(state)}."
+        )
+    try:
+        info = content["object_info"]
+        positions = {name: np.array(xyz, np.float64) * metres_per_unit for name, xyz in info["position"].items()}
+        robot = positions.pop("robot")
+        order = [phrase for phrase in _phrases(instruction) if phrase in positions]
+        return SceneFacts(
+            targets=tuple(
+                TargetFacts(
+                    phrase=phrase,
+                    offset_m=(positions[phrase] - robot).astype(np.float32),
+                    grasped=bool(info["catch"][phrase]),
+                )
+                for phrase in dict.fromkeys([*order, *positions])
+            )
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: its object_info is incomplete or damaged: {error!r}") from error
+
+
+def libero_facts(path: Path, instruction: str) -> SceneFacts:
+    """One frame of the LIBERO layout.
+
+    Raises:
+        DatasetError: damaged, or its bodies are not those of any LIBERO task of this instruction; names the file.
+    """
+    content = read_json(path)
+    try:
+        vectors, grasped = content["gripper_to_obj"], content["is_grasp"]
+        for targets in _tasks(instruction):
+            bodies = [_body(target, vectors) for target in targets]
+            if all(bodies):
+                pairs = [(t, body) for t, body in zip(targets, bodies, strict=True) if body]
+                return SceneFacts(targets=tuple(_libero_target(t, vectors[body], grasped) for t, body in pairs))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{path}: incomplete or damaged: {error!r}") from error
+    wanted = [[target.body for target in targets] for targets in _tasks(instruction)]
+    raise DatasetError(
+        f"{path} has the bodies {sorted(vectors)}; {instruction!r} needs one of {wanted}. Is it of another task?"
+    )
+
+
+def frame_id(value: Any) -> str:
+    """The id in a row of the column `object_info`: text, or its bytes as numbers, padded with zeros."""
+    return value if isinstance(value, str) else bytes(np.asarray(value, np.uint8)).rstrip(b"\0").decode()
+
+
+def _phrases(instruction: str) -> Sequence[str]:
+    try:
+        return ground(instruction)
+    except ValueError:
+        return ()
+
+
+def _tasks(instruction: str) -> list[tuple[Target, ...]]:
+    return [row.targets for row in table() if normalized(row.instruction) == normalized(instruction)]
+
+
+def _body(target: Target, vectors: Mapping[str, Any]) -> str | None:
+    return next((body for body in (target.body, f"{target.owner}_main") if body in vectors), None)
+
+
+def _libero_target(target: Target, vector: Sequence[float], grasped: Mapping[str, bool]) -> TargetFacts:
+    lift_m = next((h for ending, h in _HEIGHTS_M.items() if target.site and target.site.endswith(ending)), 0.0)
+    return TargetFacts(
+        phrase=target.phrase,
+        offset_m=np.add(vector, (0.0, 0.0, lift_m)).astype(np.float32),
+        grasped=bool(grasped.get(target.owner, False)),
+    )

@@ -1,0 +1,58 @@
+"""Writes spatial facts next to a LeRobot dataset: `uv run scripts/label_dataset.py hindsight --root data/mine --robot libero`.
+
+Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-info` (InSpire's label files), `replay`
+(LIBERO's simulator). Run again after an interruption, it goes on where it stopped.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+import sys
+from typing import Annotated
+
+import tyro
+
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.labeling.labeler import label_dataset
+from inspire_fast.labeling.producers import Annotations, Hindsight, ObjectInfo, Replay
+from inspire_fast.robots import ROBOTS
+
+Source = (
+    Annotated[Hindsight, tyro.conf.subcommand("hindsight", prefix_name=False)]
+    | Annotated[Annotations, tyro.conf.subcommand("annotations", prefix_name=False)]
+    | Annotated[ObjectInfo, tyro.conf.subcommand("object-info", prefix_name=False)]
+    | Annotated[Replay, tyro.conf.subcommand("replay", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """What to label.
+
+    Attributes:
+        source: where the facts come from.
+        root: the dataset's folder.
+        robot: registry name of the embodiment.
+        episodes: first and one past the last episode (default: all); labels of the others stay.
+        skip_bad_episodes: leave out episodes that cannot be labelled, and list them.
+    """
+
+    source: Source
+    root: Path
+    robot: str = "libero"
+    episodes: tuple[int, int] | None = None
+    skip_bad_episodes: bool = False
+
+
+def main(args: Args) -> None:
+    """Labels, and prints what was refused (all of it: `labels/report.json`)."""
+    dataset, robot = LeRobotDataset(args.root), ROBOTS[args.robot]
+    chosen = None if args.episodes is None else range(*args.episodes)
+    print(label_dataset(dataset, args.source, robot=robot, episodes=chosen, skip_bad_episodes=args.skip_bad_episodes))
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)))
+    except (KeyError, IndexError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error

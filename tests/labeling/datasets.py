@@ -1,0 +1,51 @@
+"""Small LeRobot datasets of episodes with known gripper events, without pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot_writer import DatasetWriter
+
+FEATURES = {
+    "state": {"dtype": "float32", "shape": (8,), "names": None},
+    "actions": {"dtype": "float32", "shape": (7,), "names": None},
+}
+CAN, BIN = np.array([0.3, 0.2, 0.1]), np.array([0.3, -0.3, 0.2])
+LENGTH = 60
+
+
+def libero_states(*, grasp: bool = True, shift: float = 0.0) -> np.ndarray:
+    """To the can (frames 0..19), closed from 20 to 39, on to the bin, open from 40."""
+    states = np.zeros((LENGTH, 8), np.float32)
+    states[:20, :3] = np.linspace([0, 0, 0.4], CAN + shift, 20)
+    states[20:40, :3] = np.linspace(CAN + shift, BIN, 20)
+    states[40:, :3] = BIN
+    opening = np.full(LENGTH, 0.08)
+    if grasp:
+        opening[20:40] = 0.03
+    states[:, 6], states[:, 7] = opening / 2, -opening / 2
+    return states
+
+
+def write(root: Path, episodes: Sequence[tuple[np.ndarray, str]]) -> LeRobotDataset:
+    """Episodes of states and instruction; actions are zeros."""
+    with DatasetWriter(root, fps=20, robot_type="panda", features=FEATURES) as writer:
+        for states, task in episodes:
+            actions = np.zeros((len(states), 7), np.float32)
+            writer.add_episode({"state": states, "actions": actions}, task=task)
+    return LeRobotDataset(root)
+
+
+def damage(dataset: LeRobotDataset, row: int, dim: int) -> LeRobotDataset:
+    """Puts a NaN into a dataset's states, which the writer refuses to write."""
+    path = dataset.episodes[0].data_path
+    table = pq.read_table(path)
+    states = np.array(table["state"].to_pylist(), np.float32)
+    states[row, dim] = np.nan
+    column = pa.array(list(states), type=table.schema.field("state").type)
+    pq.write_table(table.set_column(table.column_names.index("state"), table.schema.field("state"), column), path)
+    return LeRobotDataset(dataset.root)

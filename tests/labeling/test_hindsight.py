@@ -1,0 +1,196 @@
+"""Synthetic episodes: the hand goes from point to point, and the events are known."""
+
+import numpy as np
+import pytest
+
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.labeling.gripper import GripperSignal
+from inspire_fast.labeling.hindsight import EpisodeReport, HindsightOptions, hindsight
+from inspire_fast.labeling.manipulations import plan
+
+SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
+FPS = 20.0
+HOME, CAN, BIN, CUP, SHELF, PULLED = np.array(
+    [[0, 0, 0.4], [0.3, 0.2, 0.1], [0.3, -0.3, 0.2], [0.1, 0.3, 0.1], [0.5, 0.0, 0.3], [0.3, 0.35, 0.1]]
+)
+
+
+def episode(*legs: tuple[np.ndarray, float]) -> np.ndarray:
+    """States `[n, 4]`: 20 frames of way to each point with the opening as it was, then 10 there with the new opening."""
+    at, opening, rows = HOME, 1.0, []
+    for point, then in legs:
+        way = np.linspace(at, point, 21)[1:]
+        rows += [[*p, opening] for p in way] + [[*point, then]] * 10
+        at, opening = point, then
+    return np.array(rows)
+
+
+def label(instruction: str, states: np.ndarray, **options: float):
+    scenes, report = hindsight(
+        plan(instruction), states, instruction=instruction, fps=FPS, signal=SIGNAL, options=HindsightOptions(**options)
+    )
+    return scenes, report
+
+
+def offsets(scenes: list, phrase: str) -> dict[int, np.ndarray]:
+    return {
+        frame: target.offset_m
+        for frame, scene in enumerate(scenes)
+        if scene is not None
+        for target in scene.targets
+        if target.phrase == phrase
+    }
+
+
+def held(scenes: list, phrase: str) -> list[int]:
+    return [f for f, s in enumerate(scenes) if s and any(t.phrase == phrase and t.grasped for t in s.targets)]
+
+
+PICK_AND_PLACE = episode((CAN, 0.5), (BIN, 1.0), (HOME, 1.0))  # closes at frame 20, opens at 50
+
+
+def test_before_the_grasp_the_thing_is_where_the_fingers_will_close():
+    scenes, report = label("put the can in the bin", PICK_AND_PLACE)
+    can, place = offsets(scenes, "the can"), offsets(scenes, "the bin")
+    for frame in (0, 5, 15):
+        np.testing.assert_allclose(can[frame], CAN - PICK_AND_PLACE[frame, :3], atol=1e-6)
+        np.testing.assert_allclose(place[frame], BIN - PICK_AND_PLACE[frame, :3], atol=1e-6)
+    assert held(scenes, "the can") == list(range(20, 50))
+    assert held(scenes, "the bin") == []
+    np.testing.assert_allclose(can[89], BIN - HOME, atol=1e-6)  # it stays where it was let go
+    assert report.inferred == {"the can": "gripped from frame 20", "the bin": "where the gripper opened"}
+    assert report.refused == {}
+
+
+def test_too_near_to_have_a_direction_is_left_out():
+    scenes, _ = label("put the can in the bin", PICK_AND_PLACE)
+    can = offsets(scenes, "the can")
+    assert all(np.linalg.norm(v) >= 0.02 for f, v in can.items() if f not in range(20, 50))
+    assert 19 not in can
+    assert [t.phrase for t in scenes[19].targets] == ["the bin"]
+    everywhere, _ = label("put the can in the bin", PICK_AND_PLACE, near_m=0.0)
+    assert 19 in offsets(everywhere, "the can")
+
+
+def test_a_thing_gripped_again_is_one_thing():
+    dropped, nearby = CAN + np.array([0.0, 0.0, 0.02]), CAN + np.array([0.03, 0.0, 0.0])
+    states = episode((CAN, 0.5), (dropped, 1.0), (nearby, 0.5), (BIN, 1.0))
+    scenes, report = label("put the can in the bin", states, near_m=0.0)
+    assert held(scenes, "the can") == [*range(20, 50), *range(80, 110)]
+    assert any("gripped again" in note for note in report.notes)
+    np.testing.assert_allclose(offsets(scenes, "the can")[60], dropped - states[60, :3], atol=1e-6)
+    assert report.inferred["the can"] == "gripped from frame 20, in 2 grips"
+
+
+def test_more_grasps_than_things_far_apart_are_refused():
+    scenes, report = label("put the can in the bin", episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (SHELF, 1.0)))
+    assert scenes == [None] * len(scenes)
+    assert report.inferred == {}
+    assert report.refused == dict.fromkeys(
+        ("the can", "the bin"), "2 grasps for 1 things to grip, and none of them is a repeated one"
+    )
+
+
+def test_two_things_go_in_the_instructions_order():
+    states = episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (SHELF, 1.0), (HOME, 1.0))
+    scenes, report = label("put the can in the bin and put the cup on the shelf", states)
+    assert held(scenes, "the can") == list(range(20, 50))
+    assert held(scenes, "the cup") == list(range(80, 110))
+    np.testing.assert_allclose(offsets(scenes, "the cup")[0], CUP - states[0, :3], atol=1e-6)
+    np.testing.assert_allclose(offsets(scenes, "the shelf")[0], SHELF - states[0, :3], atol=1e-6)
+    assert "things are assumed to be gripped in the instruction's order" in report.notes
+
+
+def test_two_things_into_one_place_average_where_it_is():
+    side = BIN + np.array([0.04, 0.0, 0.0])
+    scenes, report = label(
+        "put both the can and the cup in the bin", episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (side, 1.0))
+    )
+    np.testing.assert_allclose(offsets(scenes, "the bin")[0], (BIN + side) / 2 - HOME - (CAN - HOME) / 20, atol=1e-6)
+    assert report.inferred["the bin"] == "the mean of 2 places where the gripper opened"
+
+
+def test_a_stack_that_is_carried_takes_what_lies_on_it_along():
+    states = episode((CAN, 0.5), (CUP, 1.0), (CUP, 0.5), (SHELF, 1.0), (HOME, 1.0))
+    scenes, _ = label("stack the can on the cup and place them in the tray", states)
+    assert held(scenes, "the can") == list(range(20, 50))
+    assert held(scenes, "the cup") == list(range(80, 110))
+    np.testing.assert_allclose(offsets(scenes, "the can")[149], SHELF - HOME, atol=1e-6)
+    np.testing.assert_allclose(offsets(scenes, "the tray")[0], SHELF - states[0, :3], atol=1e-6)
+
+
+def test_never_grasped_is_refused():
+    scenes, report = label("put the can in the bin", episode((CAN, 1.0), (BIN, 1.0)))
+    assert set(scenes) == {None}
+    assert report.refused == dict.fromkeys(("the can", "the bin"), "never grasped")
+
+
+def test_a_grasp_of_nothing_is_none():
+    states = episode((SHELF, 0.01), (SHELF, 1.0), (CAN, 0.5), (BIN, 1.0))
+    scenes, report = label("put the can in the bin", states)
+    assert held(scenes, "the can") == list(range(80, 110))
+    assert "frame 20: the gripper closed on nothing" in report.notes
+
+
+def test_never_released_leaves_the_place_open():
+    states = episode((CAN, 0.5), (BIN, 0.5))
+    scenes, report = label("put the can in the bin", states)
+    assert report.inferred == {"the can": "gripped from frame 20"}
+    assert report.refused == {"the bin": "never released: the episode ends with the gripper closed"}
+    assert {t.phrase for s in scenes if s for t in s.targets} == {"the can"}
+    assumed, _ = label("put the can in the bin", states, end_is_release=True)
+    np.testing.assert_allclose(offsets(assumed, "the bin")[0], BIN - states[0, :3], atol=1e-6)
+
+
+def test_a_handle_that_is_gripped_and_one_that_is_only_touched():
+    scenes, report = label("open the drawer", episode((CAN, 0.5), (PULLED, 1.0)))
+    assert held(scenes, "the drawer") == list(range(20, 50))
+    pushed = episode((CAN, 1.0), (PULLED, 1.0))
+    scenes, report = label("close the drawer", pushed)
+    assert report.refused == {"the drawer": "touched without a grasp: no gripper event says where it is"}
+    assert set(scenes) == {None}
+    scenes, _ = label("close the drawer", pushed, end_is_contact=True)
+    np.testing.assert_allclose(offsets(scenes, "the drawer")[0], pushed[-1, :3] - pushed[0, :3], atol=1e-6)
+
+
+def test_a_knob_that_is_touched_before_something_is_carried():
+    states = episode((SHELF, 1.0), (CAN, 0.5), (BIN, 1.0))
+    _, report = label("turn on the stove and put the moka pot on it", states)
+    assert set(report.inferred) == {"the moka pot", "the stove"}
+    assert set(report.refused) == {"the stove button"}
+    _, report = label("put the bowl in the drawer and close it", states)
+    assert set(report.inferred) == {"the bowl", "the drawer"}
+    assert report.refused == {}
+
+
+def test_a_source_and_what_nothing_is_known_about():
+    scenes, report = label("take the lid off the pot and put it on the table", PICK_AND_PLACE)
+    np.testing.assert_allclose(offsets(scenes, "the pot")[0], CAN - PICK_AND_PLACE[0, :3], atol=1e-6)
+    _, report = label("wipe the table with the towel", PICK_AND_PLACE)
+    assert report.refused == {"the table": "the gripper neither takes it nor lets go of anything there"}
+
+
+def test_a_place_is_the_point_of_release_even_where_the_arm_shakes():
+    rng = np.random.default_rng(0)
+    states = PICK_AND_PLACE + np.concatenate([rng.normal(0, 2e-3, (90, 3)), rng.normal(0, 0.01, (90, 1))], axis=1)
+    scenes, report = label("put the can in the bin", states)
+    assert set(report.inferred) == {"the can", "the bin"}
+    np.testing.assert_allclose(offsets(scenes, "the can")[0], CAN - states[0, :3], atol=0.02)
+    np.testing.assert_allclose(offsets(scenes, "the bin")[0], BIN - states[0, :3], atol=0.02)
+
+
+def test_nan_names_the_frame():
+    states = PICK_AND_PLACE.copy()
+    states[17, 2] = np.nan
+    with pytest.raises(DatasetError, match="frame 17"):
+        label("put the can in the bin", states)
+    states = PICK_AND_PLACE.copy()
+    states[44, 3] = np.inf
+    with pytest.raises(DatasetError, match="frame 44"):
+        label("put the can in the bin", states)
+
+
+def test_a_report_counts_its_holds():
+    _, report = label("put the can in the bin", PICK_AND_PLACE)
+    assert isinstance(report, EpisodeReport)
+    assert [(hold.start, hold.stop) for hold in report.holds] == [(20, 50)]
