@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeVar, get_args
 
-from inspire_fast.core.registry import Registry
+from inspire_fast.core.registry import Registry, unknown_name
+
+_C = TypeVar("_C")
 
 DType = Literal["float32", "bfloat16"]
-Remat = Literal["none", "nothing_saveable", "dots_saveable"]
+# What the backward pass keeps of each layer, by JAX's names; "none" keeps everything.
+Remat = Literal["none", "nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveable", "everything_saveable"]
+
+
+def _require_positive(owner: str, **sizes: float) -> None:
+    wrong = {name: size for name, size in sizes.items() if size <= 0}
+    if wrong:
+        raise ValueError(f"{owner} sizes must be positive; got {wrong}.")
+
+
+def _build(cls: type[_C], stored: Mapping[str, Any]) -> _C:
+    """A config from stored fields; a field that this version does not know is named, with the closest known one."""
+    known = [f.name for f in fields(cls)]  # pyright: ignore[reportArgumentType]
+    for name in stored:
+        if name not in known:
+            raise ValueError(unknown_name(f"{cls.__name__} field", name, known))
+    return cls(**stored)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +41,51 @@ class SiglipConfig:
     heads: int
 
     def __post_init__(self) -> None:
+        _require_positive("SigLIP", **asdict(self))
         if self.width % self.heads:
             raise ValueError(f"SigLIP width {self.width} is not a multiple of its {self.heads} heads.")
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank updates `x W + scale * (x A) B` of one group of weights (Hu et al. 2021, "LoRA").
+
+    Attributes:
+        rank: of the update.
+        alpha: its strength; `scale` is `alpha / rank`.
+        rank_stabilised: `alpha / sqrt(rank)` instead (Kalajdzievski 2023, "rsLoRA").
+        unscaled: no factor at all, whatever alpha and rank are. openpi leaves the factor out of its feed-forward updates
+            (and only there), so a network trained there with `alpha != rank` needs this on `GemmaConfig.lora_mlp`. For
+            `gemma_2b_lora`, whose alpha is its rank, both are the same.
+    """
+
+    rank: int
+    alpha: float = 1.0
+    rank_stabilised: bool = False
+    unscaled: bool = False
+
+    def __post_init__(self) -> None:
+        _require_positive("LoRA", rank=self.rank, alpha=self.alpha)
+
+    @property
+    def scale(self) -> float:
+        """The factor of the update."""
+        if self.unscaled:
+            return 1.0
+        return self.alpha / (self.rank**0.5 if self.rank_stabilised else self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
 class GemmaConfig:
-    """The language model. `kv_heads == heads` is MHA, 1 is MQA, anything between GQA."""
+    """The language model.
+
+    Attributes:
+        width, depth, mlp_dim: sizes.
+        heads, kv_heads: `kv_heads == heads` is MHA, 1 is MQA, anything between GQA.
+        head_dim: of every head; need not be `width / heads`.
+        norm_eps: of every RMSNorm.
+        lora_attention, lora_mlp: low-rank updates of the attention's and the feed-forward's weights, or None.
+    """
 
     width: int
     depth: int
@@ -36,13 +93,37 @@ class GemmaConfig:
     heads: int
     kv_heads: int
     head_dim: int
+    norm_eps: float = 1e-6
+    lora_attention: LoraConfig | None = None
+    lora_mlp: LoraConfig | None = None
 
     def __post_init__(self) -> None:
+        names = ("width", "depth", "mlp_dim", "heads", "kv_heads", "head_dim", "norm_eps")
+        _require_positive("Gemma", **{name: getattr(self, name) for name in names})
         if self.heads % self.kv_heads or self.head_dim % 2:
             raise ValueError(
                 f"Gemma needs heads to be a multiple of kv_heads and an even head_dim; got {self.heads}, "
                 f"{self.kv_heads}, {self.head_dim}."
             )
+
+    @property
+    def has_lora(self) -> bool:
+        """Whether any weight has a low-rank update."""
+        return self.lora_attention is not None or self.lora_mlp is not None
+
+    def without_lora(self) -> GemmaConfig:
+        """The architecture that merged weights are of."""
+        return replace(self, lora_attention=None, lora_mlp=None)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> GemmaConfig:
+        """Rebuilds a config from `dataclasses.asdict`; dictionaries from before there was LoRA have none."""
+        lora = {
+            name: None if stored[name] is None else _build(LoraConfig, stored[name])
+            for name in ("lora_attention", "lora_mlp")
+            if name in stored
+        }
+        return _build(cls, {**stored, **lora})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +135,7 @@ class ModelConfig:
         vocab_size: ids of the shared text and action vocabulary.
         image_hw: size in pixels of every camera image.
         cameras: canonical camera names the network sees; absent ones are black images.
-        dtype: of activations; parameters are float32 masters.
+        dtype: of activations. Parameters are float32 masters in training; loaded ones may be bfloat16 (`load_openpi`).
         remat: what the backward pass keeps of each layer.
     """
 
@@ -67,6 +148,12 @@ class ModelConfig:
     remat: Remat = "nothing_saveable"
 
     def __post_init__(self) -> None:
+        for kind, name, known in (("remat policy", self.remat, Remat), ("dtype", self.dtype, DType)):
+            if name not in get_args(known):
+                raise ValueError(unknown_name(kind, name, list(get_args(known))))
+        _require_positive("Model", vocab_size=self.vocab_size, height=self.image_hw[0], width=self.image_hw[1])
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ValueError(f"Every camera is named once; got {self.cameras}.")
         if any(size % self.vision.patch for size in self.image_hw) or not self.cameras:
             raise ValueError(
                 f"Image size {self.image_hw} must be a multiple of the patch {self.vision.patch}, and there must be a "
@@ -85,23 +172,57 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> ModelConfig:
         """Rebuilds a config from `dataclasses.asdict` after a trip through JSON."""
-        return cls(
-            **{
-                **stored,
-                "vision": SiglipConfig(**stored["vision"]),
-                "language": GemmaConfig(**stored["language"]),
-                "image_hw": tuple(stored["image_hw"]),
-                "cameras": tuple(stored["cameras"]),
-            }
-        )
+        parts = {
+            "vision": _build(SiglipConfig, stored["vision"]),
+            "language": GemmaConfig.from_dict(stored["language"]),
+            "image_hw": tuple(stored["image_hw"]),
+            "cameras": tuple(stored["cameras"]),
+        }
+        return _build(cls, {**stored, **parts})
 
 
-SO400M_14 = SiglipConfig(patch=14, width=1152, depth=27, mlp_dim=4304, heads=16)
+# big_vision's names (Zhai et al. 2021, "Scaling vision transformers", table 2): width, depth, MLP width, heads.
+SIGLIP_SIZES: Registry[tuple[int, int, int, int]] = Registry(
+    "SigLIP size",
+    {
+        "mu": (32, 1, 128, 2),
+        "Ti": (192, 12, 768, 3),
+        "S": (384, 12, 1536, 6),
+        "M": (512, 12, 2048, 8),
+        "B": (768, 12, 3072, 12),
+        "L": (1024, 24, 4096, 16),
+        "So400m": (1152, 27, 4304, 16),
+        "H": (1280, 32, 5120, 16),
+        "g": (1408, 40, 6144, 16),
+        "g-opt": (1536, 40, 6144, 16),
+        "G": (1664, 48, 8192, 16),
+        "G-opt": (1536, 48, 8192, 16),
+        "e": (1792, 56, 15360, 16),
+    },
+)
+
+
+def siglip(variant: str, *, depth: int | None = None) -> SiglipConfig:
+    """The tower that big_vision calls e.g. "So400m/14": a size and a patch in pixels. `depth` replaces the size's own.
+
+    Raises:
+        KeyError: unknown size; suggests the closest.
+        ValueError: the patch is not a number.
+    """
+    size, _, patch = variant.partition("/")
+    width, own_depth, mlp_dim, heads = SIGLIP_SIZES[size]
+    if not patch.isdigit():
+        raise ValueError(f"A SigLIP variant is a size and a patch, as in 'So400m/14'; got {variant!r}.")
+    return SiglipConfig(patch=int(patch), width=width, depth=depth or own_depth, mlp_dim=mlp_dim, heads=heads)
+
+
 GEMMA_2B = ModelConfig(
-    vision=SO400M_14,
+    vision=siglip("So400m/14"),
     language=GemmaConfig(width=2048, depth=18, mlp_dim=16384, heads=8, kv_heads=1, head_dim=256),
     vocab_size=257152,
 )
+_RANK_16 = LoraConfig(rank=16, alpha=16.0)
+GEMMA_2B_LORA = replace(GEMMA_2B, language=replace(GEMMA_2B.language, lora_attention=_RANK_16, lora_mlp=_RANK_16))
 # 30-50M parameters, for one GPU and minutes.
 SMALL = ModelConfig(
     vision=SiglipConfig(patch=16, width=384, depth=8, mlp_dim=1536, heads=6),
@@ -129,5 +250,6 @@ TEST = replace(
 )
 
 PRESETS: Registry[ModelConfig] = Registry(
-    "model preset", {"gemma_2b": GEMMA_2B, "small": SMALL, "tiny": TINY, "test": TEST}
+    "model preset",
+    {"gemma_2b": GEMMA_2B, "gemma_2b_lora": GEMMA_2B_LORA, "small": SMALL, "tiny": TINY, "test": TEST},
 )

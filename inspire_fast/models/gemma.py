@@ -8,13 +8,16 @@ the same positions and the same keys, and agree to numerical precision (openpi's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from inspire_fast.models.block import finish, project
 from inspire_fast.models.config import GemmaConfig, Remat
-from inspire_fast.models.layers import attend, rms_norm, rope
+from inspire_fast.models.layers import attend, rms_norm
+from inspire_fast.models.lora import LoraLayers
 
 
 @jax.tree_util.register_dataclass
@@ -45,18 +48,27 @@ class GemmaLayers(nnx.Module):
         d, w, f = config.depth, config.width, config.mlp_dim
         n, g, h = config.heads, config.kv_heads, config.head_dim
 
-        def weight(fan_in: int, *shape: int) -> nnx.Param:
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def weight(name: str, fan_in: int, *shape: int) -> nnx.Param:
+            shapes[name] = (d, *shape)
             return nnx.Param(jax.random.normal(rngs.params(), (d, *shape)) * fan_in**-0.5)
 
         self.norm_attention = nnx.Param(jnp.zeros((d, w)))
         if g == n:
-            self.qkv = weight(w, 3, n, w, h)
+            self.qkv = weight("qkv", w, 3, n, w, h)
         else:
-            self.q, self.kv = weight(w, n, w, h), weight(w, 2, g, w, h)
-        self.out = weight(n * h, n, h, w)
+            self.q, self.kv = weight("q", w, n, w, h), weight("kv", w, 2, g, w, h)
+        self.out = weight("out", n * h, n, h, w)
         self.norm_mlp = nnx.Param(jnp.zeros((d, w)))
-        self.gate_up = weight(w, 2, w, f)
-        self.down = weight(f, f, w)
+        self.gate_up = weight("gate_up", w, 2, w, f)
+        self.down = weight("down", f, f, w)
+        if config.has_lora:
+            self.lora = LoraLayers(config, shapes, rngs)
+
+    def stacked(self) -> dict[str, Any]:
+        """The weights as a nested dictionary, what `jax.lax.scan` runs through."""
+        return nnx.to_pure_dict(nnx.state(self))
 
 
 class Gemma(nnx.Module):
@@ -74,6 +86,10 @@ class Gemma(nnx.Module):
         """int `[b, l]` -> `[b, l, w]`, scaled by the root of the width."""
         return self.embedding[...].at[ids].get(mode="clip").astype(dtype) * jnp.asarray(self.config.width**0.5, dtype)
 
+    def normed(self, x: jax.Array) -> jax.Array:
+        """The final norm, in front of `logits`."""
+        return rms_norm(x, self.final_norm[...], self.config.norm_eps)
+
     def logits(self, hidden: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """`[..., w]` -> float32 logits `[..., v]`, or `[..., k]` of the given ids `[k]` only (the rest is never computed)."""
         table = self.embedding[...] if ids is None else self.embedding[...][ids]
@@ -82,14 +98,14 @@ class Gemma(nnx.Module):
     def __call__(self, x: jax.Array, positions: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Full pass: `x [b, l, w]`, `positions [b, l]`, `mask [b, l, l]` -> final-normed hidden, keys, values per layer."""
 
-        def block(x: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            q, k, v = self._qkv(x, layer, positions)
-            return self._finish(x, layer, attend(q, k, v, mask)), (k, v)
+        def block(x: jax.Array, layer: dict[str, Any]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            q, k, v = project(self.config, x, layer, positions)
+            return finish(self.config, x, layer, attend(q, k, v, mask)), (k, v)
 
         if self.remat != "none":
             block = jax.checkpoint(block, policy=getattr(jax.checkpoint_policies, self.remat), prevent_cse=False)
-        x, (k, v) = jax.lax.scan(block, x, nnx.to_pure_dict(nnx.state(self.layers)))
-        return rms_norm(x, self.final_norm[...]), k, v
+        x, (k, v) = jax.lax.scan(block, x, self.layers.stacked())
+        return self.normed(x), k, v
 
     def extend(self, x: jax.Array, cache: KVCache, reach: jax.Array, lengths: jax.Array) -> tuple[jax.Array, KVCache]:
         """Reads further tokens.
@@ -108,32 +124,15 @@ class Gemma(nnx.Module):
         mask = (jnp.arange(cache.capacity)[None, None] <= reach[:, :, None]) & cache.valid[:, None]
 
         def block(
-            x: jax.Array, layer: tuple[dict[str, jax.Array], jax.Array, jax.Array]
+            x: jax.Array, layer: tuple[dict[str, Any], jax.Array, jax.Array]
         ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             weights, keys, values = layer
-            q, k, v = self._qkv(x, weights, positions)
+            q, k, v = project(self.config, x, weights, positions)
             keys = keys.at[rows, positions].set(k, mode="drop")
             values = values.at[rows, positions].set(v, mode="drop")
-            return self._finish(x, weights, attend(q, keys, values, mask)), (keys, values)
+            return finish(self.config, x, weights, attend(q, keys, values, mask)), (keys, values)
 
-        layers = (nnx.to_pure_dict(nnx.state(self.layers)), cache.k, cache.v)
+        layers = (self.layers.stacked(), cache.k, cache.v)
         x, (k, v) = jax.lax.scan(block, x, layers)
         grown = KVCache(k=k, v=v, valid=cache.valid, length=cache.length + lengths)
-        return rms_norm(x, self.final_norm[...]), grown
-
-    def _qkv(
-        self, x: jax.Array, layer: dict[str, jax.Array], positions: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        y = rms_norm(x, layer["norm_attention"])
-        if "qkv" in layer:
-            q, k, v = jnp.einsum("blw,cnwh->cblnh", y, layer["qkv"].astype(x.dtype))
-        else:
-            q = jnp.einsum("blw,nwh->blnh", y, layer["q"].astype(x.dtype))
-            k, v = jnp.einsum("blw,cgwh->cblgh", y, layer["kv"].astype(x.dtype))
-        return rope(q, positions) * self.config.head_dim**-0.5, rope(k, positions), v
-
-    def _finish(self, x: jax.Array, layer: dict[str, jax.Array], attended: jax.Array) -> jax.Array:
-        x = x + jnp.einsum("blnh,nhw->blw", attended, layer["out"].astype(x.dtype))
-        y = rms_norm(x, layer["norm_mlp"])
-        gate, up = jnp.einsum("blw,cwf->cblf", y, layer["gate_up"].astype(x.dtype))
-        return x + (jax.nn.gelu(gate, approximate=True) * up) @ layer["down"].astype(x.dtype)
+        return self.normed(x), grown

@@ -15,11 +15,11 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     return (y * scale + bias).astype(x.dtype)
 
 
-def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
-    """RMSNorm over the last axis, times `1 + scale`, epsilon 1e-6 (Gemma)."""
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float = 1e-6) -> jax.Array:
+    """RMSNorm over the last axis, times `1 + scale` (Gemma)."""
     y = x.astype(jnp.float32)
-    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + 1e-6)
-    return (y * (1 + scale)).astype(x.dtype)
+    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + eps)
+    return (y * (1 + scale.astype(jnp.float32))).astype(x.dtype)
 
 
 def rope(x: jax.Array, positions: jax.Array, max_wavelength: float = 10_000.0) -> jax.Array:
@@ -30,6 +30,16 @@ def rope(x: jax.Array, positions: jax.Array, max_wavelength: float = 10_000.0) -
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     x1, x2 = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1).astype(x.dtype)
+
+
+def attention_probabilities(q: jax.Array, k: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """float32 `[b, g, r, l, s]`: how much each query head sees of each key; a fully masked row is uniform. See `attend`."""
+    b, length, n, h = q.shape
+    grouped = q.reshape(b, length, k.shape[2], n // k.shape[2], h)
+    logits = jnp.einsum("blgrh,bsgh->bgrls", grouped, k, preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask[:, None, None], logits, MASKED)
+    return jax.nn.softmax(logits, axis=-1)
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -44,13 +54,8 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> 
     Returns:
         `[b, l, n, h]`.
     """
-    b, length, n, h = q.shape
-    grouped = q.reshape(b, length, k.shape[2], n // k.shape[2], h)
-    logits = jnp.einsum("blgrh,bsgh->bgrls", grouped, k, preferred_element_type=jnp.float32)
-    if mask is not None:
-        logits = jnp.where(mask[:, None, None], logits, MASKED)
-    probabilities = jax.nn.softmax(logits, axis=-1).astype(q.dtype)
-    return jnp.einsum("bgrls,bsgh->blgrh", probabilities, v).reshape(b, length, n, h)
+    probabilities = attention_probabilities(q, k, mask).astype(q.dtype)
+    return jnp.einsum("bgrls,bsgh->blgrh", probabilities, v).reshape(q.shape)
 
 
 def attention_mask(block: jax.Array, valid: jax.Array) -> jax.Array:

@@ -35,6 +35,12 @@ class Pi0Fast(nnx.Module):
         missing = set(self.config.cameras) ^ set(images)
         if missing:
             raise ValueError(f"Cameras do not match the network's {sorted(self.config.cameras)}: got {sorted(images)}.")
+        for name, image in images.items():
+            if image.shape[1:] != (*self.config.image_hw, 3):
+                raise ValueError(
+                    f"Image {name!r} is {image.shape}; the network sees [b, {self.config.image_hw[0]}, "
+                    f"{self.config.image_hw[1]}, 3]. Resize with padding first."
+                )
         stacked = jnp.concatenate([_to_float(images[name]) for name in sorted(images)])
         tokens = self.vision(stacked, self.dtype)
         cameras, batch = len(images), stacked.shape[0] // len(images)
@@ -42,6 +48,10 @@ class Pi0Fast(nnx.Module):
 
     def image_valid(self, image_mask: Mapping[str, jax.Array]) -> jax.Array:
         """bool `[b]` per camera -> bool `[b, image_tokens]`."""
+        if set(image_mask) != set(self.config.cameras):
+            raise ValueError(
+                f"Image masks {sorted(image_mask)} do not match the cameras {sorted(self.config.cameras)}."
+            )
         columns = [image_mask[name][:, None] for name in sorted(image_mask)]
         return jnp.repeat(jnp.concatenate(columns, axis=1), self.config.tokens_per_image, axis=1)
 
@@ -54,7 +64,7 @@ class Pi0Fast(nnx.Module):
         block: jax.Array,
     ) -> jax.Array:
         """Teacher-forced pass: hidden states of the text, final-normed, `[b, l, w]`; see `Batch` for the arguments."""
-        hidden, _, _ = self._full(self.embed_images(images), image_mask, ids, valid, block)
+        hidden, _, _ = self._full(images, image_mask, ids, valid, block)
         return hidden[:, self.config.image_tokens :]
 
     def prefill(
@@ -82,7 +92,7 @@ class Pi0Fast(nnx.Module):
         if capacity < ids.shape[1]:
             raise ValueError(f"A cache for {capacity} text tokens cannot take a prompt padded to {ids.shape[1]}.")
         valid = jnp.arange(ids.shape[1])[None] < lengths[:, None]
-        hidden, k, v = self._full(self.embed_images(images), image_mask, ids, valid, block)
+        hidden, k, v = self._full(images, image_mask, ids, valid, block)
         room = [(0, 0), (0, 0), (0, capacity - ids.shape[1]), (0, 0), (0, 0)]
         slots = jnp.concatenate([self.image_valid(image_mask), jnp.ones((ids.shape[0], capacity), bool)], axis=1)
         cache = KVCache(k=jnp.pad(k, room), v=jnp.pad(v, room), valid=slots, length=self.config.image_tokens + lengths)
@@ -103,20 +113,35 @@ class Pi0Fast(nnx.Module):
         """See `Gemma.logits`."""
         return self.language.logits(hidden, ids)
 
-    def _full(
+    def sequence(
         self,
-        image_tokens: jax.Array,
+        images: Mapping[str, jax.Array],
         image_mask: Mapping[str, jax.Array],
         ids: jax.Array,
         valid: jax.Array,
         block: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        x = jnp.concatenate([image_tokens, self.language.embed(ids, self.dtype)], axis=1)
+        """What the language model reads: embeddings `[b, s, w]`, bool `[b, s]` real tokens, int `[b, s]` attention blocks."""
+        x = jnp.concatenate([self.embed_images(images), self.language.embed(ids, self.dtype)], axis=1)
         image_valid = self.image_valid(image_mask)
         blocks = jnp.concatenate([jnp.zeros(image_valid.shape, block.dtype), block], axis=1)
-        mask = attention_mask(blocks, jnp.concatenate([image_valid, valid], axis=1))
-        positions = jnp.broadcast_to(jnp.arange(x.shape[1])[None], x.shape[:2])
-        return self.language(x, positions, mask)
+        return x, jnp.concatenate([image_valid, valid], axis=1), blocks
+
+    def _full(
+        self,
+        images: Mapping[str, jax.Array],
+        image_mask: Mapping[str, jax.Array],
+        ids: jax.Array,
+        valid: jax.Array,
+        block: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        x, valid, block = self.sequence(images, image_mask, ids, valid, block)
+        return self.language(x, positions_of(x), attention_mask(block, valid))
+
+
+def positions_of(x: jax.Array) -> jax.Array:
+    """int `[b, s]`: every token of `x [b, s, w]` stands where it lies, also behind a masked camera."""
+    return jnp.broadcast_to(jnp.arange(x.shape[1])[None], x.shape[:2])
 
 
 def _to_float(image: jax.Array) -> jax.Array:

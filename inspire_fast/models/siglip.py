@@ -26,7 +26,7 @@ class SiglipLayers(nnx.Module):
             return nnx.Param(jax.random.uniform(rngs.params(), (d, *shape), jnp.float32, -bound, bound))
 
         def filled(value: float, *shape: int) -> nnx.Param:
-            return nnx.Param(jnp.full((d, *shape), value))
+            return nnx.Param(jnp.full((d, *shape), value, jnp.float32))
 
         self.norm_attention_scale, self.norm_attention_bias = filled(1.0, w), filled(0.0, w)
         self.query, self.query_bias = weight(w, n, h), filled(0.0, n, h)
@@ -63,30 +63,41 @@ class Siglip(nnx.Module):
 
     def __call__(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
         """See the class; `dtype` is that of the activations."""
-        p = self.config.patch
-        b, height, width, _ = images.shape
-        # A convolution whose stride is its size is a reshape and one matrix product.
-        grid = images.astype(dtype).reshape(b, height // p, p, width // p, p, 3)
-        x = jnp.einsum("byixjc,ijcw->byxw", grid, self.patch[...].astype(dtype)) + self.patch_bias[...].astype(dtype)
-        x = x.reshape(b, -1, self.config.width) + self.position[...].astype(dtype)
+        return self.encode(images, dtype) @ self.head[...].astype(dtype) + self.head_bias[...].astype(dtype)
+
+    def encode(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
+        """`[b, patches, width]` in front of the head, normed."""
+        x = self.embed_patches(images, dtype) + self.position[...].astype(dtype)
 
         def block(x: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, None]:
-            return _block(x, layer), None
+            return add_mlp(add_attention(x, layer), layer), None
 
         x, _ = jax.lax.scan(block, x, nnx.to_pure_dict(nnx.state(self.layers)))
-        x = layer_norm(x, self.norm_scale[...], self.norm_bias[...])
-        return x @ self.head[...].astype(dtype) + self.head_bias[...].astype(dtype)
+        return layer_norm(x, self.norm_scale[...], self.norm_bias[...])
+
+    def embed_patches(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
+        """`[b, patches, width]`, without positions. A convolution whose stride is its size is a reshape and one product."""
+        p = self.config.patch
+        b, height, width, _ = images.shape
+        grid = images.astype(dtype).reshape(b, height // p, p, width // p, p, 3)
+        x = jnp.einsum("byixjc,ijcw->byxw", grid, self.patch[...].astype(dtype)) + self.patch_bias[...].astype(dtype)
+        return x.reshape(b, -1, self.config.width)
 
 
-def _block(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
-    """One pre-norm block: attention, then MLP with tanh-approximated GELU."""
+def add_attention(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
+    """The first half of a pre-norm block: `x [b, l, w]` plus its attention."""
     p = {name: value.astype(x.dtype) for name, value in layer.items()}
     y = layer_norm(x, layer["norm_attention_scale"], layer["norm_attention_bias"])
     q = jnp.einsum("blw,wnh->blnh", y, p["query"]) + p["query_bias"]
     k = jnp.einsum("blw,wnh->blnh", y, p["key"]) + p["key_bias"]
     v = jnp.einsum("blw,wnh->blnh", y, p["value"]) + p["value_bias"]
     attended = attend(q * q.shape[-1] ** -0.5, k, v, None)
-    x = x + jnp.einsum("blnh,nhw->blw", attended, p["out"]) + p["out_bias"]
+    return x + jnp.einsum("blnh,nhw->blw", attended, p["out"]) + p["out_bias"]
+
+
+def add_mlp(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
+    """The second half: `x [b, l, w]` plus its MLP, with tanh-approximated GELU."""
+    p = {name: value.astype(x.dtype) for name, value in layer.items()}
     y = layer_norm(x, layer["norm_mlp_scale"], layer["norm_mlp_bias"])
     y = jax.nn.gelu(y @ p["up"] + p["up_bias"], approximate=True)
     return x + y @ p["down"] + p["down_bias"]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.golden.cases import SEEN
 
+MARKER = "<!-- the table below is written by `make parity` -->"
 _ran: list[str] = []
 _collected: list[str] = []
 
@@ -28,9 +29,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         print("\nNo golden vector was checked: INSPIRE_FAST_GOLDEN names a folder without cases for these tests.")  # noqa: T201
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if target := os.environ.get("INSPIRE_FAST_PARITY"):
-        rows = [
-            f"| {item} | `{vectors}` | {count} | {largest:.2g} | {bound} |"
-            for (item, vectors), (count, largest, bound) in sorted(SEEN.items(), key=lambda row: row[0][::-1])
-        ]
-        head = ["| item | vectors | numbers | largest difference | tolerance |", "|---|---|---|---|---|"]
-        Path(target).write_text("\n".join([*head, *rows]) + "\n")
+        path = Path(target)
+        text = path.read_text() if path.is_file() else MARKER
+        path.write_text(text[: text.index(MARKER)] + MARKER + "\n\n" + "\n".join(_rows()) + "\n")
+
+
+def _rows() -> list[str]:
+    seen = sorted(SEEN.items(), key=lambda row: row[0][::-1])
+    return [
+        "| vectors | item | numbers | largest difference | tolerance |",
+        "|---|---|---|---|---|",
+        *(f"| `{v}` | {item} | {count:,} | {largest:.2g} | {bound} |" for (item, v), (count, largest, bound) in seen),
+    ]

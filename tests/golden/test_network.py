@@ -1,13 +1,12 @@
-"""The network against vectors made with openpi itself: embeddings, logits, loss, SigLIP alone, full-size trees.
+"""The network against vectors made with openpi itself, array by array: training pass, openpi's decoding, and the right one.
 
-Cases are found by listing the folders; a run that finds none fails.
+Cases and arrays are found by listing; `info.json` alone says what they are of.
 """
 
-import importlib.util
+from collections.abc import Callable
 import json
-import os
 from pathlib import Path
-from types import ModuleType
+import re
 
 from flax import nnx
 import jax
@@ -15,176 +14,176 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inspire_fast.core.batch import TARGET_ACTION, Batch
-from inspire_fast.models.config import GEMMA_2B, GemmaConfig, ModelConfig, SiglipConfig
 from inspire_fast.models.layers import attention_mask, rope
-from inspire_fast.models.loss import loss
 from inspire_fast.models.openpi import TABLE, load_openpi, to_openpi
-from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.siglip import Siglip
+from inspire_fast.models.siglip import Siglip, add_attention, add_mlp
+from tests.golden.cases import cases
+from tests.golden.network_cases import RECIPE, Case, arrays, case, folders, forward, images_of, tower_config
 
-GOLDEN = Path(os.environ.get("INSPIRE_FAST_GOLDEN", Path(__file__).parent))
-VARIANTS = {  # big_vision's names: width, depth, MLP, heads
-    "mu": (32, 1, 128, 2),
-    "Ti": (192, 12, 768, 3),
-    "So400m": (1152, 27, 4304, 16),
+SAMPLED = r"sample_greedy|sample_temp(\d+)p(\d+)_key(\d+)"
+
+
+def largest_difference(ours: np.ndarray, expected: np.ndarray, atol: float) -> float:
+    np.testing.assert_allclose(ours, expected, atol=atol, rtol=0)
+    return float(np.abs(ours - expected).max())
+
+
+def same_everywhere(c: Case, name: str) -> float:
+    return largest_difference(c.forward[name], c.z[name], 1e-4)
+
+
+def same_where_text_is(c: Case, name: str) -> float:
+    """What padding predicts is nobody's business, and differs with the amount of padding."""
+    real = c.z["tokenized_prompt_mask"][:, :-1]
+    expected = c.z[name][real]
+    # Hidden states are larger than logits, and so is their rounding.
+    scale = max(1.0, float(np.abs(expected).max())) if name == "pre_logits_text" else 1.0
+    return largest_difference(c.forward[name][real], expected, 1e-4 * scale)
+
+
+def same_norms(c: Case, name: str) -> float:
+    return largest_difference(np.linalg.norm(c.forward["embed_tokens"], axis=-1), c.z[name], 1e-4)
+
+
+def same_valid(c: Case, name: str) -> None:
+    np.testing.assert_array_equal(c.forward["valid"], c.z[name])
+
+
+def same_blocks(c: Case, name: str) -> None:
+    """Ours are blocks: the running count of their causal flags."""
+    np.testing.assert_array_equal(c.forward["block"], np.cumsum(c.z[name], axis=1))
+
+
+def same_mask(c: Case, name: str) -> None:
+    np.testing.assert_array_equal(np.packbits(c.forward["attn_mask"], axis=-1), c.z[name])
+
+
+def same_loss(c: Case, name: str) -> float:
+    np.testing.assert_allclose(c.forward["mean_loss"], c.z[name].mean(), rtol=2e-5)
+    np.testing.assert_allclose(c.forward["loss"], c.z[name], rtol=2e-5)
+    return float(np.abs(c.forward["loss"] / c.z[name] - 1).max())
+
+
+def same_decode_logits(c: Case, name: str) -> float:
+    return largest_difference(c.decoded(openpi_decode=True), c.z[name], 1e-4)
+
+
+def same_tokens(c: Case, name: str) -> None:
+    whole, fraction, seed = re.fullmatch(SAMPLED, name).groups()
+    tokens = c.sampled(float(f"{whole}.{fraction}") if whole else 0.0, int(seed or 0))
+    np.testing.assert_array_equal(tokens, c.z[name])
+
+
+def right_by_default(c: Case, name: str) -> float:
+    """The cache agrees with the training pass, on the very inputs where openpi's does not."""
+    batch, lengths = c.continued()
+    logits = c.decoded(openpi_decode=False)
+    full = np.asarray(forward(c.model, batch)["logits_text"])
+    n = c.z[name].shape[1]
+    taught = np.stack([full[row, end - 1 : end - 1 + n] for row, end in enumerate(lengths)])
+    if "decode_logits" in c.z:
+        assert np.abs(taught - c.z["decode_logits"][:, :n])[:, 1:].max() > 1e-4
+    return largest_difference(logits[:, :n], taught, 1e-5 * max(1.0, float(np.abs(taught).max())))
+
+
+CHECKS = {
+    "embed_tokens": same_everywhere,
+    "embed_tokens_l2_per_token": same_norms,
+    "input_mask": same_valid,
+    "ar_mask": same_blocks,
+    "attn_mask_packed": same_mask,
+    "pre_logits_text": same_where_text_is,
+    "logits_text": same_where_text_is,
+    "token_nll": same_where_text_is,
+    "loss": same_loss,
+    "decode_logits": same_decode_logits,
+    "decode_forced_tokens": right_by_default,
+    SAMPLED: same_tokens,
 }
 
 
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", GOLDEN / "recipe.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.mark.parametrize(("folder", "name"), arrays("full", "|".join(CHECKS)))
+def test_array(folder: Path, name: str, record_property: Callable[[str, object], None]) -> None:
+    check = next(check for pattern, check in CHECKS.items() if re.fullmatch(pattern, name))
+    record_property("largest difference", check(case(folder), name))
 
 
-RECIPE = recipe()
-
-
-def siglip(stored: dict) -> SiglipConfig:
-    name, patch = stored["variant"].split("/")
-    width, depth, mlp_dim, heads = VARIANTS[name]
-    return SiglipConfig(patch=int(patch), width=width, depth=stored.get("depth", depth), mlp_dim=mlp_dim, heads=heads)
-
-
-def full_cases() -> list[Path]:
-    found = [p.parent for p in sorted((GOLDEN / "b_model").glob("*/params_manifest.json"))]
-    infos = {p: json.loads((p / "info.json").read_text()) for p in found}
-    return [p for p, info in infos.items() if "image_names" in info and not info.get("lora")]
-
-
-CASES = full_cases()
-
-
-def test_there_are_cases() -> None:
-    assert CASES, f"no vectors below {GOLDEN}"
-
-
-class Case:
-    def __init__(self, folder: Path) -> None:
-        self.info = json.loads((folder / "info.json").read_text())
-        self.z = np.load(folder / "vectors.npz")
-        g = self.info["gemma"]
-        language = GemmaConfig(
-            width=g["width"],
-            depth=g["depth"],
-            mlp_dim=g["mlp_dim"],
-            heads=g["num_heads"],
-            kv_heads=g["num_kv_heads"],
-            head_dim=g["head_dim"],
-        )
-        names = tuple(self.info["image_names"])
-        config = ModelConfig(
-            vision=siglip(self.info["siglip"]),
-            language=language,
-            vocab_size=g["vocab_size"],
-            cameras=names,
-            dtype="float32",
-        )
-        self.model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
-        self.params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text()))
-        load_openpi(self.model, self.params)
-        images = RECIPE.make_images(self.info["image_seed"], names, self.info["batch"])
-        self.images = {k: v.astype(np.float32) / 255 * 2 - 1 for k, v in images.items()}
-        self.image_mask = {name: self.z[f"image_mask/{name}"] for name in names}
-
-    @property
-    def batch(self) -> Batch:
-        ids, loss_mask = self.z["tokenized_prompt"], self.z["token_loss_mask"]
-        k = int(loss_mask.sum(1).max())
-        at, weight = np.zeros((len(ids), k), np.int32), np.zeros((len(ids), k), np.float32)
-        for row, flags in enumerate(loss_mask):
-            n = flags.sum()
-            at[row, :n], weight[row, :n] = np.flatnonzero(flags), 1
-        return Batch(
-            images=self.images,
-            image_mask=self.image_mask,
-            ids=ids,
-            valid=self.z["tokenized_prompt_mask"],
-            block=np.cumsum(self.z["token_ar_mask"], axis=1).astype(np.int32),
-            target_at=at,
-            target_weight=weight,
-            target_kind=np.where(weight > 0, TARGET_ACTION, 0).astype(np.int8),
-        )
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda p: p.name)
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(request.param)
-
-
-def test_embeddings(case: Case) -> None:
-    images = case.model.embed_images(case.images)
-    text = case.model.language.embed(jnp.asarray(case.z["tokenized_prompt"]), jnp.float32)
-    np.testing.assert_allclose(jnp.concatenate([images, text], 1), case.z["embed_tokens"], atol=1e-4)
-
-
-def test_logits(case: Case) -> None:
-    b = case.batch
-    hidden = case.model(b.images, b.image_mask, b.ids, b.valid, b.block)
-    logits = np.asarray(case.model.logits(hidden))[:, :-1]
-    real = case.z["tokenized_prompt_mask"][:, :-1]
-    np.testing.assert_allclose(logits[real], case.z["logits_text"][real], atol=1e-4)
-
-
-def test_loss(case: Case) -> None:
-    b = case.batch
-    for row, expected in enumerate(case.z["loss"]):
-        one = jax.tree.map(lambda x, row=row: x[row : row + 1], b)
-        np.testing.assert_allclose(loss(case.model, one)[0], expected, rtol=2e-5)
-
-
-def test_mapping_is_its_own_inverse(case: Case) -> None:
-    ours = to_openpi(case.model)
-    assert set(ours) == set(case.params)
-    for path, value in case.params.items():
-        np.testing.assert_array_equal(ours[path], value)
-
-
-def test_attention_mask_and_rope() -> None:
-    z = np.load(GOLDEN / "c_transforms" / "attention_helpers.npz")
-    valid = z["attn_input_mask"]
-    for name in ("0", "1", "2", "b"):
-        ar = np.broadcast_to(z[f"attn_ar_{name}"], valid.shape)
-        mask = attention_mask(np.cumsum(ar, axis=1), valid)
-        np.testing.assert_array_equal(mask, z[f"attn_mask_{name}"])
+@pytest.mark.parametrize("path", cases("c_transforms/attention_helpers.npz"))
+def test_attention_mask_and_rope(path: Path) -> None:
+    z = np.load(path)
+    masks = [name.removeprefix("attn_mask_") for name in z.files if name.startswith("attn_mask_")]
+    assert masks
+    for name in masks:
+        valid = z["attn_input_mask"]
+        causal = np.broadcast_to(z[f"attn_ar_{name}"], valid.shape)
+        np.testing.assert_array_equal(attention_mask(np.cumsum(causal, axis=1), valid), z[f"attn_mask_{name}"])
     np.testing.assert_allclose(rope(z["rope_x"], z["rope_pos"]), z["rope_out"], atol=1e-5)
 
 
-SIGLIP = json.loads((GOLDEN / "b_model" / "siglip" / "info.json").read_text())
+def towers() -> list:
+    found = folders("tower")
+    if found[0].values[0] is None:
+        return [pytest.param(None, {}, id="none", marks=found[0].marks)]
+    listed = [(p.values[0], stored) for p in found for stored in json.loads((p.values[0] / "info.json").read_text())]
+    return [pytest.param(folder, stored, id=stored["name"]) for folder, stored in listed]
 
 
-@pytest.mark.parametrize("stored", SIGLIP, ids=lambda c: c["name"])
-def test_siglip_alone(stored: dict) -> None:
-    z = np.load(GOLDEN / "b_model" / "siglip" / "vectors.npz")
+@jax.jit
+def tower_outputs(tower: Siglip, image: jax.Array) -> dict[str, jax.Array]:
+    first = jax.tree.map(lambda w: w[0], nnx.to_pure_dict(nnx.state(tower.layers)))
+    stem = tower.embed_patches(image, jnp.dtype("float32"))
+    x = stem + tower.position[...]
+    attended = add_attention(x, first)
+    return {
+        "stem": stem,
+        "with_posemb": x,
+        "block00_plus_sa": attended,
+        "block00_plus_mlp": add_mlp(attended, first),
+        "encoded": tower.encode(image, jnp.dtype("float32"))[:, ::4],
+        "logits": tower(image, jnp.dtype("float32")),
+    }
+
+
+@pytest.mark.parametrize(("folder", "stored"), towers())
+def test_the_tower_alone(folder: Path, stored: dict, record_property: Callable[[str, object], None]) -> None:
     hw = tuple(stored["image_hw"])
-    tower = Siglip(siglip(stored["siglip"]), image_hw=hw, out_dim=stored["num_classes"], rngs=nnx.Rngs(0))
-    params = RECIPE.load_params(stored["params_manifest"] if "params_manifest" in stored else stored["params"])
-    for path, upstream in TABLE.items():
-        if path.startswith("vision/"):
-            owner, leaf = tower, path.removeprefix("vision/")
-            if leaf.startswith("layers/"):
-                owner, leaf = tower.layers, leaf.removeprefix("layers/")
-            getattr(owner, leaf).set_value(jnp.asarray(params[upstream]))
-    image = RECIPE.make_images(stored["image_seed"], ("x",), 2, hw)["x"].astype(np.float32) / 255 * 2 - 1
-    np.testing.assert_allclose(tower(image, jnp.dtype("float32")), z[f"{stored['name']}/logits"], atol=1e-4)
+    config = tower_config(stored["siglip"])
+    tower = nnx.eval_shape(lambda: Siglip(config, image_hw=hw, out_dim=stored["num_classes"], rngs=nnx.Rngs(0)))
+    params = RECIPE.load_params(stored["params"])
+    for path, variable in nnx.to_flat_state(nnx.state(tower)):
+        variable.set_value(jnp.asarray(params.pop(TABLE["/".join(("vision", *map(str, path)))])))
+    assert not params
+    ours = tower_outputs(tower, images_of(stored["image_seed"], ("x",), 2, hw)["x"])
+    z = np.load(folder / "vectors.npz")
+    checked = 0
+    for name in z.files:
+        owner, _, what = name.partition("/")
+        output, _, tokens = what.partition("_tok")
+        if owner == stored["name"] and output in ours:
+            first, last = map(int, tokens.split("_")) if tokens else (0, None)
+            got = np.asarray(ours[output])[:, first:last]
+            record_property(what, float(np.abs(got - z[name]).max()))
+            np.testing.assert_allclose(got, z[name], atol=1e-4, rtol=0, err_msg=what)
+            checked += 1
+    assert checked
 
 
-def test_the_full_size_tree_is_upstreams() -> None:
-    contract = Path(__file__).parents[2] / "third_party" / "openpi"
-    stored = json.loads((contract / "param_tree_gemma_2b.json").read_text())
-    shapes = {p: v.shape for p, v in to_openpi(nnx.eval_shape(lambda: Pi0Fast(GEMMA_2B, rngs=nnx.Rngs(0)))).items()}
-    assert shapes == {leaf["path"]: tuple(leaf["shape"]) for leaf in stored["leaves"]}
-
-
-def test_every_mismatch_is_listed_at_once() -> None:
-    case = Case(CASES[0])
-    params = dict(case.params)
-    gone = next(iter(params))
+def test_the_mapping_and_every_mismatch_at_once() -> None:
+    folder = folders("full")[0].values[0]
+    if folder is None:
+        pytest.skip("no full case to damage")
+    c = case(folder)
+    params = dict(c.params)
+    for path, value in to_openpi(c.model).items():  # the mapping is its own inverse
+        np.testing.assert_array_equal(value, params.pop(path))
+    assert not params
+    params = dict(c.params)
+    gone, broken, whole = sorted(params)[:3]
     params["foreign"] = params.pop(gone)
     params["PaliGemma/llm/final_norm/scale"] = np.zeros(3)
-    with pytest.raises(ValueError, match=r"(?s)missing: .*shape: .*final_norm.*unknown: foreign") as caught:
-        load_openpi(case.model, params)
-    assert gone in str(caught.value)
+    params[broken] = np.full_like(params[broken], np.nan)
+    params[whole] = params[whole].astype(np.int32)
+    words = rf"(?s)dtype: {whole}.*missing: {gone}.*not finite: {broken}.*shape: .*final_norm.*unknown: foreign"
+    with pytest.raises(ValueError, match=words):
+        load_openpi(c.model, params)
+    np.testing.assert_array_equal(to_openpi(c.model)[broken], c.params[broken])

@@ -1,0 +1,57 @@
+"""Which parameters training leaves alone, as a rule over our parameter paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from inspire_fast.core.registry import unknown_name
+from inspire_fast.models.config import DType, ModelConfig
+
+Frozen = Literal["nothing", "language", "vision", "all_but_lora"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeConfig:
+    """What stays as it is. Frozen parameters have no gradient, no optimiser state and no average.
+
+    Attributes:
+        what: "nothing" is full fine-tuning; "language" freezes the language model but for its LoRA, the image tower trains
+            (openpi's `get_freeze_filter` for a LoRA variant); "vision" freezes the image tower and its head; with
+            "all_but_lora" the low-rank updates alone train.
+        dtype: that frozen parameters are kept in; openpi keeps them in bfloat16.
+    """
+
+    what: Frozen = "nothing"
+    dtype: DType = "bfloat16"
+
+    def __post_init__(self) -> None:
+        if self.what not in get_args(Frozen):
+            raise ValueError(unknown_name("part to freeze", self.what, list(get_args(Frozen))))
+        if self.dtype not in get_args(DType):
+            raise ValueError(unknown_name("dtype", self.dtype, list(get_args(DType))))
+
+    def freezes(self, path: str) -> bool:
+        """Whether the parameter at a '/'-path of ours is frozen."""
+        tower, lora = path.split("/", 1)[0], "/lora/" in path
+        return {
+            "nothing": False,
+            "language": tower == "language" and not lora,
+            "vision": tower == "vision",
+            "all_but_lora": not lora,
+        }[self.what]
+
+    def check(self, model: ModelConfig) -> None:
+        """Refuses a rule that leaves nothing to train.
+
+        Raises:
+            ValueError: only the LoRA would train, and the network has none.
+        """
+        if self.what == "all_but_lora" and not model.language.has_lora:
+            raise ValueError(
+                "freeze.what='all_but_lora' leaves nothing to train: the network has no LoRA. Choose a preset with LoRA "
+                "(gemma_2b_lora), or freeze less."
+            )
+
+
+TRAIN_ALL = FreezeConfig()
