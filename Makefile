@@ -1,7 +1,7 @@
 # Every target first brings what is missing (scripts/bootstrap.sh: system libraries, uv, the environment).
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: help setup demo test lint format
+.PHONY: help setup demo test lint parity format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ lint: setup  ## formatting, lint rules, types, layers
 	uv run ruff check .
 	uv run pyright
 	uv run lint-imports --no-logo
+
+parity: setup  ## the golden vectors, and the largest differences seen into docs/parity.md
+	INSPIRE_FAST_PARITY=docs/parity.md uv run pytest tests/golden
 
 format: setup  ## rewrites formatting and what the linter can mend by itself
 	uv run ruff check --fix .

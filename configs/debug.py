@@ -17,6 +17,7 @@ CONFIG = TrainConfig(
     optimizer=OptimizerConfig(peak_lr=1e-3, end_lr=1e-4, warmup_steps=1),
     batch_size=4,
     steps=2,
+    augmentation="none",
     ema_decay=None,
     assets=Path("runs/debug/assets"),
     checkpoint_root=Path("runs/debug/checkpoints"),

@@ -21,6 +21,7 @@ CONFIG = TrainConfig(
     optimizer=OptimizerConfig(peak_lr=1.5e-3, end_lr=3e-4, warmup_steps=30, weight_decay=1e-4),
     batch_size=16,
     steps=280,
+    augmentation="none",
     ema_decay=0.98,
     assets=ROOT / "assets",
     checkpoint_root=ROOT / "checkpoints",

@@ -1,17 +1,55 @@
-"""Normalisation statistics of a config's dataset: `uv run scripts/compute_norm_stats.py <config>`. Reads no pictures."""
+"""Normalisation statistics of a config's dataset, and what is odd about them. Reads no pictures.
 
-from inspire_fast.training.assets import compute_stats, stats_path
+    uv run scripts/compute_norm_stats.py <config> [--streaming] [--check norm_stats.json] [--field value ...]
+
+Quantiles are exact where that takes less than 1 GiB; `--streaming` forces openpi's approximate ones. `--check` computes
+nothing: it reports how statistics that exist already (a checkpoint's, say) suit the config's dataset.
+"""
+
+from pathlib import Path
+import sys
+
+from inspire_fast.data.normalize import load_norm_stats, save_norm_stats
+from inspire_fast.data.statistics import fits_in_memory, source_stats
+from inspire_fast.data.stats_report import FastRange, describe, inspect_stats
+from inspire_fast.tokenizers.fast import FILE, FastTokenizer
+from inspire_fast.training.assets import make_normalizer, open_source, stats_path
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
 
 
-def compute(config: TrainConfig) -> None:
-    """Computes and prints them."""
-    for key, stats in compute_stats(config).items():
-        for name in ("mean", "std", "q01", "q99"):
-            print(f"{key:8} {name:5}", " ".join(f"{v:8.3f}" for v in getattr(stats, name)))
-    print(f"written to {stats_path(config)}")
+def compute(config: TrainConfig, *, streaming: bool, check: Path | None) -> None:
+    """Computes, writes and prints them, then the report."""
+    source = open_source(config, "train")
+    if check:
+        stats = load_norm_stats(check)
+    else:
+        stats = source_stats(source, delta=config.delta, streaming=streaming or None)
+        save_norm_stats(stats_path(config), stats)
+        exact = not streaming and fits_in_memory(source)
+        print(f"{len(source)} samples, {'exact' if exact else 'streaming'} quantiles: {stats_path(config)}")
+    for key, s in stats.items():
+        for name in ("mean", "std", *(() if s.q01 is None else ("q01", "q99"))):
+            print(f"{key:8} {name:5}", " ".join(f"{v:8.3f}" for v in getattr(s, name)))
+    fast = None
+    if config.action_tokenizer == "fast" and (config.assets_dir / FILE).exists():
+        tokenizer = FastTokenizer.load(config.assets_dir)
+        fast = FastRange(min_token=tokenizer.min_token, max_token=tokenizer.max_token, scale=tokenizer.scale)
+    print(describe(inspect_stats(source, make_normalizer(config, stats), fast=fast)))
+
+
+def main(args: list[str]) -> None:
+    """Takes this script's own options out of the command line; the rest is the config's."""
+    check = None
+    if "--check" in args:
+        at = args.index("--check")
+        check = Path(args[at + 1])
+        del args[at : at + 2]
+    streaming = "--streaming" in args
+    rest = [arg for arg in args if arg != "--streaming"]
+    description = "Normalisation statistics of a config's dataset."
+    run_with_config(lambda config: compute(config, streaming=streaming, check=check), description, rest)
 
 
 if __name__ == "__main__":
-    run_with_config(compute, "Normalisation statistics of a config's dataset.")
+    main(sys.argv[1:])

@@ -8,12 +8,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
 import pytest
 
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Before anything imports matplotlib: figures are written to files.
 os.environ.setdefault("MPLBACKEND", "agg")
+# A loaded machine is slow, which is no failure; and the default run tries the same examples every time.
+# `HYPOTHESIS_PROFILE=search` looks for new ones.
+settings.register_profile("default_run", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default_run"))
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+import logging
 from typing import Literal
 
 import numpy as np
 
 from inspire_fast.core.types import Sample
+from inspire_fast.data.check import find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
@@ -19,6 +21,7 @@ EndPadding = Literal["repeat_last", "drop"]
 LIBERO_COLUMNS = {"image": "observation/image", "wrist_image": "observation/wrist_image", "state": "observation/state"}
 # Ages are sums of float32 control periods.
 _AGE_SLACK_S = 1e-4
+_LOG = logging.getLogger(__name__)
 
 
 class ChunkSource:
@@ -37,9 +40,17 @@ class ChunkSource:
             rows out that have fewer than `horizon` actions to come.
         split: `train` or `held_out` episodes, or `all`.
         held_out_every: every k-th episode is held out, counted task by task.
+        skip_bad_episodes: leave out episodes that cannot be trained on instead of refusing the dataset. They are logged and
+            listed in `skipped`. Pictures are not decoded for it: one that is damaged raises when its sample is read
+            (`scripts/check_dataset.py --decode` finds those beforehand).
+        exclude_episodes: leave these out, too.
+
+    Attributes:
+        skipped: episode -> why it is left out.
 
     Raises:
-        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's, or no row is left (an empty held-out split is none).
+        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's, a number is not finite,
+            a frame has no instruction or comes at the wrong time, or no row is left (an empty held-out split is none).
     """
 
     def __init__(
@@ -56,19 +67,32 @@ class ChunkSource:
         end_padding: EndPadding = "repeat_last",
         split: Split = "all",
         held_out_every: int = 10,
+        skip_bad_episodes: bool = False,
+        exclude_episodes: Collection[int] = (),
     ) -> None:
         if horizon < 1 or held_out_every < 2:
             raise ValueError(f"horizon must be >= 1 and held_out_every >= 2; got {horizon} and {held_out_every}.")
         if end_padding not in ("repeat_last", "drop") or split not in ("all", "train", "held_out"):
             raise ValueError(f"Unknown end_padding {end_padding!r} or split {split!r}.")
-        self.dataset, self.facts, self.robot, self.horizon = dataset, facts, robot, horizon
         self._columns = dict(columns)
-        self._state_column = _check_columns(dataset, robot, self._columns, action_column)
+        self._state_columns = _check_columns(dataset, robot, self._columns, action_column)
         if facts is not None and facts.robot != robot.name:
             raise DatasetError(f"The labels of {dataset.root} are about robot {facts.robot!r}, not {robot.name!r}.")
-        self._actions = dataset.columns([action_column])[action_column].astype(np.float32)
+        if exclude_episodes:
+            dataset = dataset.without(dict.fromkeys(exclude_episodes, "excluded by its number"))
+        if skip_bad_episodes:
+            dataset = _without_bad_episodes(dataset, [*self._columns, action_column])
+        self.dataset, self.facts, self.robot, self.horizon = dataset, facts, robot, horizon
+        self.skipped = dataset.skipped
+        videos = any(dataset.features[column].dtype == "video" for column in self._columns)
+        numbers = [*self._state_columns, action_column, "task_index", *(["timestamp"] if videos else [])]
+        values = dataset.columns(numbers)
+        refuse_bad_rows(dataset, values)
+        self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))
         self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
         self._in_split = _in_split(dataset, split, held_out_every)
+        for episode in self.skipped:
+            self._in_split[dataset.episode(episode).start : dataset.episode(episode).stop] = False
         kept = self._in_split.copy()
         if end_padding == "drop":
             kept &= np.arange(len(dataset)) + horizon <= self._stops
@@ -79,7 +103,7 @@ class ChunkSource:
             raise DatasetError(
                 f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample with "
                 f"split={split!r} (every {held_out_every}th episode held out), end_padding={end_padding!r}, "
-                f"horizon={horizon}, max_image_age_s={max_image_age_s}."
+                f"horizon={horizon}, max_image_age_s={max_image_age_s}, {len(self.skipped)} episodes skipped."
             )
 
     def __len__(self) -> int:
@@ -111,13 +135,15 @@ class ChunkSource:
         episode, frame = self.dataset.locate(self._row(i))
         return episode.index, frame
 
-    def states(self) -> np.ndarray:
-        """States of all samples, float32 `[n, s]`, without touching a picture (for statistics)."""
-        return self.dataset.columns([self._state_column])[self._state_column][self._rows].astype(np.float32)
+    def states(self, part: slice = slice(None)) -> np.ndarray:
+        """Canonical states of all samples (or those of a slice), float32 `[n, s]`, without touching a picture."""
+        rows, parts = self._rows[part], self.dataset.columns(list(self._state_columns))
+        native = np.concatenate([parts[c][rows].reshape(len(rows), -1) for c in self._state_columns], axis=-1)
+        return self.robot.state_map.to_canonical(native.astype(np.float32)).astype(np.float32)
 
-    def chunks(self) -> np.ndarray:
-        """Action chunks of all samples, float32 `[n, t, a]`, without touching a picture (for tokenizers, statistics)."""
-        return self._actions[self._chunk_rows(self._rows[:, None])]
+    def chunks(self, part: slice = slice(None), dims: slice = slice(None)) -> np.ndarray:
+        """Action chunks of all samples (or of a slice, or some dimensions), float32 `[n, t, a]`, without touching a picture."""
+        return self._actions[:, dims][self._chunk_rows(self._rows[part, None])]
 
     def actions(self) -> np.ndarray:
         """Every action of the split's episodes, float32 `[m, a]`, those of rows that are no samples included."""
@@ -138,6 +164,13 @@ class ChunkSource:
         return np.minimum(np.asarray(rows) + np.arange(self.horizon), self._stops[rows] - 1)
 
 
+def _without_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str]) -> LeRobotDataset:
+    bad = find_bad_episodes(dataset, columns)
+    for episode, reason in bad.items():
+        _LOG.warning("%s: episode %d is skipped: %s", dataset.root, episode, reason)
+    return dataset.without(bad)
+
+
 def _in_split(dataset: LeRobotDataset, split: Split, held_out_every: int) -> np.ndarray:
     # Every k-th episode in the order of tasks: tasks that take turns in the dataset are all held out in proportion.
     by_task = sorted(dataset.episodes, key=lambda e: (e.tasks, e.index))
@@ -146,21 +179,24 @@ def _in_split(dataset: LeRobotDataset, split: Split, held_out_every: int) -> np.
     return {"all": np.ones(len(dataset), bool), "train": ~held_out, "held_out": held_out}[split]
 
 
-def _check_columns(dataset: LeRobotDataset, robot: Robot, columns: Mapping[str, str], action_column: str) -> str:
-    """Holds the dataset's columns against the robot; returns the state's column."""
+def _check_columns(
+    dataset: LeRobotDataset, robot: Robot, columns: Mapping[str, str], action_column: str
+) -> tuple[str, ...]:
+    """Holds the dataset's columns against the robot; returns the state's columns in the robot's order."""
     missing = sorted({*columns, action_column} - set(dataset.features))
     if missing:
         raise DatasetError(f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}.")
-    needed, mapped = {*robot.cameras, robot.state_key}, set(columns.values())
-    if needed != mapped:
+    needed, possible, mapped = set(robot.required_keys), {*robot.cameras, *robot.state_keys}, set(columns.values())
+    if not needed <= mapped <= possible:
         raise DatasetError(
-            f"Robot {robot.name!r} needs the keys {sorted(needed)}; the columns map to {sorted(mapped)}."
+            f"Robot {robot.name!r} needs the keys {sorted(needed)} of {sorted(possible)}; the columns map to {sorted(mapped)}."
         )
-    state_column = next(column for column, key in columns.items() if key == robot.state_key)
-    for column, expected in ((state_column, robot.state_dim), (action_column, robot.action_dim)):
+    column_of = {key: column for column, key in columns.items()}
+    state_columns = {column_of[key]: dim for key, dim in robot.state_keys.items()}
+    for column, expected in (*state_columns.items(), (action_column, robot.action_dim)):
         if dataset.features[column].shape != (expected,):
             raise DatasetError(
                 f"{dataset.root}: column {column!r} has shape {dataset.features[column].shape}; "
                 f"robot {robot.name!r} needs ({expected},)."
             )
-    return state_column
+    return tuple(state_columns)

@@ -34,8 +34,10 @@ _SCHEMA = pa.schema(
         ("offset_m", pa.list_(pa.float32(), 3)),
         ("grasped", pa.bool_()),
         ("point_px", pa.list_(pa.float32(), 2)),
+        ("rotations", pa.map_(pa.string(), pa.list_(pa.float32(), 9))),
     ]
 )
+_WITHOUT_ROTATIONS = _SCHEMA.remove(_SCHEMA.get_field_index("rotations"))  # files of before they were stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,7 @@ def _rows(episode: int, frame: int, scene: SceneFacts) -> list[dict[str, Any]]:
             "offset_m": target.offset_m.tolist(),
             "grasped": bool(target.grasped),
             "point_px": None if target.point_px is None else list(target.point_px),
+            "rotations": [(frame, np.ravel(matrix).tolist()) for frame, matrix in sorted(target.rotations.items())],
         }
         for number, target in enumerate(scene.targets)
     ]
@@ -136,6 +139,8 @@ class FactsTable:
         self._offsets = np.array(table["offset_m"].combine_chunks().fill_null([0.0] * 3).flatten()).reshape(-1, 3)
         self._grasped = table["grasped"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)
         self._points = table["point_px"].combine_chunks()
+        stored = table["rotations"].combine_chunks() if "rotations" in table.column_names else None
+        self._rotations = stored if stored is not None and len(stored.keys) else None
 
     @classmethod
     def load(cls, root: Path) -> FactsTable:
@@ -152,7 +157,9 @@ class FactsTable:
                 f"{root} has no labels: looked for {path}. Label the dataset first, or train without questions."
             )
         table = read_table(path)
-        if _METADATA_KEY not in (table.schema.metadata or {}) or not table.schema.equals(_SCHEMA):
+        if _METADATA_KEY not in (table.schema.metadata or {}) or not any(
+            table.schema.equals(known) for known in (_SCHEMA, _WITHOUT_ROTATIONS)
+        ):
             raise DatasetError(f"{path} is not a facts file of this package; its columns are {table.column_names}.")
         header = json.loads(table.schema.metadata[_METADATA_KEY])
         labelled, found = DatasetIdentity(**header["dataset"]), DatasetIdentity.of(meta)
@@ -187,4 +194,11 @@ class FactsTable:
             offset_m=self._offsets[i],
             grasped=bool(self._grasped[i]),
             point_px=None if point is None else (point[0], point[1]),
+            rotations=self._frames(i),
         )
+
+    def _frames(self, i: int) -> dict[str, np.ndarray]:
+        if self._rotations is None:
+            return {}
+        stored = self._rotations[i].as_py() or []
+        return {frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 import io
 from pathlib import Path
 import threading
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 
 from inspire_fast.data.cache import ByteLRU
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot_meta import Episode, Meta
+from inspire_fast.data.lerobot_meta import Episode, Feature, Meta
 from inspire_fast.data.parquet import parquet_errors
 from inspire_fast.data.video import VideoReader
 
@@ -38,10 +40,11 @@ class FrameStore:
         self._meta = meta
         # Row groups of encoded pictures are used far more often than single frames, so the oldest frames go first.
         self._cache = ByteLRU(cache_bytes)
-        self._footers: dict[Path, pq.FileMetaData] = {}
+        self._groups: dict[Path, tuple[pq.FileMetaData, np.ndarray]] = {}  # footer, first row of each row group
+        self._unrepeated: set[str] = set()  # cameras whose pictures are all different, as far as seen
 
     def image(self, name: str, episode: Episode, frame: int, time_s: float) -> np.ndarray:
-        """One frame, uint8 `[h, w, 3]`, RGB, read-only.
+        """One frame, read-only: uint8 `[h, w, 3]` RGB, or a depth map `[h, w, 1]` (see `LeRobotDataset.row`).
 
         Args:
             name: an image or video feature.
@@ -54,24 +57,32 @@ class FrameStore:
         """
         try:
             if self._meta.features[name].dtype == "video":
-                return self._from_video(name, episode, time_s)
+                return self._from_video(name, episode, frame, time_s)
             return self._from_parquet(name, episode, frame)
         except DatasetError as error:
             raise DatasetError(f"Episode {episode.index}, frame {frame}, {name!r}: {error}") from error
 
-    def _from_video(self, name: str, episode: Episode, time_s: float) -> np.ndarray:
+    def _from_video(self, name: str, episode: Episode, frame: int, time_s: float) -> np.ndarray:
         place = episode.videos[name]
-        time_s += place.from_s
-        key = ("frame", place.path, round(time_s * self._meta.fps))
+        # By frame, not by time: where episodes begin between the ticks of the frame rate, times may round to each other.
+        key = ("frame", name, episode.index, frame)
         image = self._cache.get(key)
         if image is None:
             # A reader per thread: a shared one would make the loader's threads wait and seek for each other.
             owner = ("reader", place.path, threading.get_ident())
             reader = self._cache.get(owner) or VideoReader(place.path)
             self._cache.put(owner, reader, _READER_BYTES)
-            image = _frozen(reader.frame(time_s, tolerance_s=0.5 / self._meta.fps))
+            image = _frozen(self._decode(reader, self._meta.features[name], place.from_s + time_s))
             self._cache.put(key, image, image.nbytes)
         return image
+
+    def _decode(self, reader: VideoReader, feature: Feature, time_s: float) -> np.ndarray:
+        tolerance_s = 0.5 / self._meta.fps
+        if not feature.depth_map:
+            return reader.frame(time_s, tolerance_s)
+        if reader.pixel_format != "gray12le":  # a depth map that was encoded as a plain grey picture
+            return reader.frame(time_s, tolerance_s, "gray")[..., None]
+        return depth_m(reader.frame(time_s, tolerance_s, "gray12le"), feature.info)[..., None]
 
     def _from_parquet(self, name: str, episode: Episode, frame: int) -> np.ndarray:
         group, row = self._row_group(episode.data_path, episode.file_row + frame)
@@ -84,7 +95,10 @@ class FrameStore:
             data = io.BytesIO(images.pool[code].as_buffer()) if code >= 0 else stored
             try:
                 with Image.open(data) as opened:
-                    image = _frozen(np.array(opened.convert("RGB")))
+                    if self._meta.features[name].depth_map:
+                        image = _frozen(np.array(opened)[..., None])
+                    else:
+                        image = _frozen(np.array(opened if opened.mode == "RGB" else opened.convert("RGB")))
             except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError on a damaged PNG
                 where = episode.data_path if code >= 0 else stored
                 raise DatasetError(f"the image in {where} cannot be decoded: {error}") from error
@@ -93,32 +107,58 @@ class FrameStore:
 
     def _row_group(self, path: Path, row: int) -> tuple[int, int]:
         """Row group that holds a file's row, and the row's place in it."""
-        with parquet_errors(path):
-            footer = self._footers.get(path) or self._footers.setdefault(path, pq.read_metadata(path))
-        for group in range(footer.num_row_groups):
-            size = footer.row_group(group).num_rows
-            if row < size:
-                return group, row
-            row -= size
-        raise DatasetError(f"{path} ends {row + 1} rows too early; the file is incomplete.")
+        if path not in self._groups:
+            with parquet_errors(path):
+                footer = pq.read_metadata(path)
+            sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+            self._groups[path] = footer, np.cumsum([0, *sizes])
+        starts = self._groups[path][1]
+        if row >= starts[-1]:
+            raise DatasetError(f"{path} ends {row - starts[-1] + 1} rows too early; the file is incomplete.")
+        group = int(np.searchsorted(starts, row, side="right")) - 1
+        return group, row - int(starts[group])
 
     def _images(self, name: str, path: Path, group: int) -> _EncodedImages:
         key = ("row group", name, path, group)
         images = self._cache.get(key)
         if images is None:
+            footer = self._groups[path][0]
             with parquet_errors(path):
-                file = pq.ParquetFile(path, metadata=self._footers[path], read_dictionary=[f"{name}.bytes"])
-                column = file.read_row_group(group, columns=[name])[name].combine_chunks()
+                # Read as a dictionary, repeated pictures are one; where none repeats, building one costs as much as reading.
+                repeats = name not in self._unrepeated and _has_dictionary(footer.row_group(group), f"{name}.bytes")
+                file = pq.ParquetFile(path, metadata=footer, read_dictionary=[f"{name}.bytes"] if repeats else None)
+                # One thread: the loader's threads read other groups at the same time.
+                column = file.read_row_group(group, columns=[name], use_threads=False)[name].combine_chunks()
             data = column.field("bytes")
-            images = _EncodedImages(
-                codes=data.indices.fill_null(-1).to_numpy(zero_copy_only=False),
-                pool=data.dictionary,
-                paths=column.field("path"),
-            )
+            if repeats:
+                codes, pool = data.indices.fill_null(-1).to_numpy(zero_copy_only=False), data.dictionary
+                if len(pool) == len(codes) > 1:
+                    self._unrepeated.add(name)
+            else:
+                codes, pool = np.where(data.is_null().to_numpy(zero_copy_only=False), -1, np.arange(len(data))), data
+            images = _EncodedImages(codes=codes, pool=pool, paths=column.field("path"))
             self._cache.put(key, images, column.nbytes)
         return images
+
+
+def _has_dictionary(group: pq.RowGroupMetaData, leaf: str) -> bool:
+    columns = (group.column(number) for number in range(group.num_columns))
+    return next((column.has_dictionary_page for column in columns if column.path_in_schema == leaf), False)
 
 
 def _frozen(image: np.ndarray) -> np.ndarray:
     image.flags.writeable = False
     return image
+
+
+def depth_m(codes: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+    """LeRobot's 12-bit depth codes (0..4095) -> metres, float32; logarithmic unless the camera's `info` says otherwise."""
+    near, far, shift = (
+        float(info.get(f"video.{key}", default))
+        for key, default in (("depth_min", 0.01), ("depth_max", 10.0), ("shift", 3.5))
+    )
+    fraction = codes.astype(np.float32) / 4095
+    if info.get("video.use_log", True):
+        low, high = np.log(near + shift), np.log(far + shift)
+        return np.clip(np.exp(low + fraction * (high - low)) - shift, near, far).astype(np.float32)
+    return (near + fraction * (far - near)).astype(np.float32)

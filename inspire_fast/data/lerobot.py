@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from inspire_fast.core.registry import unknown_name
+from inspire_fast.data.arrow import ColumnError, to_numpy
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.frames import FrameStore
 from inspire_fast.data.lerobot_meta import Episode, Feature, Meta, load_meta
@@ -25,13 +26,17 @@ class LeRobotDataset:
     Args:
         root: folder with `meta`, `data` and, with videos, `videos`.
         cache_bytes: bound on memory for encoded and decoded pictures and open videos together.
+        skipped: episode -> why it is left out. Its rows keep their numbers, so that labels and splits stay what they are,
+            but are never read: its columns stand for nothing and its rows raise.
 
     Raises:
         DatasetError: no dataset there, a version that is not supported, or damaged metadata.
     """
 
-    def __init__(self, root: Path, *, cache_bytes: int = 512 << 20) -> None:
+    def __init__(self, root: Path, *, cache_bytes: int = 512 << 20, skipped: Mapping[int, str] | None = None) -> None:
         self.meta: Meta = load_meta(Path(root))
+        self.skipped: Mapping[int, str] = dict(sorted((skipped or {}).items()))
+        self._cache_bytes = cache_bytes
         self._frames = FrameStore(self.meta, cache_bytes=cache_bytes)
         self._starts = np.array([episode.start for episode in self.meta.episodes])
         self._columns: dict[str, np.ndarray] = {}
@@ -69,6 +74,10 @@ class LeRobotDataset:
         """All episodes in order."""
         return self.meta.episodes
 
+    def without(self, episodes: Mapping[int, str]) -> LeRobotDataset:
+        """This dataset with more episodes skipped, for the reasons given."""
+        return LeRobotDataset(self.root, cache_bytes=self._cache_bytes, skipped={**self.skipped, **episodes})
+
     def episode(self, index: int) -> Episode:
         """Bounds, tasks and files of one episode."""
         if not 0 <= index < len(self.episodes):
@@ -89,26 +98,36 @@ class LeRobotDataset:
             DatasetError: the row has none.
         """
         number = int(self.columns(["task_index"])["task_index"][index])
-        if number not in self.tasks:
+        if not self.tasks.get(number):
             episode, frame = self.locate(index)
             raise DatasetError(
-                f"{episode.data_path}: episode {episode.index}, frame {frame} has task_index {number}, "
-                f"but {self.root / 'meta'} lists the tasks {sorted(self.tasks)}."
+                f"{episode.data_path}: episode {episode.index}, frame {frame} has no instruction: its task_index is "
+                f"{number}, and {self.root / 'meta'} lists {dict(sorted(self.tasks.items())[:20])}."
             )
         return self.tasks[number]
+
+    def feature(self, name: str) -> Feature:
+        """Type and shape of a column.
+
+        Raises:
+            DatasetError: there is none of that name; suggests one.
+        """
+        if name not in self.features:
+            raise DatasetError(f"{self.root}: {unknown_name('column', name, list(self.features))}")
+        return self.features[name]
 
     def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Whole numeric (or text) columns; never touches a picture.
 
         Returns:
-            name -> `[n]` where the file stores one value per row, `[n, ...]` where it stores a list.
+            name -> `[n]` for the shape (1,), else `[n, *shape]`; annotations (`language`) as Python objects `[n]`.
 
         Raises:
             DatasetError: no such column, it holds pictures, or a file is damaged; names the file and its episodes.
         """
         names = list(names)
         for name in names:
-            if self._feature(name).visual:
+            if self.feature(name).visual:
                 raise DatasetError(f"Column {name!r} of {self.root} holds pictures; read them with `row`.")
         missing = [name for name in names if name not in self._columns]
         if missing:
@@ -116,14 +135,18 @@ class LeRobotDataset:
         return {name: self._columns[name] for name in names}
 
     def row(self, index: int, names: Iterable[str] | None = None) -> dict[str, Any]:
-        """One row: numeric values, pictures as uint8 `[h, w, 3]` RGB, and the instruction as `task`.
+        """One row: numeric values, pictures, and the instruction as `task`.
+
+        Pictures are uint8 `[h, w, 3]` RGB; depth maps `[h, w, 1]`, as stored in images, metres (float32) from videos.
 
         Args:
             index: dataset row.
             names: columns wanted (default: all). Pictures that are not named are not decoded.
         """
         episode, frame = self.locate(index)
-        wanted = {name: self._feature(name) for name in (self.features if names is None else names)}
+        if episode.index in self.skipped:
+            raise DatasetError(f"{self.root}: episode {episode.index} is skipped: {self.skipped[episode.index]}")
+        wanted = {name: self.feature(name) for name in (self.features if names is None else names)}
         values = self.columns([name for name, feature in wanted.items() if not feature.visual])
         row: dict[str, Any] = {name: column[index] for name, column in values.items()}
         for name, feature in wanted.items():
@@ -133,59 +156,68 @@ class LeRobotDataset:
         row["task"] = self.task(index)
         return row
 
-    def _feature(self, name: str) -> Feature:
-        if name not in self.features:
-            raise DatasetError(f"{self.root}: {unknown_name('column', name, list(self.features))}")
-        return self.features[name]
+    def read_file(self, path: Path, names: Sequence[str], episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
+        """Columns of one data file as `columns` gives them, not kept; `episodes` are all that lie in it, in order.
 
-    def _read_columns(self, names: list[str]) -> dict[str, np.ndarray]:
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        # Episodes are in order, and so are the rows in each file; a dict keeps the files' order of first use.
+        Raises:
+            DatasetError: the file is missing, damaged, or not what the metadata say; names episode and frame where one is.
+        """
+        where = f"{path} (episodes {episodes[0].index}..{episodes[-1].index})"
+        table = read_table(path, list(dict.fromkeys([*names, "episode_index"])))
+        owners = np.repeat([e.index for e in episodes], [e.length for e in episodes])
+        if table.num_rows != len(owners):
+            raise DatasetError(f"{where} has {table.num_rows} rows; the episode table expects {len(owners)}.")
+        wrong = np.flatnonzero(table["episode_index"].to_numpy() != owners)
+        if len(wrong):
+            bad = int(wrong[0])
+            raise DatasetError(
+                f"{where}: row {bad} belongs to episode {table['episode_index'][bad]}, "
+                f"the episode table says {owners[bad]}."
+            )
+        values = {}
+        for name in names:
+            try:
+                values[name] = _shaped(to_numpy(table[name]), self.feature(name))
+            except ColumnError as error:
+                place = ""
+                if error.row is not None:
+                    episode = next(e for e in episodes if e.index == owners[error.row])
+                    place = f"episode {episode.index}, frame {error.row - episode.file_row}: "
+                raise DatasetError(f"{where}: {place}column {name!r} {error}.") from error
+        return values
+
+    def files(self) -> dict[Path, list[Episode]]:
+        """Data file -> the episodes in it, both in order."""
         rows_of: dict[Path, list[Episode]] = {}
         for episode in self.episodes:
             rows_of.setdefault(episode.data_path, []).append(episode)
-        for path, episodes in rows_of.items():
-            for name, values in _read_file(path, names, episodes).items():
-                parts[name].append(values)
-        try:
-            return {name: np.concatenate(values) for name, values in parts.items()}
-        except ValueError as error:
-            shapes = {name: sorted({v.shape[1:] for v in values}) for name, values in parts.items()}
-            raise DatasetError(f"{self.root}: the data files disagree about the columns' shapes: {shapes}.") from error
+        return rows_of
+
+    def _read_columns(self, names: list[str]) -> dict[str, np.ndarray]:
+        parts: list[dict[str, np.ndarray] | int] = []  # a number: so many rows of files that are not read
+        for path, episodes in self.files().items():
+            if all(e.index in self.skipped for e in episodes):
+                parts.append(sum(e.length for e in episodes))
+            else:
+                parts.append(self.read_file(path, names, episodes))
+        read = [part for part in parts if not isinstance(part, int)]
+        if not read:
+            raise DatasetError(f"{self.root}: every episode is skipped: {dict(list(self.skipped.items())[:5])}.")
+        columns = {}
+        for name in names:
+            blank = read[0][name][:1]
+            pieces = [
+                np.zeros((part, *blank.shape[1:]), blank.dtype) if isinstance(part, int) else part[name]
+                for part in parts
+            ]
+            columns[name] = np.concatenate(pieces)
+        return columns
 
 
-def _read_file(path: Path, names: list[str], episodes: list[Episode]) -> dict[str, np.ndarray]:
-    where = f"{path} (episodes {episodes[0].index}..{episodes[-1].index})"
-    table = read_table(path, list(dict.fromkeys([*names, "episode_index"])))
-    expected = np.repeat([e.index for e in episodes], [e.length for e in episodes])
-    if table.num_rows != len(expected):
-        raise DatasetError(f"{where} has {table.num_rows} rows; the episode table expects {len(expected)}.")
-    wrong = np.flatnonzero(table["episode_index"].to_numpy() != expected)
-    if len(wrong):
-        bad = int(wrong[0])
-        raise DatasetError(
-            f"{where}: row {bad} belongs to episode {table['episode_index'][bad]}, "
-            f"the episode table says {expected[bad]}."
-        )
-    return {name: _to_numpy(table[name], name, where) for name in names}
-
-
-def _to_numpy(column: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
-    if column.null_count:
-        raise DatasetError(f"{where}: column {name!r} has {column.null_count} empty values.")
-    array = column.combine_chunks()
-    kind = array.type
-    if pa.types.is_fixed_size_list(kind) and pa.types.is_primitive(kind.value_type):
-        return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), kind.list_size)
-    if pa.types.is_nested(kind):
-        try:
-            return np.asarray(array.to_pylist(), dtype=_leaf(kind).to_pandas_dtype())
-        except ValueError as error:
-            raise DatasetError(f"{where}: the lists in column {name!r} differ in length: {error}") from error
-    return array.to_numpy(zero_copy_only=False)
-
-
-def _leaf(kind: pa.DataType) -> pa.DataType:
-    while pa.types.is_nested(kind):
-        kind = kind.value_type  # type: ignore[attr-defined]
-    return kind
+def _shaped(values: np.ndarray, feature: Feature) -> np.ndarray:
+    """Values as the feature declares them: `[n]` for (1,), else `[n, *shape]`."""
+    if not feature.shape or values.dtype == object:
+        return values
+    if math.prod(values.shape[1:]) != math.prod(feature.shape):
+        raise ColumnError(f"holds values of shape {values.shape[1:]}; meta/info.json declares {feature.shape}")
+    return values.reshape(len(values), *(() if feature.shape == (1,) else feature.shape))

@@ -7,7 +7,7 @@ parquet. Both become the same `Meta`, so that nothing above this module knows th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import json
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,39 @@ from typing import Any
 import pyarrow as pa
 
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
-from inspire_fast.data.parquet import read_table
+from inspire_fast.data.parquet import column_names, read_table
 
 SUPPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """One column. `dtype` is LeRobot's: a numpy name, `string`, `image` (bytes in parquet) or `video` (frames in mp4)."""
+    """One column.
+
+    Attributes:
+        name: its name.
+        dtype: LeRobot's: a numpy name, `string`, `language`, `image` (bytes in parquet) or `video` (frames in mp4).
+        shape: of one row's value.
+        names: of its dimensions or elements, as the dataset has them.
+        info: what the writer says about a camera (codec, depth map or not).
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     names: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def visual(self) -> bool:
         """It holds pictures."""
         return self.dtype in ("image", "video")
+
+    @property
+    def depth_map(self) -> bool:
+        """Its pictures are distances in one channel, not colours."""
+        flagged = any(self.info.get(key, False) for key in ("is_depth_map", "video.is_depth_map"))
+        return flagged or (self.visual and len(self.shape) > 1 and 1 in (self.shape[0], self.shape[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +118,7 @@ def load_meta(root: Path) -> Meta:
     except KeyError as error:
         raise DatasetError(f"{root / 'meta'}: the {version} tables lack the field {error}.") from error
     _check_totals(root, info, episodes)
-    features = {
-        name: Feature(name=name, dtype=spec["dtype"], shape=tuple(spec.get("shape") or ()), names=spec.get("names"))
-        for name, spec in info["features"].items()
-    }
+    features = {name: _feature(name, spec) for name, spec in info["features"].items()}
     return Meta(
         root=root,
         version=version,
@@ -116,6 +128,16 @@ def load_meta(root: Path) -> Meta:
         tasks=tasks,
         episodes=tuple(episodes),
         info=info,
+    )
+
+
+def _feature(name: str, spec: Mapping[str, Any]) -> Feature:
+    return Feature(
+        name=name,
+        dtype=spec["dtype"],
+        shape=tuple(spec.get("shape") or ()),
+        names=spec.get("names"),
+        info=spec.get("info") or spec.get("video_info") or {},  # `video_info` until v2.0
     )
 
 
@@ -171,7 +193,7 @@ def _tables_v2(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
                 index=index,
                 start=start,
                 length=row["length"],
-                tasks=tuple(row["tasks"]),
+                tasks=tuple(row.get("tasks") or ()),
                 data_path=root / info["data_path"].format(**place),
                 file_row=0,
                 videos={
@@ -199,9 +221,8 @@ def _tables_v3(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
         raise DatasetError(f"{root / 'meta' / 'episodes'} holds no chunk-*/file-*.parquet; the dataset is incomplete.")
     rows: list[dict[str, Any]] = []
     for path in paths:
-        table = read_table(path)
         # The statistics are most of the file and nobody needs them to find a frame.
-        rows += table.select([name for name in table.column_names if not name.startswith("stats/")]).to_pylist()
+        rows += read_table(path, [name for name in column_names(path) if not name.startswith("stats/")]).to_pylist()
     rows.sort(key=lambda row: row["episode_index"])
     return tasks, _episodes_v3(root, info, rows)
 
@@ -241,7 +262,7 @@ def _episodes_v3(root: Path, info: Mapping[str, Any], rows: list[dict[str, Any]]
                 index=row["episode_index"],
                 start=start,
                 length=length,
-                tasks=tuple(row["tasks"] or ()),
+                tasks=tuple(row.get("tasks") or ()),
                 data_path=path,
                 file_row=file_row,
                 videos=videos,

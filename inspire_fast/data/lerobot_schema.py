@@ -1,4 +1,4 @@
-"""How LeRobot v3.0 lays its tables out in parquet: column types and the metadata that `datasets` and pandas look for."""
+"""How LeRobot lays its tables out in parquet: column types and the metadata that `datasets` and pandas look for."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ INDEX_FEATURES = {
 }
 
 
-def data_schema(features: Mapping[str, Feature]) -> pa.Schema:
-    """Schema of `data/chunk-*/file-*.parquet`, videos left out, with `datasets`' feature description."""
+def data_schema(features: Mapping[str, Feature], *, legacy: bool = False) -> pa.Schema:
+    """Schema of the data files, videos left out, with `datasets`' feature description (`legacy`: before its version 4)."""
     stored = {name: feature for name, feature in features.items() if feature.dtype != "video"}
-    description = {name: _datasets_feature(feature) for name, feature in stored.items()}
+    list_type = "Sequence" if legacy else "List"
+    description = {name: _datasets_feature(feature, list_type) for name, feature in stored.items()}
     return pa.schema(
         [pa.field(name, arrow_type(feature)) for name, feature in stored.items()],
         metadata={"huggingface": json.dumps({"info": {"features": description}})},
@@ -57,13 +58,13 @@ def is_scalar(feature: Feature) -> bool:
     return math.prod(feature.shape) == 1 and len(feature.shape) < 2
 
 
-def _datasets_feature(feature: Feature) -> dict[str, Any]:
+def _datasets_feature(feature: Feature, list_type: str) -> dict[str, Any]:
     if feature.dtype == "image":
         return {"_type": "Image"}
     value = {"dtype": feature.dtype, "_type": "Value"}
     if is_scalar(feature):
         return value
-    return {"feature": value, "length": math.prod(feature.shape), "_type": "List"}
+    return {"feature": value, "length": math.prod(feature.shape), "_type": list_type}
 
 
 def episodes_schema(features: Mapping[str, Feature]) -> pa.Schema:

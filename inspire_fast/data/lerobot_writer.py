@@ -1,16 +1,16 @@
-"""Writes LeRobot v3.0 datasets that LeRobot itself opens, episode by episode, without PyTorch or pandas."""
+"""Writes LeRobot datasets (v3.0, v2.1) that LeRobot itself opens, episode by episode, without PyTorch or pandas."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.episode_columns import (
     checked_values,
     deduplicate,
@@ -19,19 +19,16 @@ from inspire_fast.data.episode_columns import (
     parse_features,
     to_arrow,
 )
+from inspire_fast.data.lerobot_files import CHUNK_FILES, LAYOUTS, Layout, Version, write_json
 from inspire_fast.data.lerobot_meta import Feature
-from inspire_fast.data.lerobot_schema import INDEX_FEATURES, data_schema, episodes_schema, is_scalar, tasks_table
+from inspire_fast.data.lerobot_schema import INDEX_FEATURES, data_schema, is_scalar
 from inspire_fast.data.lerobot_stats import PixelHistogram, numeric_stats
 from inspire_fast.data.parquet import read_table
 from inspire_fast.data.staging import StagedFolder
-from inspire_fast.data.video import Codec, VideoEncoder
+from inspire_fast.data.video import Codec
 
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-CHUNK_FILES = 1000
-DATA_FILE_MB = 100
-VIDEO_FILE_MB = 200
+# One picture costs the reading of its row group: groups of a whole episode made random access ten times slower.
+_PICTURES_PER_GROUP = 16
 
 
 class DatasetWriter:
@@ -57,11 +54,12 @@ class DatasetWriter:
             columns (`timestamp`, `frame_index`, `episode_index`, `index`, `task_index`) are added.
         image_storage: `image` keeps PNGs (exact) in parquet, `video` encodes mp4 (smaller, lossy).
         video_codec: `av1` (LeRobot's) or `h264`.
+        version: of the format: `v3.0`, or `v2.1` for readers from before September 2025.
         overwrite: replace a dataset that is there.
 
     Raises:
         FileExistsError: `root` is not empty and `overwrite` is off, or another process is writing it.
-        ValueError: a feature that cannot be stored.
+        ValueError: a feature that cannot be stored, or an unknown version.
     """
 
     def __init__(
@@ -73,21 +71,23 @@ class DatasetWriter:
         features: Mapping[str, Mapping[str, Any]],
         image_storage: Literal["image", "video"] = "image",
         video_codec: Codec = "av1",
+        version: Version = "v3.0",
         overwrite: bool = False,
     ) -> None:
-        self._fps, self._robot_type = fps, robot_type
+        if version not in LAYOUTS:
+            raise ValueError(unknown_name("version to write", version, list(LAYOUTS)))
+        self._fps, self._robot_type, self._version = fps, robot_type, version
         self._codec: Codec = video_codec
         self._given = parse_features(features, image_storage)
         self._features = {**self._given, **INDEX_FEATURES}
-        self._schema = data_schema(self._features)
+        self._schema = data_schema(self._features, legacy=version == "v2.1")
         self._staged = StagedFolder(Path(root), overwrite=overwrite)
+        self._files: Layout = LAYOUTS[version](
+            self._staged.path, self._schema, self._features, fps=fps, codec=video_codec
+        )
         self._tasks: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []  # of the episode table
         self._frames = 0
-        self._data: pq.ParquetWriter | None = None
-        self._data_file = -1
-        self._encoders: dict[str, VideoEncoder] = {}
-        self._video_file: dict[str, int] = {}
         self._pixels = {name: PixelHistogram() for name, feature in self._given.items() if feature.visual}
         self._open = True
 
@@ -136,14 +136,15 @@ class DatasetWriter:
         stats = {name: numeric_stats(v) for name, v in values.items() if self._features[name].dtype != "string"}
         row = {"episode_index": self.episodes, "tasks": [task], "length": length}
         row |= {"dataset_from_index": self._frames, "dataset_to_index": self._frames + length}
-        row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
         for name, (codes, unique) in distinct.items():
             stats[name] = self._count(name, codes, unique)
             if self._given[name].dtype == "video":
-                row |= self._add_video(name, pictures[name])
+                row |= self._files.add_video(self._given[name], pictures[name])
             else:
                 values[name] = image_column(codes, unique)
-        row |= self._add_data(values)
+        stored = [codes for name, (codes, _) in distinct.items() if self._given[name].dtype == "image"]
+        repeats = any(len(unique) < length for _, unique in distinct.values())
+        row |= self._files.add_data(self._tables(values, _group_bounds(stored, length)), repeats=repeats)
         row |= {f"stats/{name}/{stat}": value for name, all_ in stats.items() for stat, value in all_.items()}
         self._rows.append(row)
         self._frames += length
@@ -159,20 +160,16 @@ class DatasetWriter:
         if not self._rows:
             self.discard()
             raise ValueError(f"No episode was added to {self._staged.final}; nothing was written.")
-        self._close_files()
-        path = self._staged.path / EPISODES_PATH.format(chunk_index=0, file_index=0)
-        path.parent.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(self._rows, schema=episodes_schema(self._features)), path)
-        pq.write_table(tasks_table(list(self._tasks)), self._staged.path / "meta" / "tasks.parquet")
-        self._write_json("stats.json", self._dataset_stats())
-        self._write_json("info.json", self._info())
+        self._files.close_files()
+        self._files.write_tables(self._rows, self._dataset_stats(), list(self._tasks))
+        write_json(self._staged.path / "meta" / "info.json", self._info())
         self._staged.commit()
         self._open = False
 
     def discard(self) -> None:
         """Drops everything written so far."""
         if self._open:
-            self._close_files()
+            self._files.close_files()
             self._staged.discard()
             self._open = False
 
@@ -183,56 +180,17 @@ class DatasetWriter:
         self._pixels[name].merge(histogram)
         return histogram.stats()
 
-    def _add_data(self, values: Mapping[str, Any]) -> dict[str, int]:
-        if self._data is None:
-            self._data_file += 1
-            self._data = self._new_data_file()
+    def _tables(self, values: Mapping[str, Any], bounds: Sequence[int]) -> list[pa.Table]:
         arrays = [to_arrow(values[field.name], field.type) for field in self._schema]
-        self._data.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=len(arrays[0]))
-        if self._data_path(self._data_file).stat().st_size > DATA_FILE_MB << 20:
-            self._data.close()
-            self._data = None
-        return {f"data/{key}": value for key, value in _place(self._data_file).items()}
-
-    def _new_data_file(self) -> pq.ParquetWriter:
-        path = self._data_path(self._data_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The default limit of 1 MB would give up on the dictionary, and store repeated pictures again and again.
-        return pq.ParquetWriter(path, self._schema, dictionary_pagesize_limit=1 << 30)
-
-    def _data_path(self, number: int) -> Path:
-        return self._staged.path / DATA_PATH.format(**_place(number))
-
-    def _add_video(self, name: str, pictures: list[np.ndarray]) -> dict[str, float]:
-        if name not in self._encoders:
-            self._video_file[name] = self._video_file.get(name, -1) + 1
-            path = self._staged.path / VIDEO_PATH.format(video_key=name, **_place(self._video_file[name]))
-            height, width, _ = self._given[name].shape
-            self._encoders[name] = VideoEncoder(path, fps=self._fps, height=height, width=width, codec=self._codec)
-        encoder = self._encoders[name]
-        row: dict[str, float] = {f"videos/{name}/{key}": v for key, v in _place(self._video_file[name]).items()}
-        row[f"videos/{name}/from_timestamp"] = encoder.frames / self._fps
-        for picture in pictures:
-            encoder.add(picture)
-        row[f"videos/{name}/to_timestamp"] = encoder.frames / self._fps
-        if encoder.nbytes > VIDEO_FILE_MB << 20:
-            self._encoders.pop(name).close()
-        return row
-
-    def _close_files(self) -> None:
-        if self._data is not None:
-            self._data.close()
-            self._data = None
-        while self._encoders:
-            self._encoders.popitem()[1].close()
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        return [table.slice(start, stop - start) for start, stop in pairwise(bounds)]
 
     def _dataset_stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = {name: histogram.stats() for name, histogram in self._pixels.items()}
-        paths = [self._data_path(number) for number in range(self._data_file + 1)]
         for name, feature in self._features.items():
             if not feature.visual and feature.dtype != "string":
                 # Column by column, so that memory holds one at a time.
-                parts = [read_table(path, [name])[name] for path in paths]
+                parts = [read_table(path, [name])[name] for path in self._files.data_files()]
                 flat = [part.combine_chunks().flatten() if not is_scalar(feature) else part for part in parts]
                 values = np.concatenate([part.to_numpy() for part in flat])
                 stats[name] = numeric_stats(values.reshape(self._frames, -1))
@@ -241,18 +199,17 @@ class DatasetWriter:
     def _info(self) -> dict[str, Any]:
         videos = any(feature.dtype == "video" for feature in self._features.values())
         return {
-            "codebase_version": "v3.0",
+            "codebase_version": self._version,
             "robot_type": self._robot_type,
             "total_episodes": self.episodes,
             "total_frames": self._frames,
             "total_tasks": len(self._tasks),
             "chunks_size": CHUNK_FILES,
-            "data_files_size_in_mb": DATA_FILE_MB,
-            "video_files_size_in_mb": VIDEO_FILE_MB,
+            **self._files.info(self.episodes),
             "fps": self._fps,
             "splits": {"train": f"0:{self.episodes}"},
-            "data_path": DATA_PATH,
-            "video_path": VIDEO_PATH if videos else None,
+            "data_path": self._files.data_path,
+            "video_path": self._files.video_path if videos else None,
             "features": {name: self._feature_info(feature) for name, feature in self._features.items()},
         }
 
@@ -271,10 +228,11 @@ class DatasetWriter:
             }
         return info
 
-    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        (self._staged.path / "meta" / name).write_text(json.dumps(value, indent=4) + "\n")
 
-
-def _place(number: int) -> dict[str, int]:
-    """Folder and file of the n-th file: `chunk-000/file-000`, ..., `chunk-000/file-999`, `chunk-001/file-000`."""
-    return {"chunk_index": number // CHUNK_FILES, "file_index": number % CHUNK_FILES}
+def _group_bounds(codes: Sequence[np.ndarray], length: int) -> list[int]:
+    """First rows of an episode's row groups, and its end. A picture that stands on several frames stays in one group."""
+    if not codes:
+        return [0, length]
+    changes = np.any([np.diff(camera) != 0 for camera in codes], axis=0)
+    starts = np.flatnonzero(changes)[_PICTURES_PER_GROUP - 1 :: _PICTURES_PER_GROUP] + 1
+    return [0, *starts.tolist(), length]

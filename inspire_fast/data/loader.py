@@ -5,24 +5,14 @@ The batch at a position of the stream depends on (seed, position) alone, never o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+import sys
+from typing import Any
 
 import grain
 import numpy as np
 
-from inspire_fast.core.types import Sample
-
-
-class SampleSource(Protocol):
-    """Random access is all that a loader needs."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> Sample: ...
-
-
-Transform = Callable[[Sample, np.random.Generator], Mapping[str, np.ndarray]]
+from inspire_fast.data.mixture import Mixture, SampleSource, Transform, turn
 
 
 class Loader(Iterator[dict[str, np.ndarray]]):
@@ -33,8 +23,9 @@ class Loader(Iterator[dict[str, np.ndarray]]):
     process alone would see, without overlap.
 
     Args:
-        source: random-access samples; must be safe to read from threads.
-        transform: sample and its own random generator -> arrays of one shape for all samples.
+        source: random-access samples, or a `Mixture` of such; must be safe to read from threads.
+        transform: sample and its own random generator -> arrays of one shape for all samples. Parts of a mixture may have
+            their own.
         batch_size: samples per batch of this process.
         seed: 0 .. 2^32 - 1; of the order and of every sample's generator.
         shuffle: off reads the source in order.
@@ -64,10 +55,7 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         epochs: int | None = None,
     ) -> None:
         _check(len(source), batch_size, seed, process_index, process_count, num_threads, epochs)
-        samples = grain.MapDataset.source(range(len(source)))
-        if shuffle:
-            samples = samples.shuffle(seed=seed)
-        samples = samples.repeat(epochs)
+        samples = _order(source, seed=seed, shuffle=shuffle, epochs=epochs)
         if epochs is not None and drop_remainder:
             samples = samples[: len(samples) // (process_count * batch_size) * process_count * batch_size]
             if not len(samples):
@@ -77,7 +65,8 @@ class Loader(Iterator[dict[str, np.ndarray]]):
                 )
 
         def load(position: int, index: int) -> dict[str, np.ndarray]:
-            return dict(transform(source[index], np.random.default_rng((seed, position))))
+            chosen = (source.locate(index)[0].transform or transform) if isinstance(source, Mixture) else transform
+            return dict(chosen(source[index], np.random.default_rng((seed, position))))
 
         batches = samples.map_with_index(load)[process_index::process_count].batch(
             batch_size, drop_remainder=drop_remainder, batch_fn=_stack
@@ -93,6 +82,7 @@ class Loader(Iterator[dict[str, np.ndarray]]):
             "process_count": process_count,
             "drop_remainder": drop_remainder,
             "epochs": epochs,
+            **({"mixture": source.identity()} if isinstance(source, Mixture) else {}),
         }
 
     def __next__(self) -> dict[str, np.ndarray]:
@@ -121,6 +111,29 @@ class Loader(Iterator[dict[str, np.ndarray]]):
     def close(self) -> None:
         """Stops the threads."""
         self._iterator.close()
+
+
+def _order(source: SampleSource, *, seed: int, shuffle: bool, epochs: int | None) -> grain.MapDataset[int]:
+    """Numbers of the samples in the order of the stream."""
+
+    def numbers(start: int, count: int, seed: int, epochs: int | None) -> grain.MapDataset[int]:
+        plain = grain.MapDataset.source(range(start, start + count))
+        return (plain.shuffle(seed=seed) if shuffle else plain).repeat(epochs)
+
+    if not isinstance(source, Mixture):
+        return numbers(0, len(source), seed, epochs)
+    counts = source.counts
+    # Parts that are equally long would otherwise be shuffled alike.
+    seeds = np.random.SeedSequence(seed).generate_state(len(counts)).tolist()
+    streams = [numbers(source.start(k), len(part.source), seeds[k], None) for k, part in enumerate(source.parts)]
+
+    def draw(position: int) -> int:
+        part, before = turn(position, counts)
+        number = streams[part][before]
+        assert number is not None  # Grain's elements may be absent after a filter; there is none here
+        return number
+
+    return grain.MapDataset.range(sys.maxsize if epochs is None else epochs * len(source)).map(draw)
 
 
 def _stack(samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

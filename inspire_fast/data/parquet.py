@@ -35,3 +35,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         if absent:
             raise DatasetError(f"{path} lacks the columns {absent}; it has {file.schema_arrow.names}.")
         return file.read(columns=columns)
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns that a parquet file has; reads its footer only.
+
+    Raises:
+        DatasetError: missing or damaged.
+    """
+    with parquet_errors(path):
+        return pq.read_schema(path).names

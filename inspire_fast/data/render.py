@@ -6,7 +6,8 @@ Nothing is truncated: a sample that does not fit raises, and says which length w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.asking import Asking
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalizer import Normalizer
+from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -69,6 +71,8 @@ class TrainingTransform:
         max_supervised: `k`, supervised ids per row.
         state_noise: standard deviation of noise on the normalised state.
         asking: which questions a training sample holds.
+        unlabelled: what becomes of a sample without facts where the script asks: "refuse" raises, "ask_nothing" trains its
+            actions alone. (Hindsight labels leave frames out that they are not sure of.)
     """
 
     script: Script
@@ -77,7 +81,8 @@ class TrainingTransform:
     max_token_len: int
     max_supervised: int
     state_noise: float = 0.0
-    asking: Asking = Asking()
+    asking: Asking = field(default_factory=Asking)
+    unlabelled: Literal["refuse", "ask_nothing"] = "refuse"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One row, pictures as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
@@ -95,15 +100,8 @@ class TrainingTransform:
         """
         if sample.actions is None:
             raise ValueError("A training sample needs actions.")
-        asks = bool(self.script.questions)
-        targets = tuple(t.phrase for t in sample.facts.targets) if asks and sample.facts else ()
-        if asks and not targets:
-            raise ValueError(
-                f"Script {self.script.name!r} asks about targets, but the sample {sample.observation.prompt!r} has no facts."
-                " Label the dataset, or train the `pi0_fast` script."
-            )
-        script = self.script
-        turn = self.inputs.turn(sample.observation, targets)
+        script, facts = self.script, self._facts(sample)
+        turn = self.inputs.turn(sample.observation, tuple(t.phrase for t in facts.targets) if facts else ())
         if rng is not None:
             if self.state_noise:
                 turn = replace(turn, state=turn.state + rng.normal(scale=self.state_noise, size=turn.state.shape))
@@ -114,9 +112,21 @@ class TrainingTransform:
             script,
             turn,
             self.vocabulary,
-            answers=true_answers(script, turn, sample.facts),
+            answers=true_answers(script, turn, facts),
             action_ids=self.action_ids(sample.actions, sample.observation.state),
         )
+
+    def _facts(self, sample: Sample) -> SceneFacts | None:
+        """What this script asks about a sample, in its words; None where it asks nothing."""
+        if not self.script.questions:
+            return None
+        facts = sample.facts and GROUNDINGS[self.script.grounding].facts(sample.observation.prompt, sample.facts)
+        if (facts is None or not facts.targets) and self.unlabelled == "refuse":
+            raise ValueError(
+                f"Script {self.script.name!r} asks about targets, but the sample {sample.observation.prompt!r} has no facts."
+                " Label the dataset, set data.unlabelled to 'ask_nothing', or train the `pi0_fast` script."
+            )
+        return facts
 
     def action_ids(self, actions: np.ndarray, state: np.ndarray) -> list[int]:
         """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`."""

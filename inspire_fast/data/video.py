@@ -11,6 +11,7 @@ from typing import Literal
 import av
 from av.container import InputContainer, OutputContainer
 import av.error
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 import numpy as np
 
@@ -41,26 +42,54 @@ class VideoReader:
             raise DatasetError(f"{path} cannot be opened as a video: {error}") from error
         if self._stream.time_base is None:
             raise DatasetError(f"{path}: the video stream has no time base; re-encode it.")
+        # One thread: several would first fill a pipeline of frames that random access throws away. Speed comes from
+        # reading several videos at once.
+        self._stream.thread_type = "NONE"
+        self._stream.codec_context.thread_count = 1
+        self._reformatter = VideoReformatter()  # kept: making one per frame costs more than the conversion
         self._tick_s = float(self._stream.time_base)
         self._start_ticks = self._stream.start_time or 0
         self._frames: Iterator[av.VideoFrame] | None = None  # the running decoder, None when a seek is due
         self._last_s = 0.0  # time of the last decoded frame
         self._lock = threading.Lock()
 
-    def frame(self, time_s: float, tolerance_s: float) -> np.ndarray:
-        """The frame shown at `time_s`: uint8 `[h, w, 3]`, RGB.
+    @property
+    def duration_s(self) -> float:
+        """Length as the container states it."""
+        if self._stream.duration is not None:
+            return self._stream.duration * self._tick_s
+        return (self._container.duration or 0) / av.time_base
+
+    @property
+    def rate_hz(self) -> float:
+        """Average frame rate as the container states it; 0 where it does not."""
+        return float(self._stream.average_rate or 0)
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of the stored pixels, e.g. `yuv420p`, `gray12le`."""
+        return self._stream.codec_context.pix_fmt or ""
+
+    def frame(self, time_s: float, tolerance_s: float, pixels: str = "rgb24") -> np.ndarray:
+        """The frame shown at `time_s`: uint8 `[h, w, 3]`, RGB (of other `pixels`, what PyAV makes of them).
 
         Raises:
             DatasetError: no frame within `tolerance_s` (the video is shorter than its index), or it cannot be decoded.
         """
         with self._lock:
             try:
-                return self._find(time_s, tolerance_s)
+                frame = self._find(time_s, tolerance_s)
+                return self._reformatter.reformat(frame, format=pixels).to_ndarray()
             except av.error.FFmpegError as error:
                 self._frames = None  # the decoder's state is unknown: the next call seeks
                 raise DatasetError(f"{self.path}: decoding the frame at {time_s:.3f} s failed: {error}") from error
 
-    def _find(self, time_s: float, tolerance_s: float) -> np.ndarray:
+    def close(self) -> None:
+        """Closes the file."""
+        self._frames = None
+        self._container.close()
+
+    def _find(self, time_s: float, tolerance_s: float) -> av.VideoFrame:
         onwards_s = time_s - self._last_s
         frame = None
         if self._frames is not None and tolerance_s < onwards_s <= 2 * tolerance_s * _MAX_STEPS_ONWARDS:
@@ -73,16 +102,16 @@ class VideoReader:
                 if frame is not None and self._last_s <= time_s + tolerance_s:
                     break
         if frame is None:
-            end_s = float(self._stream.duration or 0) * self._tick_s
             raise DatasetError(
-                f"{self.path} is shorter than its index says: it lasts {end_s:.3f} s, a frame at {time_s:.3f} s is needed."
+                f"{self.path} is shorter than its index says: it lasts {self.duration_s:.3f} s, "
+                f"a frame at {time_s:.3f} s is needed."
             )
         if self._last_s > time_s + tolerance_s:
             raise DatasetError(
-                f"{self.path}: no frame at {time_s:.3f} s, the next one is at {self._last_s:.3f} s; "
-                "the video's frame rate is not the dataset's."
+                f"{self.path}: no frame at {time_s:.3f} s, the next one is at {self._last_s:.3f} s; the video's frame "
+                f"rate ({self.rate_hz:g} Hz) is not the dataset's ({0.5 / tolerance_s:g} Hz)."
             )
-        return frame.to_ndarray(format="rgb24")
+        return frame
 
     def _seek(self, time_s: float) -> None:
         ticks = self._start_ticks + round(max(time_s, 0.0) / self._tick_s)

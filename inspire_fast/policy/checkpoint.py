@@ -4,68 +4,87 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
-from etils import epath
-from flax import nnx, traverse_util
-import jax
+from flax import nnx
+import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
-from inspire_fast.models.config import ModelConfig
-from inspire_fast.models.openpi import load_openpi
+from inspire_fast.models.config import DType, ModelConfig
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy import stored_npz, stored_safetensors
+from inspire_fast.policy.stored import Overlay, StoredParams, fill
+from inspire_fast.policy.stored_orbax import ITEM, OrbaxParams
 
 
 def find_step(directory: Path) -> Path:
-    """A step's folder: `directory` itself, or the latest step below it.
+    """A step's folder: `directory` itself, the one whose `params` it is, or the latest step below it.
 
     Raises:
         FileNotFoundError: neither is a checkpoint; says what lies there.
     """
-    if (directory / "params").is_dir():
+    if (directory / ITEM).is_dir():
         return directory
-    steps = [d for d in directory.glob("*") if d.name.isdigit() and (d / "params").is_dir()]
+    if directory.name == ITEM and directory.is_dir():
+        return directory.parent
+    steps = [d for d in directory.glob("*") if d.name.isdigit() and (d / ITEM).is_dir()]
     if not steps:
         here = sorted(p.name for p in directory.glob("*")) if directory.is_dir() else "nothing, it does not exist"
         raise FileNotFoundError(
-            f"No checkpoint at {directory}: expected a folder `params`, or step folders that hold one; there is {here}."
+            f"No checkpoint at {directory}: expected a folder `{ITEM}`, or step folders that hold one; there is {here}."
         )
     return max(steps, key=lambda d: int(d.name))
 
 
 def identity(step: Path) -> str:
-    """Names a checkpoint: its step, and a hash that differs between any two that were written (they hold the time)."""
-    parts = [p.read_bytes() for p in (step / "_CHECKPOINT_METADATA", step / "assets" / "contract.json") if p.is_file()]
+    """Names a checkpoint: its step, and a hash that differs between any two (when, and into which files, they were written)."""
+    names = ("_CHECKPOINT_METADATA", f"{ITEM}/_CHECKPOINT_METADATA", f"{ITEM}/manifest.ocdbt", "assets/contract.json")
+    parts = [(step / name).read_bytes() for name in names if (step / name).is_file()]
     return f"step {step.resolve().name}, {hashlib.sha256(b''.join(parts)).hexdigest()[:16]}"
 
 
+def open_params(path: Path) -> StoredParams:
+    """The parameters at `path`, in whatever format; no array is read yet.
+
+    Args:
+        path: a checkpoint of ours or openpi's (a step, its `params`, or a run, whose latest step counts), a
+            `.safetensors` file, or PaliGemma's `.npz`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: another format, or an incomplete copy.
+    """
+    if path.suffix == stored_safetensors.SUFFIX:
+        return stored_safetensors.SafetensorsParams(path)
+    if path.suffix == stored_npz.SUFFIX:
+        return stored_npz.NpzParams(path)
+    if path.is_file():
+        raise ValueError(
+            f"{path} is no checkpoint: expected a folder, a {stored_safetensors.SUFFIX} or a {stored_npz.SUFFIX} file."
+        )
+    return OrbaxParams(path if (path / "_METADATA").is_file() else find_step(path))
+
+
 def read_params(step: Path) -> dict[str, np.ndarray]:
-    """Parameters of a step under openpi's '/'-paths; a trailing `value` (openpi's training layout) is dropped.
+    """All parameters at once, as stored, under openpi's '/'-paths. See `open_params`."""
+    return dict(open_params(step).stream())
+
+
+def load_model(step: Path, config: ModelConfig, *, dtype: DType | None = None, base: Path | None = None) -> Pi0Fast:
+    """The network of a step, with its parameters; they are read one by one and never held twice.
+
+    Args:
+        step: see `open_params`.
+        config: the architecture.
+        dtype: what the parameters are held in. None is the dtype of the network's activations, as openpi serves: a
+            bfloat16 network takes 2 bytes per parameter, a float32 one 4.
+        base: where leaves come from that `step` lacks: a LoRA checkpoint may hold only what was trained.
 
     Raises:
-        ValueError: the folder is not a readable Orbax checkpoint (truncated, or another format).
+        ValueError: the parameters do not fit the architecture (lists every difference), or the checkpoint is truncated.
     """
-    path = (step / "params").resolve()
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        tree = handler.metadata(epath.Path(path)).tree
-        restore = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        stored = handler.restore(epath.Path(path), args=ocp.args.PyTreeRestore(restore_args=restore))["params"]
-    except (ValueError, FileNotFoundError, KeyError, AttributeError) as error:
-        raise ValueError(f"Cannot read the checkpoint {path}: {error}. Was it copied completely?") from error
-    flat: dict[str, Any] = dict(traverse_util.flatten_dict(stored, sep="/"))
-    if all(key.endswith("/value") for key in flat):
-        flat = {key.removesuffix("/value"): value for key, value in flat.items()}
-    return flat
-
-
-def load_model(step: Path, config: ModelConfig) -> Pi0Fast:
-    """The network of a step, with its parameters.
-
-    Raises:
-        ValueError: the parameters do not fit the architecture; lists every difference.
-    """
+    params = open_params(step)
+    if base is not None:
+        params = Overlay(base=open_params(base), over=params)
     model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
-    load_openpi(model, read_params(step))
+    fill(model, params, jnp.dtype(dtype or config.dtype))
     return model

@@ -18,7 +18,7 @@ import inspire_fast
 from inspire_fast.core.registry import Registry
 from inspire_fast.data.normalize import NormStats
 from inspire_fast.data.normalizer import Normalisation, Normalizer
-from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -28,14 +28,28 @@ from inspire_fast.tokenizers.registry import load_action_tokenizer
 from inspire_fast.tokenizers.text import TextTokenizer
 
 FILE = "contract.json"
-FORMAT = 1
+FORMAT = 2
 COMPATIBILITY: Registry[str] = Registry(
     "compatibility option",
     {
         "openpi_decode": "openpi's own decoding: any id may come, the first one stands a position too late, hidden cameras "
         "shift what is seen, and rows stop together",
+        "inspire_released": "the text that the released InSpire-FAST checkpoints were trained on: its order of targets, its "
+        "rewrites, no EOS, loss on direction words inside the questions",
     },
 )
+
+
+def build_script(
+    name: str, questions: tuple[Question, ...], *, max_targets: int | None, compatibility: tuple[str, ...]
+) -> Script:
+    """A named script with its questions and options, for training and inference alike."""
+    return SCRIPTS[name](*questions, max_targets=max_targets, released="inspire_released" in compatibility)
+
+
+def stored_questions(questions: tuple[Question, ...]) -> tuple[dict[str, Any], ...]:
+    """Questions as a contract keeps them."""
+    return tuple({"name": q.name, "parameters": q.parameters()} for q in questions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +57,11 @@ class Contract:
     """See the module.
 
     Attributes:
-        robot, script, question, action_tokenizer: registry names.
-        question_parameters: what the question is rebuilt from.
+        robot, script, action_tokenizer: registry names.
+        questions: `{"name": ..., "parameters": ...}` each, in the order in which they are asked about a target.
+        max_targets: see `Script`.
         horizon: actions per chunk.
+        max_token_len: ids that a training row has room for.
         model: the network's architecture.
         vocab_size, vocab_skip: see `Vocabulary`.
         text_fingerprint, action_fingerprint: hashes of the tokenizers' files.
@@ -60,8 +76,7 @@ class Contract:
 
     robot: str
     script: str
-    question: str
-    question_parameters: Mapping[str, Any]
+    questions: tuple[Mapping[str, Any], ...]
     horizon: int
     model: ModelConfig
     action_tokenizer: str
@@ -72,6 +87,8 @@ class Contract:
     stats: Mapping[str, Mapping[str, list[float] | None]]
     image_orientation: str
     asset_id: str
+    max_token_len: int = 256
+    max_targets: int | None = None
     normalisation: Normalisation = "quantile"
     delta: tuple[bool, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -88,6 +105,11 @@ class Contract:
                 f"The checkpoint was trained on {self.image_orientation!r} images; robot {self.robot!r} now delivers "
                 f"{robot.image_orientation!r} ones."
             )
+        if unseen := set(robot.cameras.values()) - set(self.model.cameras):
+            raise ValueError(
+                f"Robot {self.robot!r} has the cameras {sorted(unseen)}, which the network does not see; it sees "
+                f"{sorted(self.model.cameras)}. Set model.cameras, or choose a robot with fewer."
+            )
         dims = {"state": robot.state_dim, "actions": robot.action_dim}
         for key, dim in dims.items():
             have = len(self.stats.get(key, {}).get("mean") or ())
@@ -102,8 +124,9 @@ class Contract:
         self.normalizer()  # an unknown kind and unusable statistics are refused here
 
     def build_script(self) -> Script:
-        """The script with its question, as trained."""
-        return SCRIPTS[self.script](QUESTIONS[self.question](**self.question_parameters))
+        """The script with its questions, as trained."""
+        questions = tuple(QUESTIONS[q["name"]](**q["parameters"]) for q in self.questions)
+        return build_script(self.script, questions, max_targets=self.max_targets, compatibility=self.compatibility)
 
     def normalizer(self) -> Normalizer:
         """Of state and actions, as trained."""
@@ -136,7 +159,7 @@ class Contract:
                 f"contract.json has format {stored.get('format')}; this version reads {FORMAT}. Update inspire-fast."
             )
         stored["model"] = ModelConfig.from_dict(stored["model"])
-        for name in ("compatibility", "delta"):
+        for name in ("compatibility", "delta", "questions"):
             stored[name] = tuple(stored.get(name, ()))
         return cls(**stored)
 

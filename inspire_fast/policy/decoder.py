@@ -46,13 +46,15 @@ class Decoded:
         answers: one per question slot, in order.
         answer_probabilities: probability of each among the allowed answers (1 where it was forced).
         action_ids: ids of the action tokenizer, a complete chunk.
-        action_log_probability: of the chunk under the grammar, nats.
+        action_log_probability: of the chunk under the grammar, nats; NaN where it was written without.
+        problem: why there is no chunk; always empty under the grammar.
     """
 
     answers: tuple[str, ...]
     answer_probabilities: tuple[float, ...]
     action_ids: tuple[int, ...]
     action_log_probability: float
+    problem: str = ""
 
 
 class Decoder:

@@ -14,13 +14,16 @@ import numpy as np
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
 from inspire_fast.data.render import ModelInput
-from inspire_fast.dialogue.grounding import ground
+from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.dialogue.render import Turn
+from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.config import DType
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.checkpoint import find_step, identity, load_model
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded, Decoder
+from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.robots import ROBOTS
 
 
@@ -36,17 +39,19 @@ class InspirePolicy:
             cameras=contract.model.cameras, image_hw=contract.model.image_hw, normalizer=contract.normalizer()
         )
         self.vocabulary = vocabulary
-        self.decoder = Decoder(
-            model, self.script, vocabulary, horizon=contract.horizon, action_dim=self.robot.action_dim
-        )
+        self.decoder = _decoder(model, contract, self.script, vocabulary)
 
     @classmethod
-    def load(cls, checkpoint: Path) -> InspirePolicy:
-        """Builds the policy from a checkpoint's folder (a step, or a run whose latest step is taken)."""
+    def load(cls, checkpoint: Path, *, dtype: DType | None = None, base: Path | None = None) -> InspirePolicy:
+        """Builds the policy from a checkpoint's folder (a step, or a run whose latest step is taken).
+
+        `dtype` and `base`: see `load_model`; by default parameters are held in the dtype of the network's activations.
+        """
         step = find_step(checkpoint)
         contract = Contract.read(step / "assets")
         vocabulary = contract.load_vocabulary(step / "assets")
-        return cls(load_model(step, contract.model), contract, vocabulary, checkpoint=identity(step))
+        model = load_model(step, contract.model, dtype=dtype, base=base)
+        return cls(model, contract, vocabulary, checkpoint=identity(step))
 
     @property
     def parameters(self) -> int:
@@ -66,6 +71,7 @@ class InspirePolicy:
             "action_dim": self.robot.action_dim,
             "cameras": sorted(self.robot.cameras),
             "state_key": self.robot.state_key,
+            "state_keys": dict(self.robot.state_keys),
             "image_orientation": self.contract.image_orientation,
             "package_version": self.contract.package_version,
         }
@@ -103,9 +109,7 @@ class InspirePolicy:
         )
         done = time.perf_counter()
         timing = {"prepare_ms": 1e3 * (prepared - start), "infer_ms": 1e3 * (done - prepared)}
-        return [
-            self._chunk(row, turn, o.state, timing) for row, turn, o in zip(decoded, turns, canonical, strict=True)
-        ]
+        return [self._chunk(row, turn, o.state, timing) for row, turn, o in zip(decoded, turns, canonical, strict=True)]
 
     def warmup_observations(self) -> list[dict[str, Any]]:
         """Native observations that make the programs compile which a control loop needs: one row, one to three targets."""
@@ -113,9 +117,12 @@ class InspirePolicy:
         return [{**self.robot.fake_native(), "prompt": prompt} for prompt in prompts]
 
     def _turn(self, observation: Any, options: RequestOptions) -> Turn:
-        asks = bool(self.script.questions) and options.mode != "skip"
-        targets = () if not asks else options.targets if options.targets is not None else ground(observation.prompt)
-        return self.inputs.turn(observation, targets)
+        targets = options.targets
+        if not self.script.questions or options.mode == "skip":
+            targets = ()
+        elif targets is None:
+            targets = GROUNDINGS[self.script.grounding].ground(observation.prompt)
+        return self.inputs.turn(observation, self.script.asked(tuple(targets)))
 
     def _chunk(self, decoded: Decoded, turn: Turn, state: np.ndarray, timing: Mapping[str, float]) -> ActionChunk:
         questions = [q.name for _ in turn.targets for q in self.script.questions]
@@ -124,6 +131,10 @@ class InspirePolicy:
             Answer(question=q, target=t, answer=a, probability=p)
             for q, t, a, p in zip(questions, targets, decoded.answers, decoded.answer_probabilities, strict=True)
         )
+        if decoded.problem:
+            return ActionChunk(
+                actions=None, answers=answers, status=Status.HELD, reason=decoded.problem, timing_ms=timing
+            )
         try:
             normalised = self.vocabulary.action.decode(
                 list(decoded.action_ids), self.contract.horizon, self.robot.action_dim
@@ -132,3 +143,10 @@ class InspirePolicy:
             return ActionChunk(actions=self.robot.native_actions(actions), answers=answers, timing_ms=timing)
         except ValueError as error:  # cannot happen under the grammar; if it does, the robot holds and says why
             return ActionChunk(actions=None, answers=answers, status=Status.HELD, reason=str(error), timing_ms=timing)
+
+
+def _decoder(model: Pi0Fast, contract: Contract, script: Script, vocabulary: Vocabulary) -> Decoder | OpenpiDecoder:
+    shape = {"horizon": contract.horizon, "action_dim": ROBOTS[contract.robot].action_dim}
+    if "openpi_decode" in contract.compatibility:
+        return OpenpiDecoder(model, script, vocabulary, max_token_len=contract.max_token_len, **shape)
+    return Decoder(model, script, vocabulary, **shape)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.testing import random_model
-from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.contract import Contract, stored_questions
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
 
@@ -24,8 +24,7 @@ def tiny_policy(
     contract = Contract(
         robot=robot.name,
         script=script,
-        question=DIRECTION.name,
-        question_parameters=DIRECTION.parameters(),
+        questions=stored_questions((DIRECTION,)),
         horizon=horizon,
         model=config,
         action_tokenizer="fast",

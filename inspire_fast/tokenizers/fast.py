@@ -4,14 +4,16 @@ Source: FAST paper (arXiv 2501.09747) and the conventions of the public processo
 `round(dct(actions) * scale)`, flattened time-major; integer `c` becomes the character `chr(c - min_token)`; a byte-level BPE
 packs frequent runs of characters into ids.
 
-Differences from the public processor, both on the safe side: every byte that a coefficient of the fitted range needs is in
-the alphabet (the library silently drops characters it never saw), and a malformed sequence raises (the public one returns
-zeros, which after unnormalisation is a real motion).
+Differences from the public processor, all on the safe side: every byte that a coefficient of the fitted range needs is in
+the alphabet (the library silently drops characters it never saw), a coefficient outside the range raises (the public one
+clips from below), and a malformed sequence raises (the public one returns zeros, which after unnormalisation is a real
+motion). Files in the public processor's format are read and written, with the same ids; see `fast_processor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 import hashlib
 import json
@@ -19,8 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import tokenizers as hf
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import trainers
+from tqdm import tqdm
 
+from inspire_fast.tokenizers import fast_processor
+from inspire_fast.tokenizers.action import require_axes, require_chunks, require_count, require_finite, require_shape
+from inspire_fast.tokenizers.byte_bpe import ByteBpe
+from inspire_fast.tokenizers.byte_grammar import byte_grammar
+from inspire_fast.tokenizers.byte_level import byte_of_symbol, new_byte_bpe
+from inspire_fast.tokenizers.fast_processor import ProcessorSettings
 from inspire_fast.tokenizers.grammar import Grammar
 
 FILE = "fast_tokenizer.json"
@@ -36,18 +45,11 @@ def dct_matrix(n: int) -> np.ndarray:
     return matrix
 
 
-@lru_cache(maxsize=1)
-def _byte_of_symbol() -> dict[str, int]:
-    """Byte-level BPE writes each byte as one printable character (GPT-2's table); this is the inverse."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
-
-
 def quantise(actions: np.ndarray, scale: float) -> np.ndarray:
-    """Float `[..., t, a]` -> int64 DCT coefficients `[..., t, a]`."""
-    coefficients: np.ndarray = np.einsum("kt,...ta->...ka", dct_matrix(actions.shape[-2]), actions.astype(np.float64))
-    return np.around(coefficients * scale).astype(np.int64)
+    """Float `[..., t, a]` -> DCT coefficients `[..., t, a]`: integers, as float64 (NaN stays NaN)."""
+    coefficients = dct_matrix(actions.shape[-2]) @ np.asarray(actions, np.float64)
+    coefficients *= scale
+    return np.rint(coefficients, out=coefficients)
 
 
 class FastTokenizer:
@@ -57,22 +59,41 @@ class FastTokenizer:
         bpe: byte-level BPE of the `tokenizers` library.
         scale: coefficients are multiplied by it before rounding (10 in the paper): the resolution is `1 / scale`.
         min_token, max_token: range of integer coefficients that can be expressed, inclusive.
+        horizon, action_dim: shape of the chunks that it is for; None takes any (the universal tokenizer).
     """
 
-    def __init__(self, bpe: hf.Tokenizer, *, scale: float, min_token: int, max_token: int) -> None:
-        if max_token < min_token or max_token - min_token >= MAX_RANGE:
+    def __init__(
+        self,
+        bpe: hf.Tokenizer,
+        *,
+        scale: float,
+        min_token: int,
+        max_token: int,
+        horizon: int | None = None,
+        action_dim: int | None = None,
+    ) -> None:
+        if max_token < min_token or max_token - min_token >= MAX_RANGE or not scale > 0:
             raise ValueError(
-                f"FAST needs min_token <= max_token, less than {MAX_RANGE} apart; got {min_token} .. {max_token}."
+                f"FAST needs min_token <= max_token, less than {MAX_RANGE} apart, and a positive scale; got {min_token} .. "
+                f"{max_token} and scale {scale}."
             )
-        self._bpe = bpe
         self.scale = float(scale)
         self.min_token = int(min_token)
         self.max_token = int(max_token)
-        self._token_bytes = _token_bytes(bpe)
+        self.shape = (horizon, action_dim)
+        self._alphabet = "".join(map(chr, range(max_token - min_token + 1)))
+        self._bpe = ByteBpe(bpe, characters=len(self._alphabet))
+        self._inverses: dict[int, np.ndarray] = {}
+        self._unspelled = frozenset(ord(c) + min_token for c in self._bpe.unspelled(self._alphabet))
+
+    @property
+    def bpe(self) -> hf.Tokenizer:
+        """The library's own tokenizer, with the same ids."""
+        return self._bpe.tokenizer
 
     @property
     def vocab_size(self) -> int:
-        return self._bpe.get_vocab_size()
+        return self._bpe.vocab_size
 
     @property
     def fingerprint(self) -> str:
@@ -80,34 +101,51 @@ class FastTokenizer:
 
     def encode(self, actions: np.ndarray) -> list[int]:
         """See `ActionTokenizer.encode`. Resolution: coefficients are off by at most `0.5 / scale`."""
-        if actions.ndim != 2 or not np.isfinite(actions).all():
-            raise ValueError(f"FAST encodes finite chunks [t, a]; got shape {actions.shape}, or NaN/infinity inside.")
-        coefficients = quantise(actions, self.scale)
-        low, high = int(coefficients.min()), int(coefficients.max())
-        if low < self.min_token or high > self.max_token:
+        actions = require_axes(actions, "FAST", ndim=2, shape=self.shape)
+        return self._write(quantise(actions, self.scale), actions)
+
+    def encode_batch(self, actions: np.ndarray) -> list[list[int]]:
+        """See `ActionTokenizer.encode_batch`."""
+        actions = require_axes(actions, "FAST", ndim=3, shape=self.shape)
+        return [self._write(*both) for both in zip(quantise(actions, self.scale), actions, strict=True)]
+
+    def _write(self, coefficients: np.ndarray, actions: np.ndarray) -> list[int]:
+        low, high = np.minimum.reduce(coefficients, axis=None), np.maximum.reduce(coefficients, axis=None)
+        if not self.min_token <= low <= high <= self.max_token:  # with NaN neither holds
+            require_finite(actions)
             raise ValueError(
-                f"The chunk's coefficients span {low} .. {high}, outside the fitted range {self.min_token} .. "
+                f"The chunk's coefficients span {low:.0f} .. {high:.0f}, outside the fitted range {self.min_token} .. "
                 f"{self.max_token}. Check the normalisation statistics, or fit the tokenizer on data that covers this."
             )
-        text = "".join(map(chr, (coefficients - self.min_token).ravel().tolist()))
-        ids = self._bpe.encode(text, add_special_tokens=False).ids
-        if sum(len(self._token_bytes[i]) for i in ids) != len(text.encode()):
+        if self._unspelled and (missing := self._unspelled.intersection(coefficients.ravel().tolist())):
             raise ValueError(
-                "The BPE dropped characters that it never saw in training; fit the tokenizer again with a full alphabet."
+                f"The BPE cannot spell the coefficients {sorted(missing)[:5]} of the fitted range {self.min_token} .. "
+                f"{self.max_token}: it never saw them in training, and the public processor would drop them silently. "
+                "Fit a tokenizer on data that holds them (FastTokenizer.fit spells the whole range)."
             )
-        return ids
+        return self._bpe.encode(_text(coefficients - self.min_token))
 
     def decode(self, ids: Sequence[int], horizon: int, action_dim: int) -> np.ndarray:
         """See `ActionTokenizer.decode`."""
-        coefficients = self.coefficients(ids)
-        if len(coefficients) != horizon * action_dim:
-            raise ValueError(
-                f"{len(ids)} FAST ids hold {len(coefficients)} coefficients; a chunk of {horizon} x {action_dim} needs "
-                f"{horizon * action_dim}. Decode with `grammar()`, which cannot produce this."
-            )
-        matrix = dct_matrix(horizon)
-        values = coefficients.reshape(horizon, action_dim) / self.scale
-        return np.einsum("kt,ka->ta", matrix, values).astype(np.float32)
+        return (self._inverse(horizon) @ self._read(ids, horizon, action_dim)).astype(np.float32)
+
+    def decode_batch(self, ids: Sequence[Sequence[int]], horizon: int, action_dim: int) -> np.ndarray:
+        """See `ActionTokenizer.decode_batch`."""
+        coefficients = [self._read(row, horizon, action_dim) for row in ids]
+        return (self._inverse(horizon) @ np.reshape(coefficients, (-1, horizon, action_dim))).astype(np.float32)
+
+    def _inverse(self, horizon: int) -> np.ndarray:
+        if (found := self._inverses.get(horizon)) is None:
+            found = self._inverses[horizon] = np.ascontiguousarray(dct_matrix(horizon).T / self.scale)
+        return found
+
+    def _read(self, ids: Sequence[int], horizon: int, action_dim: int) -> np.ndarray:
+        """Integers as float64 `[t, a]`."""
+        require_shape("FAST", self.shape, horizon, action_dim)
+        coefficients = self._characters(ids).astype(np.float64)
+        require_count("FAST", "coefficients", len(coefficients), horizon, action_dim, horizon * action_dim)
+        coefficients += self.min_token
+        return coefficients.reshape(horizon, action_dim)
 
     def coefficients(self, ids: Sequence[int]) -> np.ndarray:
         """Ids -> int64 coefficients, flat.
@@ -115,47 +153,35 @@ class FastTokenizer:
         Raises:
             ValueError: an unknown id, bytes that are not UTF-8, or a coefficient outside the fitted range.
         """
-        bad = [i for i in ids if not 0 <= i < len(self._token_bytes)]
-        if bad:
-            raise ValueError(f"FAST ids {bad[:5]} are outside 0 .. {len(self._token_bytes) - 1}.")
-        raw = b"".join(self._token_bytes[i] for i in ids)
+        return self._characters(ids).astype(np.int64) + self.min_token
+
+    def _characters(self, ids: Sequence[int]) -> np.ndarray:
+        """uint32: the code points that the ids spell, all of them within the alphabet."""
+        try:
+            raw = self._bpe.decode(ids)
+        except KeyError as error:
+            raise ValueError(f"FAST id {error.args[0]} is outside 0 .. {self.vocab_size - 1}.") from error
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
             raise ValueError(f"FAST ids do not spell whole characters (byte {error.start} of {len(raw)}).") from error
-        coefficients = np.fromiter(map(ord, text), np.int64, len(text)) + self.min_token
-        if len(coefficients) and coefficients.max() > self.max_token:
-            raise ValueError(f"A coefficient of {coefficients.max()} exceeds the fitted maximum {self.max_token}.")
-        return coefficients
+        characters = np.frombuffer(text.encode("utf-32-le"), "<u4")
+        if text and (highest := np.maximum.reduce(characters)) >= len(self._alphabet):
+            raise ValueError(
+                f"A coefficient of {highest + self.min_token} exceeds the fitted maximum {self.max_token}."
+            )
+        return characters
 
     def grammar(self, horizon: int, action_dim: int) -> Grammar:
-        """The byte automaton: states are the bytes of a character that has begun, and each complete character pays 1."""
-        alphabet = [chr(c).encode() for c in range(self.max_token - self.min_token + 1)]
-        characters = set(alphabet)
-        prefixes = sorted({c[:n] for c in alphabet for n in range(len(c))}, key=lambda p: (len(p), p))
-        state_of = {p: n for n, p in enumerate(prefixes)}
-        next_state = np.full((len(prefixes), self.vocab_size), -1, np.int32)
-        spent = np.zeros_like(next_state)
-        for pending, state in state_of.items():
-            for token, token_bytes in enumerate(self._token_bytes):
-                if not token_bytes:  # a hole in the BPE's ids stands for nothing and is never allowed
-                    continue
-                rest, count = _read(pending, token_bytes, characters, state_of)
-                if rest is not None:
-                    next_state[state, token] = state_of[rest]
-                    spent[state, token] = count
-        accepting = np.arange(len(prefixes)) == state_of[b""]
-        return Grammar(
-            next_state=next_state,
-            spent=spent,
-            accepting=accepting,
-            owed=horizon * action_dim,
-            start=state_of[b""],
-        )
+        """Every coefficient of the chunk is written, each within the fitted range."""
+        require_shape("FAST", self.shape, horizon, action_dim)
+        return byte_grammar(self._bpe.token_bytes, len(self._alphabet), horizon * action_dim)
 
     def _dump(self) -> str:
-        settings = {"scale": self.scale, "min_token": self.min_token, "max_token": self.max_token}
-        return json.dumps({**settings, "bpe": json.loads(self._bpe.to_str())}, sort_keys=True)
+        settings: dict[str, object] = {"scale": self.scale, "min_token": self.min_token, "max_token": self.max_token}
+        if self.shape != (None, None):
+            settings["shape"] = self.shape
+        return json.dumps({**settings, "bpe": json.loads(self.bpe.to_str())}, sort_keys=True)
 
     def save(self, directory: Path) -> None:
         """Writes `fast_tokenizer.json`."""
@@ -169,12 +195,35 @@ class FastTokenizer:
         if not path.is_file():
             raise FileNotFoundError(f"No FAST tokenizer at {path}; fit one with FastTokenizer.fit(...).save(...).")
         stored = json.loads(path.read_text())
+        horizon, action_dim = stored.get("shape", (None, None))
         return cls(
             hf.Tokenizer.from_str(json.dumps(stored["bpe"])),
             scale=stored["scale"],
             min_token=stored["min_token"],
             max_token=stored["max_token"],
+            horizon=horizon,
+            action_dim=action_dim,
         )
+
+    @classmethod
+    def load_processor(
+        cls, source: str | Path = fast_processor.REPO_ID, *, download: bool = False, cache_dir: Path | None = None
+    ) -> FastTokenizer:
+        """Reads the public processor's files from a folder or the Hugging Face cache; see `fast_processor.find`."""
+        bpe, settings = fast_processor.read(fast_processor.find(source, download=download, cache_dir=cache_dir))
+        return cls(bpe, **asdict(settings))
+
+    def save_processor(self, directory: Path) -> None:
+        """Writes the public processor's files, so that upstream encodes and decodes with this tokenizer."""
+        horizon, action_dim = self.shape
+        settings = ProcessorSettings(
+            scale=self.scale,
+            min_token=self.min_token,
+            max_token=self.max_token,
+            horizon=horizon,
+            action_dim=action_dim,
+        )
+        fast_processor.write(directory, self.bpe, settings)
 
     @classmethod
     def fit(
@@ -182,64 +231,75 @@ class FastTokenizer:
         chunks: Iterable[np.ndarray],
         *,
         vocab_size: int = 1024,
+        cover: np.ndarray | None = None,
+        progress: bool = False,
         scale: float = 10.0,
         coefficient_range: tuple[int, int] | None = None,
+        processor: str | None = None,
+        download: bool = False,
     ) -> FastTokenizer:
         """Fits the BPE on normalised chunks `[t, a]`.
 
         Args:
             chunks: training chunks, all of one shape.
             vocab_size: at most this many ids.
+            cover: further chunks `[n, t, a]` that must be expressible (held-out ones); the BPE does not see them.
+            progress: shows bars on a terminal.
             scale: see the class.
-            coefficient_range: widens the range beyond what `chunks` hold (for held-out data, or from a robot's limits).
+            coefficient_range: widens the range beyond what the chunks hold (from a robot's limits).
+            processor: folder or repository of a fitted public processor to take as it is: nothing is fitted, and the chunks
+                only have to lie in its range.
+            download: fetch the processor where the Hugging Face cache lacks it.
         """
-        quantised = [quantise(np.asarray(chunk), scale) for chunk in chunks]
-        if not quantised:
-            raise ValueError("Cannot fit FAST on no chunks.")
-        low, high = min(int(q.min()) for q in quantised), max(int(q.max()) for q in quantised)
-        if coefficient_range is not None:
-            low, high = min(low, coefficient_range[0]), max(high, coefficient_range[1])
-        if high - low >= MAX_RANGE:
-            raise ValueError(
-                f"The chunks' coefficients span {low} .. {high}, more than characters can express. A nearly constant action "
-                "dimension, whose quantiles coincide, makes rare other values huge: look at the normalisation statistics."
-            )
-        symbols = {byte: symbol for symbol, byte in _byte_of_symbol().items()}
-        alphabet = sorted({symbols[byte] for c in range(high - low + 1) for byte in chr(c).encode()})
-        if vocab_size < len(alphabet):
-            raise ValueError(f"vocab_size {vocab_size} is smaller than the {len(alphabet)} bytes of {low} .. {high}.")
-        bpe = hf.Tokenizer(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # with GPT-2's regex, as the public one
-        bpe.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=2,
-            special_tokens=[],
-            initial_alphabet=alphabet,
-            max_token_length=10000,
-            show_progress=False,
+        train = _stack(chunks)
+        if processor is not None:
+            found = cls.load_processor(processor, download=download)
+            found.encode_batch(train if cover is None else np.concatenate([train, cover]))
+            return found
+        coefficients = quantise(train, scale)
+        seen = [coefficients] if cover is None else [coefficients, quantise(cover, scale)]
+        ends = [int(end) for c in seen for end in (c.min(), c.max())] + list(coefficient_range or ())
+        low, high = min(ends), max(ends)
+        bpe = _fit_bpe(coefficients - low, high - low + 1, vocab_size, progress=progress)
+        _, horizon, action_dim = train.shape
+        return cls(bpe, scale=scale, min_token=low, max_token=high, horizon=horizon, action_dim=action_dim)
+
+
+def _stack(chunks: Iterable[np.ndarray]) -> np.ndarray:
+    listed = list(chunks)
+    if not listed:
+        raise ValueError("Cannot fit FAST on no chunks.")
+    shapes = {np.shape(chunk) for chunk in listed}
+    if len(shapes) > 1:
+        raise ValueError(f"FAST is fitted on chunks of one shape; got {sorted(shapes)}.")
+    return require_chunks(np.stack(listed), "FAST", ndim=3, shape=(None, None))
+
+
+def _fit_bpe(characters: np.ndarray, size: int, vocab_size: int, *, progress: bool) -> hf.Tokenizer:
+    """BPE over texts, given as code points `[n, t, a]` below `size`."""
+    if size > MAX_RANGE:
+        raise ValueError(
+            f"The chunks' coefficients span {size} integers, more than characters can express. A nearly constant action "
+            "dimension, whose quantiles coincide, makes rare other values huge: look at the normalisation statistics."
         )
-        texts = ("".join(map(chr, (q - low).ravel().tolist())) for q in quantised)
-        bpe.train_from_iterator(texts, trainer=trainer)
-        return cls(bpe, scale=scale, min_token=low, max_token=high)
+    symbols = {byte: symbol for symbol, byte in byte_of_symbol().items()}
+    alphabet = sorted({symbols[byte] for c in range(size) for byte in chr(c).encode()})
+    if vocab_size < len(alphabet):
+        raise ValueError(f"vocab_size {vocab_size} is smaller than the {len(alphabet)} bytes of {size} coefficients.")
+    bpe = new_byte_bpe()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[],
+        initial_alphabet=alphabet,
+        max_token_length=10000,
+        show_progress=progress,  # its own bar of the merges, behind ours of the chunks
+    )
+    read = tqdm(characters, "FAST: reading chunks", disable=None if progress else True)
+    bpe.train_from_iterator((_text(row) for row in read), trainer=trainer)
+    return bpe
 
 
-def _token_bytes(bpe: hf.Tokenizer) -> list[bytes]:
-    table = _byte_of_symbol()
-    pieces = [bpe.id_to_token(i) or "" for i in range(bpe.get_vocab_size())]
-    unknown = sorted({c for piece in pieces for c in piece if c not in table})
-    if unknown:
-        raise ValueError(f"The BPE is not byte-level: its pieces hold {unknown[:5]}.")
-    return [bytes(table[c] for c in piece) for piece in pieces]
-
-
-def _read(pending: bytes, token: bytes, characters: set[bytes], prefixes: dict[bytes, int]) -> tuple[bytes | None, int]:
-    """(bytes still pending, characters completed) after `token`; (None, 0) where it is illegal."""
-    count = 0
-    for byte in token:
-        pending += bytes([byte])
-        if pending in characters:
-            pending, count = b"", count + 1
-        elif pending not in prefixes:
-            return None, 0
-    return pending, count
+def _text(characters: np.ndarray) -> str:
+    """Code points -> text: as UTF-32 they are the numbers themselves."""
+    return characters.astype("<u4").tobytes().decode("utf-32-le")

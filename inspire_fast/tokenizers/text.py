@@ -1,87 +1,152 @@
-"""Text <-> ids with SentencePiece, set up as Gemma's tokenizer: pad 0, eos 1, bos 2, no dummy prefix, byte fallback."""
+"""Text <-> ids, set up as Gemma's tokenizer: text as given, no dummy prefix, BOS and EOS only where asked for.
+
+What a person types is text and nothing else: "<loc0001>" or "<bos>" in an instruction is spelled out in ordinary pieces and
+never becomes the location or control id of that name. Those ids are found by name, and written by who means them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 import hashlib
 import io
+import itertools
+import json
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 
-FILE = "text_tokenizer.model"
+from inspire_fast.tokenizers.text_models import SentencePieceModel, TextModel, TokenizerJson
+
+STEM, APPENDED = "text_tokenizer", "text_tokenizer_appended.json"
+# What a folder may hold: our own files, openpi's, a Hugging Face repository's.
+NAMES = (f"{STEM}.model", f"{STEM}.json", "paligemma_tokenizer.model", "tokenizer.model", "tokenizer.json")
+# PaliGemma's 1024 bins of a picture's height and width, and its 128 codes of a mask's shape.
+LOCATIONS = tuple(f"<loc{i:04d}>" for i in range(1024))
+SEGMENTS = tuple(f"<seg{i:03d}>" for i in range(128))
 
 
 class TextTokenizer:
-    """A SentencePiece model. Text is encoded as given: no cleaning, no added spaces."""
+    """A text tokenizer. Text is encoded as given: no cleaning, no added spaces.
 
-    def __init__(self, model: bytes) -> None:
+    Args:
+        model: SentencePiece model or `tokenizer.json`.
+        appended: pieces behind the model's own, which only their names lead to.
+
+    Raises:
+        ValueError: no BOS or EOS, or a model that puts a space in front of what it encodes.
+    """
+
+    def __init__(self, model: TextModel, *, appended: Sequence[str] = ()) -> None:
+        bos, eos = model.bos_id, model.eos_id
+        if bos is None or eos is None:
+            raise ValueError(f"The text tokenizer needs BOS and EOS ids (PaliGemma: 2 and 1); got {bos} and {eos}.")
+        if (pieces := "".join(map(model.piece, model.encode("a")))) != "a":
+            raise ValueError(
+                f"The text tokenizer reads 'a' as {pieces!r}: it changes what it is given (a dummy prefix?). Dialogues are "
+                "encoded segment by segment and need a model without that, such as Gemma's."
+            )
         self._model = model
-        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
-        if self._pieces.bos_id() < 0 or self._pieces.eos_id() < 0:
-            raise ValueError("The SentencePiece model needs BOS and EOS ids (PaliGemma: 2 and 1).")
+        self._appended = tuple(appended)
+        self.bos_id, self.eos_id = bos, eos
 
     @property
     def vocab_size(self) -> int:
-        return self._pieces.vocab_size()
-
-    @property
-    def bos_id(self) -> int:
-        return self._pieces.bos_id()
-
-    @property
-    def eos_id(self) -> int:
-        return self._pieces.eos_id()
+        return self._model.size + len(self._appended)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the model file."""
-        return hashlib.sha256(self._model).hexdigest()
+        """SHA-256 of the model file, and of the names appended to it."""
+        appended = json.dumps(self._appended).encode() if self._appended else b""
+        return hashlib.sha256(self._model.data + appended).hexdigest()
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
-        """Text -> ids, with the named special ids around them."""
-        ids = self._pieces.encode(text)
+        """Text -> ids, with the named special ids around them. See the module about names of ids inside of text."""
+        ids = list(itertools.chain.from_iterable(map(self._model.encode, self._plain_parts(text))))
         return [self.bos_id] * bos + ids + [self.eos_id] * eos
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Ids -> text; special ids decode to nothing."""
-        return self._pieces.decode(list(map(int, ids)))
+    def _plain_parts(self, text: str) -> list[str]:
+        """The text, cut behind the first character of every name in it, so that none is read as one id."""
+        cuts = [0, *(found.start() + 1 for found in self._model.reserved.finditer(text)), len(text)]
+        return [text[start:end] for start, end in itertools.pairwise(cuts)]
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Ids -> text; special ids decode to nothing, appended ones to their names."""
+        parts: list[str] = []
+        for ours, group in itertools.groupby(map(int, ids), lambda i: i >= self._model.size):
+            run = list(group)
+            parts.extend(map(self.piece, run) if ours else [self._model.decode(run)])
+        return "".join(parts)
 
     def piece(self, token: int) -> str:
         """The piece of one id, for people to read."""
-        return self._pieces.id_to_piece(int(token))
+        if not 0 <= token < self.vocab_size:
+            raise ValueError(f"Id {token} is outside 0 .. {self.vocab_size - 1}.")
+        return self._model.piece(int(token)) if token < self._model.size else self._appended[token - self._model.size]
+
+    def find(self, piece: str) -> int | None:
+        """The id of a piece by its name, or None."""
+        if piece in self._appended:
+            return self._model.size + self._appended.index(piece)
+        return self._model.find(piece)
+
+    @cached_property
+    def location_ids(self) -> np.ndarray:
+        """int32: ids of `<loc0000>`, `<loc0001>`, ..., as many as there are (PaliGemma: 256000 .. 257023)."""
+        found = itertools.takewhile(lambda i: i is not None, map(self.find, LOCATIONS))
+        return np.array(list(found), np.int32)
+
+    def with_pieces(self, names: Iterable[str]) -> TextTokenizer:
+        """This tokenizer with further pieces behind its last id; those it has already stay where they are."""
+        return TextTokenizer(self._model, appended=(*self._appended, *(n for n in names if self.find(n) is None)))
 
     def save(self, directory: Path) -> None:
-        """Writes `text_tokenizer.model`."""
+        """Writes `text_tokenizer.model` or `.json`, and the appended names if there are any."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / FILE).write_bytes(self._model)
+        for stale in (f"{STEM}.model", f"{STEM}.json", APPENDED):
+            (directory / stale).unlink(missing_ok=True)
+        (directory / f"{STEM}{self._model.suffix}").write_bytes(self._model.data)
+        if self._appended:
+            (directory / APPENDED).write_text(json.dumps(self._appended))
 
     @classmethod
     def load(cls, path: Path) -> TextTokenizer:
-        """Reads a SentencePiece model file, or `text_tokenizer.model` inside a directory."""
-        file = path / FILE if path.is_dir() else path
-        if not file.is_file():
+        """Reads a SentencePiece model, a `tokenizer.json`, or a folder that holds one of them.
+
+        Raises:
+            FileNotFoundError: there is none; says which names are known.
+        """
+        file = next((path / name for name in NAMES if (path / name).is_file()), None) if path.is_dir() else path
+        if file is None or not file.is_file():
             raise FileNotFoundError(
-                f"No SentencePiece model at {file}. PaliGemma's is `paligemma_tokenizer.model`; a small one is made by "
-                "TextTokenizer.fit(...)."
+                f"No text tokenizer at {path}: expected a SentencePiece model, a tokenizer.json, or a folder with one of "
+                f"{', '.join(NAMES)}. PaliGemma's is `paligemma_tokenizer.model`; a small one is made by TextTokenizer.fit(...)."
             )
-        return cls(file.read_bytes())
+        appended = file.parent / APPENDED
+        names = json.loads(appended.read_text()) if file.stem == STEM and appended.is_file() else ()
+        data = file.read_bytes()
+        model = TokenizerJson(data) if file.suffix == TokenizerJson.suffix else SentencePieceModel(data)
+        return cls(model, appended=names)
 
     @classmethod
-    def fit(cls, texts: Iterable[str], *, vocab_size: int, symbols: Sequence[str] = ()) -> TextTokenizer:
+    def fit(
+        cls, texts: Iterable[str], *, vocab_size: int, symbols: Sequence[str] = (), locations: int = 0
+    ) -> TextTokenizer:
         """Trains a small model on the spot.
 
         Args:
             texts: example texts; lines of a dialogue as the renderer writes them.
-            vocab_size: an upper limit; bytes (256), special ids and `symbols` count.
+            vocab_size: an upper limit; bytes (256), special ids, `symbols` and locations count.
             symbols: strings that must be one id each (answer words with their leading space).
+            locations: location ids `<loc0000>`, ... to append.
         """
         target = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=(line for text in texts for line in text.splitlines() if line),
             model_writer=target,
             model_type="bpe",
-            vocab_size=vocab_size,
+            vocab_size=vocab_size - locations,
             hard_vocab_limit=False,
             pad_id=0,
             eos_id=1,
@@ -95,4 +160,4 @@ class TextTokenizer:
             user_defined_symbols=["\n", "|", *(s.replace(" ", "▁") for s in symbols)],
             minloglevel=2,
         )
-        return cls(target.getvalue())
+        return cls(SentencePieceModel(target.getvalue()), appended=LOCATIONS[:locations])

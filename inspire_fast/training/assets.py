@@ -21,10 +21,10 @@ from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.contract import Contract, stored_questions
 from inspire_fast.tokenizers.action import ActionTokenizer
-from inspire_fast.tokenizers.fast import FastTokenizer, quantise
-from inspire_fast.tokenizers.registry import load_action_tokenizer
+from inspire_fast.tokenizers.paligemma import load_paligemma
+from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
 from inspire_fast.tokenizers.text import TextTokenizer
 from inspire_fast.training.config import TrainConfig
 
@@ -58,7 +58,7 @@ def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
     """Exact statistics of the training samples' numeric columns (actions by chunk, as openpi), written for the run."""
     source = open_source(config, "train")
     states = source.states()
-    chunks = delta_actions(source.chunks(), states, config.data.delta)
+    chunks = delta_actions(source.chunks(), states, config.delta)
     stats = compute_norm_stats({"state": states, "actions": chunks})
     save_norm_stats(stats_path(config), stats)
     return stats
@@ -75,30 +75,43 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
 
 def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normalizer:
     """The run's map between the robot's units and the network's."""
-    return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.data.delta)
+    return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.delta)
 
 
-def fit_tokenizers(config: TrainConfig) -> Vocabulary:
-    """Trains the text tokenizer on the run's own dialogues and FAST on its chunks; written beside the statistics.
+def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary:
+    """Trains the text tokenizer on the run's own dialogues and the action tokenizer on its chunks; written beside the statistics.
 
-    The BPE sees training chunks only; its range of coefficients covers the held-out ones too, so that they can be scored.
+    The action tokenizer learns from training chunks only; its range covers the held-out ones too, so that they can be scored.
     """
     stats = load_stats(config)
-    text = _fit_text(config, stats)
-    scale = 10.0
-    normalizer = make_normalizer(config, stats)
-    sources = [open_source(config, split) for split in ("train", "all")]
-    train, every = (normalizer.actions(source.chunks(), source.states()) for source in sources)
-    spread = quantise(every, scale)
-    action = FastTokenizer.fit(
-        train,
-        vocab_size=config.action_vocab_size,
-        scale=scale,
-        coefficient_range=(int(spread.min()), int(spread.max())),
+    train, every = normalised_chunks(config, stats, "train"), normalised_chunks(config, stats, "all")
+    vocabulary = _vocabulary(
+        config,
+        text=_text_tokenizer(config, stats),
+        action=fit_action_tokenizer(
+            config.action_tokenizer,
+            train,
+            vocab_size=config.action_vocab_size,
+            cover=every,
+            progress=progress,
+            parameters=config.action_tokenizer_parameters,
+        ),
     )
-    text.save(config.assets_dir)
-    action.save(config.assets_dir)
-    return _vocabulary(config, text, action)
+    vocabulary.text.save(config.assets_dir)
+    vocabulary.action.save(config.assets_dir)
+    return vocabulary
+
+
+def normalised_chunks(config: TrainConfig, stats: dict[str, NormStats], split: Split) -> np.ndarray:
+    """Action chunks of a split as the network sees them, `[n, t, a]`."""
+    source = open_source(config, split)
+    return make_normalizer(config, stats).actions(source.chunks(), source.states())
+
+
+def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
+    if config.text_tokenizer is None:
+        return _fit_text(config, stats)
+    return load_paligemma() if config.text_tokenizer == "paligemma" else TextTokenizer.load(Path(config.text_tokenizer))
 
 
 def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenizer) -> Vocabulary:
@@ -156,18 +169,20 @@ def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str,
         max_supervised=config.data.max_supervised,
         state_noise=config.data.state_noise,
         asking=config.data.asking,
+        unlabelled=config.data.unlabelled,
     )
 
 
 def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> Contract:
     """The contract that this run's checkpoints carry."""
-    (question,) = config.build_script().questions or (None,)
     return Contract(
         robot=config.robot,
         script=config.script,
-        question=config.question,
-        question_parameters=(question.parameters() if question else _default_parameters(config)),
+        questions=stored_questions(config.build_questions()),
+        max_targets=config.max_targets,
+        compatibility=config.compatibility,
         horizon=config.data.horizon,
+        max_token_len=config.data.max_token_len,
         model=config.model,
         action_tokenizer=config.action_tokenizer,
         vocab_size=vocabulary.size,
@@ -179,21 +194,17 @@ def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, 
             for key, s in stats.items()
         },
         normalisation=config.data.normalisation,
-        delta=config.data.delta,
+        delta=config.delta,
         image_orientation=config.embodiment.image_orientation,
         asset_id=config.asset_id,
         config=_jsonable(config),
     )
 
 
-def _default_parameters(config: TrainConfig) -> dict:
-    return {"axes": asdict(config.embodiment.axes), **config.question_parameters}
-
-
 def _jsonable(config: TrainConfig) -> dict:
     """The config for the record, without machine paths."""
     stored = asdict(config)
-    for key in ("assets", "checkpoint_root"):
+    for key in ("assets", "checkpoint_root", "init_from", "text_tokenizer"):
         stored.pop(key)
     stored["data"].pop("root")
     return stored

@@ -1,6 +1,7 @@
 """Writing checkpoints: atomic, asynchronous, in openpi's layout, with the contract beside the numbers.
 
-<run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one)
+<run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one): the layout of
+                           openpi's released checkpoints, which openpi loads as it is
 <run>/<step>/train_state   step, params, ema, optimiser: what resuming needs
 <run>/<step>/loader        where the data stream stood
 <run>/<step>/assets        contract.json, tokenizers, <asset_id>/norm_stats.json
@@ -21,6 +22,7 @@ import orbax.checkpoint as ocp
 
 from inspire_fast.models.openpi import TABLE
 from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.stored_orbax import in_pieces
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
 
@@ -102,10 +104,11 @@ class Checkpoints:
         step = int(state.step)
         if step == self.latest:
             return
+        served = {"params": upstream_tree(state.serving_params)}
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.PyTreeSave({"params": upstream_tree(state.serving_params)}),
+                params=ocp.args.PyTreeSave(served, save_args=in_pieces(served)),
                 train_state=ocp.args.PyTreeSave(state),
                 loader=ocp.args.JsonSave(dict(loader)),
                 assets=FilesSave(files=files),

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.asking import Asking
 from inspire_fast.data.normalizer import Normalisation
-from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.models.config import GEMMA_2B, ModelConfig
+from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
+from inspire_fast.policy.contract import COMPATIBILITY, build_script
 from inspire_fast.robots import ROBOTS, Robot
+from inspire_fast.training.augment import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class DataConfig:
         max_supervised: supervised ids per row; likewise.
         normalisation: of state and actions; pi0-FAST is trained with quantiles.
         asking: which questions a training sample holds, and which are left out.
-        delta: see `Normalizer.delta`. Statistics are those of the delta actions: change it and compute them again.
+        unlabelled: see `TrainingTransform`.
+        delta: see `Normalizer.delta`; None takes the robot's. Statistics are those of the delta actions: change it and compute them again.
     """
 
     root: Path
@@ -46,8 +50,9 @@ class DataConfig:
     max_token_len: int = 256
     max_supervised: int = 128
     normalisation: Normalisation = "quantile"
-    delta: tuple[bool, ...] = ()
-    asking: Asking = Asking()
+    delta: tuple[bool, ...] | None = None
+    asking: Asking = field(default_factory=Asking)
+    unlabelled: Literal["refuse", "ask_nothing"] = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +89,21 @@ class TrainConfig:
     Attributes:
         name: the config's name; its file's name.
         exp_name: of this run; checkpoints go to `checkpoint_root / name / exp_name`.
-        robot, script, question: registry names.
-        question_parameters: beside the robot's axes, which are filled in.
+        robot, script: registry names.
+        questions: registry names; asked one after another about each target.
+        question_parameters: question -> its parameters, beside the robot's axes, which are filled in.
+        max_targets: no more targets are asked about than this; None asks about all.
+        compatibility: see `Contract`.
         action_tokenizer, action_tokenizer_parameters: registry name, and what its fit takes beside the vocabulary's size.
+        text_tokenizer: file or folder of a text tokenizer to take, or "paligemma" for a copy in the caches; None fits one.
         text_vocab_size, action_vocab_size: of tokenizers that are fitted on the run's data.
         vocab_skip: see `Vocabulary`; 128 with PaliGemma's.
         assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
         asset_id: folder name of the statistics in the checkpoint, as openpi lays it out.
+        init_from: where the parameters of a new run come from: a checkpoint of ours or openpi's, a safetensors file, or
+            PaliGemma's `pt_224.npz`. None draws them. A LoRA network may start from a full checkpoint.
+        freeze: which parameters stay as they are.
+        augmentation: of the training pictures, on the device: a name of `RECIPES`; `intended` is openpi's recipe as meant.
         ema_decay: of the parameter average that is evaluated and served; None turns it off.
         log_every, eval_every, save_every: in steps; 0 turns off.
         keep: checkpoints that are kept.
@@ -103,11 +116,16 @@ class TrainConfig:
     exp_name: str = "default"
     robot: str = "libero"
     script: str = "inspire"
-    question: str = "direction"
+    questions: tuple[str, ...] = ("direction",)
     question_parameters: Mapping[str, Any] = field(default_factory=dict)
+    max_targets: int | None = None
+    compatibility: tuple[str, ...] = ()
     model: ModelConfig = GEMMA_2B
+    init_from: Path | None = None
+    freeze: FreezeConfig = TRAIN_ALL
     action_tokenizer: str = "fast"
     action_tokenizer_parameters: Mapping[str, Any] = field(default_factory=dict)
+    text_tokenizer: str | None = None
     text_vocab_size: int = 768
     action_vocab_size: int = 256
     vocab_skip: int = 0
@@ -116,6 +134,7 @@ class TrainConfig:
     batch_size: int = 32
     steps: int = 30_000
     seed: int = 42
+    augmentation: str = "intended"
     ema_decay: float | None = 0.99
     assets: Path = Path("assets")
     asset_id: str = "libero"
@@ -130,16 +149,29 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for registry, name in ((ROBOTS, self.robot), (SCRIPTS, self.script), (QUESTIONS, self.question)):
-            registry[name]  # raises with a suggestion
+        for registry, names in (
+            (ROBOTS, (self.robot,)),
+            (SCRIPTS, (self.script,)),
+            (QUESTIONS, (*self.questions, *self.question_parameters)),
+            (COMPATIBILITY, self.compatibility),
+        ):
+            for name in names:
+                registry[name]  # raises with a suggestion
+        RECIPES[self.augmentation]
         if self.batch_size < 1 or self.steps < 1:
             raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other; choose one.")
+        self.freeze.check(self.model)
 
     @property
     def embodiment(self) -> Robot:
         return ROBOTS[self.robot]
+
+    @property
+    def delta(self) -> tuple[bool, ...]:
+        """The dimensions of actions that are trained relative to the state."""
+        return self.embodiment.delta if self.data.delta is None else self.data.delta
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -149,10 +181,19 @@ class TrainConfig:
     def assets_dir(self) -> Path:
         return self.assets / self.name
 
+    def build_questions(self) -> tuple[Question, ...]:
+        """The questions in the robot's words."""
+        parameters = [dict(self.question_parameters.get(name, {})) for name in self.questions]
+        return tuple(
+            QUESTIONS[name](**{"axes": self.embodiment.axes_in(p.get("frame", "base")), **p})
+            for name, p in zip(self.questions, parameters, strict=True)
+        )
+
     def build_script(self) -> Script:
-        """The script with its question in the robot's words."""
-        question = QUESTIONS[self.question](axes=self.embodiment.axes, **self.question_parameters)
-        return SCRIPTS[self.script](question)
+        """The script with its questions."""
+        return build_script(
+            self.script, self.build_questions(), max_targets=self.max_targets, compatibility=self.compatibility
+        )
 
 
 def config_folder() -> Path:

@@ -69,7 +69,9 @@ def evaluate_held_out(
             truth = np.asarray(sample.actions)
             state = sample.observation.state
             errors.append(np.abs(normalizer.canonical_actions(chunk, state) - truth).mean(axis=0))
-            mean = absolute_actions(np.broadcast_to(normalizer.stats["actions"].mean, truth.shape), state, normalizer.delta)
+            mean = absolute_actions(
+                np.broadcast_to(normalizer.stats["actions"].mean, truth.shape), state, normalizer.delta
+            )
             baseline.append(np.abs(mean - truth).mean(axis=0))
         progress(len(batch))
     truths = Counter(truth for (truth, _), n in confusion.items() for _ in range(n))

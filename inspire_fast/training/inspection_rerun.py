@@ -8,14 +8,17 @@ import numpy as np
 
 from inspire_fast.training.inspection import Inspection
 
-try:
-    import rerun as rr  # pyright: ignore[reportMissingImports]
-except ImportError as error:
-    raise FileNotFoundError("The Rerun SDK is not installed. Add it with `uv sync --extra rerun`.") from error
-
 
 def write_rrd(inspection: Inspection, path: Path) -> Path:
-    """Writes pictures, targets, dialogue and offsets of the shown samples along a timeline; returns its path."""
+    """Writes pictures, targets, dialogue and offsets of the shown samples along a timeline; returns its path.
+
+    Raises:
+        FileNotFoundError: the Rerun SDK is not installed.
+    """
+    try:
+        import rerun as rr  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise FileNotFoundError("The Rerun SDK is not installed. Add it with `uv sync --extra rerun`.") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     recording = rr.RecordingStream(f"inspire_fast_{inspection.config.name}")
     recording.save(path)

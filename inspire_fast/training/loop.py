@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 import json
+import logging
 from pathlib import Path
 import time
 from typing import Any
@@ -30,8 +31,11 @@ from inspire_fast.training.assets import (
 )
 from inspire_fast.training.checkpoints import Checkpoints
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.initial import check_initial, initial_state
 from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
 from inspire_fast.training.state import TrainState, init_state, learning_rate, make_step, with_params
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,8 @@ def prepare(config: TrainConfig) -> Run:
     fixed = fixed_batches(config, open_source(config, "held_out"), transform)
     contract = make_contract(config, vocabulary, stats)
     learning_rate(config.optimizer, config.steps)
+    check_initial(config)
+    _warn_of_double_deltas(config)
     return Run(
         config=config,
         mesh=mesh,
@@ -103,6 +109,16 @@ def prepare(config: TrainConfig) -> Run:
         files=contract_files(config, contract),
         held_out=[to_batch(batch, batch_sharding(mesh)) for batch in fixed],
     )
+
+
+def _warn_of_double_deltas(config: TrainConfig) -> None:
+    if any(config.delta) and not any(config.embodiment.delta):
+        logger.warning(
+            "data.delta makes the actions of robot %r relative to its state, but they are trained as they are: on LIBERO, "
+            "whose actions are deltas already, this cost pi0 25 points of LIBERO-10 (openpi PR 1048). Keep it only to go on "
+            "with weights that were trained so.",
+            config.robot,
+        )
 
 
 def train(config: TrainConfig) -> TrainResult:
@@ -200,7 +216,7 @@ def begin(
         ValueError: the checkpoint was trained with other tokenizers, statistics, script or network; names both sides.
     """
     if checkpoints.latest is None:
-        return jax.jit(lambda: init_state(config), out_shardings=shardings)()
+        return initial_state(config, shardings)
     differing = checkpoints.contract().differences(contract)
     if differing:
         raise ValueError(

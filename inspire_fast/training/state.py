@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flax import nnx
+from flax import nnx, traverse_util
 import jax
 import jax.numpy as jnp
 import optax
 
 from inspire_fast.core.batch import Batch
+from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.training.augment import augment
 from inspire_fast.training.config import OptimizerConfig, TrainConfig
+
+Metrics = dict[str, jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -24,9 +28,9 @@ class TrainState:
 
     Attributes:
         step: int32, steps taken.
-        params: nested dict of float32 masters, by our parameter paths.
-        ema: their moving average, or None.
-        opt_state: optax's.
+        params: nested dict by our parameter paths: float32 masters, and frozen ones in the dtype that they are kept in.
+        ema: moving average of those that train, or None.
+        opt_state: optax's, of those that train.
     """
 
     step: jax.Array
@@ -37,7 +41,20 @@ class TrainState:
     @property
     def serving_params(self) -> dict[str, Any]:
         """The parameters that are evaluated, saved and served."""
-        return self.params if self.ema is None else self.ema
+        return self.params if self.ema is None else join(self.params, self.ema)
+
+
+def split(params: dict[str, Any], freeze: FreezeConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters that train and the frozen ones, each a nested dictionary without the other's leaves."""
+    flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(params)
+    frozen = {path for path in flat if freeze.freezes("/".join(path))}
+    trainable = {path: value for path, value in flat.items() if path not in frozen}
+    return traverse_util.unflatten_dict(trainable), traverse_util.unflatten_dict({p: flat[p] for p in frozen})
+
+
+def join(params: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`params` with the leaves of `over` in place of its own; leaves that either lacks come from the other."""
+    return traverse_util.unflatten_dict({**traverse_util.flatten_dict(params), **traverse_util.flatten_dict(over)})
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -67,15 +84,23 @@ def build_model(config: TrainConfig) -> Pi0Fast:
     return Pi0Fast(config.model, rngs=nnx.Rngs(config.seed))
 
 
-def init_state(config: TrainConfig) -> TrainState:
-    """The state before the first step."""
-    params = nnx.to_pure_dict(nnx.state(build_model(config), nnx.Param))
+def init_state(config: TrainConfig, params: dict[str, Any] | None = None) -> TrainState:
+    """The state before the first step.
+
+    Args:
+        config: the run.
+        params: a nested dictionary to start from, by our paths; None draws fresh ones from the config's seed.
+    """
+    if params is None:
+        params = nnx.to_pure_dict(nnx.state(build_model(config), nnx.Param))
+    trainable, frozen = split(params, config.freeze)
+    kept = jnp.dtype(config.freeze.dtype)
     return TrainState(
         step=jnp.int32(0),
-        params=params,
+        params=join(jax.tree.map(lambda x: x.astype(kept), frozen), trainable),
         # A copy: the step donates its input, and a donated buffer may not be named twice.
-        ema=None if config.ema_decay is None else jax.tree.map(jnp.copy, params),
-        opt_state=make_optimizer(config.optimizer, config.steps).init(params),
+        ema=None if config.ema_decay is None else jax.tree.map(jnp.copy, trainable),
+        opt_state=make_optimizer(config.optimizer, config.steps).init(trainable),
     )
 
 
@@ -87,22 +112,48 @@ def with_params(config: TrainConfig, params: dict[str, Any]) -> Pi0Fast:
     return nnx.merge(graph, state)
 
 
-def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tuple[dict[str, Any], Metrics]]:
+    """(parameters, batch) -> (the gradient of the mean loss by those that train, metrics); nothing is kept for frozen ones."""
+
+    def gradient(params: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], Metrics]:
+        trainable, frozen = split(params, config.freeze)
+
+        def objective(trainable: dict[str, Any]) -> tuple[jax.Array, Metrics]:
+            return loss(with_params(config, join(frozen, trainable)), batch)
+
+        return jax.grad(objective, has_aux=True)(trainable)
+
+    return gradient
+
+
+def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], TrainState]:
+    """(state, gradient) -> the next state: clipping, AdamW, the average."""
+    optimizer, decay = make_optimizer(config.optimizer, config.steps), config.ema_decay
+
+    def update(state: TrainState, gradients: dict[str, Any]) -> TrainState:
+        trainable, _ = split(state.params, config.freeze)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
+        trained: Any = optax.apply_updates(trainable, updates)
+        ema: Any = state.ema
+        if ema is not None and decay is not None:
+            ema = optax.incremental_update(trained, ema, 1 - decay)
+        return TrainState(step=state.step + 1, params=join(state.params, trained), ema=ema, opt_state=opt_state)
+
+    return update
+
+
+def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The pure training step; compile it with shardings at the caller."""
-    optimizer = make_optimizer(config.optimizer, config.steps)
+    gradient, update = make_gradient(config), make_update(config)
     schedule = learning_rate(config.optimizer, config.steps)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        def objective(params: dict[str, Any]) -> tuple[jax.Array, dict[str, jax.Array]]:
-            return loss(with_params(config, params), batch)
-
-        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema, decay = state.ema, config.ema_decay
-        if ema is not None and decay is not None:
-            ema = jax.tree.map(lambda old, new: old * decay + new * (1 - decay), ema, params)
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if config.augmentation != "none":
+            # From the step's number alone: a run that is resumed goes on with the same pictures.
+            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+            batch = replace(batch, images=augment(batch.images, key, config.augmentation))
+        gradients, metrics = gradient(state.params, batch)
         metrics |= {"grad_norm": optax.tree.norm(gradients), "learning_rate": schedule(state.step)}
-        return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics  # pyright: ignore[reportArgumentType]
+        return update(state, gradients), metrics  # pyright: ignore[reportReturnType]
 
     return step

@@ -6,9 +6,10 @@ from pathlib import Path
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from inspire_fast.core.types import SceneFacts
+from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, write_facts
 from tests.data.synthetic import GOLDEN, label, scene, write_dataset
@@ -93,3 +94,29 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         label(root)
     assert (root / FACTS_PATH).read_bytes() == first
     assert [p.name for p in (root / "labels").iterdir()] == ["facts.parquet"]
+
+
+def test_rotations_of_frames_come_back(tmp_path: Path) -> None:
+    """The gripper's and the camera's frame, where a producer knows them; files from before hold none."""
+    root = write_dataset(tmp_path / "set", (3,))
+    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float32)
+
+    def target(phrase: str, **rotations: np.ndarray) -> TargetFacts:
+        return TargetFacts(phrase=phrase, offset_m=np.ones(3, np.float32), grasped=False, rotations=rotations)
+
+    scenes = [
+        SceneFacts(targets=(target("a", gripper=turn, camera=turn.T), target("b"))),
+        None,
+        SceneFacts(targets=(target("a", gripper=-turn),)),
+    ]
+    path = write_facts(root, {0: scenes}, robot="libero", frame_description="world axes")
+    table = FactsTable.load(root)
+    first = table.facts(0, 0)
+    assert first.targets[0].rotations.keys() == {"camera", "gripper"}
+    np.testing.assert_array_equal(first.targets[0].rotations["gripper"], turn)
+    np.testing.assert_array_equal(first.targets[0].rotations["camera"], turn.T)
+    assert first.targets[1].rotations == {}
+    np.testing.assert_array_equal(table.facts(0, 2).targets[0].rotations["gripper"], -turn)
+    older = pq.read_table(path).drop_columns(["rotations"])
+    pq.write_table(older, path)
+    assert FactsTable.load(root).facts(0, 0).targets[0].rotations == {}

@@ -174,7 +174,7 @@ def test_unknown_task(copy) -> None:
     path = root / "meta" / "tasks.parquet"
     pq.write_table(pq.read_table(path).slice(0, 1), path)
     assert LeRobotDataset(root).task(0) == "task 0"
-    with pytest.raises(DatasetError, match="episode 1, frame 3 has task_index 1"):
+    with pytest.raises(DatasetError, match="episode 1, frame 3 has no instruction: its task_index is 1"):
         LeRobotDataset(root).row(15)
 
 

@@ -128,8 +128,8 @@ def test_repeated_pictures_cost_nothing(tmp_path: Path) -> None:
 
 def test_large_recordings_go_to_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATA_FILE_MB", "VIDEO_FILE_MB"):
-        monkeypatch.setattr(f"inspire_fast.data.lerobot_writer.{name}", 0)
-    monkeypatch.setattr("inspire_fast.data.lerobot_writer.CHUNK_FILES", 2)
+        monkeypatch.setattr(f"inspire_fast.data.lerobot_files.{name}", 0)
+    monkeypatch.setattr("inspire_fast.data.lerobot_files.CHUNK_FILES", 2)
     for storage in ("image", "video"):
         root = write_dataset(tmp_path / storage, (20, 21, 22), storage=storage)
         dataset = LeRobotDataset(root)

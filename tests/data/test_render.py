@@ -11,6 +11,8 @@ from inspire_fast.data.asking import Asking
 from inspire_fast.data.normalize import NormStats
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
+from inspire_fast.dialogue.released import ground_released
+from inspire_fast.dialogue.render import Kind
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.robots import ROBOTS
@@ -90,6 +92,34 @@ def test_state_noise_changes_the_state_in_training_only_and_by_its_size() -> Non
     states = [noisy.render(SAMPLE, rng).pieces[0].text.split("State: ")[1] for _ in range(200)]
     bins = np.array([[int(b) for b in s.rstrip(";\n").split()] for s in states])
     np.testing.assert_allclose(bins.std(axis=0), 0.02 * 128, rtol=0.25)
+
+
+def test_samples_without_facts_train_their_actions_alone_where_that_is_asked_for() -> None:
+    bare = replace(SAMPLE, facts=None)
+    lenient = replace(TRANSFORM, unlabelled="ask_nothing")
+    plain = replace(TRANSFORM, script=SCRIPTS["pi0_fast"]())
+    assert lenient.render(bare).tokens.ids.tolist() == plain.render(bare).tokens.ids.tolist()
+    assert SAMPLE.facts is not None
+    partial = replace(SAMPLE, facts=SceneFacts(targets=SAMPLE.facts.targets[1:]))
+    asked = [p.target for p in TRANSFORM.render(partial).pieces if p.kind is Kind.ANSWER]
+    assert asked == ["the plate"]
+
+
+def test_the_released_script_asks_in_its_own_words_and_order_from_the_same_facts() -> None:
+    released = replace(TRANSFORM, script=SCRIPTS["inspire"](DIRECTION, released=True))
+    prompt = "turn on the stove and put the frying pan on it"
+    offsets = {"the stove button": (0.3, 0, 0), "the frying pan": (0, -0.3, 0), "the stove": (0, 0, -0.3)}
+    facts = SceneFacts(
+        targets=tuple(
+            TargetFacts(phrase=p, offset_m=np.array(o, np.float32), grasped=False) for p, o in offsets.items()
+        )
+    )
+    sample = replace(SAMPLE, observation=replace(SAMPLE.observation, prompt=prompt), facts=facts)
+    pieces = released.render(sample).pieces
+    assert [p.target for p in pieces if p.kind is Kind.ANSWER] == list(ground_released(prompt))
+    ours = [p.target for p in TRANSFORM.render(sample).pieces if p.kind is Kind.ANSWER]
+    assert ours == list(offsets)
+    assert set(ground_released(prompt)) == set(ours)
 
 
 def fractions(asking: Asking, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

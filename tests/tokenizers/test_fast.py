@@ -64,7 +64,7 @@ def test_a_wrong_number_of_coefficients_raises_instead_of_zeros(fast: FastTokeni
 
 
 def test_half_a_character_raises(fast: FastTokenizer) -> None:
-    lead = next(i for i, b in enumerate(fast._token_bytes) if b == b"\xc3")
+    lead = next(i for i, b in enumerate(fast._bpe.token_bytes) if b == b"\xc3")
     with pytest.raises(ValueError, match="whole characters"):
         fast.decode([lead], HORIZON, DIMS)
 

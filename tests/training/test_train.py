@@ -36,6 +36,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
         assets=root / "assets",
         checkpoint_root=root / "checkpoints",
+        augmentation="intended",
         batch_size=8,
         steps=4,
         log_every=1,
@@ -124,7 +125,7 @@ def test_held_out_figures_by_hand(straight: TrainConfig) -> None:
 
 
 def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig) -> None:
-    other = replace(straight, resume=True, steps=6, question_parameters={"grasped": "catch"})
+    other = replace(straight, resume=True, steps=6, question_parameters={"direction": {"grasped": "catch"}})
     with pytest.raises(ValueError, match=r"another contract.*\n.*catch"):
         train(other)
 

@@ -1,0 +1,24 @@
+"""`inspire_small_libero` with uniform bins (RT-2, OpenVLA) in FAST's place.
+
+Actions as 70 ids of a chunk, one per value.
+Launch: uv run scripts/train.py inspire_small_bins --data.root <LeRobot dataset with labels> --exp-name first
+Before: uv run scripts/compute_norm_stats.py and scripts/fit_tokenizers.py with the same name and --data.root.
+Hardware: one GPU with 16 GB or more. Not measured yet.
+"""
+
+from pathlib import Path
+
+from inspire_fast.models.config import SMALL
+from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
+
+CONFIG = TrainConfig(
+    name="inspire_small_bins",
+    model=SMALL,
+    data=DataConfig(root=Path("data/libero"), horizon=10, max_token_len=224, max_supervised=128),
+    optimizer=OptimizerConfig(peak_lr=3e-4, end_lr=3e-5, warmup_steps=500, weight_decay=1e-4),
+    action_tokenizer="bins",
+    text_vocab_size=2048,
+    action_vocab_size=256,
+    batch_size=64,
+    steps=30_000,
+)

@@ -1,0 +1,171 @@
+"""Episodes that cannot be trained on, found before training and named: file, episode, frame, what is wrong.
+
+Cheap checks read every number once and open each video; `decode` looks at every picture as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot_meta import Episode
+from inspire_fast.data.video import VideoReader
+
+# Timestamps may stray by this part of a frame's time before frames are looked up wrongly (LeRobot allows 1e-4 s).
+_TIME_SLACK = 0.25
+
+
+def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode: bool = False) -> dict[int, str]:
+    """Episode -> why it is unusable; empty when all is well.
+
+    Args:
+        dataset: what to look at; episodes it skips already are left out.
+        columns: those that training reads, cameras included. Others may hold what they like.
+        decode: decode every picture. Otherwise a picture's bytes are not looked at, and a video only asked how long it is.
+
+    Raises:
+        DatasetError: a column is missing altogether.
+    """
+    bad: dict[int, str] = {}
+    numbers = [name for name in columns if not dataset.feature(name).visual]
+    cameras = [name for name in columns if dataset.feature(name).visual]
+    videos = [name for name in cameras if dataset.feature(name).dtype == "video"]
+    names: list[str] = [*dict.fromkeys([*numbers, "task_index"]), *(["timestamp"] if videos else [])]
+    for path, episodes in dataset.files().items():
+        wanted = [e for e in episodes if e.index not in dataset.skipped]
+        if not wanted:
+            continue
+        try:
+            values = dataset.read_file(path, names, episodes)
+        except DatasetError as error:
+            bad |= {e.index: str(error) for e in wanted}
+            continue
+        for episode in wanted:
+            try:
+                check_numbers(dataset, episode, {k: v[_rows(episode)] for k, v in values.items()})
+            except DatasetError as error:
+                bad[episode.index] = str(error)
+    sound = [e for e in dataset.episodes if e.index not in bad and e.index not in dataset.skipped]
+    bad |= _check_videos(dataset, sound, videos)
+    if decode:
+        bad |= _decode(dataset, [e for e in sound if e.index not in bad], cameras)
+    return dict(sorted(bad.items()))
+
+
+def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str, np.ndarray]) -> None:
+    """Looks at one episode's columns: finite, with an instruction on every frame, in step with the clock.
+
+    Args:
+        dataset: for its instructions and frame rate.
+        episode: whose values these are.
+        values: column -> `[length, ...]`; `task_index` and `timestamp` are looked at where they are among them.
+
+    Raises:
+        DatasetError: names file, episode, frame and column.
+    """
+    for name, column in values.items():
+        if np.issubdtype(column.dtype, np.floating):
+            finite = np.isfinite(column.reshape(len(column), -1))
+            if not finite.all():
+                frame, dim = np.argwhere(~finite)[0].tolist()
+                place = "" if column.ndim == 1 else f"[{dim}]"
+                raise DatasetError(
+                    f"{_where(episode, frame)}: {name}{place} is {column.reshape(len(column), -1)[frame, dim]}."
+                )
+    if "task_index" in values:
+        known = [number for number, text in dataset.tasks.items() if text]
+        without = np.flatnonzero(~np.isin(values["task_index"], known))
+        if len(without):
+            raise DatasetError(
+                f"{_where(episode, int(without[0]))}: no instruction; task_index is {values['task_index'][without[0]]} "
+                f"and {dataset.root / 'meta'} lists {dict(sorted(dataset.tasks.items())[:20])}."
+            )
+    if "timestamp" in values:
+        period_s = 1 / dataset.fps
+        off = np.abs(np.diff(values["timestamp"].astype(np.float64)) - period_s) > _TIME_SLACK * period_s
+        if off.any():
+            frame = int(np.flatnonzero(off)[0])
+            times = values["timestamp"][frame : frame + 2]
+            raise DatasetError(
+                f"{_where(episode, frame)}: the next frame is {times[1] - times[0]:.4f} s later; at the dataset's "
+                f"{dataset.fps:g} frames per second it must be {period_s:.4f} s (wrong fps in meta/info.json?)."
+            )
+
+
+def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -> None:
+    """`check_numbers` over whole columns, as `LeRobotDataset.columns` gives them; episodes that are skipped may hold anything.
+
+    Raises:
+        DatasetError: see `check_numbers`; about the first episode that is unusable.
+    """
+    bad = np.zeros(len(dataset), bool)
+    for column in values.values():
+        if np.issubdtype(column.dtype, np.floating):
+            bad |= ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+    if "task_index" in values:
+        bad |= ~np.isin(values["task_index"], [number for number, text in dataset.tasks.items() if text])
+    if "timestamp" in values:
+        stray = np.abs(np.diff(values["timestamp"].astype(np.float64)) * dataset.fps - 1) > _TIME_SLACK
+        bad[:-1] |= stray & (
+            np.diff(np.repeat(np.arange(len(dataset.episodes)), [e.length for e in dataset.episodes])) == 0
+        )
+    for episode in dict.fromkeys(dataset.locate(int(row))[0].index for row in np.flatnonzero(bad)):
+        if episode not in dataset.skipped:
+            place = dataset.episode(episode)
+            check_numbers(dataset, place, {k: v[place.start : place.stop] for k, v in values.items()})
+
+
+def _check_videos(dataset: LeRobotDataset, episodes: Sequence[Episode], names: Sequence[str]) -> dict[int, str]:
+    bad: dict[int, str] = {}
+    lengths: dict[Path, float | str] = {}  # seconds, or what is wrong with the file
+    for episode in episodes:
+        for name in names:
+            place = episode.videos[name]
+            if place.path not in lengths:
+                lengths[place.path] = _length_s(place.path)
+            length = lengths[place.path]
+            needed_s = place.from_s + (episode.length - 0.5) / dataset.fps
+            if isinstance(length, str):
+                bad.setdefault(episode.index, f"Episode {episode.index}, frame 0, {name!r}: {length}")
+            elif length < needed_s:
+                frame = max(int(np.ceil((length - place.from_s) * dataset.fps - 1e-3)), 0)
+                bad.setdefault(
+                    episode.index,
+                    f"Episode {episode.index}, frame {frame}, {name!r}: {place.path} is shorter than its index says: it "
+                    f"lasts {length:.3f} s, the episode needs {needed_s:.3f} s.",
+                )
+    return bad
+
+
+def _length_s(path: Path) -> float | str:
+    try:
+        reader = VideoReader(path)
+    except DatasetError as error:
+        return str(error)
+    try:
+        return reader.duration_s
+    finally:
+        reader.close()
+
+
+def _decode(dataset: LeRobotDataset, episodes: Sequence[Episode], cameras: Sequence[str]) -> dict[int, str]:
+    bad = {}
+    for episode in episodes:
+        try:
+            for row in range(episode.start, episode.stop):
+                dataset.row(row, cameras)
+        except DatasetError as error:
+            bad[episode.index] = str(error)
+    return bad
+
+
+def _rows(episode: Episode) -> slice:
+    return slice(episode.file_row, episode.file_row + episode.length)
+
+
+def _where(episode: Episode, frame: int) -> str:
+    return f"{episode.data_path}: episode {episode.index}, frame {frame}"

@@ -1,0 +1,129 @@
+"""InSpire's real-robot recordings (`episode_3/img/17.png`, `episode_3/anno/17.json`) as episodes of a LeRobot dataset.
+
+What the public release states about a frame's JSON: `task` is the instruction; `state` holds seven numbers, the end
+effector's position and Euler angles and, last, the gripper's opening; `action` holds the absolute pose to go to, laid out
+alike. After annotation the same files lie in `anno_w_pos`, with an `object_info` (which `scripts/label_dataset.py
+object-info` reads). Frames are numbered from 0 in file names without leading zeros.
+
+Our assumptions, where it states nothing: pictures carry the number of their frame and are PNG or JPEG; where no `action` is
+recorded, the next frame's state may stand for it (`actions_from_states`), as for any robot commanded by absolute poses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from inspire_fast.data.conversion import Episode, Pending
+from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+
+ANNOTATIONS = ("anno", "anno_w_pos")  # either holds the numbers
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def inspire_episodes(folder: Path, *, actions_from_states: bool = False) -> Iterator[Pending]:
+    """The episodes below a folder, by number; columns `image`, `state`, `actions`, as the robot `inspire_arm` has them.
+
+    Raises:
+        DatasetNotFoundError: no episodes there.
+    """
+    found = {int(m[1]): path for path in folder.glob("*") if path.is_dir() and (m := re.search(r"(\d+)$", path.name))}
+    episodes = [path for _, path in sorted(found.items()) if any((path / name).is_dir() for name in ANNOTATIONS)]
+    if not episodes:
+        raise DatasetNotFoundError(
+            f"No episodes in {folder}: looked for folders that end in a number and hold `img` and `anno`, as in "
+            "episode_0/img/0.png and episode_0/anno/0.json."
+        )
+    for path in episodes:
+        yield Pending(name=path.name, read=partial(read_episode, path, actions_from_states=actions_from_states))
+
+
+def read_episode(folder: Path, *, actions_from_states: bool = False) -> Episode:
+    """One episode.
+
+    Raises:
+        DatasetError: a frame is missing or damaged, the instruction changes, or numbers are not what they should be; names
+            the file.
+    """
+    annotations = next((folder / name for name in ANNOTATIONS if (folder / name).is_dir()), folder / ANNOTATIONS[0])
+    frames = _numbered(annotations, (".json",))
+    pictures = _numbered(folder / "img", _SUFFIXES)
+    expected = list(range(len(frames)))
+    for what, found in ((annotations, frames), (folder / "img", pictures)):
+        if list(found) != expected:
+            missing = sorted(set(expected) ^ set(found))[:5]
+            raise DatasetError(
+                f"{what} must hold frames 0..{len(expected) - 1}, as {annotations} does; not in both: {missing}."
+            )
+    contents = [_read(path) for path in frames.values()]
+    task = _task(contents, list(frames.values()))
+    state = _vectors(contents, "state", list(frames.values()))
+    if actions_from_states:
+        actions = np.concatenate([state[1:], state[-1:]])
+    else:
+        actions = _vectors(contents, "action", list(frames.values()))
+    columns = {"image": _pictures(list(pictures.values())), "state": state, "actions": actions}
+    return Episode(columns=columns, task=task, notes={"annotations": annotations.name})
+
+
+def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} does not exist.")
+    found = {int(p.stem): p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.stem.isdigit()}
+    if not found:
+        raise DatasetError(f"{folder} holds no frames (0{suffixes[0]}, 1{suffixes[0]}, ...).")
+    return dict(sorted(found.items()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"{path} is not valid JSON: {error}") from error
+
+
+def _task(contents: Sequence[dict[str, Any]], paths: Sequence[Path]) -> str:
+    for content, path in zip(contents, paths, strict=True):
+        text = content.get("task")
+        if not isinstance(text, str) or not text.strip():
+            raise DatasetError(f"{path} has no instruction (`task` is {text!r}).")
+        if text != contents[0]["task"]:
+            raise DatasetError(
+                f"{path}: the instruction changes within the episode, from {contents[0]['task']!r} to {text!r}."
+            )
+    return contents[0]["task"]
+
+
+def _vectors(contents: Sequence[dict[str, Any]], key: str, paths: Sequence[Path]) -> np.ndarray:
+    rows = []
+    for content, path in zip(contents, paths, strict=True):
+        try:
+            row = np.asarray(content[key], np.float32)
+        except (KeyError, TypeError, ValueError) as error:
+            hint = " (--actions-from-states takes the next frame's state instead)" if key == "action" else ""
+            raise DatasetError(f"{path} has no usable {key!r}{hint}; it has {sorted(content)}.") from error
+        if row.shape != (7,) or not np.isfinite(row).all():
+            raise DatasetError(f"{path}: {key!r} must be 7 finite numbers; got {row.tolist()}.")
+        rows.append(row)
+    return np.stack(rows)
+
+
+def _pictures(paths: Sequence[Path]) -> np.ndarray:
+    pictures = []
+    for path in paths:
+        try:
+            with Image.open(path) as opened:
+                picture = np.array(opened.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise DatasetError(f"{path} cannot be decoded: {error}") from error
+        if pictures and picture.shape != pictures[0].shape:
+            raise DatasetError(f"{path} is {picture.shape}; the episode's first picture is {pictures[0].shape}.")
+        pictures.append(picture)
+    return np.stack(pictures)

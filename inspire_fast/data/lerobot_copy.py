@@ -1,0 +1,64 @@
+"""A LeRobot dataset as episodes to write anew: another version of the format, images for videos, smaller row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.facts import FACTS_PATH, FactsTable, write_facts
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot_meta import Episode as Place
+from inspire_fast.data.lerobot_schema import INDEX_FEATURES
+
+
+def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) -> Conversion:
+    """Writes a dataset anew, with its labels. Names of elements are kept; depth maps and annotations are refused.
+
+    Raises:
+        DatasetError: a column that cannot be written, or a damaged episode when none is to be skipped.
+    """
+    dataset = LeRobotDataset(source, cache_bytes=128 << 20)
+    names = [name for name in dataset.features if name not in INDEX_FEATURES]
+    refused = [n for n in names if dataset.feature(n).depth_map or dataset.feature(n).dtype == "language"]
+    if refused:
+        raise DatasetError(
+            f"{source}: the columns {refused} hold depth maps or annotations, which are not written here."
+        )
+    if dataset.fps != round(dataset.fps):
+        raise DatasetError(f"{source}: {dataset.fps} frames per second cannot be written; the rate must be whole.")
+    return convert(
+        _episodes(dataset, names),
+        root,
+        fps=round(dataset.fps),
+        robot_type=dataset.meta.robot_type,
+        names={n: f.names for n in names if (f := dataset.feature(n)).names and not f.visual},
+        storage=storage,
+        done=partial(_copy_labels, dataset),
+    )
+
+
+def _episodes(dataset: LeRobotDataset, names: Sequence[str]) -> Iterator[Pending]:
+    for place in dataset.episodes:
+        yield Pending(name=f"episode {place.index}", read=partial(_read, dataset, place, names))
+
+
+def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episode:
+    rows = [dataset.row(row, names) for row in range(place.start, place.stop)]
+    tasks = {row["task"] for row in rows}
+    if len(tasks) > 1:
+        raise DatasetError(f"{dataset.root}: episode {place.index} has several instructions: {sorted(tasks)}.")
+    return Episode(columns={n: np.stack([row[n] for row in rows]) for n in names}, task=tasks.pop(), notes={})
+
+
+def _copy_labels(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:
+    if not (dataset.root / FACTS_PATH).is_file():
+        return
+    table = FactsTable.load(dataset.root)
+    kept = [dataset.episode(int(name.removeprefix("episode "))) for name in names]
+    facts = {new: [table.facts(old.index, frame) for frame in range(old.length)] for new, old in enumerate(kept)}
+    write_facts(root, facts, robot=table.robot, frame_description=table.frame_description)

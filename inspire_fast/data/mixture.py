@@ -1,0 +1,123 @@
+"""Several sources as one, in chosen proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from inspire_fast.core.types import Sample
+
+
+class SampleSource(Protocol):
+    """Random access is all that a loader needs."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Sample: ...
+
+
+Transform = Callable[[Sample, np.random.Generator], Mapping[str, np.ndarray]]
+_RESOLUTION = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One source of a mixture.
+
+    Attributes:
+        name: of the dataset; stands in the loader's state and in messages.
+        source: its samples.
+        weight: how often it is drawn from, relative to the other parts; None: as often as it has samples.
+        transform: sample -> arrays where it needs its own (another robot, other normalisation statistics); None: the
+            loader's. All parts must give arrays of the same shapes.
+    """
+
+    name: str
+    source: SampleSource
+    weight: float | None = None
+    transform: Transform | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not 0 < self.weight < math.inf:
+            raise ValueError(f"Part {self.name!r}: the weight must be positive and finite; got {self.weight}.")
+        if not len(self.source):
+            raise ValueError(f"Part {self.name!r} of the mixture has no samples.")
+
+
+class Mixture:
+    """Parts one after another by number; how often each is drawn from is up to the `Loader`, which reads `fractions`.
+
+    The loader draws from the parts in fixed proportions: of the first n draws, part k has made `fractions[k] * n`, give or
+    take less than the number of parts. Each part is shuffled by itself and begun anew when it is used up, so that small parts
+    with large weights repeat, and large ones with small weights are seen in full over several epochs. One epoch of a
+    mixture is `len(mixture)` draws.
+
+    Raises:
+        ValueError: no parts, names twice, or weights for some parts only.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        names = [part.name for part in parts]
+        if not parts or len(set(names)) < len(names):
+            raise ValueError(f"A mixture needs parts of different names; got {names}.")
+        if len({part.weight is None for part in parts}) > 1:
+            raise ValueError(f"Give weights to all parts or to none; got { {p.name: p.weight for p in parts} }.")
+        self.parts = tuple(parts)
+        self._starts = np.cumsum([0, *(len(part.source) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, i: int) -> Sample:
+        part, inner = self.locate(i)
+        return part.source[inner]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Shares of the parts as whole numbers: sizes without weights, else millionths."""
+        if self.parts[0].weight is None:
+            return tuple(len(part.source) for part in self.parts)
+        weights = [part.weight or 0.0 for part in self.parts]
+        return tuple(max(round(weight / sum(weights) * _RESOLUTION), 1) for weight in weights)
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Share of each part among the samples drawn, float64 `[parts]`, summing to 1."""
+        return np.array(self.counts) / sum(self.counts)
+
+    def start(self, part: int) -> int:
+        """Number of a part's first sample."""
+        return int(self._starts[part])
+
+    def locate(self, i: int) -> tuple[Part, int]:
+        """The part that holds sample i, and the sample's number in it."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"Sample {i} of {len(self)}.")
+        k = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return self.parts[k], i - int(self._starts[k])
+
+    def identity(self) -> list[list[Any]]:
+        """What makes a stream of this mixture: name, size and share of each part (JSON-able)."""
+        return [[part.name, len(part.source), count] for part, count in zip(self.parts, self.counts, strict=True)]
+
+
+def turn(position: int, counts: Sequence[int]) -> tuple[int, int]:
+    """Which part's turn it is at a position of the stream, and how often it has been before.
+
+    Turns are spread evenly: `counts` are the parts' shares as whole numbers, e.g. for (1, 3):
+
+        position  0  1  2  3  4  5  6  7
+        part      1  1  1  0  1  1  1  0
+        before    0  1  2  0  3  4  5  1
+    """
+    left, total = position, sum(counts)
+    for part, count in enumerate(counts[:-1]):
+        before, after = left * count // total, (left + 1) * count // total
+        if after > before:
+            return part, before
+        left, total = left - before, total - count
+    return len(counts) - 1, left

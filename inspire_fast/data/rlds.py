@@ -1,0 +1,172 @@
+"""RLDS datasets (Open X-Embodiment, DROID, LIBERO's) as episodes of a LeRobot dataset, through TensorFlow Datasets.
+
+TensorFlow is no dependency of this package: install `tensorflow-cpu` and `tensorflow-datasets` where conversions run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.data.conversion import Episode, Pending
+from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RldsLayout:
+    """Where in a step things stand. A path goes through nested dictionaries: `observation/image`.
+
+    Attributes:
+        robot: registry name of the embodiment whose columns these are.
+        fps: control rate; RLDS does not store it.
+        columns: LeRobot column -> the path it is taken from, or several that are put one after the other.
+        instruction: paths, the first that holds text counts.
+        keep: path in the episode -> text that it must contain; other episodes are left out.
+    """
+
+    robot: str
+    fps: int
+    columns: Mapping[str, Sequence[str]]
+    instruction: Sequence[str] = ("language_instruction",)
+    keep: Mapping[str, str] = field(default_factory=dict)
+
+
+# What openpi trains DROID policies on: joint velocities, and episodes that were marked successful.
+DROID = RldsLayout(
+    robot="droid",
+    fps=15,
+    columns={
+        "exterior_image_1_left": ("observation/exterior_image_1_left",),
+        "exterior_image_2_left": ("observation/exterior_image_2_left",),
+        "wrist_image_left": ("observation/wrist_image_left",),
+        "joint_position": ("observation/joint_position",),
+        "gripper_position": ("observation/gripper_position",),
+        "actions": ("action_dict/joint_velocity", "action_dict/gripper_position"),
+    },
+    instruction=("language_instruction", "language_instruction_2", "language_instruction_3"),
+    keep={"episode_metadata/file_path": "success"},
+)
+# OpenVLA's LIBERO without no-ops. LIBERO's control rate is 20 Hz; openpi's conversion writes 10, which nothing reads.
+LIBERO = RldsLayout(
+    robot="libero",
+    fps=20,
+    columns={
+        "image": ("observation/image",),
+        "wrist_image": ("observation/wrist_image",),
+        "state": ("observation/state",),
+        "actions": ("action",),
+    },
+)
+LAYOUTS: dict[str, RldsLayout] = {"droid": DROID, "libero": LIBERO}
+
+
+def rlds_episodes(folder: Path, layout: RldsLayout, *, split: str = "train") -> Iterator[Pending]:
+    """The episodes of a prepared dataset, in the order of its files; those that `layout.keep` refuses are left out.
+
+    Args:
+        folder: with `dataset_info.json` (`<name>/<version>`), or the one above it where there is one version.
+        layout: see `RldsLayout`.
+        split: of TensorFlow Datasets, e.g. `train` or `train[:100]`.
+
+    Raises:
+        DatasetNotFoundError: no prepared dataset there.
+        ImportError: TensorFlow Datasets is not installed; says how to.
+    """
+    try:
+        import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            "Reading RLDS needs TensorFlow Datasets: `uv pip install tensorflow-cpu tensorflow-datasets`."
+        ) from error
+    builder = tfds.builder_from_directory(str(_prepared(folder)))
+    read = tfds.ReadConfig(interleave_cycle_length=1)  # in the order of the files, the same every time
+    for number, episode in enumerate(builder.as_dataset(split=split, shuffle_files=False, read_config=read)):
+        plain = {key: value for key, value in episode.items() if key != "steps"}
+        about = tfds.as_numpy(plain)
+        try:
+            wanted = all(text in _text(_get(about, path)) for path, text in layout.keep.items())
+        except KeyError as error:
+            raise DatasetError(f"{folder}, episode {number} of {split}: {error.args[0]}") from error
+        if wanted:
+            steps = partial(tfds.as_numpy, episode["steps"])
+            yield Pending(name=f"{split} {number}", read=partial(_read, steps, layout))
+
+
+def episode_from_steps(steps: Sequence[Mapping[str, Any]], layout: RldsLayout) -> Episode:
+    """One episode's steps, as numpy, by the layout.
+
+    Raises:
+        DatasetError: no steps, a path that is not there, or no instruction; names the step.
+    """
+    if not steps:
+        raise DatasetError("the episode has no steps.")
+    columns = {}
+    for name, paths in layout.columns.items():
+        rows = [_values(step, paths, number) for number, step in enumerate(steps)]
+        if len({row.shape for row in rows}) > 1:
+            raise DatasetError(f"steps differ in {name!r}: {sorted({row.shape for row in rows})}.")
+        columns[name] = np.stack(rows)
+    tasks = [_instruction(step, layout.instruction) for step in steps]
+    without = [number for number, task in enumerate(tasks) if not task]
+    if without:
+        raise DatasetError(f"step {without[0]} has no instruction in {list(layout.instruction)}.")
+    if len(set(tasks)) > 1:
+        raise DatasetError(f"the instruction changes within the episode: {sorted(set(tasks))}.")
+    return Episode(columns=columns, task=tasks[0], notes={})
+
+
+def _read(steps: Any, layout: RldsLayout) -> Episode:
+    return episode_from_steps(list(steps()), layout)
+
+
+def _prepared(folder: Path) -> Path:
+    if (folder / "dataset_info.json").is_file():
+        return folder
+    versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
+    if len(versions) != 1:
+        raise DatasetNotFoundError(
+            f"No RLDS dataset in {folder}: looked for dataset_info.json there and one level below, found "
+            f"{[path.name for path in versions]}. Name the version's folder, e.g. droid_100/1.0.0."
+        )
+    return versions[0]
+
+
+def _values(step: Mapping[str, Any], paths: Sequence[str], number: int) -> np.ndarray:
+    try:
+        parts = [np.asarray(_get(step, path)) for path in paths]
+    except KeyError as error:
+        raise DatasetError(f"step {number}: {error.args[0]}") from error
+    if parts[0].ndim == 3 and len(parts) == 1:
+        return parts[0]
+    row = np.concatenate([np.atleast_1d(part) for part in parts])
+    return row.astype(np.float32) if np.issubdtype(row.dtype, np.floating) else row
+
+
+def _instruction(step: Mapping[str, Any], paths: Sequence[str]) -> str:
+    for path in paths:
+        try:
+            text = _text(_get(step, path)).strip()
+        except KeyError:
+            continue
+        if text:
+            return text
+    return ""
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _get(tree: Mapping[str, Any], path: str) -> Any:
+    value: Any = tree
+    for part in path.split("/"):
+        if not isinstance(value, Mapping) or part not in value:
+            there = sorted(value) if isinstance(value, Mapping) else type(value).__name__
+            raise KeyError(f"there is no {path!r}: {part!r} is not among {there}.")
+        value = value[part]
+    return value

@@ -1,0 +1,244 @@
+"""What normalisation statistics say about a dataset before anybody trains on it.
+
+Dead dimensions, double deltas, statistics of other data, actions beyond the robot's limits or the tokenizer's range. The thresholds are ours: wide enough that ordinary data stays silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.normalize import NormStats
+from inspire_fast.data.normalizer import Normalizer
+from inspire_fast.tokenizers.fast import quantise
+
+Quantity = Literal["state", "actions"]
+_QUANTITIES: tuple[Quantity, ...] = ("state", "actions")
+Kind = Literal["near_constant", "double_delta", "missing_delta", "foreign_statistics", "limits", "fast_range"]
+# A dimension whose quantiles lie closer together than this part of the robot's range says nothing and magnifies noise.
+_NEAR_CONSTANT = 1e-3
+# Of 2 % by definition: a dataset with this share outside the quantiles was not what they were computed from.
+_FOREIGN_SHARE = 0.2
+_FOREIGN_SPAN = 5.0
+# Actions may overshoot the robot's range by this part of it, and this share of them by more.
+_LIMIT_SLACK, _LIMIT_SHARE = 0.05, 0.01
+_SAMPLES = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing to look at.
+
+    Attributes:
+        kind: what it is.
+        quantity: `state` or `actions`.
+        dims: the dimensions concerned; empty where it is not about single ones.
+        message: what was found, what it does to training, what to do.
+    """
+
+    kind: Kind
+    quantity: Quantity
+    dims: tuple[int, ...]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastRange:
+    """Integer coefficients that a FAST tokenizer can express, inclusive, at its scale."""
+
+    min_token: int
+    max_token: int
+    scale: float = 10.0
+
+
+def inspect_stats(source: ChunkSource, normalizer: Normalizer, *, fast: FastRange | None = None) -> tuple[Finding, ...]:
+    """Looks at a source through its statistics; at most 20 000 samples, evenly spread.
+
+    Args:
+        source: the samples that are to be trained on.
+        normalizer: with the statistics and deltas that training would use, wherever they come from.
+        fast: the tokenizer's range, where there is one already.
+    """
+    foreign = _foreign_widths(source, normalizer.stats)
+    if foreign:
+        return tuple(foreign)
+    part = slice(None, None, -(-len(source) // _SAMPLES))
+    states, chunks = source.states(part), source.chunks(part)
+    normalised = {"state": normalizer.state(states), "actions": normalizer.actions(chunks, states)}
+    findings = [
+        *_near_constant(source, normalizer.stats),
+        *_deltas(source, normalizer.delta, states, chunks[:, 0]),
+        *_foreign(source, normalised, normalizer),
+        *_limits(source),
+    ]
+    if fast is not None:
+        findings += _fast_range(normalised["actions"], fast)
+    return tuple(findings)
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """One line per finding; says so when there is none."""
+    if not findings:
+        return "report: nothing unusual"
+    return "\n".join(f"report: {f.kind} in {f.quantity}: {f.message}" for f in findings)
+
+
+def _foreign_widths(source: ChunkSource, stats: Mapping[str, NormStats]) -> list[Finding]:
+    widths = {"state": source.robot.state_dim, "actions": source.robot.action_dim}
+    return [
+        Finding(
+            kind="foreign_statistics",
+            quantity=name,
+            dims=(),
+            message=f"statistics of {len(stats[name])} dimensions for robot {source.robot.name!r}, which has {widths[name]}; "
+            "they are another robot's. Compute them for this dataset.",
+        )
+        for name in _QUANTITIES
+        if len(stats[name]) != widths[name]
+    ]
+
+
+def _near_constant(source: ChunkSource, stats: Mapping[str, NormStats]) -> list[Finding]:
+    robot, findings = source.robot, []
+    ranges = {
+        "state": robot.state_map.to_canonical(np.array([robot.state_low, robot.state_high])),
+        "actions": robot.action_map.to_canonical(np.array([robot.action_low, robot.action_high])),
+    }
+    for name in _QUANTITIES:
+        low, high = ranges[name]
+        span = _span(stats[name])
+        dims = np.flatnonzero(span < _NEAR_CONSTANT * np.abs(high - low))
+        if len(dims):
+            labels = _labels(source, name)
+            what = ", ".join(f"{labels[d]} [{d}] spans {span[d]:.2g}" for d in dims)
+            findings.append(
+                Finding(
+                    kind="near_constant",
+                    quantity=name,
+                    dims=tuple(dims.tolist()),
+                    message=f"{what}: hardly moves, so that normalising magnifies noise, and a different value at the robot "
+                    "becomes huge. Check the column; where it is right, a wider span in norm_stats.json keeps it tame.",
+                )
+            )
+    return findings
+
+
+def _span(stats: NormStats) -> np.ndarray:
+    return 4 * stats.std if stats.q01 is None or stats.q99 is None else stats.q99 - stats.q01
+
+
+def _labels(source: ChunkSource, quantity: Quantity) -> tuple[str, ...]:
+    return source.robot.state_names if quantity == "state" else source.robot.action_names
+
+
+def _deltas(source: ChunkSource, delta: Sequence[bool], states: np.ndarray, first: np.ndarray) -> list[Finding]:
+    """Absolute targets lie close to the state that they start from; deltas know nothing of it."""
+    robot, double = source.robot, []
+    for dim in np.flatnonzero(delta):
+        state, action = states[:, dim].astype(np.float64), first[:, dim].astype(np.float64)
+        if state.std() == 0:
+            continue
+        relative = (action - state).std() / state.std()
+        correlation = 0.0 if action.std() == 0 else float(np.corrcoef(state, action)[0, 1])
+        if relative > 0.7 and correlation < 0.7:
+            double.append((int(dim), correlation))
+    findings = []
+    if double:
+        what = ", ".join(f"{robot.action_names[d]} [{d}] (correlation {c:.2f})" for d, c in double)
+        findings.append(
+            Finding(
+                kind="double_delta",
+                quantity="actions",
+                dims=tuple(d for d, _ in double),
+                message=f"{what}: the configuration asks for actions relative to the state, but these do not follow the "
+                "state: they are deltas already, and subtracting the state again spoils them. Turn `data.delta` off there.",
+            )
+        )
+    if any(robot.delta) and not any(delta):
+        findings.append(
+            Finding(
+                kind="missing_delta",
+                quantity="actions",
+                dims=tuple(np.flatnonzero(robot.delta).tolist()),
+                message=f"policies of robot {robot.name!r} are trained on actions relative to the state in these dimensions; "
+                "the configuration asks for none (`data.delta`).",
+            )
+        )
+    return findings
+
+
+def _foreign(source: ChunkSource, normalised: dict[str, np.ndarray], normalizer: Normalizer) -> list[Finding]:
+    findings = []
+    low, high = (
+        (-1.0, 1.0) if normalizer.kind == "quantile" else (-2.33, 2.33)
+    )  # the same quantiles of a normal distribution
+    for name in _QUANTITIES:
+        values = normalised[name]
+        flat = values.reshape(-1, values.shape[-1])
+        outside = ((flat < low) | (flat > high)).mean(axis=0)
+        spread = (np.quantile(flat, 0.99, axis=0) - np.quantile(flat, 0.01, axis=0)) / (high - low)
+        # A dimension that does not move here may well have moved where the statistics come from.
+        off = (outside > _FOREIGN_SHARE) | ((spread < 1 / _FOREIGN_SPAN) & (spread > 0)) | (spread > _FOREIGN_SPAN)
+        dims = np.flatnonzero(off)
+        if len(dims):
+            labels = _labels(source, name)
+            what = ", ".join(
+                f"{labels[d]} [{d}]: {outside[d]:.0%} outside, spread {spread[d]:.2g} times theirs" for d in dims
+            )
+            findings.append(
+                Finding(
+                    kind="foreign_statistics",
+                    quantity=name,
+                    dims=tuple(dims.tolist()),
+                    message=f"{what}. The statistics were computed on other data (another robot, other units, no deltas).",
+                )
+            )
+    return findings
+
+
+def _limits(source: ChunkSource) -> list[Finding]:
+    robot = source.robot
+    native = robot.action_map.to_native(source.actions())
+    slack = _LIMIT_SLACK * (np.array(robot.action_high) - np.array(robot.action_low))
+    outside = ((native < np.array(robot.action_low) - slack) | (native > np.array(robot.action_high) + slack)).mean(
+        axis=0
+    )
+    dims = np.flatnonzero(outside > _LIMIT_SHARE)
+    if not len(dims):
+        return []
+    what = ", ".join(
+        f"{robot.action_names[d]} [{d}]: {outside[d]:.0%} outside {robot.action_low[d]:g} .. {robot.action_high[d]:g}, "
+        f"up to {np.abs(native[:, d]).max():g}"
+        for d in dims
+    )
+    return [
+        Finding(
+            kind="limits",
+            quantity="actions",
+            dims=tuple(dims.tolist()),
+            message=f"{what}. Robot {robot.name!r} would clip them: another robot's actions, or other units.",
+        )
+    ]
+
+
+def _fast_range(actions: np.ndarray, fast: FastRange) -> list[Finding]:
+    coefficients = quantise(actions, fast.scale)
+    beyond = (coefficients < fast.min_token) | (coefficients > fast.max_token)
+    refused = np.atleast_1d(beyond.any(axis=(1, 2)))
+    if not refused.any():
+        return []
+    dims = np.flatnonzero(beyond.any(axis=(0, 1)))
+    return [
+        Finding(
+            kind="fast_range",
+            quantity="actions",
+            dims=tuple(dims.tolist()),
+            message=f"{refused.sum()} of {len(refused)} chunks ({refused.mean():.1%}) have coefficients outside the "
+            f"tokenizer's {fast.min_token} .. {fast.max_token} (they span {coefficients.min()} .. {coefficients.max()}): "
+            "they cannot be encoded. Fit the tokenizer on this data, or look for outliers in these dimensions.",
+        )
+    ]

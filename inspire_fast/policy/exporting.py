@@ -1,0 +1,110 @@
+"""Handing a checkpoint of ours on: to openpi as a folder that it loads, to anybody as a safetensors file.
+
+<out>/params   in either of openpi's layouts
+<out>/assets   <asset_id>/norm_stats.json as openpi reads it; contract and tokenizers beside it, which openpi ignores, so
+               that the same folder is a checkpoint of this package, too
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from flax import nnx
+import jax.numpy as jnp
+
+from inspire_fast.core.registry import unknown_name
+from inspire_fast.models.config import DType
+from inspire_fast.models.freeze import FreezeConfig
+from inspire_fast.models.openpi import TABLE
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.assets import FOLDER, write_assets
+from inspire_fast.policy.checkpoint import find_step, open_params
+from inspire_fast.policy.contract import Contract
+from inspire_fast.policy.folders import new_folder, place
+from inspire_fast.policy.stored import Overlay, Selection, StoredParams, require_fit, wanted_by
+from inspire_fast.policy.stored_merged import Merged
+from inspire_fast.policy.stored_orbax import ITEM, Layout, OrbaxParams, write_params
+from inspire_fast.policy.stored_safetensors import CONTRACT, write_safetensors
+
+Lora = Literal["keep", "merge", "only"]
+# What openpi trains of a LoRA network: the halves, and the image tower.
+_TRAINED = FreezeConfig(what="language")
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    *,
+    layout: Layout = "released",
+    dtype: DType | None = None,
+    lora: Lora = "keep",
+    base: Path | None = None,
+    copy: bool = False,
+) -> Path:
+    """Writes a folder that openpi loads, and this package as well.
+
+    Args:
+        checkpoint: a step of ours, or a run, whose latest step counts.
+        out: the new folder.
+        layout: see `stored_orbax`; openpi reads both.
+        dtype: of the parameters; None keeps the stored one. Then, and if nothing else changes, files are linked.
+        lora: `merge` adds the updates to their weights, so that a full network computes the same; `only` writes what was
+            trained (halves and image tower) and leaves the base to be found elsewhere.
+        base: where leaves come from that the checkpoint lacks.
+        copy: copy files instead of linking them.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FileNotFoundError: no checkpoint, or one without a contract.
+        FileExistsError: `out` exists.
+        ValueError: the parameters are not the contract's, or truncated; nothing to merge; an unknown choice.
+    """
+    step = find_step(checkpoint)
+    params, contract = _exported(step, lora, base)
+    vocabulary = contract.load_vocabulary(step / FOLDER)
+    with new_folder(out) as folder:
+        if isinstance(params, OrbaxParams) and params.layout == layout and dtype is None:
+            place(step / ITEM, folder / ITEM, copy=copy)
+        else:
+            write_params(folder, dict(params.stream(_dtype(dtype))), layout=layout)
+        write_assets(folder / FOLDER, contract, vocabulary)
+    return out
+
+
+def export_safetensors(
+    checkpoint: Path, file: Path, *, dtype: DType | None = None, lora: Lora = "keep", base: Path | None = None
+) -> Path:
+    """Writes one file with openpi's names, and the contract in its metadata; arguments as of `export_checkpoint`.
+
+    One array at a time is in memory. The tokenizers are not in the file: see `import_safetensors`.
+    """
+    params, contract = _exported(find_step(checkpoint), lora, base)
+    return write_safetensors(file, params, dtype=_dtype(dtype), metadata={CONTRACT: contract.to_json()})
+
+
+def _exported(step: Path, lora: Lora, base: Path | None) -> tuple[StoredParams, Contract]:
+    """What is to be written, and the contract that holds for it."""
+    if lora not in get_args(Lora):
+        raise ValueError(unknown_name("choice for LoRA", lora, list(get_args(Lora))))
+    contract = Contract.read(step / FOLDER)
+    params = open_params(step)
+    if base is not None:
+        params = Overlay(base=open_params(base), over=params)
+    model = nnx.eval_shape(lambda: Pi0Fast(contract.model, rngs=nnx.Rngs(0)))
+    require_fit(params, wanted_by(model))
+    if lora == "only":
+        if not contract.model.language.has_lora:
+            raise ValueError(f"{step} has no LoRA; there is no part of it that stands on a base.")
+        return Selection(whole=params, keep=[t for o, t in TABLE.items() if not _TRAINED.freezes(o)]), contract
+    if lora == "merge":
+        merged = replace(contract.model, language=contract.model.language.without_lora())
+        return Merged(lora=params, config=contract.model.language), replace(contract, model=merged)
+    return params, contract
+
+
+def _dtype(name: DType | None) -> jnp.dtype | None:
+    return None if name is None else jnp.dtype(name)

@@ -1,0 +1,179 @@
+"""Making a servable checkpoint of one that comes without a contract: openpi's, InSpire-FAST's, or a safetensors file.
+
+<source>/params, <source>/assets/<asset_id>/norm_stats.json   what openpi writes (or `<exp>/<step>/...`)
+<out>/params      the same files
+<out>/assets      contract.json, the tokenizers, <asset_id>/norm_stats.json
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from flax import nnx
+
+from inspire_fast.data.normalize import NormStats, load_norm_stats
+from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.config import PRESETS, ModelConfig
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.assets import FOLDER, find_norm_stats, robot_stats, write_assets
+from inspire_fast.policy.checkpoint import find_step, open_params
+from inspire_fast.policy.contract import Contract, stored_questions
+from inspire_fast.policy.folders import new_folder, place
+from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
+from inspire_fast.policy.stored import Overlay, Shapes, require_fit, wanted_by
+from inspire_fast.policy.stored_orbax import ITEM, write_params
+from inspire_fast.policy.stored_safetensors import CONTRACT, SafetensorsParams
+from inspire_fast.robots import ROBOTS
+from inspire_fast.tokenizers.fast import FILE as FAST_FILE
+from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.fast_processor import REPO_ID
+from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_SIZE
+from inspire_fast.tokenizers.paligemma import load_paligemma
+from inspire_fast.tokenizers.text import TextTokenizer
+
+_QUESTION = "direction"
+_ACTIONS = "fast"
+
+
+def import_checkpoint(
+    source: Path,
+    config: str | OpenpiConfig,
+    out: Path,
+    *,
+    text_tokenizer: Path | None = None,
+    action_tokenizer: str | Path = REPO_ID,
+    download: bool = False,
+    asset_id: str | None = None,
+    model: ModelConfig | None = None,
+    base: Path | None = None,
+    compatibility: tuple[str, ...] = (),
+    copy: bool = False,
+) -> Path:
+    """Makes `out` a checkpoint of this package. The source is not changed; its parameters are linked, not copied.
+
+    Args:
+        source: a step of openpi's, or a run, whose latest step counts.
+        config: the config that the checkpoint was trained with: a name of `OPENPI_CONFIGS`, or its facts.
+        out: the new folder.
+        text_tokenizer: PaliGemma's `paligemma_tokenizer.model`, or a folder that holds it; None searches the caches.
+        action_tokenizer: the FAST processor that it was trained with: a folder, or a repository in the Hugging Face cache.
+        download: fetch tokenizers that the caches lack; nothing is fetched otherwise.
+        asset_id: whose statistics, where not the config's.
+        model: the architecture, where not the config's preset.
+        base: where leaves come from that the source lacks; the parameters are then written anew.
+        compatibility: names of `COMPATIBILITY` that the contract shall ask for, beside the config's own.
+        copy: copy files instead of linking them.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FileNotFoundError: no checkpoint, no statistics (lists those there are), or a tokenizer's file is missing.
+        FileExistsError: `out` exists.
+        KeyError: unknown config or option; suggests the closest.
+        ValueError: the parameters are not of the architecture, or truncated; the statistics are another robot's; the
+            tokenizers do not fit the network's vocabulary.
+    """
+    name, facts = (config, OPENPI_CONFIGS[config]) if isinstance(config, str) else ("", config)
+    step, robot = find_step(source), ROBOTS[facts.robot]
+    facts = replace(facts, asset_id=asset_id or facts.asset_id)
+    architecture = replace(model or PRESETS[facts.preset], cameras=robot.model_cameras)
+    params = open_params(step)
+    if base is not None:
+        params = Overlay(base=open_params(base), over=params)
+    require_fit(params, _shapes(architecture))
+    stats_file = find_norm_stats(step, facts.asset_id)
+    stats = robot_stats(load_norm_stats(stats_file), robot, stats_file)
+    vocabulary = Vocabulary(
+        text=_text(text_tokenizer, architecture.vocab_size, download=download),
+        action=_fast(action_tokenizer, download=download),
+        size=architecture.vocab_size,
+        skip=facts.vocab_skip,
+    )
+    contract = _contract(name, facts, architecture, vocabulary, stats, compatibility)
+    with new_folder(out) as folder:
+        if base is None:
+            place(step / ITEM, folder / ITEM, copy=copy)
+        else:
+            write_params(folder, dict(params.stream()))
+        write_assets(folder / FOLDER, contract, vocabulary)
+    return out
+
+
+def _text(source: Path | None, vocab_size: int, *, download: bool) -> TextTokenizer:
+    """PaliGemma's tokenizer for a network of its vocabulary; another network brings its own."""
+    if source is None or vocab_size == PALIGEMMA_SIZE:
+        return load_paligemma(source, download=download)
+    return TextTokenizer.load(source)
+
+
+def _fast(source: str | Path, *, download: bool) -> FastTokenizer:
+    """A tokenizer of ours from the folder that holds it, else a public processor."""
+    if (Path(source) / FAST_FILE).is_file():
+        return FastTokenizer.load(Path(source))
+    return FastTokenizer.load_processor(source, download=download)
+
+
+def _contract(
+    name: str,
+    facts: OpenpiConfig,
+    model: ModelConfig,
+    vocabulary: Vocabulary,
+    stats: dict[str, NormStats],
+    compatibility: tuple[str, ...],
+) -> Contract:
+    robot = ROBOTS[facts.robot]
+    vocabulary.action.grammar(facts.horizon, robot.action_dim)  # refuses a tokenizer that can spell no such chunk
+    question = QUESTIONS[_QUESTION](axes=robot.axes, **facts.question_parameters)
+    return Contract(
+        robot=robot.name,
+        script=facts.script,
+        questions=stored_questions((question,)),
+        horizon=facts.horizon,
+        max_token_len=facts.max_token_len,
+        model=model,
+        action_tokenizer=_ACTIONS,
+        vocab_size=vocabulary.size,
+        vocab_skip=vocabulary.skip,
+        text_fingerprint=vocabulary.text.fingerprint,
+        action_fingerprint=vocabulary.action.fingerprint,
+        stats={key: {k: None if v is None else v.tolist() for k, v in asdict(s).items()} for key, s in stats.items()},
+        image_orientation=robot.image_orientation,
+        asset_id=facts.asset_id,
+        delta=facts.delta,
+        config={"imported_from": name or "openpi", **asdict(facts)},
+        compatibility=tuple(dict.fromkeys((*facts.compatibility, *compatibility))),
+    )
+
+
+def _shapes(model: ModelConfig) -> Shapes:
+    return wanted_by(nnx.eval_shape(lambda: Pi0Fast(model, rngs=nnx.Rngs(0))))
+
+
+def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
+    """Makes `out` a checkpoint of this package from an exported file.
+
+    Args:
+        file: what `export_safetensors` wrote. Its contract counts, if it carries one.
+        out: the new folder.
+        assets: the `assets` folder of a checkpoint with the same tokenizers (and, where the file has none, the contract).
+
+    Returns:
+        `out`.
+
+    Raises:
+        FileNotFoundError: the file, a tokenizer or the contract is missing.
+        FileExistsError: `out` exists.
+        ValueError: tensors are unknown, missing or of another shape; the tokenizers are not the contract's; cut off.
+    """
+    params = SafetensorsParams(file)
+    text = params.metadata.get(CONTRACT)
+    contract = Contract.read(assets) if text is None else Contract.from_json(text)
+    vocabulary = contract.load_vocabulary(assets)
+    require_fit(params, _shapes(contract.model))
+    with new_folder(out) as folder:
+        write_params(folder, dict(params.stream()))
+        write_assets(folder / FOLDER, contract, vocabulary)
+    return out

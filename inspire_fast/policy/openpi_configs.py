@@ -1,0 +1,90 @@
+"""The named configs of openpi, and of the InSpire-FAST release, whose checkpoints are pi0-FAST networks.
+
+A checkpoint of theirs says nothing about itself but its parameters and its normalisation statistics: what the numbers mean
+stands in the config that it was trained with. These are the facts of each, read off openpi at the revision that
+third_party/openpi names (`training/config.py`, `training/misc/roboarena_config.py`) and off InSpire-FAST's release of May
+2025. `pi0_fast_base` is no config but the parameters that all of these began with: start a training from it (`init_from`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inspire_fast.core.registry import Registry
+
+_SIX_OF_SEVEN = (True,) * 6 + (False,)
+_SEVEN_OF_EIGHT = (True,) * 7 + (False,)
+_INSPIRE = {"grasped": "catch"}  # the word that the release was trained with
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenpiConfig:
+    """What one config says about its checkpoints.
+
+    Attributes:
+        robot: our name of the embodiment: its keys, cameras, units and image orientation.
+        horizon: actions per chunk.
+        max_token_len: text ids that upstream pads to, and cuts at.
+        asset_id: folder of `norm_stats.json` below the checkpoint's `assets`.
+        preset: our name of the architecture.
+        delta: see `Normalizer.delta`; the checkpoint was trained with it, whether or not it helped.
+        script: our name of the prompt's layout.
+        question_parameters: beside the robot's axes; what the script asks.
+        vocab_skip: see `Vocabulary`; upstream leaves the last 128 of PaliGemma's ids alone.
+        compatibility: names of `COMPATIBILITY` without which the checkpoint would read text that it was not trained on.
+    """
+
+    robot: str
+    horizon: int
+    max_token_len: int
+    asset_id: str
+    preset: str = "gemma_2b"
+    delta: tuple[bool, ...] = ()
+    script: str = "pi0_fast"
+    question_parameters: Mapping[str, Any] = field(default_factory=dict)
+    vocab_skip: int = 128
+    compatibility: tuple[str, ...] = ()
+
+
+_LIBERO = {
+    "robot": "libero",
+    "horizon": 10,
+    "max_token_len": 180,
+    "asset_id": "physical-intelligence/libero",
+    # Upstream's `extra_delta_transform=True`: LIBERO's actions are deltas already, and these weights expect this one, too.
+    "delta": _SIX_OF_SEVEN,
+}
+_ROBOARENA = {"robot": "droid", "horizon": 15, "max_token_len": 250, "asset_id": "droid"}
+_INSPIRE_LIBERO = {"robot": "libero_front", "horizon": 5, "asset_id": "repo_id/libero_90"}
+_INSPIRE_ARM = {"robot": "inspire_arm", "horizon": 5, "asset_id": "repo_id/real", "delta": _SIX_OF_SEVEN}
+
+OPENPI_CONFIGS: Registry[OpenpiConfig] = Registry(
+    "openpi config",
+    {
+        "pi0_fast_droid": OpenpiConfig(robot="droid", horizon=10, max_token_len=250, asset_id="droid"),
+        "pi0_fast_libero": OpenpiConfig(**_LIBERO),
+        "pi0_fast_libero_low_mem_finetune": OpenpiConfig(**_LIBERO, preset="gemma_2b_lora"),
+        "pi0_fast_full_droid_finetune": OpenpiConfig(
+            robot="droid_joint_position", horizon=16, max_token_len=180, asset_id="droid", delta=_SEVEN_OF_EIGHT
+        ),
+        # Trained from PaliGemma for RoboArena; the specialist's FAST tokenizer was fitted on DROID.
+        "paligemma_fast_droid": OpenpiConfig(**_ROBOARENA),
+        "paligemma_fast_specialist_droid": OpenpiConfig(**_ROBOARENA),
+        # InSpire-FAST. Its first and third are called `pi0_fast_libero` and `pi0_fast_real` there.
+        "inspire_pi0_fast_libero": OpenpiConfig(**_INSPIRE_LIBERO, max_token_len=180),
+        "pi0_fast_vqa_libero": OpenpiConfig(
+            **_INSPIRE_LIBERO,
+            max_token_len=220,
+            script="inspire",
+            question_parameters=_INSPIRE,
+            compatibility=("inspire_released",),
+        ),
+        # The release's list of phrases is LIBERO's: the arm's targets are found as in any instruction.
+        "inspire_pi0_fast_real": OpenpiConfig(**_INSPIRE_ARM, max_token_len=180),
+        "pi0_fast_vqa_real": OpenpiConfig(
+            **_INSPIRE_ARM, max_token_len=220, script="inspire", question_parameters=_INSPIRE
+        ),
+    },
+)

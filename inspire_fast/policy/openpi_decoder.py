@@ -1,0 +1,138 @@
+"""The compatibility option `openpi_decode` for a whole policy: free text is written and actions are looked for in it.
+
+What is written may be no action chunk at all. openpi then answers zeros; here the row says what was wrong, and the robot
+holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from inspire_fast.dialogue.render import Kind, Turn, end_ids, render
+from inspire_fast.dialogue.script import ActionSlot, Script
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.sampling import sample
+from inspire_fast.policy.decoder import Decoded
+
+MAX_STEPS = 256
+"""openpi's limit; its masked-camera arithmetic depends on it."""
+
+
+class OpenpiDecoder:
+    """Fills the action slot as openpi's own policy does; see `models/openpi_decode.py` for what is wrong with that.
+
+    Args:
+        model: the network.
+        script: without questions.
+        vocabulary: of the model.
+        horizon, action_dim: shape of a chunk.
+        max_token_len: what prompts are padded to.
+
+    Raises:
+        ValueError: the script asks questions or does not act.
+    """
+
+    def __init__(
+        self,
+        model: Pi0Fast,
+        script: Script,
+        vocabulary: Vocabulary,
+        *,
+        horizon: int,
+        action_dim: int,
+        max_token_len: int,
+    ) -> None:
+        if script.questions or not script.acts:
+            raise ValueError(
+                f"openpi_decode writes plain pi0-FAST actions; script {script.name!r} asks questions or does not act."
+            )
+        self.model, self.script, self.vocabulary = model, script, vocabulary
+        self._shape, self._max_token_len = (horizon, action_dim), max_token_len
+
+    def decode(
+        self,
+        images: Mapping[str, np.ndarray],
+        image_mask: Mapping[str, np.ndarray],
+        turns: Sequence[Turn],
+        *,
+        forced: Sequence[Sequence[str]] | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[Decoded]:
+        """Runs every row; arguments as for `Decoder.decode`.
+
+        Raises:
+            ValueError: a prompt is longer than `max_token_len`, or answers are forced where nothing is asked.
+        """
+        if any(forced or ()):
+            raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
+        prompts = [self._prompt(turn) for turn in turns]
+        ids = np.zeros((len(turns), self._max_token_len), np.int32)
+        valid = np.arange(self._max_token_len) < np.array([[len(p)] for p in prompts])
+        for row, prompt in zip(ids, prompts, strict=True):
+            row[: len(prompt)] = prompt
+        written = sample(
+            self.model,
+            {k: jnp.asarray(v) for k, v in images.items()},
+            {k: jnp.asarray(v) for k, v in image_mask.items()},
+            jnp.asarray(ids),
+            jnp.asarray(valid),
+            jnp.zeros_like(ids),
+            max_decoding_steps=MAX_STEPS,
+            temperature=temperature,
+            key=jax.random.key(seed),
+            eos=self.vocabulary.text.eos_id,
+            openpi_decode=True,
+        )
+        return [self._read(row) for row in np.asarray(written)]
+
+    def _prompt(self, turn: Turn) -> np.ndarray:
+        rendered = render(self.script, turn, self.vocabulary)
+        context = np.array([p.kind is Kind.CONTEXT for p in rendered.pieces])[rendered.tokens.segment]
+        prompt = rendered.tokens.ids[context]
+        if len(prompt) > self._max_token_len:
+            raise ValueError(
+                f"The prompt has {len(prompt)} ids; the checkpoint takes {self._max_token_len}. Shorten the instruction."
+            )
+        return prompt
+
+    def _read(self, written: np.ndarray) -> Decoded:
+        """Finds "Action: ", the action ids and what closes them."""
+        try:
+            ids = self._action_ids(written.tolist())
+            self.vocabulary.action.decode(ids, *self._shape)
+        except ValueError as error:
+            return _held(str(error))
+        return Decoded(answers=(), answer_probabilities=(), action_ids=tuple(ids), action_log_probability=float("nan"))
+
+    def _action_ids(self, written: list[int]) -> list[int]:
+        slot = self.script.segments[-1]
+        opening, closing = self.script.segments[-2], end_ids(_action_slot(slot), self.vocabulary)[0]
+        head = self.vocabulary.text.encode(getattr(opening, "text", ""))
+        if written[: len(head)] != head:
+            raise ValueError("The model did not begin an action.")
+        body = written[len(head) :]
+        if closing not in body:
+            raise ValueError(f"The model did not close its action within {MAX_STEPS} ids.")
+        symbols = [self.vocabulary.size - 1 - self.vocabulary.skip - i for i in body[: body.index(closing)]]
+        wrong = [i for i, s in zip(body, symbols, strict=False) if not 0 <= s < self.vocabulary.action.vocab_size]
+        if wrong:
+            raise ValueError(f"The model wrote ids {wrong[:5]} among its actions, which are none.")
+        return symbols
+
+
+def _action_slot(segment: object) -> ActionSlot:
+    if not isinstance(segment, ActionSlot):
+        raise TypeError(f"The script ends in {segment!r}, not in an action.")
+    return segment
+
+
+def _held(reason: str) -> Decoded:
+    return Decoded(
+        answers=(), answer_probabilities=(), action_ids=(), action_log_probability=float("nan"), problem=reason
+    )

@@ -1,0 +1,200 @@
+"""Parameters in an Orbax checkpoint, in either of openpi's two layouts.
+
+<step>/params   one top key `params`; leaf paths `params/PaliGemma/...`
+released        the leaves themselves (a pure dict), as in the checkpoints that openpi publishes, and ours
+trained         every leaf one level deeper, under `value`: what openpi's training writes from an `nnx.State`
+
+Orbax writes them. They are read with TensorStore, on which Orbax rests, a piece of an array at a time: Orbax itself reads
+whole leaves at once, and after a damaged one prints a traceback for every other that it had begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+import itertools
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from etils import epath
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore as ts
+
+from inspire_fast.core.registry import unknown_name
+from inspire_fast.policy.stored import Shapes, aligned_empty, largest_first
+
+Layout = Literal["released", "trained"]
+ITEM = "params"
+_SUFFIX = "value"
+# Read at once, and written as one piece: large enough for the disk, small beside a network.
+_PIECE_BYTES = 64 << 20
+
+Key = tuple[str, ...]
+
+
+class OrbaxParams:
+    """The parameters of `<step>/params`, or of that folder itself. See `StoredParams`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no Orbax checkpoint of parameters, or an incomplete copy of one.
+    """
+
+    def __init__(self, step: Path) -> None:
+        folder = step / ITEM if (step / ITEM).is_dir() else step
+        if not folder.is_dir():
+            raise FileNotFoundError(f"No checkpoint at {step}: expected a folder `{ITEM}` in it.")
+        self._folder = folder.resolve()
+        keys, description = self._describe()
+        self.layout: Layout = "trained" if all(key[-1] == _SUFFIX for key in keys) else "released"
+        end = -1 if self.layout == "trained" else None
+        try:
+            futures = {"/".join(key[1:end]): ts.open(self._spec(key, description)) for key in keys}
+            self._arrays = {path: future.result() for path, future in futures.items()}
+        except (ValueError, OSError) as error:
+            raise self._unreadable(error) from error
+
+    @property
+    def origin(self) -> str:
+        """See `StoredParams.origin`."""
+        return str(self._folder)
+
+    @property
+    def leaves(self) -> Shapes:
+        """See `StoredParams.leaves`."""
+        return {p: jax.ShapeDtypeStruct(a.shape, a.dtype.numpy_dtype) for p, a in self._arrays.items()}
+
+    def stream(
+        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """See `StoredParams.stream`."""
+        for path in largest_first(self.leaves, paths):
+            yield path, self._read(self._arrays[path], dtype)
+
+    def _read(self, stored: ts.TensorStore, dtype: jnp.dtype | None) -> np.ndarray:
+        array = aligned_empty(stored.shape, dtype or stored.dtype.numpy_dtype)
+        target, cast = ts.array(array), ts.cast(stored, ts.dtype(array.dtype))
+        try:
+            for piece in _pieces(stored):  # decoded straight into its place, and cast on the way
+                target[piece].write(cast[piece]).result()
+        except (ValueError, OSError) as error:
+            raise self._unreadable(error) from error
+        return array
+
+    def _spec(self, key: Key, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Where Orbax puts an array: in one OCDBT database for all, or (older) in a folder of its own."""
+        name = ".".join(key)
+        if (self._folder / "manifest.ocdbt").is_file():
+            kvstore = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{self._folder}/"}, "path": f"{name}/"}
+        else:
+            kvstore = {"driver": "file", "path": f"{self._folder / name}/"}
+        return {
+            "driver": "zarr3" if description.get("use_zarr3") else "zarr",
+            "kvstore": kvstore,
+            "open": True,
+            # Where zeros are stored like everything else, a piece that is not there is lost, not zero.
+            "fill_missing_data_reads": not description.get("store_array_data_equal_to_fill_value", False),
+        }
+
+    def _describe(self) -> tuple[list[Key], Mapping[str, Any]]:
+        """Key paths on disk, and what else `_METADATA` says."""
+        file = self._folder / "_METADATA"
+        if not file.is_file():
+            there = ", ".join(sorted(p.name for p in self._folder.iterdir())[:12]) or "nothing"
+            raise ValueError(
+                f"{self._folder} is not an Orbax checkpoint, or an incomplete copy of one: it has no file `_METADATA`. "
+                f"There is: {there}."
+            )
+        try:
+            description = json.loads(file.read_text())
+            keys = [
+                tuple(str(k["key"]) for k in leaf["key_metadata"]) for leaf in description["tree_metadata"].values()
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._unreadable(error) from error
+        top = sorted({key[0] for key in keys})
+        if top != [ITEM]:
+            raise ValueError(
+                f"{self._folder} holds {', '.join(top[:8])}, not parameters: expected the one top key `{ITEM}`. A step's "
+                f"`train_state` is not what is served; point at the step, or at its `{ITEM}`."
+            )
+        return keys, description
+
+    def _unreadable(self, error: Exception) -> ValueError:
+        folder = self._folder
+        reason = " ".join(str(error).split())[:300] or repr(error)
+        empty = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.stat().st_size)
+        hint = f" Empty files: {', '.join(empty[:5])}." if empty else ""
+        return ValueError(
+            f"The checkpoint {folder} cannot be read: files are missing, cut off or damaged.{hint} Copy it again, completely "
+            f"(compare the files' sizes with the source's). Cause: {reason}"
+        )
+
+
+def _pieces(stored: ts.TensorStore) -> Iterator[tuple[slice, ...]]:
+    """Boxes that cover an array, each of whole stored chunks: as many as fit `_PIECE_BYTES`, at least one.
+
+    Chunks are taken together along the last axes first, which is how they lie in memory.
+    """
+    shape, itemsize = stored.shape, stored.dtype.numpy_dtype.itemsize
+    chunk = [size or whole for size, whole in zip(stored.chunk_layout.read_chunk.shape or shape, shape, strict=True)]
+    box = list(chunk)
+    for axis in reversed(range(len(shape))):
+        room = _PIECE_BYTES // max(itemsize * int(np.prod(box)), 1)
+        box[axis] = min(shape[axis], chunk[axis] * max(room, 1))
+        if box[axis] < shape[axis]:
+            break
+    starts = itertools.product(*(range(0, size, step) for size, step in zip(shape, box, strict=True)))
+    for start in starts:
+        yield tuple(slice(s, min(s + n, size)) for s, n, size in zip(start, box, shape, strict=True))
+
+
+def in_pieces(tree: Any, piece_bytes: int | None = None) -> Any:
+    """Orbax's save arguments for a tree of arrays that are cut as `write_params` cuts them."""
+    size = _PIECE_BYTES if piece_bytes is None else piece_bytes or None
+    return jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=size), tree)
+
+
+def write_params(
+    step: Path,
+    params: Mapping[str, np.ndarray | jax.Array],
+    *,
+    layout: Layout = "released",
+    piece_bytes: int | None = None,
+) -> Path:
+    """Writes `<step>/params` as openpi's own `restore_params` reads it.
+
+    Args:
+        step: the step's folder; made where it is missing.
+        params: arrays under openpi's `/`-joined paths, without a trailing `value`. They are not copied.
+        layout: see the module.
+        piece_bytes: size of the pieces on disk; None is ours (64 MiB), 0 one piece per leaf, as openpi writes.
+
+    Returns:
+        The folder `params`.
+
+    Raises:
+        FileExistsError: the step has parameters already.
+        ValueError: an unknown layout, or nothing to write.
+    """
+    if layout not in get_args(Layout):
+        raise ValueError(unknown_name("checkpoint layout", layout, list(get_args(Layout))))
+    if not params:
+        raise ValueError(f"No parameters to write to {step}.")
+    folder = step.resolve() / ITEM
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; choose another folder, or delete it first.")
+    step.mkdir(parents=True, exist_ok=True)
+    end: Key = (_SUFFIX,) if layout == "trained" else ()
+    tree = traverse_util.unflatten_dict({(ITEM, *path.split("/"), *end): array for path, array in params.items()})
+    handlers = ocp.type_handlers.create_type_handler_registry(
+        (jax.Array, ocp.type_handlers.ArrayHandler()),
+        (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
+    )
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(type_handler_registry=handlers)) as checkpointer:
+        checkpointer.save(epath.Path(folder), args=ocp.args.PyTreeSave(tree, save_args=in_pieces(tree, piece_bytes)))
+    return folder

@@ -1,0 +1,92 @@
+"""PaliGemma's text tokenizer: where it lies, and the geometry that released checkpoints rely on.
+
+256000 ids of Gemma, `<loc0000>` .. `<loc1023>` as 256000 .. 257023, `<seg000>` .. `<seg127>` as 257024 .. 257151. openpi's
+file holds all of them; Gemma's own, and some copies, lack the last two groups, which are then appended.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import urllib.error
+import urllib.request
+
+import numpy as np
+
+from inspire_fast.tokenizers.text import LOCATIONS, SEGMENTS, TextTokenizer
+
+VOCAB_SIZE = 257_152
+FIRST_LOCATION = 256_000
+URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
+# Hugging Face repositories and their files that are the same tokenizer.
+REPOSITORIES = ("google/paligemma-3b-pt-224", "google/paligemma-3b-mix-224", "google/paligemma2-3b-pt-224")
+FILES = ("tokenizer.model", "tokenizer.json")
+
+
+def openpi_cache() -> Path:
+    """Where openpi keeps its copy: below `OPENPI_DATA_HOME`, or `~/.cache/openpi`."""
+    home = os.environ.get("OPENPI_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".cache/openpi") / "big_vision" / "paligemma_tokenizer.model"
+
+
+def find_paligemma() -> Path | None:
+    """A copy on this machine, in openpi's cache or the Hugging Face hub's; None if there is none. Asks no network."""
+    if openpi_cache().is_file():
+        return openpi_cache()
+    import huggingface_hub as hub
+
+    places = (hub.try_to_load_from_cache(repository, name) for repository in REPOSITORIES for name in FILES)
+    return next((Path(place) for place in places if isinstance(place, str)), None)
+
+
+def load_paligemma(path: Path | None = None, *, download: bool = False, url: str = URL) -> TextTokenizer:
+    """PaliGemma's tokenizer, with its location ids.
+
+    Args:
+        path: SentencePiece model, `tokenizer.json`, or a folder with one; otherwise the caches are searched.
+        download: fetch it into openpi's cache where no copy is found; nothing is fetched otherwise.
+        url: to fetch it from.
+
+    Raises:
+        FileNotFoundError: no copy; says where was looked and how to get one.
+        ConnectionError: asked to download, and that failed.
+        ValueError: the file is another tokenizer.
+    """
+    found = path or find_paligemma()
+    if found is None and download:
+        found = _download(url)
+    if found is None:
+        raise FileNotFoundError(
+            f"No copy of PaliGemma's tokenizer: neither {openpi_cache()} nor the Hugging Face cache of "
+            f"{', '.join(REPOSITORIES)} holds one. Give its path, or download it: load_paligemma(download=True) fetches {URL}."
+        )
+    return _require_paligemma(TextTokenizer.load(found), found)
+
+
+def _require_paligemma(tokenizer: TextTokenizer, source: object) -> TextTokenizer:
+    complete = tokenizer.with_pieces((*LOCATIONS, *SEGMENTS))
+    expected = np.arange(FIRST_LOCATION, FIRST_LOCATION + len(LOCATIONS))
+    if complete.vocab_size != VOCAB_SIZE or not np.array_equal(complete.location_ids, expected):
+        raise ValueError(
+            f"{source} is not PaliGemma's tokenizer: it has {tokenizer.vocab_size} ids and {len(tokenizer.location_ids)} "
+            f"location ids; expected {VOCAB_SIZE} with locations from {FIRST_LOCATION} on, or {FIRST_LOCATION} without any."
+        )
+    return complete
+
+
+def _download(url: str) -> Path:
+    """Into openpi's cache; the file appears there only when it is complete and the right one."""
+    target = openpi_cache()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            part.write_bytes(response.read())
+        _require_paligemma(TextTokenizer.load(part), url)
+        return part.rename(target)
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise ConnectionError(
+            f"Cannot download PaliGemma's tokenizer from {url}: {error}. On a machine without a network, put a copy at {target}."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Makes a servable checkpoint of openpi's, of InSpire-FAST's, or of a safetensors file that this package exported.
+
+uv run scripts/import_checkpoint.py --source pi0_fast_libero --config pi0_fast_libero --out checkpoints/libero
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+import sys
+
+import tyro
+
+from inspire_fast.policy.importing import import_checkpoint, import_safetensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """See `import_checkpoint`.
+
+    Attributes:
+        source, out: a step or a run of openpi's, or a .safetensors file of ours, is left as it is; `out` is made.
+        config: the named config that it was trained with.
+        text_tokenizer: PaliGemma's, a file or a folder; without it, the caches of openpi and Hugging Face are searched.
+        action_tokenizer: folder or repository of the FAST processor.
+        download: fetch tokenizers that the caches lack.
+        asset_id: whose statistics, where not the config's.
+        base: a full checkpoint that a LoRA-only one stands on.
+        compatibility: options that the contract shall ask for.
+        copy: copy the parameters instead of linking them.
+        assets: of a checkpoint with the same tokenizers; with a .safetensors file.
+    """
+
+    source: Path
+    out: Path
+    config: str = ""
+    text_tokenizer: Path | None = None
+    action_tokenizer: str = "physical-intelligence/fast"
+    download: bool = False
+    asset_id: str | None = None
+    base: Path | None = None
+    compatibility: tuple[str, ...] = ()
+    copy: bool = False
+    assets: Path | None = None
+
+
+def main(args: Args) -> None:
+    """Imports, and says how to serve the result."""
+    if args.source.suffix == ".safetensors":
+        import_safetensors(args.source, args.out, assets=args.assets or args.source.parent / "assets")
+    else:
+        options = {k: v for k, v in vars(args).items() if k not in ("source", "config", "out", "assets")}
+        import_checkpoint(args.source, args.config, args.out, **options)
+    print(f"{args.out}: serve it with `uv run scripts/serve_policy.py --checkpoint {args.out}`")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args))
+    except (KeyError, ValueError, OSError) as error:
+        print(f"error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        raise SystemExit(2) from error
