@@ -214,7 +214,7 @@ def main(args: Sequence[str] | None = None) -> None:
         }
         for kind, root in (("image", image), ("video", video)):
             figures[f"loader_samples_per_s_{kind}"] = loader_rate(root, 10 if quick else 60)
-    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))  # noqa: T201
+    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.sampling import sample
 from inspire_fast.policy.decoder import Decoded
+from inspire_fast.policy.layout import Answers
 
 MAX_STEPS = 256
 """openpi's limit; its masked-camera arithmetic depends on it."""
@@ -52,6 +53,7 @@ class OpenpiDecoder:
                 f"openpi_decode writes plain pi0-FAST actions; script {script.name!r} asks questions or does not act."
             )
         self.model, self.script, self.vocabulary = model, script, vocabulary
+        self.answers: dict[str, Answers] = {}
         self._shape, self._max_token_len = (horizon, action_dim), max_token_len
 
     def decode(

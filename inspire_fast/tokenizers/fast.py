@@ -119,7 +119,7 @@ class FastTokenizer:
             )
         if self._unspelled and (missing := self._unspelled.intersection(coefficients.ravel().tolist())):
             raise ValueError(
-                f"The BPE cannot spell the coefficients {sorted(missing)[:5]} of the fitted range {self.min_token} .. "
+                f"The BPE cannot spell the coefficients {sorted(map(int, missing))[:5]} of the fitted range {self.min_token} .. "
                 f"{self.max_token}: it never saw them in training, and the public processor would drop them silently. "
                 "Fit a tokenizer on data that holds them (FastTokenizer.fit spells the whole range)."
             )

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from inspire_fast.data.actions import delta_actions
 from inspire_fast.data.chunks import LIBERO_COLUMNS, ChunkSource, Split
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.normalize import (
     NormStats,
-    compute_norm_stats,
     load_norm_stats,
     save_norm_stats,
 )
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
+from inspire_fast.data.statistics import source_stats
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.policy.contract import Contract, stored_questions
@@ -46,6 +45,8 @@ def open_source(config: TrainConfig, split: Split) -> ChunkSource:
         held_out_every=config.data.held_out_every,
         max_image_age_s=config.data.max_image_age_s,
         columns=config.data.columns or LIBERO_COLUMNS,
+        skip_bad_episodes=config.data.skip_bad_episodes,
+        exclude_episodes=config.data.exclude_episodes,
     )
 
 
@@ -56,10 +57,7 @@ def stats_path(config: TrainConfig) -> Path:
 
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
     """Exact statistics of the training samples' numeric columns (actions by chunk, as openpi), written for the run."""
-    source = open_source(config, "train")
-    states = source.states()
-    chunks = delta_actions(source.chunks(), states, config.delta)
-    stats = compute_norm_stats({"state": states, "actions": chunks})
+    stats = source_stats(open_source(config, "train"), delta=config.delta)
     save_norm_stats(stats_path(config), stats)
     return stats
 

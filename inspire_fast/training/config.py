@@ -38,6 +38,8 @@ class DataConfig:
         normalisation: of state and actions; pi0-FAST is trained with quantiles.
         asking: which questions a training sample holds, and which are left out.
         unlabelled: see `TrainingTransform`.
+        skip_bad_episodes: leave damaged episodes out, and list them; otherwise they are an error.
+        exclude_episodes: episodes that are left out, by number.
         delta: see `Normalizer.delta`; None takes the robot's. Statistics are those of the delta actions: change it and compute them again.
     """
 
@@ -53,6 +55,8 @@ class DataConfig:
     delta: tuple[bool, ...] | None = None
     asking: Asking = field(default_factory=Asking)
     unlabelled: Literal["refuse", "ask_nothing"] = "refuse"
+    skip_bad_episodes: bool = False
+    exclude_episodes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

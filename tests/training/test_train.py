@@ -193,7 +193,8 @@ config = dataclasses.replace(
     model=dataclasses.replace(TEST, vocab_size=demo.model.vocab_size),
     data=dataclasses.replace(demo.data, root=root / "dataset", held_out_every=4, max_token_len=160, max_supervised=96),
     optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
-    assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=2, log_every=1, eval_every=0,
+    assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=2,
+    log_every=1, eval_every=0, augmentation="intended",
     eval_samples=0, save_every=0, exp_name="eight", mesh=MeshConfig(fsdp=2, tensor=2),
 )
 train(config)
