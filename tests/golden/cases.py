@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -42,32 +41,3 @@ def recipe() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-SEEN: dict[tuple[str, str], tuple[int, float, str]] = {}
-"""(item, vectors) -> numbers compared, largest absolute difference, tolerance: the rows of docs/parity.md."""
-
-
-def compare(item: str, vectors: str, ours: object, golden: object, *, atol: float = 0.0, rtol: float = 0.0) -> None:
-    """Asserts that numbers are equal within tolerance, and remembers the largest difference for the parity table.
-
-    Args:
-        item: what is compared, as the table names it, e.g. "logits".
-        vectors: where the golden numbers lie, e.g. "b_model/dummy_mu".
-        ours: array or number.
-        golden: the same of upstream's.
-        atol: 0 with `rtol` 0 means exactly equal.
-        rtol: relative to the golden numbers.
-    """
-    a, b = np.asarray(ours), np.asarray(golden)
-    assert a.shape == b.shape, f"{item} of {vectors}: shape {a.shape}, golden {b.shape}"
-    np.testing.assert_allclose(a, b, atol=atol, rtol=rtol, err_msg=f"{item} of {vectors}")
-    finite = np.isfinite(b.astype(np.float64))
-    difference = np.abs(a.astype(np.float64) - b.astype(np.float64))[finite].max(initial=0.0)
-    bound = (
-        "equal"
-        if not atol and not rtol
-        else " + ".join(f"{name} {value:g}" for name, value in (("atol", atol), ("rtol", rtol)) if value)
-    )
-    count, largest, _ = SEEN.get((item, vectors), (0, 0.0, bound))
-    SEEN[item, vectors] = (count + b.size, max(largest, float(difference)), bound)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 import hashlib
 import json
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_running_statistics(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", cases("c_transforms*/resize.json", "{0.parent.name}"))
-def test_resize(path: Path) -> None:
+def test_resize(path: Path, record_property: Callable[[str, object], None]) -> None:
     vectors, make = load(path.with_suffix(".npz")), recipe().resize_input
     for case in json.loads(path.read_text()):
         image = make(case["h"], case["w"], case["seed"], case["i"])
@@ -183,6 +184,7 @@ def test_resize(path: Path) -> None:
                 result = result.astype(np.float64).mean(axis=(1, 2))
             difference = np.abs(result.astype(np.float64) - vectors[key].astype(np.float64)).max()
             assert difference <= {"pil": 0, "jaxu8": 1, "jaxf32": 1e-5}[kind], (key, difference)
+            record_property(kind, float(difference))
 
 
 @pytest.mark.parametrize("path", cases("c_transforms*/resize.npz", "{0.parent.name}"))
@@ -199,7 +201,7 @@ def test_resize_of_batches_and_conversion(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", cases("c_transforms*/preprocess_eval.npz", "{0.parent.name}"))
-def test_preprocess(path: Path) -> None:
+def test_preprocess(path: Path, record_property: Callable[[str, object], None]) -> None:
     vectors, about = load(path), json.loads(path.with_name("preprocess.json").read_text())
     random, images = np.random.RandomState(about["seed"]), {}
     for line in about["order"]:
@@ -218,6 +220,7 @@ def test_preprocess(path: Path) -> None:
         camera, _, every = key.removeprefix("out/").rpartition("_every")
         step = int(every)
         np.testing.assert_allclose(result[camera][:, ::step, ::step], vectors[key], atol=1e-5, err_msg=key)
+        record_property("largest difference", float(np.abs(result[camera][:, ::step, ::step] - vectors[key]).max()))
     for key in (k for k in vectors if k.startswith("mask/")):
         equal(np.asarray(masks[key.removeprefix("mask/")]), vectors[key], key)
     assert len(outputs) == len(images)

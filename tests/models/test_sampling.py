@@ -46,7 +46,7 @@ def test_greedy_tokens_are_the_training_pass_s() -> None:
     cached = quick_jit(forced_logits)(MODEL, *PROMPT, tokens)
     for row, n in enumerate(LENGTHS):
         np.testing.assert_array_equal(np.argmax(logits[row], -1)[n - 1 : n - 1 + STEPS], tokens[row])
-        np.testing.assert_allclose(cached[row], logits[row, n - 1 : n + STEPS], atol=1e-5)
+        np.testing.assert_allclose(cached[row], logits[row, n - 1 : n + STEPS], atol=5e-5, rtol=0)  # logits reach 5
 
 
 def test_rows_end_on_their_own() -> None:
