@@ -101,7 +101,7 @@ def main() -> None:
     ours = FastTokenizer.fit(train, vocab_size=2048, cover=fresh, progress=True)
     fit_s = time.perf_counter() - start
     plain = Straightforward(ours.bpe, ours.scale, ours.min_token)
-    measure(ours, plain, train)  # both remember words
+    measure(ours, plain, train)  # the library remembers words, as in a long run
     times = measure(ours, plain, fresh)
     medians = {key: float(np.median(values)) for key, values in times.items()}
     lengths = [len(ids) for ids in ours.encode_batch(fresh)]

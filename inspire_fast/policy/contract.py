@@ -6,7 +6,7 @@ policy is built from it alone, and refuses what does not match.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 import json
 from pathlib import Path
@@ -139,11 +139,16 @@ class Contract:
     def differences(self, other: Contract) -> list[str]:
         """What makes the numbers of two checkpoints mean different things; configs and versions may differ."""
         free = {"config", "package_version"}
-        mine, theirs = asdict(self), asdict(other)
+        mine, theirs = (dict(_leaves(_plain(asdict(contract)))) for contract in (self, other))
+        found: dict[str, list[str]] = {}
+        for path in dict.fromkeys((*mine, *theirs)):
+            key = path.partition(".")[0]
+            if key not in free and mine.get(path, "nothing") != theirs.get(path, "nothing"):
+                line = f"{path}: {mine.get(path, 'nothing')!r:.60} and {theirs.get(path, 'nothing')!r:.60}"
+                found.setdefault(key, []).append(line)
         return [
-            f"{k}: {mine[k]!r:.120} and {theirs[k]!r:.120}"
-            for k in mine
-            if k not in free and _plain(mine[k]) != _plain(theirs[k])
+            lines[0] + (f" (and {len(lines) - 1} more in {key})" if len(lines) > 1 else "")
+            for key, lines in found.items()
         ]
 
     def to_json(self) -> str:
@@ -195,6 +200,15 @@ class Contract:
                     f"{trained[:12]}. Restore the original file."
                 )
         return Vocabulary(text=text, action=action, size=self.vocab_size, skip=self.vocab_skip)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of everything inside plain data that is no container; empty containers count."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not items:
+        yield path, value
+    for key, inner in items:
+        yield from _leaves(inner, f"{path}.{key}" if path else str(key))
 
 
 def _plain(value: Any) -> Any:

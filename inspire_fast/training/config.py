@@ -18,6 +18,7 @@ from inspire_fast.models.config import GEMMA_2B, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
 from inspire_fast.policy.contract import COMPATIBILITY, build_script
 from inspire_fast.robots import ROBOTS, Robot
+from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.training.augment import RECIPES
 
 
@@ -158,10 +159,11 @@ class TrainConfig:
             (SCRIPTS, (self.script,)),
             (QUESTIONS, (*self.questions, *self.question_parameters)),
             (COMPATIBILITY, self.compatibility),
+            (ACTION_TOKENIZERS, (self.action_tokenizer,)),
+            (RECIPES, (self.augmentation,)),
         ):
             for name in names:
                 registry[name]  # raises with a suggestion
-        RECIPES[self.augmentation]
         if self.batch_size < 1 or self.steps < 1:
             raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
         if self.resume and self.overwrite:

@@ -39,6 +39,7 @@ def config(what: Frozen, **changes: object) -> TrainConfig:
         data=DataConfig(root=Path("unused")),
         model=MODEL,
         freeze=FreezeConfig(what=what),
+        augmentation="none",
         optimizer=OptimizerConfig(peak_lr=1e-2, warmup_steps=1, decay_steps=10),
         **changes,
     )
