@@ -1,6 +1,7 @@
 """Looks for episodes that cannot be trained on: `uv run scripts/check_dataset.py --root data/mine [--decode]`.
 
-Prints file, episode and frame of each, and ends with status 1 if there are any. `--decode` looks at every picture, too.
+Prints file, episode and frame of each, and ends with status 1 if there are any. Numbers, instructions, times and the lengths
+of videos are looked at; damaged pictures are found with `--decode` only.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ def main(args: Args) -> int:
     bad = find_bad_episodes(dataset, args.columns or list(dataset.features), decode=args.decode)
     for episode, reason in bad.items():
         print(f"episode {episode}: {reason}")
-    print(f"{len(bad)} of {len(dataset.episodes)} episodes are unusable.")
+    print(
+        f"{len(bad)} of {len(dataset.episodes)} episodes are unusable.{'' if args.decode else ' Pictures were not decoded (--decode).'}"
+    )
     return len(bad)
 
 

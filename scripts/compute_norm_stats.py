@@ -43,6 +43,9 @@ def main(args: list[str]) -> None:
     check = None
     if "--check" in args:
         at = args.index("--check")
+        if at + 1 == len(args) or args[at + 1].startswith("-"):
+            print("error: --check needs a file: --check <folder>/norm_stats.json", file=sys.stderr)
+            raise SystemExit(2)
         check = Path(args[at + 1])
         del args[at : at + 2]
     streaming = "--streaming" in args

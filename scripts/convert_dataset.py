@@ -49,5 +49,6 @@ if __name__ == "__main__":
             tyro.extras.subcommand_cli_from_dict({"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds})
         )
     except (KeyError, ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        message = error.args[0] if isinstance(error, KeyError) else error  # the text of a KeyError is quoted
+        print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2) from error

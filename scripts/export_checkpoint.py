@@ -12,6 +12,7 @@ import tyro
 
 from inspire_fast.models.config import DType
 from inspire_fast.policy.exporting import Lora, export_checkpoint, export_safetensors
+from inspire_fast.policy.options import require_unused
 from inspire_fast.policy.stored_orbax import Layout
 
 
@@ -39,6 +40,7 @@ class Args:
 def main(args: Args) -> None:
     """Exports, and says where it lies."""
     if args.out.suffix == ".safetensors":
+        require_unused(args, {"layout"}, "a .safetensors file has one layout")
         written = export_safetensors(args.checkpoint, args.out, dtype=args.dtype, lora=args.lora, base=args.base)
     else:
         written = export_checkpoint(

@@ -9,7 +9,9 @@ import sys
 
 import tyro
 
-from inspire_fast.policy.importing import import_checkpoint, import_safetensors
+from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
+from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.policy.options import require_unused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +20,10 @@ class Args:
 
     Attributes:
         source, out: a step or a run of openpi's, or a .safetensors file of ours, is left as it is; `out` is made.
-        config: the named config that it was trained with.
+        config: the named config that it was trained with; openpi's checkpoints need it.
+        model: the architecture, where not the config's: a preset, or a JSON file of a `ModelConfig`.
         text_tokenizer: PaliGemma's, a file or a folder; without it, the caches of openpi and Hugging Face are searched.
-        action_tokenizer: folder or repository of the FAST processor.
+        action_tokenizer: folder or repository of the FAST processor, where not the config's.
         download: fetch tokenizers that the caches lack.
         asset_id: whose statistics, where not the config's.
         base: a full checkpoint that a LoRA-only one stands on.
@@ -32,8 +35,9 @@ class Args:
     source: Path
     out: Path
     config: str = ""
+    model: str | None = None
     text_tokenizer: Path | None = None
-    action_tokenizer: str = "physical-intelligence/fast"
+    action_tokenizer: str | None = None
     download: bool = False
     asset_id: str | None = None
     base: Path | None = None
@@ -45,10 +49,14 @@ class Args:
 def main(args: Args) -> None:
     """Imports, and says how to serve the result."""
     if args.source.suffix == ".safetensors":
+        require_unused(args, vars(args).keys() - {"assets"}, "a .safetensors file brings its contract")
         import_safetensors(args.source, args.out, assets=args.assets or args.source.parent / "assets")
     else:
-        options = {k: v for k, v in vars(args).items() if k not in ("source", "config", "out", "assets")}
-        import_checkpoint(args.source, args.config, args.out, **options)
+        require_unused(args, {"assets"}, "it is for .safetensors files")
+        if not args.config:
+            raise ValueError(f"An openpi checkpoint needs --config, one of: {', '.join(sorted(OPENPI_CONFIGS))}.")
+        options = {k: v for k, v in vars(args).items() if k != "assets"}
+        import_checkpoint(**options | {"model": None if args.model is None else read_model(args.model)})
     print(f"{args.out}: serve it with `uv run scripts/serve_policy.py --checkpoint {args.out}`")
 
 

@@ -13,11 +13,13 @@ from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.inspection import inspect
 from inspire_fast.training.inspection_page import write_page
-from inspire_fast.training.inspection_rerun import write_rrd
+from inspire_fast.training.inspection_rerun import need_rerun, write_rrd
 
 
 def main(config: TrainConfig, *, rerun: bool) -> None:
     """Inspects, writes, and says where."""
+    if rerun:
+        need_rerun()
     folder = config.assets_dir / "inspection"  # a folder: checkpoints carry the files beside it
     with tqdm(total=len(open_source(config, "train")), desc="labels", unit="sample", disable=None) as bar:
         inspection = inspect(config, progress=bar.update)

@@ -34,6 +34,7 @@ class Args:
         robot: registry name of the embodiment.
         episodes: first and one past the last episode (default: all); labels of the others stay.
         skip_bad_episodes: leave out episodes that cannot be labelled, and list them.
+        overwrite: replace labels that another producer wrote (e.g. a simulator's truth by hindsight's).
     """
 
     source: Source
@@ -41,18 +42,30 @@ class Args:
     robot: str = "libero"
     episodes: tuple[int, int] | None = None
     skip_bad_episodes: bool = False
+    overwrite: bool = False
 
 
 def main(args: Args) -> None:
     """Labels, and prints what was refused (all of it: `labels/report.json`)."""
+    if args.episodes is not None and not 0 <= args.episodes[0] < args.episodes[1]:
+        raise ValueError(f"--episodes {args.episodes[0]} {args.episodes[1]} is no range: give the first, and one past the last.")
     dataset, robot = LeRobotDataset(args.root), ROBOTS[args.robot]
     chosen = None if args.episodes is None else range(*args.episodes)
-    print(label_dataset(dataset, args.source, robot=robot, episodes=chosen, skip_bad_episodes=args.skip_bad_episodes))
+    report = label_dataset(
+        dataset,
+        args.source,
+        robot=robot,
+        episodes=chosen,
+        skip_bad_episodes=args.skip_bad_episodes,
+        overwrite=args.overwrite,
+    )
+    print(report)
 
 
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes)))
-    except (KeyError, IndexError, ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (KeyError, IndexError, ValueError, ImportError, OSError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error  # KeyError prints in quotes
+        print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
         raise SystemExit(2) from error

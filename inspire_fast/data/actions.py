@@ -16,17 +16,17 @@ def delta_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) 
         mask: True where a dimension becomes relative; dimensions past its end stay as they are.
 
     Returns:
-        A new array `[..., t, a]`.
+        A new array `[..., t, a]` of the actions' type.
 
     Raises:
-        ValueError: the mask names dimensions that the state or the actions lack.
+        ValueError: the mask names dimensions that the state or the actions lack, or the actions are no floats.
     """
-    return actions - _offset(actions, state, mask)
+    return (actions - _offset(actions, state, mask)).astype(actions.dtype)
 
 
 def absolute_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
     """The inverse of `delta_actions`."""
-    return actions + _offset(actions, state, mask)
+    return (actions + _offset(actions, state, mask)).astype(actions.dtype)
 
 
 def _offset(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
@@ -36,7 +36,11 @@ def _offset(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.
             f"A delta mask of {dims} dimensions needs as many in state and actions; they have {state.shape[-1]} and "
             f"{actions.shape[-1]}."
         )
-    offset = np.zeros((*state.shape[:-1], 1, actions.shape[-1]), actions.dtype)
+    if not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(
+            f"A delta needs float actions; got {actions.dtype}, which would cut the state off at the point."
+        )
+    offset = np.zeros((*state.shape[:-1], 1, actions.shape[-1]), np.result_type(actions, state))
     offset[..., 0, :dims] = np.where(np.asarray(mask, bool), state[..., :dims], 0)
     return offset
 

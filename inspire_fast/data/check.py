@@ -5,7 +5,7 @@ Cheap checks read every number once and open each video; `decode` looks at every
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +34,17 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
     numbers = [name for name in columns if not dataset.feature(name).visual]
     cameras = [name for name in columns if dataset.feature(name).visual]
     videos = [name for name in cameras if dataset.feature(name).dtype == "video"]
-    names: list[str] = [*dict.fromkeys([*numbers, "task_index"]), *(["timestamp"] if videos else [])]
+    names: list[str] = [*dict.fromkeys([*numbers, "task_index", *clock(dataset, cameras)])]
     for path, episodes in dataset.files().items():
         wanted = [e for e in episodes if e.index not in dataset.skipped]
         if not wanted:
             continue
         try:
-            values = dataset.read_file(path, names, episodes)
+            values = dataset.read_file(path, names, episodes, bad=bad)
         except DatasetError as error:
-            bad |= {e.index: str(error) for e in wanted}
+            bad |= {e.index: str(error) for e in wanted if e.index not in bad}
             continue
-        for episode in wanted:
+        for episode in (e for e in wanted if e.index not in bad):
             try:
                 check_numbers(dataset, episode, {k: v[_rows(episode)] for k, v in values.items()})
             except DatasetError as error:
@@ -54,6 +54,12 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
     if decode:
         bad |= _decode(dataset, [e for e in sound if e.index not in bad], cameras)
     return dict(sorted(bad.items()))
+
+
+def clock(dataset: LeRobotDataset, columns: Iterable[str]) -> list[str]:
+    """`timestamp`, where the dataset has it or a video among `columns` needs it."""
+    videos = any(dataset.feature(name).dtype == "video" for name in columns)
+    return ["timestamp"] if videos or "timestamp" in dataset.features else []
 
 
 def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str, np.ndarray]) -> None:

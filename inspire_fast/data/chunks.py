@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from inspire_fast.core.types import Sample
-from inspire_fast.data.check import find_bad_episodes, refuse_bad_rows
+from inspire_fast.data.check import clock, find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
@@ -39,7 +39,8 @@ class ChunkSource:
         end_padding: near an episode's end, `repeat_last` repeats its last action (openpi, LeRobot), `drop` leaves the
             rows out that have fewer than `horizon` actions to come.
         split: `train` or `held_out` episodes, or `all`.
-        held_out_every: every k-th episode is held out, counted task by task.
+        held_out_every: every k-th episode is held out, counted through the episodes in the order of their tasks:
+            tasks are held out in proportion, and one with few episodes may have none.
         skip_bad_episodes: leave out episodes that cannot be trained on instead of refusing the dataset. They are logged and
             listed in `skipped`. Pictures are not decoded for it: one that is damaged raises when its sample is read
             (`scripts/check_dataset.py --decode` finds those beforehand).
@@ -84,8 +85,7 @@ class ChunkSource:
             dataset = _without_bad_episodes(dataset, [*self._columns, action_column])
         self.dataset, self.facts, self.robot, self.horizon = dataset, facts, robot, horizon
         self.skipped = dataset.skipped
-        videos = any(dataset.features[column].dtype == "video" for column in self._columns)
-        numbers = [*self._state_columns, action_column, "task_index", *(["timestamp"] if videos else [])]
+        numbers = [*self._state_columns, action_column, "task_index", *clock(dataset, self._columns)]
         values = dataset.columns(numbers)
         refuse_bad_rows(dataset, values)
         self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))

@@ -17,6 +17,7 @@ from inspire_fast.data.lerobot_writer import DatasetWriter
 from inspire_fast.data.video import Codec
 
 REPORT_FILE = "conversion.json"
+RECORDINGS = "recordings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ def convert(
         FileExistsError: `root` is not empty.
     """
     storage = storage or Storage()
+    _refuse_existing(root, storage)
     kept: list[str] = []
     notes: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
@@ -145,6 +147,18 @@ def convert(
     if done is not None:
         done(root, kept)
     return Conversion(root=root, names=kept, frames=frames, skipped=skipped)
+
+
+def _refuse_existing(root: Path, storage: Storage) -> None:
+    if not storage.overwrite and root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise FileExistsError(
+            f"{root} exists and is not empty; choose another folder or replace it with `--storage.overwrite`."
+        )
+
+
+def recording_path(root: Path, episode: int) -> Path:
+    """Where the simulator's states of an episode are kept beside the data."""
+    return root / RECORDINGS / f"episode_{episode:06d}.npz"
 
 
 def _open(

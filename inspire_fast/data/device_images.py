@@ -8,11 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from inspire_fast.data.images import fitted_size
+
 
 def to_float(images: jax.Array) -> jax.Array:
-    """uint8 0..255 -> float32 in [-1, 1]; floats pass as float32."""
+    """uint8 0..255 -> float32 in [-1, 1]; floats pass as float32.
+
+    Raises:
+        ValueError: another type: what its range is would be a guess.
+    """
     if images.dtype == jnp.uint8:
         return images.astype(jnp.float32) / 255.0 * 2.0 - 1.0
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"A picture is uint8, or float in [-1, 1]; got {images.dtype} {images.shape}.")
     return images.astype(jnp.float32)
 
 
@@ -31,7 +39,7 @@ def resize_with_pad(images: jax.Array, height: int, width: int) -> jax.Array:
         `[..., height, width, c]` of the same type; floats are clipped to [-1, 1].
 
     Raises:
-        ValueError: another type, or fewer than three dimensions.
+        ValueError: another type, fewer than three dimensions, or as of `fitted_size`.
     """
     is_uint8 = images.dtype == jnp.uint8
     if images.ndim < 3 or not (is_uint8 or images.dtype == jnp.float32):
@@ -39,8 +47,7 @@ def resize_with_pad(images: jax.Array, height: int, width: int) -> jax.Array:
     h, w, c = images.shape[-3:]
     if (h, w) == (height, width):
         return images
-    scale = max(w / width, h / height)
-    inner_h, inner_w = int(h / scale), int(w / scale)
+    inner_h, inner_w = fitted_size(h, w, height, width)
     lead = images.shape[:-3]
     resized = jax.image.resize(images.astype(jnp.float32), (*lead, inner_h, inner_w, c), "linear")
     low, high = (0.0, 255.0) if is_uint8 else (-1.0, 1.0)
@@ -69,7 +76,7 @@ def preprocess(
         Pictures, float32 in [-1, 1] `[b, *image_hw, 3]`, and masks, bool `[b]`, of every camera.
 
     Raises:
-        ValueError: a camera is missing.
+        ValueError: a camera is missing, or its picture is of another type or shape.
     """
     if missing := sorted(set(cameras) - set(image)):
         raise ValueError(

@@ -6,9 +6,10 @@ that it belongs to; labels of another dataset are refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -35,9 +36,11 @@ _SCHEMA = pa.schema(
         ("grasped", pa.bool_()),
         ("point_px", pa.list_(pa.float32(), 2)),
         ("rotations", pa.map_(pa.string(), pa.list_(pa.float32(), 9))),
+        ("gripper_px", pa.list_(pa.float32(), 2)),  # of the frame: the same on each of its targets
     ]
 )
-_WITHOUT_ROTATIONS = _SCHEMA.remove(_SCHEMA.get_field_index("rotations"))  # files of before they were stored
+_LATER = ("gripper_px", "rotations")  # columns that older files lack, the youngest first
+_WRITTEN_ROWS = 1 << 15  # rows that are held as Python objects at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,12 @@ class DatasetIdentity:
 
 
 def write_facts(
-    root: Path, episodes: Mapping[int, Sequence[SceneFacts | None]], *, robot: str, frame_description: str
+    root: Path,
+    episodes: Mapping[int, Sequence[SceneFacts | None]],
+    *,
+    robot: str,
+    frame_description: str,
+    producer: str = "",
 ) -> Path:
     """Writes the facts of a dataset, replacing earlier ones at once or not at all. The same facts give the same file.
 
@@ -69,13 +77,13 @@ def write_facts(
         episodes: episode -> facts per frame (None: not labelled). Episodes may be left out.
         robot: registry name of the embodiment.
         frame_description: the frame of `offset_m` in words, e.g. "world axes, +x front, +y right, +z up".
+        producer: what made them, e.g. "hindsight"; empty: not said.
 
     Raises:
         DatasetError: an episode that the dataset does not have, or of another length.
     """
     meta = load_meta(root)
-    rows: list[dict[str, Any]] = []
-    for number in sorted(episodes):
+    for number in episodes:
         if not 0 <= number < len(meta.episodes):
             raise DatasetError(f"Facts of episode {number}: {root} has the episodes 0..{len(meta.episodes) - 1}.")
         frames = episodes[number]
@@ -84,24 +92,52 @@ def write_facts(
                 f"Facts of episode {number} cover {len(frames)} frames; the episode in {root} has "
                 f"{meta.episodes[number].length}."
             )
-        for frame, scene in enumerate(frames):
-            if scene is not None:
-                rows += _rows(number, frame, scene)
     header = {"robot": robot, "frame": frame_description, "dataset": asdict(DatasetIdentity.of(meta))}
+    if producer:
+        header["producer"] = producer
     schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(header, sort_keys=True)})
     path = root / FACTS_PATH
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
+        rows = _all_rows(episodes)
+        with pq.ParquetWriter(partial, schema) as file:
+            batch = list(itertools.islice(rows, _WRITTEN_ROWS))
+            file.write_table(pa.Table.from_pylist(batch, schema=schema))  # also of no rows
+            while batch := list(itertools.islice(rows, _WRITTEN_ROWS)):
+                file.write_table(pa.Table.from_pylist(batch, schema=schema))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return path
 
 
+def stored_producer(root: Path) -> str | None:
+    """What made the facts beside the dataset at `root`: empty where they do not say, None where there are no facts.
+
+    Raises:
+        DatasetError: damaged; names the file.
+    """
+    path = root / FACTS_PATH
+    if not path.is_file():
+        return None
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return str(json.loads(metadata.get(_METADATA_KEY, b"{}")).get("producer", ""))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as facts: {error}") from error
+
+
+def _all_rows(episodes: Mapping[int, Sequence[SceneFacts | None]]) -> Iterator[dict[str, Any]]:
+    for number in sorted(episodes):
+        for frame, scene in enumerate(episodes[number]):
+            if scene is not None:
+                yield from _rows(number, frame, scene)
+
+
 def _rows(episode: int, frame: int, scene: SceneFacts) -> list[dict[str, Any]]:
-    place = {"episode": episode, "frame": frame}
+    gripper = None if scene.gripper_px is None else list(scene.gripper_px)
+    place = {"episode": episode, "frame": frame, "gripper_px": gripper}
     if not scene.targets:
         return [{**place, "target": -1}]
     return [
@@ -139,6 +175,7 @@ class FactsTable:
         self._offsets = np.array(table["offset_m"].combine_chunks().fill_null([0.0] * 3).flatten()).reshape(-1, 3)
         self._grasped = table["grasped"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)
         self._points = table["point_px"].combine_chunks()
+        self._grippers = table["gripper_px"].combine_chunks() if "gripper_px" in table.column_names else None
         stored = table["rotations"].combine_chunks() if "rotations" in table.column_names else None
         self._rotations = stored if stored is not None and len(stored.keys) else None
 
@@ -157,9 +194,7 @@ class FactsTable:
                 f"{root} has no labels: looked for {path}. Label the dataset first, or train without questions."
             )
         table = read_table(path)
-        if _METADATA_KEY not in (table.schema.metadata or {}) or not any(
-            table.schema.equals(known) for known in (_SCHEMA, _WITHOUT_ROTATIONS)
-        ):
+        if _METADATA_KEY not in (table.schema.metadata or {}) or not any(map(table.schema.equals, _known_schemas())):
             raise DatasetError(f"{path} is not a facts file of this package; its columns are {table.column_names}.")
         header = json.loads(table.schema.metadata[_METADATA_KEY])
         labelled, found = DatasetIdentity(**header["dataset"]), DatasetIdentity.of(meta)
@@ -185,15 +220,15 @@ class FactsTable:
         first, stop = np.searchsorted(self._rows, [row, row + 1])
         if first == stop:
             return None
-        return SceneFacts(targets=tuple(self._target(i) for i in range(first, stop) if self._targets[i] >= 0))
+        targets = tuple(self._target(i) for i in range(first, stop) if self._targets[i] >= 0)
+        return SceneFacts(targets=targets, gripper_px=_point(self._grippers, first))
 
     def _target(self, i: int) -> TargetFacts:
-        point = self._points[i].as_py()
         return TargetFacts(
             phrase=self._phrases[i].as_py(),
             offset_m=self._offsets[i],
             grasped=bool(self._grasped[i]),
-            point_px=None if point is None else (point[0], point[1]),
+            point_px=_point(self._points, i),
             rotations=self._frames(i),
         )
 
@@ -202,3 +237,16 @@ class FactsTable:
             return {}
         stored = self._rotations[i].as_py() or []
         return {frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored}
+
+
+def _point(points: pa.Array | None, i: int) -> tuple[float, float] | None:
+    point = None if points is None else points[i].as_py()
+    return None if point is None else (point[0], point[1])
+
+
+def _known_schemas() -> list[pa.Schema]:
+    """The schema, and those of older files."""
+    schemas = [_SCHEMA]
+    for name in _LATER:
+        schemas.append(schemas[-1].remove(schemas[-1].get_field_index(name)))
+    return schemas

@@ -6,6 +6,22 @@ import numpy as np
 from PIL import Image
 
 
+def fitted_size(h: int, w: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width, px, of a picture `[h, w]` made to fit into `[height, width]` without distortion, rounded down.
+
+    Raises:
+        ValueError: the picture is empty, or so long and narrow that less than a pixel of a side would be left.
+    """
+    scale = max(w / width, h / height)
+    inner = (int(h / scale), int(w / scale)) if scale else (0, 0)
+    if not min(inner):
+        raise ValueError(
+            f"A picture of {h} x {w} px in {height} x {width} px without distortion would have {inner[0]} x {inner[1]}: "
+            "nothing is left of it. Check the camera, or crop the picture."
+        )
+    return inner
+
+
 def resize_with_pad(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes without distortion and centres the result on black.
 
@@ -21,15 +37,14 @@ def resize_with_pad(images: np.ndarray, height: int, width: int) -> np.ndarray:
         uint8 `[..., height, width, c]`; the input itself when it has that size.
 
     Raises:
-        ValueError: not uint8, or fewer than three dimensions.
+        ValueError: not uint8, fewer than three dimensions, no pixels, or so long and narrow that nothing would be left.
     """
     if images.dtype != np.uint8 or images.ndim < 3:
         raise ValueError(f"resize_with_pad needs uint8 [..., h, w, c]; got {images.dtype} {images.shape}.")
     h, w, channels = images.shape[-3:]
     if (h, w) == (height, width):
         return images
-    scale = max(w / width, h / height)
-    inner_h, inner_w = int(h / scale), int(w / scale)
+    inner_h, inner_w = fitted_size(h, w, height, width)
     top, left = (height - inner_h) // 2, (width - inner_w) // 2
     flat = images.reshape(-1, h, w, channels)
     out = np.zeros((len(flat), height, width, channels), np.uint8)
@@ -37,3 +52,12 @@ def resize_with_pad(images: np.ndarray, height: int, width: int) -> np.ndarray:
         resized = Image.fromarray(source).resize((inner_w, inner_h), Image.Resampling.BILINEAR)
         target[top : top + inner_h, left : left + inner_w] = np.asarray(resized)
     return out.reshape(*images.shape[:-3], height, width, channels)
+
+
+def padded_point(
+    point: tuple[float, float], source_hw: tuple[int, int], padded_hw: tuple[int, int]
+) -> tuple[float, float]:
+    """Where `resize_with_pad` puts a point: `(y, x)` as fractions of the given picture -> fractions of the result."""
+    inner = fitted_size(*source_hw, *padded_hw)
+    y, x = (((whole - part) // 2 + at * part) / whole for at, part, whole in zip(point, inner, padded_hw, strict=True))
+    return y, x

@@ -33,16 +33,29 @@ def inspire_episodes(folder: Path, *, actions_from_states: bool = False) -> Iter
 
     Raises:
         DatasetNotFoundError: no episodes there.
+        DatasetError: two folders bear the same number.
     """
-    found = {int(m[1]): path for path in folder.glob("*") if path.is_dir() and (m := re.search(r"(\d+)$", path.name))}
-    episodes = [path for _, path in sorted(found.items()) if any((path / name).is_dir() for name in ANNOTATIONS)]
+    episodes: dict[int, Path] = {}
+    for path in sorted(folder.glob("*")):
+        match = re.search(r"(\d+)$", path.name)
+        if match is None or not _is_episode(path):
+            continue
+        if (other := episodes.setdefault(int(match[1]), path)) != path:
+            raise DatasetError(f"{other} and {path} bear the same number; rename or move one of them.")
     if not episodes:
         raise DatasetNotFoundError(
             f"No episodes in {folder}: looked for folders that end in a number and hold `img` and `anno`, as in "
             "episode_0/img/0.png and episode_0/anno/0.json."
         )
-    for path in episodes:
+    for _, path in sorted(episodes.items()):
         yield Pending(name=path.name, read=partial(read_episode, path, actions_from_states=actions_from_states))
+
+
+def _is_episode(path: Path) -> bool:
+    """Also one that is incomplete: reading it says what it lacks."""
+    return path.is_dir() and (
+        path.name.startswith("episode") or any((path / name).is_dir() for name in ("img", *ANNOTATIONS))
+    )
 
 
 def read_episode(folder: Path, *, actions_from_states: bool = False) -> Episode:
@@ -76,7 +89,10 @@ def read_episode(folder: Path, *, actions_from_states: bool = False) -> Episode:
 def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist.")
-    found = {int(p.stem): p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.stem.isdigit()}
+    found: dict[int, Path] = {}
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.stem.isdigit()):
+        if (other := found.setdefault(int(path.stem), path)) != path:
+            raise DatasetError(f"{other} and {path.name} are the same frame; remove one of them.")
     if not found:
         raise DatasetError(f"{folder} holds no frames (0{suffixes[0]}, 1{suffixes[0]}, ...).")
     return dict(sorted(found.items()))
@@ -84,9 +100,12 @@ def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} must hold a JSON object with `task`, `state` and `action`; got {content!r:.80}.")
+    return content
 
 
 def _task(contents: Sequence[dict[str, Any]], paths: Sequence[Path]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.arrow import ColumnError, to_numpy
@@ -156,8 +157,16 @@ class LeRobotDataset:
         row["task"] = self.task(index)
         return row
 
-    def read_file(self, path: Path, names: Sequence[str], episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
-        """Columns of one data file as `columns` gives them, not kept; `episodes` are all that lie in it, in order.
+    def read_file(
+        self, path: Path, names: Sequence[str], episodes: Sequence[Episode], *, bad: dict[int, str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Columns of one data file as `columns` gives them, not kept; values of skipped episodes stand for nothing.
+
+        Args:
+            path: the file.
+            names: columns without pictures.
+            episodes: all that lie in it, in order.
+            bad: takes episodes whose values make no array, and why, instead of an error; then they stand for nothing, too.
 
         Raises:
             DatasetError: the file is missing, damaged, or not what the metadata say; names episode and frame where one is.
@@ -169,22 +178,45 @@ class LeRobotDataset:
             raise DatasetError(f"{where} has {table.num_rows} rows; the episode table expects {len(owners)}.")
         wrong = np.flatnonzero(table["episode_index"].to_numpy() != owners)
         if len(wrong):
-            bad = int(wrong[0])
+            first = int(wrong[0])
             raise DatasetError(
-                f"{where}: row {bad} belongs to episode {table['episode_index'][bad]}, "
-                f"the episode table says {owners[bad]}."
+                f"{where}: row {first} belongs to episode {table['episode_index'][first]}, "
+                f"the episode table says {owners[first]}."
             )
-        values = {}
-        for name in names:
+        left_out = {e.index for e in episodes} & {*self.skipped}
+        return {name: self._values(table[name], name, owners, left_out, bad, where) for name in names}
+
+    def _values(
+        self,
+        column: pa.ChunkedArray,
+        name: str,
+        owners: np.ndarray,
+        left_out: set[int],
+        bad: dict[int, str] | None,
+        where: str,
+    ) -> np.ndarray:
+        """One column of a file, whose rows belong to the episodes `owners`; `left_out` grows by those that become bad."""
+        while True:
+            rows = np.flatnonzero(~np.isin(owners, list(left_out)))
             try:
-                values[name] = _shaped(to_numpy(table[name]), self.feature(name))
+                kept = column if len(rows) == len(owners) else column.take(pa.array(rows))
+                values = _shaped(to_numpy(kept), self.feature(name))
             except ColumnError as error:
-                place = ""
-                if error.row is not None:
-                    episode = next(e for e in episodes if e.index == owners[error.row])
-                    place = f"episode {episode.index}, frame {error.row - episode.file_row}: "
-                raise DatasetError(f"{where}: {place}column {name!r} {error}.") from error
-        return values
+                if error.row is None:
+                    raise DatasetError(f"{where}: column {name!r} {error}.") from error
+                row = int(rows[error.row])
+                owner, frame = int(owners[row]), row - int(np.argmax(owners == owners[row]))
+                reason = f"{where}: episode {owner}, frame {frame}: column {name!r} {error}."
+                left_out.add(owner)
+                if bad is None or left_out >= {*owners.tolist()}:
+                    raise DatasetError(reason) from error
+                bad[owner] = reason
+                continue
+            if len(rows) == len(owners):
+                return values
+            whole = np.zeros((len(owners), *values.shape[1:]), values.dtype)
+            whole[rows] = values
+            return whole
 
     def files(self) -> dict[Path, list[Episode]]:
         """Data file -> the episodes in it, both in order."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+import shutil
 
 import numpy as np
 
-from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert
+from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert, recording_path
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.facts import FACTS_PATH, FactsTable, write_facts
+from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.lerobot_meta import Episode as Place
 from inspire_fast.data.lerobot_schema import INDEX_FEATURES
 
 
 def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) -> Conversion:
-    """Writes a dataset anew, with its labels. Names of elements are kept; depth maps and annotations are refused.
+    """Writes a dataset anew, with its labels and recordings. Names of elements are kept; depth maps and annotations are refused.
 
     Raises:
-        DatasetError: a column that cannot be written, or a damaged episode when none is to be skipped.
+        DatasetError: `root` is the source itself or holds it, a column that cannot be written, or a damaged episode when none is to be skipped.
     """
+    if root.resolve() in (source.resolve(), *source.resolve().parents):
+        raise DatasetError(f"{root} is the source {source} or holds it; a copy needs a folder of its own.")
     dataset = LeRobotDataset(source, cache_bytes=128 << 20)
     names = [name for name in dataset.features if name not in INDEX_FEATURES]
     refused = [n for n in names if dataset.feature(n).depth_map or dataset.feature(n).dtype == "language"]
@@ -38,7 +41,7 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
         robot_type=dataset.meta.robot_type,
         names={n: f.names for n in names if (f := dataset.feature(n)).names and not f.visual},
         storage=storage,
-        done=partial(_copy_labels, dataset),
+        done=partial(_copy_beside, dataset),
     )
 
 
@@ -55,10 +58,17 @@ def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episod
     return Episode(columns={n: np.stack([row[n] for row in rows]) for n in names}, task=tasks.pop(), notes={})
 
 
-def _copy_labels(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:
+def _copy_beside(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:
+    """What lies beside the data and is about the episodes that were kept: recordings of the simulator, and labels."""
+    kept = [dataset.episode(int(name.removeprefix("episode "))) for name in names]
+    for new, old in enumerate(kept):
+        recording = recording_path(dataset.root, old.index)
+        if recording.is_file():
+            recording_path(root, new).parent.mkdir(exist_ok=True)
+            shutil.copyfile(recording, recording_path(root, new))
     if not (dataset.root / FACTS_PATH).is_file():
         return
     table = FactsTable.load(dataset.root)
-    kept = [dataset.episode(int(name.removeprefix("episode "))) for name in names]
     facts = {new: [table.facts(old.index, frame) for frame in range(old.length)] for new, old in enumerate(kept)}
-    write_facts(root, facts, robot=table.robot, frame_description=table.frame_description)
+    producer = stored_producer(dataset.root) or ""
+    write_facts(root, facts, robot=table.robot, frame_description=table.frame_description, producer=producer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,8 @@ def _read_info(root: Path) -> dict[str, Any]:
         info = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(info, dict):
+        raise DatasetError(f"{path} must hold a JSON object; got {info!r:.80}.")
     version = info.get("codebase_version")
     if version not in SUPPORTED_VERSIONS:
         raise DatasetError(
@@ -164,7 +167,37 @@ def _read_info(root: Path) -> dict[str, Any]:
     missing = [key for key in ("fps", "features", "data_path", "total_episodes", "total_frames") if key not in info]
     if missing:
         raise DatasetError(f"{path} lacks the fields {missing}.")
+    _check_info(path, info)
     return info
+
+
+def _check_info(path: Path, info: Mapping[str, Any]) -> None:
+    """Raises DatasetError that names the first field which is not what it must be."""
+    fps = info["fps"]
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < math.inf:
+        raise DatasetError(f"{path}: `fps` must be a number above 0; got {fps!r}.")
+    for key in ("total_episodes", "total_frames"):
+        if type(info[key]) is not int or info[key] < 0:
+            raise DatasetError(f"{path}: `{key}` must be a whole number; got {info[key]!r}.")
+    if not isinstance(info["features"], dict):
+        raise DatasetError(f"{path}: `features` must be an object, column -> type; got {info['features']!r:.80}.")
+    for name, spec in info["features"].items():
+        if not isinstance(spec, dict) or not isinstance(spec.get("dtype"), str):
+            raise DatasetError(f"{path}: `features.{name}` must be an object with a `dtype`; got {spec!r:.80}.")
+    videos = any(spec["dtype"] == "video" for spec in info["features"].values())
+    shared = info["codebase_version"] == "v3.0"
+    names = ("chunk_index", "file_index") if shared else ("episode_chunk", "episode_index")
+    place: dict[str, Any] = {name: 0 for name in names}  # noqa: C420
+    paths = {"data_path": place}
+    if videos:
+        paths["video_path"] = {**place, "video_key": "a"}
+    for key, values in paths.items():
+        try:
+            str.format(info.get(key), **values)  # pyright: ignore[reportArgumentType]
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise DatasetError(
+                f"{path}: `{key}` must be a path with the placeholders {sorted(values)}; got {info.get(key)!r}."
+            ) from error
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:

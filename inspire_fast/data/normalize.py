@@ -145,6 +145,11 @@ def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, N
         raise ValueError(
             f"{path} is not openpi's format, a JSON object with the key `norm_stats`: {error!r}."
         ) from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} is not openpi's format: under `norm_stats` stands {content!r:.60}, not an object with the statistics of "
+            "each quantity."
+        )
     return {key: _parse(path, key, entry) for key, entry in content.items()}
 
 

@@ -71,8 +71,9 @@ class TrainingTransform:
         max_supervised: `k`, supervised ids per row.
         state_noise: standard deviation of noise on the normalised state.
         asking: which questions a training sample holds.
-        unlabelled: what becomes of a sample without facts where the script asks: "refuse" raises, "ask_nothing" trains its
-            actions alone. (Hindsight labels leave frames out that they are not sure of.)
+        unlabelled: what becomes of a frame that lacks facts about a target: "refuse" raises; "ask_nothing" trains its
+            actions alone; "ask_known" asks about the other targets. (Hindsight leaves out what it is not sure of, which is
+            mostly near the gripper: with "ask_known" a missing question tells that.)
     """
 
     script: Script
@@ -82,7 +83,7 @@ class TrainingTransform:
     max_supervised: int
     state_noise: float = 0.0
     asking: Asking = field(default_factory=Asking)
-    unlabelled: Literal["refuse", "ask_nothing"] = "refuse"
+    unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One row, pictures as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
@@ -100,7 +101,7 @@ class TrainingTransform:
         """
         if sample.actions is None:
             raise ValueError("A training sample needs actions.")
-        script, facts = self.script, self._facts(sample)
+        script, facts = self.script, self.facts_of(sample)
         turn = self.inputs.turn(sample.observation, tuple(t.phrase for t in facts.targets) if facts else ())
         if rng is not None:
             if self.state_noise:
@@ -116,17 +117,28 @@ class TrainingTransform:
             action_ids=self.action_ids(sample.actions, sample.observation.state),
         )
 
-    def _facts(self, sample: Sample) -> SceneFacts | None:
-        """What this script asks about a sample, in its words; None where it asks nothing."""
+    def facts_of(self, sample: Sample) -> SceneFacts | None:
+        """What this script asks about a sample, in its words and order; None where it asks nothing.
+
+        Raises:
+            ValueError: a target of the instruction has no facts in this frame, and `unlabelled` is "refuse".
+        """
         if not self.script.questions:
             return None
-        facts = sample.facts and GROUNDINGS[self.script.grounding].facts(sample.observation.prompt, sample.facts)
-        if (facts is None or not facts.targets) and self.unlabelled == "refuse":
+        grounding, prompt = GROUNDINGS[self.script.grounding], sample.observation.prompt
+        stored = sample.facts or SceneFacts(targets=())
+        wanted = self.script.asked(grounding.targets(prompt, stored))
+        known = [t for t in grounding.facts(prompt, stored).targets if t.phrase in wanted]
+        missing = [phrase for phrase in wanted if phrase not in {t.phrase for t in known}]
+        if wanted and not missing:
+            return replace(stored, targets=tuple(known))
+        if self.unlabelled == "refuse":
             raise ValueError(
-                f"Script {self.script.name!r} asks about targets, but the sample {sample.observation.prompt!r} has no facts."
-                " Label the dataset, set data.unlabelled to 'ask_nothing', or train the `pi0_fast` script."
+                f"Script {self.script.name!r} asks about the targets of {prompt!r}, and this frame has no facts about "
+                f"{missing or 'any'}. Label the dataset; where labels leave frames out (hindsight does), say what becomes of "
+                "them with `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
             )
-        return facts
+        return replace(stored, targets=tuple(known)) if self.unlabelled == "ask_known" and known else None
 
     def action_ids(self, actions: np.ndarray, state: np.ndarray) -> list[int]:
         """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`."""

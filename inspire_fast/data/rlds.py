@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.registry import Registry
 from inspire_fast.data.conversion import Episode, Pending
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 
@@ -62,7 +63,7 @@ LIBERO = RldsLayout(
         "actions": ("action",),
     },
 )
-LAYOUTS: dict[str, RldsLayout] = {"droid": DROID, "libero": LIBERO}
+LAYOUTS: Registry[RldsLayout] = Registry("RLDS layout", {"droid": DROID, "libero": LIBERO})
 
 
 def rlds_episodes(folder: Path, layout: RldsLayout, *, split: str = "train") -> Iterator[Pending]:

@@ -67,7 +67,7 @@ class Inspire:
 
     - `facts`: `SceneFacts`, from which the true answers are computed; what a training sample needs if the script asks.
     - `targets`: the phrases to ask about. Otherwise those of the facts, else those found in the prompt.
-    - `answers`: given ones, in order. Without actions the text ends at the first question that is not answered, or behind
+    - `answers`: given ones, in order (this and `targets` as a list, tuple or array of texts). Without actions the text ends at the first question that is not answered, or behind
       "Action: " when all are: the policy is called once per answer and once for the actions.
 
     These three and the prompt are consumed: what is left can be batched.
@@ -78,8 +78,8 @@ class Inspire:
         max_token_len: `l`, the length of all four arrays.
 
     Raises:
-        ValueError: on a call: no prompt, NaN in the state, no facts where the script asks, answers that a question does not
-            allow, or more ids than fit.
+        ValueError: on a call: no prompt, NaN in the state, no facts where the script asks, targets or answers that are no
+            list of texts, answers that a question does not allow, or more ids than fit.
     """
 
     script: Script
@@ -93,7 +93,7 @@ class Inspire:
         if facts is not None and self.script.questions:
             facts = grounding.facts(_prompt(data), facts)
         turn = _turn(data, self._targets(data, facts))
-        answers = tuple(data.get("answers") or ())
+        answers = _texts(data, "answers")
         if facts is not None and not answers and "actions" in data:
             answers = true_answers(self.script, turn, facts)
         action_ids = _action_ids(data, self.vocabulary)
@@ -109,8 +109,8 @@ class Inspire:
     def _targets(self, data: DataDict, facts: SceneFacts | None) -> tuple[str, ...]:
         if not self.script.questions:
             return ()
-        if "targets" in data:
-            return self.script.asked(tuple(map(str, data["targets"])))
+        if data.get("targets") is not None:
+            return self.script.asked(_texts(data, "targets"))
         if facts is not None:
             return self.script.asked(tuple(t.phrase for t in facts.targets))
         return self.script.asked(GROUNDINGS[self.script.grounding].ground(_prompt(data)))
@@ -210,17 +210,37 @@ def read_actions(
         prompted: the ids begin with the chunk; otherwise the text before the slot ("Action: ") is looked for.
 
     Raises:
-        MalformedActionsError: no such text, no terminator, an id that is no action's, or not exactly one chunk.
+        MalformedActionsError: no whole numbers `[n]`, no such text, no terminator, an id that is no action's, or not exactly
+            one chunk.
     """
     slot, before = script.segments[-1], script.segments[-2]
     if not isinstance(slot, ActionSlot) or not isinstance(before, Forced):
         raise ValueError(f"Script {script.name!r} does not act: its last segments are {script.segments[-2:]}.")
-    ids = np.asarray(sampled).astype(np.int64)
+    ids = _ids(sampled)
     begin = "" if prompted else before.text
     try:
         return vocabulary.read_chunk(ids, horizon, action_dim, begin=begin, end=slot.end)
     except ValueError as error:
         raise MalformedActionsError(str(error)) from error
+
+
+def _ids(sampled: Any) -> np.ndarray:
+    ids = np.asarray(sampled)
+    if ids.ndim != 1 or ids.dtype.kind not in "iuf":
+        raise MalformedActionsError(f"Sampled ids are whole numbers [n], one sequence; got {ids.dtype} {ids.shape}.")
+    if (bad := np.flatnonzero(~(ids == np.rint(ids)) | (np.abs(ids) > np.iinfo(np.int32).max))).size:
+        raise MalformedActionsError(f"Sampled ids are whole numbers; got {ids[bad[0]]} at place {bad[0]}.")
+    return ids.astype(np.int64)
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Texts under a key of the data; none where it is not there."""
+    given = data.get(key)
+    texts = () if given is None else given.tolist() if isinstance(given, np.ndarray) else given
+    # A single text would be taken apart into its letters.
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{key!r} is a list of texts; got {given!r}.")
+    return tuple(map(str, texts))
 
 
 def _prompt(data: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
 """Robots as data transforms, and the whole chain of each robot.
 
 One pair of transforms serves every robot, since what differs between robots is data (`inspire_fast.robots`). With pi0-FAST a
-camera that a robot lacks is a black image whose mask is True: the pre-trained weights expect it.
+camera that a robot lacks is a black image whose mask is True: the pre-trained weights expect it. A camera that the robot has
+and an observation lacks (ALOHA's wrists) is a black image whose mask is False, as upstream's `AlohaInputs` has it whatever the
+model. Our own training and policies (`inspire_fast.policy`) show that one, too: they know no mask.
 """
 
 from __future__ import annotations
@@ -67,10 +69,11 @@ class RobotInputs:
         prompt = str(np.asarray(data["prompt"]).item()) if "prompt" in data else ""
         observation = self.robot.canonical({**_without(data, ("actions", *CARRIED)), "prompt": prompt})
         black = np.zeros_like(next(iter(observation.images.values())))
+        absent = set(self.robot.cameras.values()) - set(observation.images)
         inputs: DataDict = {
             "state": observation.state,
             "image": {camera: observation.images.get(camera, black) for camera in self._cameras},
-            "image_mask": dict.fromkeys(self._cameras, np.True_),
+            "image_mask": {camera: np.bool_(camera not in absent) for camera in self._cameras},
         }
         if "actions" in data:
             inputs["actions"] = self.robot.canonical_actions(np.asarray(data["actions"]))
@@ -81,7 +84,7 @@ class RobotInputs:
 class RobotOutputs:
     """Canonical actions `[t, >= a]` -> native ones; a held answer passes.
 
-    As upstream's outputs they are not clipped: limits are the business of `Robot.native_actions` and the safety filter.
+    A new array. As upstream's outputs they are not clipped: limits are the business of `Robot.native_actions` and the safety filter.
 
     Raises:
         ValueError: on a call: fewer dimensions than the robot has, or NaN.
@@ -100,7 +103,7 @@ class RobotOutputs:
                 f"Robot {self.robot.name!r} takes finite actions [t, {self.robot.action_dim}]; got {actions.shape}, "
                 f"{int((~np.isfinite(actions)).sum())} of them NaN or infinity."
             )
-        return {"actions": self.robot.action_map.to_native(actions), **status}
+        return {"actions": np.array(self.robot.action_map.to_native(actions)), **status}
 
 
 def _without(data: Mapping[str, Any], keys: Sequence[str]) -> DataDict:

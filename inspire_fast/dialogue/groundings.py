@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+import functools
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.core.types import SceneFacts
@@ -13,7 +14,7 @@ from inspire_fast.dialogue.released import ground_released, known_as
 
 @dataclass(frozen=True, kw_only=True)
 class Grounding:
-    """One way of asking.
+    """One way of asking, the same in training and at inference.
 
     Attributes:
         ground: instruction -> phrases to ask about, in order; raises ValueError where nothing matches.
@@ -23,21 +24,40 @@ class Grounding:
     ground: Callable[[str], tuple[str, ...]]
     known_as: Callable[[str], Mapping[str, str]] | None = None
 
+    def targets(self, instruction: str, stored: SceneFacts) -> tuple[str, ...]:
+        """The phrases that a training sample asks about: those that inference would, in its order.
+
+        Labels that name none of them were made for targets of their own (an explicit list): then theirs are asked about,
+        and whoever runs the policy names them, too.
+        """
+        phrases = tuple(target.phrase for target in stored.targets)
+        try:
+            wanted = self.ground(instruction)
+        except ValueError:
+            return phrases
+        names = self._names(instruction, wanted)
+        return wanted if not phrases or any(names[w] in phrases for w in wanted) else phrases
+
     def facts(self, instruction: str, stored: SceneFacts) -> SceneFacts:
-        """The stored facts in this way's words and order; targets that the facts lack are left out."""
-        if self.known_as is None:
-            return stored
+        """The stored facts in this way's words and order; targets that they lack are left out."""
+        wanted = self.targets(instruction, stored)
         by_phrase = {target.phrase: target for target in stored.targets}
-        names = self.known_as(instruction)
-        targets = [
-            replace(by_phrase[names[asked]], phrase=asked)
-            for asked in self.ground(instruction)
-            if names[asked] in by_phrase
-        ]
-        return replace(stored, targets=tuple(targets))
+        names = self._names(instruction, wanted)
+        known = [replace(by_phrase[names[w]], phrase=w) for w in wanted if names[w] in by_phrase]
+        return replace(stored, targets=tuple(known))
+
+    def _names(self, instruction: str, wanted: tuple[str, ...]) -> Mapping[str, str]:
+        same = {phrase: phrase for phrase in wanted}
+        return same if self.known_as is None else {**same, **self.known_as(instruction)}
 
 
 GROUNDINGS: Registry[Grounding] = Registry(
     "grounding",
-    {"instruction": Grounding(ground=ground), "released": Grounding(ground=ground_released, known_as=known_as)},
+    {  # a dataset has few instructions and many samples
+        "instruction": Grounding(ground=functools.lru_cache(maxsize=4096)(ground)),
+        "released": Grounding(
+            ground=functools.lru_cache(maxsize=4096)(ground_released),
+            known_as=functools.lru_cache(maxsize=4096)(known_as),
+        ),
+    },
 )

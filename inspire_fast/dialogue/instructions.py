@@ -18,7 +18,8 @@ class Role(enum.StrEnum):
 
     `carried`: gripped, and let go elsewhere. `place`: where the carried thing is let go. `source`: where it is gripped.
     `handled`: moved or worked without being carried off (drawers, knobs, what is pushed). `worked_on`: named, but nothing
-    is gripped or let go at it (what a cloth wipes, what is poured into).
+    is gripped or let go at it (what a cloth wipes, what is poured into). `reference`: says where the thing is let go, beside
+    it and not at it ("next to the plate").
     """
 
     CARRIED = "carried"
@@ -26,6 +27,7 @@ class Role(enum.StrEnum):
     SOURCE = "source"
     HANDLED = "handled"
     WORKED_ON = "worked_on"
+    REFERENCE = "reference"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +51,16 @@ class Step:
 
 
 _SIDE = r"(?:left|right|front|back|rear|top|bottom|middle|center|centre)"
-_NEXT = rf"(?:in front of|to (?:the |its )?{_SIDE}(?: side)? of|next to|close to|near to|beside|near|behind|by|against|around)"
-_INTO = (
-    r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|below|above|over|between|through|at)"
+_NEXT = (
+    rf"(?:in front of|to (?:the |its )?{_SIDE}(?: side)? of|next to|closer to|nearer to|close to|near to|"
+    r"away from|farther from|further from|towards|toward|between|above|below|beside|near|behind|by|against|around)"
 )
-_TO = rf"(?:{_NEXT}|{_INTO}|all the way to|towards|toward|to)"
+_INTO = (
+    r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|over|through|at)"
+)
+_TO = rf"(?:{_NEXT} (?P<r>.+)|(?:{_INTO}|all the way to|to) (?P<p>.+))"
 _FROM = (
-    r"(?:away from|out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
+    r"(?:out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
     r"(?! (?:the )?table cent)"  # "the black bowl from table center" says which bowl, and is one phrase
 )
 _WHERE = rf"(?: (?:at|in|on) the {_SIDE}(?: side)?)?"  # so is "the bowl at the front"
@@ -82,9 +87,12 @@ _POUR = r"(?:pour|empty|dump|tip)(?: out)?"
 _HOW_FAR = r"(?: (?:all the way|fully|completely|halfway|again))?"
 _HOW = r"(?: (?:upright|upside down|over|around|in half|vertical|horizontal|clockwise|counter-?clockwise)\b.*| from .+ to .+)?"
 
+_PERSON = r"(?:me|us|you|him|her|(?:the )?(?:person|user|human|robot))"
+
 # The first pattern that matches a whole clause decides. Groups: a carried, p place, s source, h handled, o worked on.
 PATTERNS: tuple[tuple[str, str], ...] = (
-    ("open/close A", rf"(?:open|close|shut|(?:pull|push|slide) (?:open|closed))(?: up)? (?P<h>.+?){_HOW_FAR}"),
+    ("open A", rf"(?:open|(?:pull|push|slide) open)(?: up)? (?P<h>.+?){_HOW_FAR}"),
+    ("close A", rf"(?:close|shut|(?:pull|push|slide) (?:closed|shut))(?: up)? (?P<h>.+?){_HOW_FAR}"),
     ("pull/push/slide A open/shut", rf"(?:{_SHOVE}|swing|lift) (?P<h>.+?) (?:open|closed|shut){_HOW_FAR}"),
     ("turn on/off A", r"(?:turn|switch) (?:on|off) (?P<h>.+)"),
     ("turn A on/off", r"(?:turn|switch) (?P<h>.+) (?:on|off)"),
@@ -95,7 +103,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("pour ... from A into B", rf"{_POUR} .+? (?:from|out of) (?P<a>.+?) (?:in|into|onto|on|over|to) (?P<o>.+)"),
     ("pour A into/over B", rf"{_POUR} (?P<a>.+?) (?:into|onto|over|in|on|out of) (?P<o>.+)"),
     ("pour out A", rf"{_POUR} (?P<a>.+?)(?: out)?"),
-    ("hand me A", r"(?:hand|give|pass|bring) (?:me|us|him|her) (?P<a>.+)"),
+    ("hand me A", rf"(?:hand|give|pass|bring) {_PERSON} (?!to\b)(?P<a>.+)"),
     ("hand over A to B", r"(?:hand|give|pass)(?: over)? (?P<a>.+?)(?: over)?(?: to (?P<p>.+))?"),
     (
         "take/move/pull A from/off/out of B to C",
@@ -105,18 +113,20 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("put A inside/down/to the left", rf"{_PUT} (?P<a>.+?) {_WAY}"),
     (
         "put/place/stack/hang/insert A in/on/near/... B",
-        rf"{_PUT}(?: down)? (?P<a>.+?{_WHERE})(?: back| down)? {_TO} (?P<p>.+)",
+        rf"{_PUT}(?: down)? (?P<a>.+?{_WHERE})(?<! is)(?<! are)(?: back| down)? {_TO}",
     ),
     ("put down/away A", r"(?:put|set|lay) (?:down|away|back) (?P<a>.+)"),
     ("push/pull/slide A to the left/out", rf"{_SHOVE} (?P<h>.+?) {_WAY}"),
-    ("push/pull/slide A to/into/... B", rf"{_SHOVE}(?: out)? (?P<h>.+?{_WHERE}) {_TO} (?P<p>.+)"),
+    ("push/pull/slide A to/into/... B", rf"{_SHOVE}(?: out)? (?P<h>.+?{_WHERE})(?<! is)(?<! are) {_TO}"),
     ("push/pull/slide A", rf"{_SHOVE}(?: out)? (?P<h>.+)"),
     ("pick up A", rf"{_TAKE} (?P<a>.+?)(?: up| out| off)?"),
     ("move/stack A", r"(?:move|stack|unstack|drop|release|carry|throw|store) (?P<a>.+)"),
     ("press/turn/fold/flip/wipe A", rf"{_WORK} (?P<h>.+?){_HOW}"),
 )
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in PATTERNS)
-_ROLES = {"a": Role.CARRIED, "p": Role.PLACE, "s": Role.SOURCE, "h": Role.HANDLED, "o": Role.WORKED_ON}
+# What is done with a push as a rule, not with a grip.
+TOUCHED = frozenset(["close A", "turn on/off A", "turn A on/off"])
+_ROLES = {"r": Role.REFERENCE, "a": Role.CARRIED, "p": Role.PLACE, "s": Role.SOURCE, "h": Role.HANDLED, "o": Role.WORKED_ON}
 _VERB = (
     rf"(?:{_PUT}|{_TAKE}|{_SHOVE}|{_WIPE}|{_WORK}|open|close|shut|switch|use|cover|fill|pour|empty|dump|tip|hand|give|pass|"
     r"unstack|release|swing)"
@@ -126,7 +136,7 @@ _CUT = re.compile(rf"(?:,? and then|,? then|;|\.|,? and|,) (?={_VERB}\b)")
 _FILLER = re.compile(
     r"^(?:(?:please|now|first|then|next|robot|ok|okay|can you|could you|would you|i want you to|you should|try to|go|and)[ ,]+)+"
 )
-_ADVERB = re.compile(r"(?:^| )(?:please|carefully|gently|slowly|quickly)(?= |$)")
+_ADVERB = re.compile(r"(?:^| )(?:please|carefully|gently|slowly|quickly|firmly|softly|lightly|once|twice|again|\w+ times)(?= |$)")
 _THING_PRONOUNS = ("it", "that", "this", "them", "these", "those", "both", "both of them", "the other", "each other")
 _PERSONS = ("me", "us", "you", "yourself", "him", "her", "the person", "the user", "the human", "the robot", "robot")
 _NO_THING = frozenset(
@@ -154,6 +164,15 @@ _NO_THING = frozenset(
     ]
 )
 _ARTICLE = r"(?:the|a|an|one|another|some|two|three|four)"
+# "put the marker in the cup and the eraser in the box": the second clause has lost its verb.
+_CLAUSE_PART = r"(?:(?! and | between |,).)+?"
+_ELLIPSIS = re.compile(
+    rf"\b(?P<verb>{_PUT}) (?P<rest>{_CLAUSE_PART} {_INTO} {_CLAUSE_PART}),? and (?={_ARTICLE} {_CLAUSE_PART} (?:{_INTO}|{_NEXT}) )"
+)
+_BEFORE_ARTICLE = frozenset(re.findall(r"[a-z]+", f"{_INTO} {_NEXT}")) | frozenset(
+    ["of", "and", "or", "with", "from", "for", "than", "is", "are", "containing", "holding", "both", "off"]
+)
+_CUT_SHORT = re.compile(r" (?:that|which)(?: \w+)?$")  # "the cup that sits"
 _RELATIVE = re.compile(r"\b(?:between|with|that|which|of)\b")
 
 
@@ -167,7 +186,7 @@ def parse(instruction: str) -> tuple[Step, ...]:
         ValueError: a clause matches no pattern, or names nothing but pronouns; lists the patterns tried.
     """
     text = normalized(instruction)
-    text = " ".join(_ADVERB.sub("", _FILLER.sub("", text)).split())
+    text = _with_verbs(" ".join(_ADVERB.sub("", _FILLER.sub("", text)).split()))
     clauses = _clauses(text)
     steps = None if clauses is None else _resolved(clauses)
     if not steps or not any(step.mentions for step in steps):
@@ -182,6 +201,13 @@ def parse(instruction: str) -> tuple[Step, ...]:
 def normalized(instruction: str) -> str:
     """Lower case, single spaces, no full stop: how instructions are compared and taken apart."""
     return " ".join(instruction.lower().replace("_", " ").split()).strip(" .!?,;")
+
+
+def _with_verbs(text: str) -> str:
+    """Repeats a verb that is left out: "put A in B and C in D" -> "put A in B and put C in D"."""
+    while (longer := _ELLIPSIS.sub(r"\g<verb> \g<rest> and \g<verb> ", text, count=1)) != text:
+        text = longer
+    return text
 
 
 _Found = tuple[str, tuple[tuple[str, Role], ...]]  # a pattern's name, and (phrase, role) in the order of the words
@@ -204,12 +230,23 @@ def _match(clause: str) -> _Found | None:
         if match := pattern.fullmatch(clause):
             groups = sorted((match.start(key), key) for key, value in match.groupdict().items() if value)
             things = [(phrase, _ROLES[key[0]]) for _, key in groups for phrase in _each(match[key])]
-            if any(set(phrase.split()) <= _NO_THING for phrase, _ in things):
+            if any(not _names_one_thing(phrase) for phrase, _ in things):
                 continue
+            if sum(role is Role.PLACE for _, role in things) > 1:
+                continue  # one of them, or each in turn? "between" is another role
             if re.search(r" (?:inside|on top|in)$", clause) and not any(role is Role.PLACE for _, role in things):
                 things.append(("it", Role.PLACE))  # "put the bowl inside": of what was opened before
             return name, tuple(things)
     return None
+
+
+def _names_one_thing(phrase: str) -> bool:
+    """Whether a phrase can name a thing, and one only: no "the robot the cup", "both cups", "the cup that is"."""
+    words = phrase.split()
+    if set(words) <= _NO_THING or (phrase not in _THING_PRONOUNS and (words[0] == "both" or _CUT_SHORT.search(phrase))):
+        return False
+    articles = (i for i, word in enumerate(words) if i > 0 and word in ("the", "a", "an"))
+    return all(words[i - 1] in _BEFORE_ARTICLE for i in articles)
 
 
 def _base_form(clause: str) -> str:
@@ -224,7 +261,7 @@ def _base_form(clause: str) -> str:
 
 def _each(phrase: str) -> list[str]:
     """The members of a list ("both A and B", "the A, the B and the C"); "the yellow and white mug" is one thing."""
-    if phrase.startswith("both "):
+    if phrase.startswith("both ") and " and " in phrase:
         return phrase.removeprefix("both ").split(" and ")
     first_relative = _RELATIVE.search(phrase)  # "the bowl between the plate and the ramekin" is one thing
     head, tail = (
@@ -259,7 +296,7 @@ def _antecedents(pronoun: str, role: Role, before: list[Step]) -> tuple[str, ...
     if role is Role.CARRIED:
         wanted = (Role.CARRIED, Role.PLACE) if plural else (Role.CARRIED,)
     else:
-        wanted = (Role.PLACE, Role.HANDLED)
+        wanted = (Role.PLACE, Role.HANDLED, Role.REFERENCE)
     for step in reversed(before):
         if found := step.phrases(*wanted) or step.phrases(Role.CARRIED, Role.HANDLED, Role.SOURCE):
             return found if plural else found[-1:]

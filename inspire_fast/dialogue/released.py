@@ -14,6 +14,7 @@ import json
 from typing import Any, cast
 
 from inspire_fast.dialogue.grounding import ground
+from inspire_fast.dialogue.instructions import normalized
 
 LIST_FILE = "released_phrases.json"
 # What is asked about instead of the phrase found. One replacement after the other is made, in this order; the last but
@@ -87,7 +88,7 @@ def _ours(phrase: str, asked: str, ours: tuple[str, ...]) -> str:
 
 def matches(instruction: str) -> tuple[ReleasedPhrase, ...]:
     """The list's entries found, in its order, before they are rewritten."""
-    text, entries = instruction.lower(), released_phrases()
+    text, entries = normalized(instruction), released_phrases()
     if text == _BOTH_POTS[0]:
         return tuple(next(entry for entry in entries if entry.phrase == phrase) for phrase in _BOTH_POTS[1])
     found: list[ReleasedPhrase] = []

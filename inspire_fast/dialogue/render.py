@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import enum
+import functools
+import re
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from inspire_fast.core.types import TokenSequence
 from inspire_fast.dialogue.questions.base import Question
 from inspire_fast.dialogue.script import ActionSlot, Context, Forced, ForEachTarget, Script, Slot
 from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.tokenizers.text import TextTokenizer
 
 STATE_BINS = 256
 
@@ -95,8 +98,9 @@ def unroll(script: Script, turn: Turn) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     for segment in script.segments:
         if isinstance(segment, Context):
-            text = segment.text.replace("{instruction}", clean(turn.instruction))
-            text = text.replace("{state}", discretise(turn.state))
+            fills = {"instruction": clean(turn.instruction), "state": discretise(turn.state)}
+            # In one pass: an instruction may hold the words "{state}" itself.
+            text = re.sub(r"\{(instruction|state)\}", lambda match: fills[match[1]], segment.text)  # noqa: B023
             pieces.append(Piece(kind=Kind.CONTEXT, text=text, joins=segment.joins))
         elif isinstance(segment, Forced):
             pieces.append(
@@ -130,9 +134,10 @@ def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
     return pieces
 
 
-def _answer_words(script: Script, vocabulary: Vocabulary) -> frozenset[int]:
+@functools.lru_cache(maxsize=8)  # thousands of answers, asked for with every sample
+def _answer_words(questions: tuple[Question, ...], text: TextTokenizer) -> frozenset[int]:
     """Ids that occur in any answer."""
-    return frozenset(i for q in script.questions for answer in q.answers for i in answer_ids(answer, vocabulary))
+    return frozenset(i for q in questions for answer in q.answers for i in text.encode(" " + answer))
 
 
 def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
@@ -167,7 +172,7 @@ def render(
         raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {about}.")
     writer = _Writer()
     given = iter(answers)
-    matches = _answer_words(script, vocabulary) if script.supervise_matches else frozenset[int]()
+    matches = _answer_words(script.questions, vocabulary.text) if script.supervise_matches else frozenset[int]()
     for index, piece in enumerate(pieces):
         ids = _piece_ids(piece, vocabulary, given, action_ids)
         if ids is None:

@@ -106,14 +106,48 @@ def _check_header(entry: Mapping[str, Any], meta: Meta, robot: str) -> None:
         raise ValueError(f"these labels are about robot {entry['robot']!r}, not {robot!r}")
 
 
+def _check_integer(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name!r} must be a whole number; got {value!r}")
+
+
+def _single(frame: Any) -> tuple[int, int]:
+    _check_integer("frame", frame)
+    return frame, frame + 1
+
+
+def _check_target(target: Any) -> None:
+    """The types of a target's fields, so that "false" is not taken for true."""
+    if not isinstance(target, dict):
+        raise ValueError(f"a target must be an object; got {target!r}")
+    if not isinstance(target.get("phrase"), str) or not target["phrase"].strip():
+        raise ValueError(f"a target's 'phrase' must be text that is not empty; got {target.get('phrase')!r}")
+    if not isinstance(target.get("grasped", False), bool):
+        raise ValueError(f"'grasped' must be true or false; got {target['grasped']!r}")
+    point = target.get("point_px")
+    if point is not None and not (
+        isinstance(point, list)
+        and len(point) == 2
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in point)
+    ):
+        raise ValueError(f"'point_px' must be [y, x], each in 0..1; got {point!r}")
+
+
 def _annotation(entry: Mapping[str, Any], number: int, meta: Meta) -> Annotation:
     episode = entry["episode"]
+    _check_integer("episode", episode)
     if not 0 <= episode < len(meta.episodes):
         raise ValueError(f"episode {episode}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}")
     length = meta.episodes[episode].length
-    start, stop = entry["frames"] if "frames" in entry else (entry["frame"], entry["frame"] + 1)
+    start, stop = entry["frames"] if "frames" in entry else _single(entry["frame"])
+    for frame in (start, stop):
+        _check_integer("frames" if "frames" in entry else "frame", frame)
     if not 0 <= start < stop <= length:
         raise ValueError(f"episode {episode}, frames {start}..{stop - 1}: the episode has the frames 0..{length - 1}")
+    if not isinstance(entry["targets"], list):
+        raise ValueError(f"'targets' must be a list; got {entry['targets']!r}")
+    for target in entry["targets"]:
+        _check_target(target)
     return Annotation(line=number, episode=episode, start=start, stop=stop, targets=tuple(entry["targets"]))
 
 

@@ -42,7 +42,7 @@ def write_dataset(paths: Sequence[Path], root: Path, *, robot: Robot, overwrite:
         f"+{axis} {positive}, -{axis} {negative}"
         for axis, (negative, positive) in zip("xyz", (robot.axes.x, robot.axes.y, robot.axes.z), strict=True)
     )
-    write_facts(root, facts, robot=robot.name, frame_description=description)
+    write_facts(root, facts, robot=robot.name, frame_description=description, producer="simulator")
 
 
 def _columns(episode: RecordedEpisode, cameras: Sequence[str], robot: Robot) -> dict[str, np.ndarray]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+import json
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+
+from inspire_fast.data.errors import DatasetError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +61,34 @@ class GripperSignal:
         return self.opening_at_zero + columns[:, list(self.opening)] @ np.array(list(self.opening.values()))
 
 
+_LIBERO = GripperSignal(position=(0, 1, 2), opening={6: 1.0, 7: -1.0}, closed_below=0.9, open_above=0.93)
 # By robot. What a robot's spec does not say (yet): which of its dimensions are the gripper's.
 SIGNALS: Mapping[str, GripperSignal] = MappingProxyType(
     {
-        "libero": GripperSignal(position=(0, 1, 2), opening={6: 1.0, 7: -1.0}, closed_below=0.9, open_above=0.93),
+        "libero": _LIBERO,
+        "libero_front": _LIBERO,  # another camera, the same state
         "inspire_arm": GripperSignal(position=(0, 1, 2), opening={6: 1.0}, metres_per_unit=1e-6),
     }
 )
+
+
+def load_signal(path: Path) -> GripperSignal:
+    """Reads a signal from a JSON file with the fields of `GripperSignal`.
+
+    ::
+
+        {"position": [0, 1, 2], "opening": {"6": 1.0}, "closed_below": 0.9, "open_above": 0.93}
+
+    Raises:
+        DatasetError: no such file, no JSON, or no signal; names the file.
+    """
+    try:
+        fields = dict(json.loads(path.read_text(encoding="utf-8")))
+        fields["position"] = tuple(int(dimension) for dimension in fields["position"])
+        fields["opening"] = {int(dimension): float(weight) for dimension, weight in fields["opening"].items()}
+        return GripperSignal(**fields)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(f"{path} must be JSON with the fields of a gripper signal: {error!r}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +141,11 @@ def read_gripper(openings: np.ndarray, fps: float, signal: GripperSignal) -> Rea
     merged, dropped = _without_noise(intervals, len(fraction), max(1, round(signal.min_s * fps)))
     if dropped:
         notes.append(f"{dropped} closings or openings shorter than {signal.min_s} s are taken for noise")
-    return Reading(holds=tuple(_hold(fraction, start, stop, signal) for start, stop in merged), notes=tuple(notes))
+    holds = [_hold(fraction, start, stop, signal) for start, stop in merged]
+    if holds and merged[0][0] == 0 and not _rests(fraction, holds[0], signal):
+        notes.append("the gripper is not fully open at first and opens on: no hold")
+        holds = holds[1:]
+    return Reading(holds=tuple(holds), notes=tuple(notes))
 
 
 def _closed(fraction: np.ndarray, signal: GripperSignal) -> list[tuple[int, int]]:
@@ -149,3 +178,13 @@ def _hold(fraction: np.ndarray, start: int, stop: int, signal: GripperSignal) ->
     resting = start + np.flatnonzero(fraction[start:stop] <= level + signal.level_tolerance)
     end = None if stop == len(fraction) and resting[-1] == stop - 1 else int(resting[-1]) + 1
     return Hold(start=int(resting[0]), stop=end, level=level, empty=level < signal.empty_below)
+
+
+def _rests(fraction: np.ndarray, hold: Hold, signal: GripperSignal) -> bool:
+    """Whether something may really be held from the first frame on: one level, up to an opening.
+
+    A gripper that merely starts half open (LIBERO's fingers do) passes through levels on its way.
+    """
+    if hold.start != 0 or hold.stop is None:
+        return False
+    return bool(np.mean(np.abs(fraction[: hold.stop] - hold.level) <= signal.level_tolerance) >= 0.9)

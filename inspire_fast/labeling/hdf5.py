@@ -7,6 +7,7 @@ state holds) and `obs/{agentview_rgb, eye_in_hand_rgb, ee_pos, ee_ori, gripper_s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert
+from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert, recording_path
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import write_facts
 from inspire_fast.envs import SUITES, LiberoEnvironment, tasks
@@ -27,7 +28,6 @@ from inspire_fast.labeling.replay import fixture_poses
 from inspire_fast.robots import ROBOTS
 
 Pictures = Literal["replay", "states", "recorded"]
-RECORDINGS = "recordings"
 _STILL = 1e-4  # OpenVLA's threshold for the norm of a motion, in the actions' own unit
 _COLUMNS = {"observation/image": "image", "observation/wrist_image": "wrist_image"}
 
@@ -164,10 +164,11 @@ class Converter:
         self._close()
 
     def episodes(self, files: Sequence[Path]) -> Iterator[Pending]:
-        """Every demonstration, file by file, by number."""
+        """Every demonstration, file by file, by number; named by file, and by its whole path where files share a name."""
+        shared = Counter(path.name for path in files)
         for path in files:
             for name in demonstration_names(path):
-                label = f"{path.name}/{name}"
+                label = f"{path.name if shared[path.name] == 1 else path}/{name}"
                 yield Pending(name=label, read=partial(self._episode, label, path, name))
 
     def write_labels(self, root: Path, names: Sequence[str]) -> None:
@@ -178,7 +179,7 @@ class Converter:
             write_facts(root, facts, robot=robot.name, frame_description=frame_description(robot))
         for number, name in enumerate(names):
             if name in self._states:
-                path = root / RECORDINGS / f"episode_{number:06d}.npz"
+                path = recording_path(root, number)
                 path.parent.mkdir(exist_ok=True)
                 np.savez_compressed(path, **self._states[name])
 

@@ -141,11 +141,15 @@ def _assign(
     carried = [m for m in manipulations if not m.handled]
     if not manipulations:
         return _Assignment(problem="the instruction names nothing that is gripped", notes=tuple(notes))
-    wanted = next(
-        (n for n in (len(manipulations), len(carried)) if n == len(groups)), len(carried) or len(manipulations)
-    )
+    # A drawer that is opened may have had the only grip; one that is closed, or a switch, needs none.
+    owners = [m for m in manipulations if m.handled and not m.touched]
+    wanted = next((n for n in (len(manipulations), len(carried)) if n == len(groups)), len(carried))
+    if owners or not carried:
+        wanted = len(manipulations)
     while len(groups) > wanted:
         gaps = [_gap_m(positions, a[-1], b[0]) for a, b in itertools.pairwise(groups)]
+        if groups[0][0].start == 0:  # held before anything was seen: never an earlier grip of something else
+            gaps[0] = np.inf
         nearest = int(np.argmin(gaps))
         if gaps[nearest] > options.regrasp_m:
             return _Assignment(
@@ -157,6 +161,11 @@ def _assign(
         )
         groups[nearest : nearest + 2] = [groups[nearest] + groups[nearest + 1]]
     chosen = manipulations if len(groups) == len(manipulations) else carried
+    if carried and 0 < len(groups) < len(manipulations) and (owners or empty):
+        return _Assignment(
+            problem=f"{len(groups)} grasps for {len(manipulations)} things to grip or handle: whose they are is not known",
+            notes=tuple(notes),
+        )
     if len(groups) != len(chosen):
         problem = f"{len(groups)} grasps for {len(chosen)} things to grip" if groups else "never grasped"
         return _Assignment(problem=problem, notes=tuple(notes)) if chosen else _Assignment(notes=tuple(notes))
@@ -234,6 +243,8 @@ def _reason(phrase: str, plan: Plan, assignment: _Assignment) -> str:
     mine = [m for m in plan.manipulations if phrase in m.phrases]
     if not mine:
         return "the gripper neither takes it nor lets go of anything there"
+    if all(phrase in m.references for m in mine):
+        return "named as a reference: what is let go lies beside it, between or towards it, not at it"
     if all(m.handled and m.thing == phrase for m in mine):
         return "touched without a grasp: no gripper event says where it is"
     if assignment.problem:

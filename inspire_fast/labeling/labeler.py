@@ -140,7 +140,7 @@ def _others(
 def _partial(dataset: LeRobotDataset, producer: Producer, robot: Robot) -> Path:
     """Where finished episodes of these options on this dataset wait for the others."""
     identity = DatasetIdentity.of(dataset.meta)
-    digest = hashlib.sha256(f"{producer!r} {robot.name} {identity.sha256}".encode())
+    digest = hashlib.sha256(f"2 {producer!r} {robot.name} {identity.sha256}".encode())
     for value in vars(producer).values():
         if isinstance(value, Path) and value.is_file():  # an edited annotation file is another source
             digest.update(value.read_bytes())
@@ -156,7 +156,7 @@ def _labelled(label: Any, episode: Episode, dataset: LeRobotDataset, path: Path)
         frames, report = label(episode)
     except ValueError as error:  # DatasetError and what the grammar refuses
         raise DatasetError(f"{dataset.root}, episode {episode.index}: {error}") from error
-    facts = [None if scene is None else [_fields(target) for target in scene.targets] for scene in frames]
+    facts = [None if scene is None else _stored(scene) for scene in frames]
     result = {"facts": facts, "report": report}
     waiting = path.with_name(f".{path.name}.{os.getpid()}")
     waiting.write_text(json.dumps(result), encoding="utf-8")
@@ -166,6 +166,10 @@ def _labelled(label: Any, episode: Episode, dataset: LeRobotDataset, path: Path)
 
 def _load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _stored(scene: SceneFacts) -> dict[str, Any]:
+    return {"gripper_px": scene.gripper_px, "targets": [_fields(target) for target in scene.targets]}
 
 
 def _fields(target: TargetFacts) -> dict[str, Any]:
@@ -178,10 +182,12 @@ def _fields(target: TargetFacts) -> dict[str, Any]:
     }
 
 
-def _scene(targets: list[dict[str, Any]] | None) -> SceneFacts | None:
-    if targets is None:
+def _scene(stored: dict[str, Any] | None) -> SceneFacts | None:
+    if stored is None:
         return None
+    gripper = stored["gripper_px"]
     return SceneFacts(
+        gripper_px=None if gripper is None else (gripper[0], gripper[1]),
         targets=tuple(
             TargetFacts(
                 phrase=t["phrase"],
@@ -190,8 +196,8 @@ def _scene(targets: list[dict[str, Any]] | None) -> SceneFacts | None:
                 point_px=None if t["point_px"] is None else (t["point_px"][0], t["point_px"][1]),
                 rotations={frame: np.array(matrix, np.float32) for frame, matrix in t["rotations"].items()},
             )
-            for t in targets
-        )
+            for t in stored["targets"]
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.dialogue.grounding import ground, steps
-from inspire_fast.dialogue.instructions import Role, Step, normalized
+from inspire_fast.dialogue.instructions import TOUCHED, Role, Step, normalized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class Manipulation:
         source: the phrase of where it is gripped, or None.
         riding: phrases of what lies on the thing and comes along.
         handled: it may be done without gripping (a drawer pushed shut, a plate pushed aside).
+        touched: handled, and as a rule without a grip (closed, switched on or off): a lone grip is not its own.
+        references: phrases that only say where it is let go ("next to the plate"): nothing is let go at them.
     """
 
     thing: str
@@ -30,11 +32,13 @@ class Manipulation:
     source: str | None = None
     riding: tuple[str, ...] = ()
     handled: bool = False
+    touched: bool = False
+    references: tuple[str, ...] = ()
 
     @property
     def phrases(self) -> tuple[str, ...]:
         """Everything it names."""
-        return (self.thing, *self.riding, *(p for p in (self.source, self.place) if p is not None))
+        return (self.thing, *self.riding, *(p for p in (self.source, self.place) if p is not None), *self.references)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ def load_overrides(path: Path) -> dict[str, tuple[Manipulation, ...]]:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {normalized(key): tuple(_manipulation(entry) for entry in value) for key, value in content.items()}
+        return {normalized(key): _manipulations(key, value) for key, value in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path} must be JSON: instruction -> list of {{'thing', 'place', 'source', 'riding', 'handled'}}, of which "
@@ -81,10 +85,21 @@ def load_overrides(path: Path) -> dict[str, tuple[Manipulation, ...]]:
         ) from error
 
 
+def _manipulations(instruction: str, entries: Any) -> tuple[Manipulation, ...]:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{instruction!r} needs a list of objects, at least one; got {entries!r}")
+    return tuple(_manipulation(entry) for entry in entries)
+
+
 def _manipulation(entry: Mapping[str, Any]) -> Manipulation:
     fields = dict(entry)
-    if "riding" in fields:
-        fields["riding"] = tuple(fields["riding"])
+    for name in {"riding", "references"} & set(fields):
+        if not isinstance(fields[name], list):
+            raise ValueError(f"{name!r} must be a list of phrases; got {fields[name]!r}")
+        fields[name] = tuple(fields[name])
+    for name in {"handled", "touched"} & set(fields):
+        if not isinstance(fields[name], bool):
+            raise ValueError(f"{name!r} must be true or false; got {fields[name]!r}")
     made = Manipulation(**fields)
     if not all(isinstance(phrase, str) and phrase.strip() for phrase in made.phrases):
         raise ValueError(f"phrases must be text that is not empty; got {entry}")
@@ -95,12 +110,16 @@ def _add_step(step: Step, found: list[Manipulation]) -> None:
     """Appends a clause's manipulations; "pick up A" and "place it on B" become one."""
     place = next(iter(step.phrases(Role.PLACE)), None)
     source = next(iter(step.phrases(Role.SOURCE)), None)
+    references = step.phrases(Role.REFERENCE)
     carried = step.phrases(Role.CARRIED)
     under = {m.thing: m.place for m in found if m.place in carried and m.thing in carried}
     for thing in (t for t in carried if t not in under):  # after "stack A on B", "them" are gripped by B
         riding = tuple(top for top, bottom in under.items() if bottom == thing)
-        if found and found[-1].thing == thing and found[-1].place is None and not found[-1].handled:
+        if found and found[-1].thing == thing and not (found[-1].place or found[-1].references or found[-1].handled):
             picked = found.pop()
             source = source or picked.source
-        found.append(Manipulation(thing=thing, place=place, source=source, riding=riding))
-    found.extend(Manipulation(thing=thing, place=place, handled=True) for thing in step.phrases(Role.HANDLED))
+        found.append(Manipulation(thing=thing, place=place, source=source, riding=riding, references=references))
+    found.extend(
+        Manipulation(thing=thing, place=place, handled=True, touched=step.pattern in TOUCHED, references=references)
+        for thing in step.phrases(Role.HANDLED)
+    )

@@ -96,8 +96,8 @@ def real_robot_facts(path: Path, state: np.ndarray, metres_per_unit: float, inst
         raise DatasetError(f"{path}: its object_info is incomplete or damaged: {error!r}") from error
 
 
-def libero_facts(path: Path, instruction: str) -> SceneFacts:
-    """One frame of the LIBERO layout.
+def libero_facts(path: Path, instruction: str) -> SceneFacts | None:
+    """One frame of the LIBERO layout, without the targets of `off_the_body`; None where no other is left.
 
     Raises:
         DatasetError: damaged, or its bodies are not those of any LIBERO task of this instruction; names the file.
@@ -108,14 +108,21 @@ def libero_facts(path: Path, instruction: str) -> SceneFacts:
         for targets in _tasks(instruction):
             bodies = [_body(target, vectors) for target in targets]
             if all(bodies):
-                pairs = [(t, body) for t, body in zip(targets, bodies, strict=True) if body]
-                return SceneFacts(targets=tuple(_libero_target(t, vectors[body], grasped) for t, body in pairs))
+                pairs = [(t, body) for t, body in zip(targets, bodies, strict=True) if body and not any(t.offset_m)]
+                known = tuple(_libero_target(t, vectors[body], grasped) for t, body in pairs)
+                return SceneFacts(targets=known) if known else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path}: incomplete or damaged: {error!r}") from error
     wanted = [[target.body for target in targets] for targets in _tasks(instruction)]
     raise DatasetError(
         f"{path} has the bodies {sorted(vectors)}; {instruction!r} needs one of {wanted}. Is it of another task?"
     )
+
+
+def off_the_body(instruction: str) -> dict[str, str]:
+    """Phrase -> why the LIBERO layout cannot place it: handles and buttons lie off their bodies, along the bodies' axes."""
+    reason = "its point lies off the body's origin, and the label files do not say how the body is turned"
+    return {t.phrase: reason for targets in _tasks(instruction) for t in targets if any(t.offset_m)}
 
 
 def frame_id(value: Any) -> str:

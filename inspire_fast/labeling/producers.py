@@ -5,7 +5,7 @@ A producer is opened on a dataset and then asked for one episode after the other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +19,10 @@ from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.lerobot_meta import Episode
 from inspire_fast.envs.libero import LiberoEnvironment
 from inspire_fast.labeling.annotations import annotated_facts, read_annotations
-from inspire_fast.labeling.gripper import SIGNALS, GripperSignal
+from inspire_fast.labeling.gripper import SIGNALS, GripperSignal, load_signal
 from inspire_fast.labeling.hindsight import HindsightOptions, hindsight
 from inspire_fast.labeling.manipulations import load_overrides, plan
-from inspire_fast.labeling.object_info import ID_COLUMN, frame_id, libero_facts, real_robot_facts
+from inspire_fast.labeling.object_info import ID_COLUMN, frame_id, libero_facts, off_the_body, real_robot_facts
 from inspire_fast.labeling.replay import Recording, replay
 from inspire_fast.robots import Robot
 
@@ -32,10 +32,20 @@ _REPLAY_TOLERANCE_M = 0.01
 
 
 class Producer(Protocol):
-    """Options of one way to facts."""
+    """Options of one way to facts.
+
+    Attributes:
+        gripper: see `Hindsight`.
+    """
+
+    gripper: Path | None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """What labels an episode: facts per frame (None: not labelled) and what to report. Raises `DatasetError`."""
+        ...
+
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """The files, besides the dataset's and those named in the options, that an episode's facts are made from."""
         ...
 
 
@@ -50,6 +60,7 @@ class Hindsight:
         near_m: points this close to the fingers lie in no certain direction and are left out (metres).
         end_is_release: an episode that ends with the gripper closed ends where the thing would be let go.
         end_is_contact: an episode that only handles something, without a grasp, ends in contact with it.
+        gripper: JSON file that says where the gripper stands in the state (see `gripper.load_signal`); None: the robot's own.
     """
 
     state_column: str = "state"
@@ -58,10 +69,11 @@ class Hindsight:
     near_m: float = HindsightOptions.near_m
     end_is_release: bool = False
     end_is_contact: bool = False
+    gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """See `Producer.open`."""
-        signal = _signal(robot)
+        signal = _signal(robot, self.gripper)
         if self.closed_below is not None:
             above = max(signal.open_above, min(0.99, self.closed_below + 0.03))
             signal = dataclasses.replace(signal, closed_below=self.closed_below, open_above=above)
@@ -85,6 +97,10 @@ class Hindsight:
 
         return label
 
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """See `Producer.inputs`."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
@@ -93,15 +109,17 @@ class Annotations:
     Attributes:
         file: the annotations.
         state_column: column with the gripper's position, needed where the file gives positions and not offsets.
+        gripper: see `Hindsight`.
     """
 
     file: Path
     state_column: str = "state"
+    gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """See `Producer.open`."""
         lines = read_annotations(self.file, dataset.meta, robot.name)
-        signal = SIGNALS.get(robot.name)
+        signal = _signal(robot, self.gripper) if self.gripper or robot.name in SIGNALS else None
         gripper_m = None if signal is None else signal.positions_m(_states(dataset, self.state_column, robot))
 
         def label(episode: Episode) -> Labelled:
@@ -114,6 +132,10 @@ class Annotations:
 
         return label
 
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """See `Producer.inputs`."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
@@ -122,10 +144,12 @@ class ObjectInfo:
     Attributes:
         folder: holds `episode_<n>/anno_w_pos/<frame>.json`, or `<id>.json` for ids in the dataset's column `object_info`.
         state_column: of the real robot's layout, to notice labels of another episode.
+        gripper: see `Hindsight`.
     """
 
     folder: Path
     state_column: str = "state"
+    gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """See `Producer.open`."""
@@ -134,10 +158,11 @@ class ObjectInfo:
 
             def by_id(episode: Episode) -> Labelled:
                 instruction, rows = dataset.task(episode.start), range(episode.start, episode.stop)
-                return [libero_facts(self.folder / f"{frame_id(ids[row])}.json", instruction) for row in rows], {}
+                frames = [libero_facts(self.folder / f"{frame_id(ids[row])}.json", instruction) for row in rows]
+                return frames, {"refused": off_the_body(instruction)}
 
             return by_id
-        states, unit = _states(dataset, self.state_column, robot), _signal(robot).metres_per_unit
+        states, unit = _states(dataset, self.state_column, robot), _signal(robot, self.gripper).metres_per_unit
 
         def by_frame(episode: Episode) -> Labelled:
             folder, instruction = self.folder / f"episode_{episode.index}" / "anno_w_pos", dataset.task(episode.start)
@@ -154,6 +179,13 @@ class ObjectInfo:
 
         return by_frame
 
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """See `Producer.inputs`."""
+        if ID_COLUMN in dataset.features:
+            ids = dataset.columns([ID_COLUMN])[ID_COLUMN][episode.start : episode.stop]
+            return [self.folder / f"{frame_id(value)}.json" for value in ids]
+        return sorted((self.folder / f"episode_{episode.index}" / "anno_w_pos").glob("*.json"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
@@ -162,14 +194,16 @@ class Replay:
     Attributes:
         recordings: folder of `episode_<six digits>.npz`.
         state_column: the gripper's recorded positions, held against the replayed ones.
+        gripper: see `Hindsight`.
     """
 
     recordings: Path
     state_column: str = "state"
+    gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """See `Producer.open`."""
-        recorded_m = _signal(robot).positions_m(_states(dataset, self.state_column, robot))
+        recorded_m = _signal(robot, self.gripper).positions_m(_states(dataset, self.state_column, robot))
         scene: dict[tuple[str, int | str], LiberoEnvironment] = {}  # the one in use: each takes up to 2 GB
 
         def label(episode: Episode) -> Labelled:
@@ -201,17 +235,27 @@ class Replay:
 
         return label
 
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """See `Producer.inputs`."""
+        return (self.recordings / f"episode_{episode.index:06d}.npz",)
+
 
 def _check_instruction(path: Path, ours: str, theirs: str) -> None:
     if ours.lower() != theirs.lower():
         raise DatasetError(f"{path} is of the task {ours!r}; the dataset's episode says {theirs!r}.")
 
 
-def _signal(robot: Robot) -> GripperSignal:
+def _signal(robot: Robot, given: Path | None) -> GripperSignal:
+    if given is not None:
+        signal = load_signal(given)
+        if not all(0 <= dimension < robot.state_dim for dimension in (*signal.position, *signal.opening)):
+            raise DatasetError(f"{given}: robot {robot.name!r} has the state dimensions 0..{robot.state_dim - 1}.")
+        return signal
     if robot.name not in SIGNALS:
         raise DatasetError(
             f"Which dimensions of {robot.name!r}'s state {robot.state_names} are its gripper's position and opening is not "
-            f"known; it is for {sorted(SIGNALS)}. Add it to SIGNALS in inspire_fast/labeling/gripper.py."
+            f"known; it is for {sorted(SIGNALS)}. Write it to a JSON file and pass that as `gripper` (`--gripper FILE`; format: "
+            "inspire_fast.labeling.gripper.load_signal)."
         )
     return SIGNALS[robot.name]
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 import xml.etree.ElementTree as ET
+import zipfile
+import zlib
 
 import numpy as np
 
@@ -54,7 +56,7 @@ class Recording:
                 actions=arrays.get("actions"),
                 model_xml=str(arrays.get("model_xml", "")),
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DatasetError(f"{path} is no recording with the arrays suite, task, states: {error}") from error
 
 

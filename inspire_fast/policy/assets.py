@@ -9,7 +9,7 @@ import numpy as np
 
 from inspire_fast.data.normalize import FILE_NAME, NormStats, save_norm_stats
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.policy.contract import FILE, Contract
+from inspire_fast.policy.contract import FILE, Contract, require_asset_id
 from inspire_fast.robots import Robot
 
 FOLDER = "assets"
@@ -20,7 +20,9 @@ def find_norm_stats(step: Path, asset_id: str) -> Path:
 
     Raises:
         FileNotFoundError: there is none; lists the asset ids that there are.
+        ValueError: the asset id leads out of the checkpoint.
     """
+    require_asset_id(asset_id)
     assets = step / FOLDER
     file = assets / asset_id / FILE_NAME
     if file.is_file():

@@ -27,6 +27,8 @@ def find_step(directory: Path) -> Path:
     if directory.name == ITEM and directory.is_dir():
         return directory.parent
     steps = [d for d in directory.glob("*") if d.name.isdigit() and (d / ITEM).is_dir()]
+    if directory.is_file():
+        raise FileNotFoundError(f"No checkpoint at {directory}: it is a file; expected the folder of a step or a run.")
     if not steps:
         here = sorted(p.name for p in directory.glob("*")) if directory.is_dir() else "nothing, it does not exist"
         raise FileNotFoundError(

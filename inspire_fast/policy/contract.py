@@ -7,9 +7,9 @@ policy is built from it alone, and refuses what does not match.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from inspire_fast.tokenizers.text import TextTokenizer
 
 FILE = "contract.json"
 FORMAT = 2
+_REMEDY = "Copy the checkpoint's file again, or make the checkpoint anew."
 COMPATIBILITY: Registry[str] = Registry(
     "compatibility option",
     {
@@ -99,6 +100,7 @@ class Contract:
     def __post_init__(self) -> None:
         for name in self.compatibility:
             COMPATIBILITY[name]  # raises with a suggestion
+        require_asset_id(self.asset_id)
         robot = ROBOTS[self.robot]
         if self.image_orientation != robot.image_orientation:
             raise ValueError(
@@ -110,18 +112,35 @@ class Contract:
                 f"Robot {self.robot!r} has the cameras {sorted(unseen)}, which the network does not see; it sees "
                 f"{sorted(self.model.cameras)}. Set model.cameras, or choose a robot with fewer."
             )
-        dims = {"state": robot.state_dim, "actions": robot.action_dim}
+        self._require_statistics({"state": robot.state_dim, "actions": robot.action_dim})
+        self._require_openpi_decodes()
+
+    def _require_statistics(self, dims: Mapping[str, int]) -> None:
+        """Refuses statistics and a delta mask that are not of the robot's dimensions."""
         for key, dim in dims.items():
             have = len(self.stats.get(key, {}).get("mean") or ())
             if have != dim:
                 raise ValueError(
                     f"Statistics of {key!r} have {have} dimensions; robot {self.robot!r} has {dim}. They are another robot's."
                 )
-        if len(self.delta) > min(dims.values()) and any(self.delta[min(dims.values()) :]):
-            raise ValueError(f"delta names {len(self.delta)} dimensions; robot {self.robot!r} has {dims}.")
+        if len(self.delta) > min(dims.values()):  # the rule of `delta_actions`, which would refuse every chunk
+            raise ValueError(
+                f"delta names {len(self.delta)} dimensions; robot {self.robot!r} has {dims}, and a mask is no longer than "
+                "the shorter."
+            )
         if self.normalisation == "quantile" and any(self.stats[key].get("q01") is None for key in dims):
             raise ValueError("The statistics have no quantiles, which normalisation 'quantile' needs.")
         self.normalizer()  # an unknown kind and unusable statistics are refused here
+
+    def _require_openpi_decodes(self) -> None:
+        """Refuses a script that openpi's decoding cannot follow, here rather than when the policy is loaded."""
+        if "openpi_decode" in self.compatibility:
+            script = self.build_script()
+            if script.questions or not script.acts:
+                raise ValueError(
+                    f"openpi_decode writes plain pi0-FAST actions; script {self.script!r} asks questions or does not act. "
+                    "Leave the option out, or choose a config without questions."
+                )
 
     def build_script(self) -> Script:
         """The script with its questions, as trained."""
@@ -156,17 +175,32 @@ class Contract:
         return json.dumps(asdict(self), indent=2, sort_keys=True, default=str)
 
     @classmethod
-    def from_json(cls, text: str) -> Contract:
-        """Reads `to_json`'s text."""
-        stored = json.loads(text)
-        if stored.get("format") != FORMAT:
-            raise ValueError(
-                f"contract.json has format {stored.get('format')}; this version reads {FORMAT}. Update inspire-fast."
-            )
-        stored["model"] = ModelConfig.from_dict(stored["model"])
-        for name in ("compatibility", "delta", "questions"):
-            stored[name] = tuple(stored.get(name, ()))
-        return cls(**stored)
+    def from_json(cls, text: str | bytes, *, origin: str = FILE) -> Contract:
+        """Reads `to_json`'s text.
+
+        Args:
+            text: the file's content.
+            origin: the file, for messages.
+
+        Raises:
+            ValueError: no contract, one of another format, damaged, or one that this version cannot keep.
+        """
+        try:
+            stored = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{origin} is not JSON, or cut off: {error}. {_REMEDY}") from error
+        _require_format(stored, origin)
+        _require_fields(stored, origin)
+        try:
+            stored["model"] = ModelConfig.from_dict(stored["model"])
+            for name in ("compatibility", "delta", "questions"):
+                stored[name] = tuple(stored.get(name, ()))
+            return cls(**stored)
+        except (TypeError, AttributeError, KeyError) as error:
+            reason = error.args[0] if isinstance(error, KeyError) else error
+            raise ValueError(f"{origin} holds a field that cannot be used: {reason}. {_REMEDY}") from error
+        except ValueError as error:
+            raise ValueError(f"{origin}: {error}") from error
 
     @classmethod
     def read(cls, assets: Path) -> Contract:
@@ -174,13 +208,14 @@ class Contract:
 
         Raises:
             FileNotFoundError: the checkpoint has none (openpi's have none: they must be imported).
+            ValueError: see `from_json`.
         """
         path = assets / FILE
         if not path.is_file():
             raise FileNotFoundError(
                 f"No {FILE} in {assets}. A checkpoint of this package carries one; one of openpi's must be imported first."
             )
-        return cls.from_json(path.read_text())
+        return cls.from_json(path.read_bytes(), origin=str(path))
 
     def load_vocabulary(self, assets: Path) -> Vocabulary:
         """The tokenizers that lie beside the contract.
@@ -200,6 +235,47 @@ class Contract:
                     f"{trained[:12]}. Restore the original file."
                 )
         return Vocabulary(text=text, action=action, size=self.vocab_size, skip=self.vocab_skip)
+
+
+def require_asset_id(asset_id: str) -> None:
+    """Refuses a name that would lead out of a checkpoint's `assets`, or that names no folder in it.
+
+    Raises:
+        ValueError: it is absolute, climbs with `..`, or is empty.
+    """
+    path = PurePosixPath(asset_id)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in asset_id:
+        raise ValueError(
+            f"An asset id is a folder below a checkpoint's `assets`, such as 'droid' or 'physical-intelligence/libero'; got "
+            f"{asset_id!r}. Leave out '..' and a leading '/'."
+        )
+
+
+def _require_format(stored: Any, origin: str) -> None:
+    found = stored.get("format") if isinstance(stored, dict) else None
+    if not isinstance(found, int):
+        held = f"the fields {sorted(stored)[:12]}" if isinstance(stored, dict) else f"a {type(stored).__name__}"
+        raise ValueError(f"{origin} is no contract: expected an object with the number `format`, got {held}. {_REMEDY}")
+    if found < FORMAT:
+        raise ValueError(
+            f"{origin} has format {found} and was written by an earlier version (inspire-fast "
+            f"{stored.get('package_version', 'unknown')}); this one reads {FORMAT}. Use that version, or make the checkpoint "
+            "anew with this one."
+        )
+    if found > FORMAT:
+        raise ValueError(f"{origin} has format {found}; this version reads {FORMAT}. Update inspire-fast.")
+
+
+def _require_fields(stored: Mapping[str, Any], origin: str) -> None:
+    known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(Contract)}
+    wrong = {
+        "missing": [name for name, required in known.items() if required and name not in stored],
+        "unknown": [name for name in stored if name not in known],
+        "null": [name for name in stored if stored[name] is None and name in known and name != "max_targets"],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in wrong.items() if names)
+        raise ValueError(f"{origin} does not have a contract's fields ({found}). {_REMEDY}")
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

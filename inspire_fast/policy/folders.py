@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 import shutil
+import tempfile
 
 
 @contextmanager
@@ -17,14 +18,16 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     if out.exists():
         raise FileExistsError(f"{out} exists; choose another folder, or delete it first.")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own, so that nobody else's folder is written into or removed; `out` keeps a folder's usual permissions.
+    around = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.partial-"))
+    partial = around / out.name
+    partial.mkdir()
     try:
         yield partial
         partial.replace(out)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(around, ignore_errors=True)
 
 
 def place(source: Path, target: Path, *, copy: bool = False) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+import json
 from pathlib import Path
 
 from flax import nnx
@@ -28,7 +29,6 @@ from inspire_fast.policy.stored_safetensors import CONTRACT, SafetensorsParams
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast import FILE as FAST_FILE
 from inspire_fast.tokenizers.fast import FastTokenizer
-from inspire_fast.tokenizers.fast_processor import REPO_ID
 from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_SIZE
 from inspire_fast.tokenizers.paligemma import load_paligemma
 from inspire_fast.tokenizers.text import TextTokenizer
@@ -43,7 +43,7 @@ def import_checkpoint(
     out: Path,
     *,
     text_tokenizer: Path | None = None,
-    action_tokenizer: str | Path = REPO_ID,
+    action_tokenizer: str | Path | None = None,
     download: bool = False,
     asset_id: str | None = None,
     model: ModelConfig | None = None,
@@ -58,7 +58,8 @@ def import_checkpoint(
         config: the config that the checkpoint was trained with: a name of `OPENPI_CONFIGS`, or its facts.
         out: the new folder.
         text_tokenizer: PaliGemma's `paligemma_tokenizer.model`, or a folder that holds it; None searches the caches.
-        action_tokenizer: the FAST processor that it was trained with: a folder, or a repository in the Hugging Face cache.
+        action_tokenizer: the FAST processor that it was trained with, where not the config's: a folder, or a repository in
+            the Hugging Face cache.
         download: fetch tokenizers that the caches lack; nothing is fetched otherwise.
         asset_id: whose statistics, where not the config's.
         model: the architecture, where not the config's preset.
@@ -78,7 +79,8 @@ def import_checkpoint(
     """
     name, facts = (config, OPENPI_CONFIGS[config]) if isinstance(config, str) else ("", config)
     step, robot = find_step(source), ROBOTS[facts.robot]
-    facts = replace(facts, asset_id=asset_id or facts.asset_id)
+    tokenizer = facts.action_tokenizer if action_tokenizer is None else str(action_tokenizer)
+    facts = replace(facts, asset_id=facts.asset_id if asset_id is None else asset_id, action_tokenizer=tokenizer)
     architecture = replace(model or PRESETS[facts.preset], cameras=robot.model_cameras)
     params = open_params(step)
     if base is not None:
@@ -88,7 +90,7 @@ def import_checkpoint(
     stats = robot_stats(load_norm_stats(stats_file), robot, stats_file)
     vocabulary = Vocabulary(
         text=_text(text_tokenizer, architecture.vocab_size, download=download),
-        action=_fast(action_tokenizer, download=download),
+        action=_fast(tokenizer, download=download),
         size=architecture.vocab_size,
         skip=facts.vocab_skip,
     )
@@ -109,7 +111,7 @@ def _text(source: Path | None, vocab_size: int, *, download: bool) -> TextTokeni
     return TextTokenizer.load(source)
 
 
-def _fast(source: str | Path, *, download: bool) -> FastTokenizer:
+def _fast(source: str, *, download: bool) -> FastTokenizer:
     """A tokenizer of ours from the folder that holds it, else a public processor."""
     if (Path(source) / FAST_FILE).is_file():
         return FastTokenizer.load(Path(source))
@@ -148,6 +150,25 @@ def _contract(
     )
 
 
+def read_model(source: str) -> ModelConfig:
+    """An architecture: a name of `PRESETS`, or a JSON file with a `ModelConfig`'s fields, as `model` in a contract.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        KeyError: unknown preset; suggests the closest.
+        ValueError: the file does not hold an architecture.
+    """
+    path = Path(source)
+    if path.suffix != ".json":
+        return PRESETS[source]
+    optional = {"image_hw": ModelConfig.image_hw, "cameras": ModelConfig.cameras}
+    try:
+        return ModelConfig.from_dict({**optional, **json.loads(path.read_bytes())})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is no architecture, a JSON object with ModelConfig's fields: {reason}.") from error
+
+
 def _shapes(model: ModelConfig) -> Shapes:
     return wanted_by(nnx.eval_shape(lambda: Pi0Fast(model, rngs=nnx.Rngs(0))))
 
@@ -170,7 +191,7 @@ def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
     """
     params = SafetensorsParams(file)
     text = params.metadata.get(CONTRACT)
-    contract = Contract.read(assets) if text is None else Contract.from_json(text)
+    contract = Contract.read(assets) if text is None else Contract.from_json(text, origin=f"the contract in {file}")
     vocabulary = contract.load_vocabulary(assets)
     require_fit(params, _shapes(contract.model))
     with new_folder(out) as folder:

@@ -3,7 +3,9 @@
 A checkpoint of theirs says nothing about itself but its parameters and its normalisation statistics: what the numbers mean
 stands in the config that it was trained with. These are the facts of each, read off openpi at the revision that
 third_party/openpi names (`training/config.py`, `training/misc/roboarena_config.py`) and off InSpire-FAST's release of May
-2025. `pi0_fast_base` is no config but the parameters that all of these began with: start a training from it (`init_from`).
+2025. Two of RoboArena's autoregressive configs are not among them, because their checkpoints write other actions than FAST's:
+`paligemma_binning_droid` (openpi's `BinningTokenizer`, one id per dimension and step) and `paligemma_vq_droid` (its
+`FSQTokenizer`, codes of a learned network that this package does not have). `pi0_fast_base` is no config but the parameters that all of these began with: start a training from it (`init_from`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inspire_fast.core.registry import Registry
+from inspire_fast.tokenizers.fast_processor import REPO_ID
 
 _SIX_OF_SEVEN = (True,) * 6 + (False,)
 _SEVEN_OF_EIGHT = (True,) * 7 + (False,)
@@ -28,6 +31,7 @@ class OpenpiConfig:
         horizon: actions per chunk.
         max_token_len: text ids that upstream pads to, and cuts at.
         asset_id: folder of `norm_stats.json` below the checkpoint's `assets`.
+        action_tokenizer: the FAST processor that it was trained with: a repository of the Hugging Face hub, or a folder.
         preset: our name of the architecture.
         delta: see `Normalizer.delta`; the checkpoint was trained with it, whether or not it helped.
         script: our name of the prompt's layout.
@@ -40,6 +44,7 @@ class OpenpiConfig:
     horizon: int
     max_token_len: int
     asset_id: str
+    action_tokenizer: str = REPO_ID
     preset: str = "gemma_2b"
     delta: tuple[bool, ...] = ()
     script: str = "pi0_fast"
@@ -69,9 +74,10 @@ OPENPI_CONFIGS: Registry[OpenpiConfig] = Registry(
         "pi0_fast_full_droid_finetune": OpenpiConfig(
             robot="droid_joint_position", horizon=16, max_token_len=180, asset_id="droid", delta=_SEVEN_OF_EIGHT
         ),
-        # Trained from PaliGemma for RoboArena; the specialist's FAST tokenizer was fitted on DROID.
+        # Trained from PaliGemma for RoboArena; the specialist's FAST tokenizer was fitted on DROID: the shared one would
+        # read its ids as other actions.
         "paligemma_fast_droid": OpenpiConfig(**_ROBOARENA),
-        "paligemma_fast_specialist_droid": OpenpiConfig(**_ROBOARENA),
+        "paligemma_fast_specialist_droid": OpenpiConfig(**_ROBOARENA, action_tokenizer="KarlP/fast_droid_specialist"),
         # InSpire-FAST. Its first and third are called `pi0_fast_libero` and `pi0_fast_real` there.
         "inspire_pi0_fast_libero": OpenpiConfig(**_INSPIRE_LIBERO, max_token_len=180),
         "pi0_fast_vqa_libero": OpenpiConfig(

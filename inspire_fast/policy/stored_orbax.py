@@ -57,6 +57,7 @@ class OrbaxParams:
             self._arrays = {path: future.result() for path, future in futures.items()}
         except (ValueError, OSError) as error:
             raise self._unreadable(error) from error
+        self._require_chunks(description)
 
     @property
     def origin(self) -> str:
@@ -100,6 +101,23 @@ class OrbaxParams:
             "fill_missing_data_reads": not description.get("store_array_data_equal_to_fill_value", False),
         }
 
+    def _require_chunks(self, description: Mapping[str, Any]) -> None:
+        """Refuses arrays whose files are gone, where TensorStore would read zeros in their place.
+
+        Older Orbax leaves out pieces that are all zero. In one database what is left out is known to be; in folders of
+        files it looks like what was lost, and zeros throughout a trained network's array are the unlikelier of the two.
+        """
+        if description.get("store_array_data_equal_to_fill_value") or (self._folder / "manifest.ocdbt").is_file():
+            return
+        listings = {path: array.kvstore.list() for path, array in self._arrays.items() if array.size}
+        lost = [path for path, keys in listings.items() if all(_is_metadata(key) for key in keys.result())]
+        if lost:
+            raise ValueError(
+                f"The checkpoint {self._folder} has no data of {len(lost)} arrays, only their metadata: "
+                f"{', '.join(sorted(lost)[:8])}. Copy it again, completely; if they are zero at the source, save it anew with "
+                "a current Orbax, which stores zeros, too."
+            )
+
     def _describe(self) -> tuple[list[Key], Mapping[str, Any]]:
         """Key paths on disk, and what else `_METADATA` says."""
         file = self._folder / "_METADATA"
@@ -133,6 +151,10 @@ class OrbaxParams:
             f"The checkpoint {folder} cannot be read: files are missing, cut off or damaged.{hint} Copy it again, completely "
             f"(compare the files' sizes with the source's). Cause: {reason}"
         )
+
+
+def _is_metadata(key: bytes) -> bool:
+    return key.rpartition(b"/")[2] in (b".zarray", b".zattrs", b"zarr.json")
 
 
 def _pieces(stored: ts.TensorStore) -> Iterator[tuple[slice, ...]]:

@@ -9,11 +9,19 @@ names these three, since the order of its image tokens is the sorted order of th
 Words follow the arm's base frame as the arm sees it: x forward, y to the left, z up.
 """
 
+import numpy as np
+
 from inspire_fast.robots.spec import Axes, Robot
 
 # Joint limits of the Panda (rad), Franka's data sheet.
 _LOW = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
 _HIGH = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
+
+
+def _stay(state: np.ndarray) -> np.ndarray:
+    """No velocity, and the gripper as it is measured: 0 would open it and drop what it holds."""
+    return np.concatenate([np.zeros(7), state[7:]])
+
 
 DROID = Robot(
     name="droid",
@@ -27,6 +35,7 @@ DROID = Robot(
     action_low=(*(-1.0,) * 7, 0.0),
     action_high=(1.0,) * 8,
     hold_action=(0.0,) * 8,
+    hold_at=_stay,
     gripper_dims=(7,),
     control_hz=15.0,
     axes=Axes(x=("back", "front"), y=("right", "left"), z=("down", "up")),

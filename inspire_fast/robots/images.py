@@ -19,7 +19,7 @@ def convert_to_uint8(image: np.ndarray) -> np.ndarray:
         return image
     if not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"an image is uint8, or float in [0, 1]; got {image.dtype}")
-    low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)
+    low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)  # a batch may be empty
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(f"a float image lies in [0, 1]; got {low:.4g} .. {high:.4g}. Send uint8, or scale it")
     return (255 * image).astype(np.uint8)
@@ -33,12 +33,12 @@ def parse_image(image: object, layout: Layout = "hwc") -> np.ndarray:
         layout: decides where both ends of the shape are 3.
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: another shape or type, or no pixels.
     """
     array = np.asarray(image)
     ends = (array.shape[0] == 3, array.shape[-1] == 3) if array.ndim == 3 else (False, False)
-    if not any(ends):
-        raise ValueError(f"an image is RGB, [h, w, 3] or [3, h, w]; got {array.dtype} {array.shape}")
+    if not any(ends) or not array.size:
+        raise ValueError(f"an image is RGB, [h, w, 3] or [3, h, w], with pixels in it; got {array.dtype} {array.shape}")
     first = ends[0] and (layout == "chw" or not ends[1])
     array = convert_to_uint8(array)
     return np.ascontiguousarray(np.moveaxis(array, 0, -1)) if first else array

@@ -146,7 +146,7 @@ class _Loop:
         return decision
 
     def _state(self, decision: Decision) -> np.ndarray | None:
-        """The measured state, where a hold would need it: position targets, and nothing was sent so far."""
+        """The measured state, where a hold would need it: of robots with `hold_at`, and nothing was sent so far."""
         robot = self.safety.robot
         if robot.hold_at is None or self.last_sent is not None or decision.observation is None:
             return None
@@ -199,7 +199,7 @@ def run_episode(
         on_step: called after every step.
 
     Errors of the environment, and of the callbacks, are not caught: nobody knows what state it is in. Nor is a first
-    observation without a usable state caught, of a robot that is told positions to go to: it cannot even hold.
+    observation without a usable state caught, of a robot with `Robot.hold_at`: it cannot even hold.
     """
     if max_holds < 1:
         raise ValueError(f"max_holds must be at least 1; got {max_holds}.")

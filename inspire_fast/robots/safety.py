@@ -28,7 +28,7 @@ def hold_action(robot: Robot, last_sent: np.ndarray | None, state: np.ndarray | 
     """The native action that keeps the robot where it is, float32 `[a]`.
 
     The grippers keep what they were last told, so that holding drops nothing. Where actions are positions to go to, the
-    last one sent is kept, and before any was sent the measured position.
+    last one sent is kept. Before any was sent, what is measured is kept (`Robot.hold_at`).
 
     Args:
         robot: whose hold action.
@@ -38,17 +38,17 @@ def hold_action(robot: Robot, last_sent: np.ndarray | None, state: np.ndarray | 
     Raises:
         ValueError: nothing was sent and the state is not known.
     """
-    if robot.hold_action is not None:
-        action = np.array(robot.hold_action, dtype=np.float32)
-        if last_sent is not None:
-            dims = list(robot.gripper_dims)
-            action[dims] = last_sent[dims]
-        return action
     if last_sent is not None:
-        return np.array(last_sent, dtype=np.float32)
-    if state is None or robot.hold_at is None:
+        if robot.hold_action is None:
+            return np.array(last_sent, dtype=np.float32)
+        action, dims = np.array(robot.hold_action, dtype=np.float32), list(robot.gripper_dims)
+        action[dims] = last_sent[dims]
+        return action
+    if robot.hold_at is None:
+        return np.array(robot.hold_action, dtype=np.float32)
+    if state is None:
         raise ValueError(
-            f"Robot {robot.name!r} is told positions to go to: to hold before anything was sent needs its measured state."
+            f"Robot {robot.name!r} holds what is measured: to hold before anything was sent needs its measured state."
         )
     return np.clip(robot.hold_at(state), robot.action_low, robot.action_high).astype(np.float32)
 

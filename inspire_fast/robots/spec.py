@@ -73,7 +73,8 @@ class Robot:
         action_low, action_high: limits of an executable native action, per dimension.
         hold_action: native action that keeps the arm where it is; gripper dimensions are kept from the last action sent.
             None where actions are positions to go to: then the last one sent is kept.
-        hold_at: for these, native state `[s]` -> the native action `[a]` that keeps the robot there.
+        hold_at: native state `[s]` -> the native action `[a]` that keeps the robot there as long as nothing was sent: for
+            positions to go to, and for grippers that `hold_action` would move. Without it `hold_action` is sent as it is.
         gripper_dims: action dimensions that are gripper commands.
         control_hz: control rate.
         axes: words of the signed axes of the facts' frame, the robot's base: what "relative to the robot" means by default.
@@ -81,7 +82,8 @@ class Robot:
         image_orientation: how camera images reach the model relative to the simulator's or driver's raw frame.
         image_layout: of native images as this robot's clients send them; the other layout is read, too.
         nested: clients send `{"images": {"cam_high": ...}}` for the key `images/cam_high`; flat keys are read, too.
-        optional_cameras: native keys that may be absent; the model then sees a black image, as pi0-FAST was trained.
+        optional_cameras: native keys that may be absent; policies then show the model a black image, as pi0-FAST was
+            trained. The dictionary transforms mask it, as upstream's do (`data.transforms_robot.RobotInputs`).
         model_cameras: canonical names that a pi0-FAST network for this robot has; a camera that nobody fills is black.
         unused_cameras: native keys that clients of this robot may send and that the model does not see.
         delta: action dimensions that policies of this robot are trained on relative to the state of the chunk's first
@@ -126,8 +128,8 @@ class Robot:
             raise ValueError(
                 f"Robot {self.name!r}: {dict(self.state_keys)} do not make {self.state_dim} state dimensions."
             )
-        if (self.hold_action is None) == (self.hold_at is None):
-            raise ValueError(f"Robot {self.name!r} needs either hold_action or hold_at.")
+        if self.hold_action is None and self.hold_at is None:
+            raise ValueError(f"Robot {self.name!r} needs hold_action, hold_at, or both.")
         if unknown := set(self.optional_cameras) - set(self.cameras):
             raise ValueError(
                 f"Robot {self.name!r}: optional cameras {sorted(unknown)} are none of {sorted(self.cameras)}."
@@ -195,12 +197,13 @@ class Robot:
         """The whole native state of an observation, float32 `[s]`, a copy.
 
         Raises:
-            ValueError: a part is missing or has the wrong shape, or NaN or infinity is inside.
+            ValueError: a part is missing, is no numbers or has the wrong shape, or NaN, infinity or what float32 cannot
+                hold is inside; names the robot and the key.
         """
         flat = flatten_dict(native)
         parts: list[np.ndarray] = []
         for key, dim in self.state_keys.items():
-            part = np.asarray(flat.get(key, []), np.float32)
+            part = self._numbers(key, flat.get(key, []))
             if part.ndim == 0 and dim == 1:  # openpi's DROID clients send the gripper as a number or as [1]
                 part = part[None]
             if part.shape != (dim,):
@@ -208,14 +211,27 @@ class Robot:
                     f"Robot {self.name!r}: {key!r} must have shape ({dim},), of the state {self.state_names}; "
                     f"got {part.shape}."
                 )
+            if not np.isfinite(part).all():
+                first = sum(map(len, parts))
+                bad = ", ".join(self.state_names[first + int(i)] for i in np.flatnonzero(~np.isfinite(part)))
+                raise ValueError(
+                    f"Robot {self.name!r}: as float32 {key!r} holds NaN or infinity in {bad}; check the robot's sensors."
+                )
             parts.append(part)
-        state = np.concatenate(parts)
-        if not np.isfinite(state).all():
-            names = ", ".join(n for n, ok in zip(self.state_names, np.isfinite(state), strict=True) if not ok)
+        return np.concatenate(parts)
+
+    def _numbers(self, key: str, value: Any) -> np.ndarray:
+        """A part of the state as float32, a copy; what is too large becomes infinity."""
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lists of unequal lengths
+            array = np.asarray(None)
+        if array.dtype.kind not in "biuf":  # numpy would read numbers out of text
             raise ValueError(
-                f"Robot {self.name!r}: the state holds NaN or infinity in {names}; check the robot's sensors."
+                f"Robot {self.name!r}: {key!r} must hold numbers; got {type(value).__name__} {value!r:.60}."
             )
-        return state
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
 
     def native_images(self, native: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Native key -> uint8 `[h, w, 3]` of the cameras that the observation holds; see `canonical`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from inspire_fast.data.chunks import LIBERO_COLUMNS, ChunkSource, Split
+from inspire_fast.data.chunks import ChunkSource, Split
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.normalize import (
@@ -18,6 +20,7 @@ from inspire_fast.data.normalize import (
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.data.statistics import source_stats
+from inspire_fast.data.transforms_robot import REPACK
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.policy.contract import Contract, stored_questions
@@ -25,7 +28,7 @@ from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.paligemma import load_paligemma
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
 from inspire_fast.tokenizers.text import TextTokenizer
-from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.config import TrainConfig, config_names, load_config
 
 
 def open_source(config: TrainConfig, split: Split) -> ChunkSource:
@@ -36,6 +39,8 @@ def open_source(config: TrainConfig, split: Split) -> ChunkSource:
     """
     dataset = LeRobotDataset(config.data.root)
     facts = FactsTable.load(config.data.root) if config.build_script().questions else None
+    layout = dict(_keys(REPACK.get(config.robot, REPACK["libero"])))
+    robot_keys = {*config.embodiment.cameras, *config.embodiment.state_keys}
     return ChunkSource(
         dataset,
         facts,
@@ -44,10 +49,21 @@ def open_source(config: TrainConfig, split: Split) -> ChunkSource:
         split=split,
         held_out_every=config.data.held_out_every,
         max_image_age_s=config.data.max_image_age_s,
-        columns=config.data.columns or LIBERO_COLUMNS,
+        columns=config.data.columns or {c: key for key, c in layout.items() if key in robot_keys},
+        action_column=config.data.action_column or layout.get("actions", "actions"),
+        end_padding=config.data.end_padding,
         skip_bad_episodes=config.data.skip_bad_episodes,
         exclude_episodes=config.data.exclude_episodes,
     )
+
+
+def _keys(layout: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Native key -> dataset column, of openpi's nested layout."""
+    for key, column in layout.items():
+        if isinstance(column, str):
+            yield prefix + key, column
+        else:
+            yield from _keys(column, f"{prefix}{key}/")
 
 
 def stats_path(config: TrainConfig) -> Path:
@@ -68,7 +84,14 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
     Raises:
         FileNotFoundError: names the command that makes them.
     """
-    return load_norm_stats(stats_path(config), config_name=config.name)
+    return load_norm_stats(stats_path(config), config_name=_as_called(config))
+
+
+def _as_called(config: TrainConfig) -> str:
+    """The config as a command line names it, with the folders that differ from the named config's."""
+    named = load_config(config.name) if config.name in config_names() else config
+    options = [("--data.root", config.data.root, named.data.root), ("--assets", config.assets, named.assets)]
+    return " ".join([config.name, *(f"{flag} {given}" for flag, given, usual in options if given != usual)])
 
 
 def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normalizer:
@@ -113,7 +136,7 @@ def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats]) -> TextTok
 
 
 def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenizer) -> Vocabulary:
-    return Vocabulary(text=text, action=action, size=config.model.vocab_size, skip=config.vocab_skip)
+    return Vocabulary(text=text, action=action, size=config.model.vocab_size, skip=config.skip)
 
 
 def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
@@ -123,9 +146,16 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
     for task, targets in _phrases(source).items():
         turn = Turn(instruction=task, state=np.zeros(len(stats["state"])), targets=targets)
         texts.append("".join(piece.text for piece in unroll(script, turn)))
-    words = [" " + answer for question in script.questions for answer in question.answers]
+    words = [f" {w}" for question in script.questions for answer in question.answers for w in answer.split()]
     numbers = [f" {n}" for n in range(-1, STATE_BINS)]
-    return TextTokenizer.fit(texts * 8, vocab_size=config.text_vocab_size, symbols=[*words, *numbers])
+    symbols = list(dict.fromkeys([*words, *numbers]))
+    try:
+        return TextTokenizer.fit(texts * 8, vocab_size=config.text_vocab_size, symbols=symbols)
+    except RuntimeError as error:  # SentencePiece's
+        raise ValueError(
+            f"text_vocab_size={config.text_vocab_size} is too small: bytes are 256 ids, and the words of answers and of the "
+            f"state {len(symbols)}, beside letters and special ids. Raise it. SentencePiece says: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _phrases(source: ChunkSource) -> dict[str, tuple[str, ...]]:
@@ -133,7 +163,7 @@ def _phrases(source: ChunkSource) -> dict[str, tuple[str, ...]]:
     phrases: dict[str, tuple[str, ...]] = dict.fromkeys(source.tasks(), ())
     for sample in range(len(source) if source.facts else 0):
         episode, frame = source.location(sample)
-        task = source.dataset.episode(episode).tasks[0]
+        task = source.dataset.task(source.dataset.episode(episode).start + frame)
         if not phrases.get(task) and source.facts and (scene := source.facts.facts(episode, frame)):
             phrases[task] = tuple(target.phrase for target in scene.targets)
     return phrases
@@ -150,7 +180,7 @@ def load_vocabulary(config: TrainConfig) -> Vocabulary:
         action = load_action_tokenizer(config.action_tokenizer, config.assets_dir)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error} Make the run's tokenizers first: uv run scripts/fit_tokenizers.py {config.name}"
+            f"{error} Make the run's tokenizers first: uv run scripts/fit_tokenizers.py {_as_called(config)}"
         ) from error
     return _vocabulary(config, text, action)
 

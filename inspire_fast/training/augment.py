@@ -4,7 +4,8 @@ Recipes, after openpi (which uses augmax 0.4.1): pictures of cameras that are no
 width, enlarged again and turned by up to 5 degrees; the colours of all pictures are jittered. `intended` is what openpi's
 config says: every picture is jittered, saturation included, and each camera and sample draws for itself. `openpi` is what
 its code does: augmax drops the saturation, shifts the hue by up to a tenth of a turn (its default), jitters half of the
-pictures (likewise), and hands every camera the same random key, so that both wrists get the same jitter.
+pictures (likewise), lets the edge of a crop fade to black, and hands every camera the same random key, so that both wrists get the same
+jitter.
 
 Neither reproduces augmax's random numbers: the distributions are the contract.
 """
@@ -34,6 +35,7 @@ class Recipe:
         saturation: share by which the saturation (of HSV) grows or shrinks.
         hue: in turns.
         probability: share of the pictures whose colours are jittered.
+        dark_edges: the outermost pixels of a crop at the picture's edge fade to black, as augmax's do.
         same_for_all_cameras: cameras of one kind (wrist or not) draw the same numbers, sample by sample.
     """
 
@@ -44,6 +46,7 @@ class Recipe:
     saturation: float = 0.0
     hue: float = 0.0
     probability: float = 1.0
+    dark_edges: bool = False
     same_for_all_cameras: bool = False
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ RECIPES: Registry[Recipe] = Registry(
             contrast=0.4,
             hue=0.1,
             probability=0.5,
+            dark_edges=True,
             same_for_all_cameras=True,
         ),
     },
@@ -126,7 +130,7 @@ def _augment_one(picture: jax.Array, key: jax.Array, *, recipe: Recipe, wrist: b
     top, left, whether, turn, brightness, contrast, saturation, hue = jax.random.uniform(key, (8,))
     if recipe.moves and not wrist:
         angle = jnp.deg2rad(recipe.rotation_deg) * (2 * turn - 1)
-        picture = crop_and_rotate(picture, recipe.crop, jnp.stack([top, left]), angle)
+        picture = crop_and_rotate(picture, recipe.crop, jnp.stack([top, left]), angle, dark_edges=recipe.dark_edges)
     if recipe.recolours:
         jittered = jitter(
             picture,
@@ -139,7 +143,9 @@ def _augment_one(picture: jax.Array, key: jax.Array, *, recipe: Recipe, wrist: b
     return picture
 
 
-def crop_and_rotate(picture: jax.Array, crop: float, place: jax.Array, angle: jax.Array) -> jax.Array:
+def crop_and_rotate(
+    picture: jax.Array, crop: float, place: jax.Array, angle: jax.Array, *, dark_edges: bool = False
+) -> jax.Array:
     """Cuts a window, enlarges it to the whole picture and turns that about its middle, with one bilinear sampling.
 
     Args:
@@ -147,6 +153,7 @@ def crop_and_rotate(picture: jax.Array, crop: float, place: jax.Array, angle: ja
         crop: share of height and width that the window has (of `h` and `w`, rounded down to whole pixels).
         place: in [0, 1], `[2]`: where the window lies between top and bottom, and left and right.
         angle: rad; positive turns the picture's content counter-clockwise.
+        dark_edges: as of `Recipe`; otherwise a crop alone, wherever it lies, shows nothing of the outside.
     """
     h, w, _ = picture.shape
     window_h, window_w = int(h * crop), int(w * crop)
@@ -155,7 +162,17 @@ def crop_and_rotate(picture: jax.Array, crop: float, place: jax.Array, angle: ja
     turned_y, turned_x = jnp.sin(angle) * x + jnp.cos(angle) * y, jnp.cos(angle) * x - jnp.sin(angle) * y
     source_y = turned_y * (window_h / h) + (window_h - 1) / 2 + place[0] * (h - window_h)
     source_x = turned_x * (window_w / w) + (window_w - 1) / 2 + place[1] * (w - window_w)
-    return _sample(picture, source_y, source_x)
+    if dark_edges:
+        return _sample(picture, source_y, source_x)
+    # Enlarging puts the outermost pixels' centres up to (1 - crop) / 2 px outside of the picture: that far, its edge counts.
+    inside_y, inside_x = _towards(source_y, h, (1 - window_h / h) / 2), _towards(source_x, w, (1 - window_w / w) / 2)
+    return _sample(picture, inside_y, inside_x)
+
+
+def _towards(position: jax.Array, size: int, slack: float) -> jax.Array:
+    """Positions outside of 0 .. `size - 1`, moved towards it by `slack` at most."""
+    inside = jnp.clip(position, 0, size - 1)
+    return inside + jnp.sign(position - inside) * jnp.maximum(jnp.abs(position - inside) - slack, 0)
 
 
 def _sample(picture: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:

@@ -66,6 +66,12 @@ def upstream_tree(params: dict[str, Any]) -> dict[str, Any]:
     return traverse_util.unflatten_dict({TABLE[path]: value for path, value in flat.items()}, sep="/")
 
 
+def latest_step(directory: Path) -> int | None:
+    """The latest step of a run's folder, without opening it."""
+    steps = [int(d.name) for d in directory.glob("*") if d.name.isdigit() and (d / "params").is_dir()]
+    return max(steps, default=None)
+
+
 class Checkpoints:
     """The checkpoints of one run.
 

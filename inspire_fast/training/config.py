@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.asking import Asking
+from inspire_fast.data.chunks import EndPadding
 from inspire_fast.data.normalizer import Normalisation
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import Script
@@ -18,8 +19,11 @@ from inspire_fast.models.config import GEMMA_2B, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
 from inspire_fast.policy.contract import COMPATIBILITY, build_script
 from inspire_fast.robots import ROBOTS, Robot
+from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.training.augment import RECIPES
+
+PALIGEMMA_SKIP = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,10 @@ class DataConfig:
     Attributes:
         root: folder of a LeRobot dataset, labels beside it.
         horizon: actions per chunk.
-        held_out_every: every n-th episode is held out for evaluation, never trained on. Counted task by task.
-        columns: dataset column -> native key of the robot; empty means openpi's LIBERO columns.
+        held_out_every: every n-th episode is held out for evaluation, never trained on. Counted in the order of tasks.
+        columns: dataset column -> native key of the robot; empty means those of openpi's conversions for the robot.
+        action_column: dataset column of the actions; empty likewise.
+        end_padding: near an episode's end, `repeat_last` repeats its last action, `drop` leaves the rows out.
         max_image_age_s: rows whose stored image is older than this (seconds) are not samples.
         state_noise: standard deviation of what is added to the normalised state in training, so that the policy does not
             hang on exact values; a state bin is 1/128 wide.
@@ -48,6 +54,8 @@ class DataConfig:
     horizon: int = 10
     held_out_every: int = 10
     columns: Mapping[str, str] = field(default_factory=dict)
+    action_column: str = ""
+    end_padding: EndPadding = "repeat_last"
     max_image_age_s: float = 0.0
     state_noise: float = 0.0
     max_token_len: int = 256
@@ -55,7 +63,7 @@ class DataConfig:
     normalisation: Normalisation = "quantile"
     delta: tuple[bool, ...] | None = None
     asking: Asking = field(default_factory=Asking)
-    unlabelled: Literal["refuse", "ask_nothing"] = "refuse"
+    unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
     skip_bad_episodes: bool = False
     exclude_episodes: tuple[int, ...] = ()
 
@@ -100,9 +108,10 @@ class TrainConfig:
         max_targets: no more targets are asked about than this; None asks about all.
         compatibility: see `Contract`.
         action_tokenizer, action_tokenizer_parameters: registry name, and what its fit takes beside the vocabulary's size.
+            `{"processor": "physical-intelligence/fast"}` takes openpi's own FAST instead of fitting one.
         text_tokenizer: file or folder of a text tokenizer to take, or "paligemma" for a copy in the caches; None fits one.
         text_vocab_size, action_vocab_size: of tokenizers that are fitted on the run's data.
-        vocab_skip: see `Vocabulary`; 128 with PaliGemma's.
+        vocab_skip: see `Vocabulary`; None is 128 with PaliGemma's ids, as openpi's networks have it, and else 0.
         assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
         asset_id: folder name of the statistics in the checkpoint, as openpi lays it out.
         init_from: where the parameters of a new run come from: a checkpoint of ours or openpi's, a safetensors file, or
@@ -133,7 +142,7 @@ class TrainConfig:
     text_tokenizer: str | None = None
     text_vocab_size: int = 768
     action_vocab_size: int = 256
-    vocab_skip: int = 0
+    vocab_skip: int | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
     batch_size: int = 32
@@ -168,11 +177,23 @@ class TrainConfig:
             raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other; choose one.")
+        if self.skip != PALIGEMMA_SKIP and self.init_from is not None and self.model.vocab_size == PALIGEMMA_IDS:
+            raise ValueError(
+                f"vocab_skip={self.skip} gives actions other ids than the weights of {self.init_from} know; openpi's "
+                f"networks leave PaliGemma's last {PALIGEMMA_SKIP} ids alone. Leave vocab_skip out."
+            )
         self.freeze.check(self.model)
 
     @property
     def embodiment(self) -> Robot:
         return ROBOTS[self.robot]
+
+    @property
+    def skip(self) -> int:
+        """Ids at the end of the vocabulary that actions leave alone."""
+        if self.vocab_skip is not None:
+            return self.vocab_skip
+        return PALIGEMMA_SKIP if self.model.vocab_size == PALIGEMMA_IDS else 0
 
     @property
     def delta(self) -> tuple[bool, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inspire_fast.core.types import SceneFacts
+from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.render import TrainingTransform, true_answers
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, end_ids
@@ -25,6 +25,7 @@ class Shown:
         episode, frame: where it lies in the dataset.
         instruction: of its episode.
         images: canonical camera -> uint8 `[h, w, 3]`, resized as for the network.
+        source_hw: canonical camera -> height and width of its own picture, of which the facts' points are fractions.
         rendered: the whole dialogue.
         texts: what stands in each segment, blanks filled in.
         facts: what the answers come from.
@@ -34,6 +35,7 @@ class Shown:
     frame: int
     instruction: str
     images: Mapping[str, np.ndarray]
+    source_hw: Mapping[str, tuple[int, int]]
     rendered: Rendered
     texts: tuple[str, ...]
     facts: SceneFacts | None
@@ -92,16 +94,17 @@ def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], o
 
 def _show(transform: TrainingTransform, source: ChunkSource, i: int) -> Shown:
     sample = source[i]
-    rendered = transform.render(sample)
+    rendered, facts = transform.render(sample), transform.facts_of(sample)
     episode, frame = source.location(i)
     return Shown(
         episode=episode,
         frame=frame,
         instruction=sample.observation.prompt,
         images=transform.inputs.images(sample.observation),
+        source_hw={name: (image.shape[0], image.shape[1]) for name, image in sample.observation.images.items()},
         rendered=rendered,
-        texts=tuple(_texts(transform, rendered, sample.facts)),
-        facts=sample.facts,
+        texts=tuple(_texts(transform, rendered, facts)),
+        facts=facts,
     )
 
 
@@ -133,9 +136,11 @@ def _count(
     questions = transform.script.questions
     for i in range(len(source)):
         episode, frame = source.location(i)
-        task = source.dataset.episode(episode).tasks[0]
+        task = source.dataset.task(source.dataset.episode(episode).start + frame)
         counts = by_task.setdefault(task, Counter())
-        scene = source.facts.facts(episode, frame) if source.facts and questions else None
+        stored = source.facts.facts(episode, frame) if source.facts and questions else None
+        seen = Observation(images={}, state=np.zeros(1), prompt=task)  # facts need neither pictures nor state
+        scene = transform.facts_of(Sample(observation=seen, actions=None, facts=stored, robot=source.robot.name))
         if scene is not None:
             targets = transform.script.asked(tuple(t.phrase for t in scene.targets))
             turn = Turn(instruction=task, state=np.zeros(0), targets=targets)

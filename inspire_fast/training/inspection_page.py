@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.images import padded_point
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.inspection import Inspection, Shown
 
@@ -118,7 +119,7 @@ def _by_task(by_task: Mapping[str, Mapping[tuple[str, str, str], int]]) -> str:
 
 def _sample(shown: Shown) -> str:
     pictures = "".join(
-        f"<figure style='margin:0'><img alt='' src='{_png(draw_facts(image, shown.facts, camera))}'>"
+        f"<figure style='margin:0'><img alt='' src='{_png(draw_facts(image, shown.facts, camera, source_hw=shown.source_hw.get(camera)))}'>"
         f"<figcaption class=note>{html.escape(camera)}</figcaption></figure>"
         for camera, image in shown.images.items()
     )
@@ -155,11 +156,25 @@ def _colour(number: int) -> str:
     return _TARGET_COLOURS[number % len(_TARGET_COLOURS)]
 
 
-def draw_facts(image: np.ndarray, facts: SceneFacts | None, camera: str, scale: int = 3) -> np.ndarray:
+def draw_facts(
+    image: np.ndarray,
+    facts: SceneFacts | None,
+    camera: str,
+    *,
+    source_hw: tuple[int, int] | None = None,
+    scale: int = 3,
+) -> np.ndarray:
     """The picture, enlarged, with each target's point marked where the labels know the camera (the base camera).
 
-    From the gripper, where its point is known too, an arrow leads to the target.
+    From the gripper, where its point is known too, an arrow leads to the target. Points are fractions of the camera's own
+    picture, which has the size `source_hw` (None: the picture given) and was padded to that of `image`.
     """
+    hw = image.shape[0], image.shape[1]
+
+    def pixel(point: tuple[float, float]) -> tuple[float, float]:
+        y, x = padded_point(point, source_hw or hw, hw)
+        return x * picture.width, y * picture.height
+
     picture = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.NEAREST)
     if facts is None or camera != "base_0_rgb":
         return np.asarray(picture)
@@ -167,11 +182,10 @@ def draw_facts(image: np.ndarray, facts: SceneFacts | None, camera: str, scale: 
     for number, target in enumerate(facts.targets):
         if target.point_px is None:
             continue
-        x, y = target.point_px[1] * picture.width, target.point_px[0] * picture.height
+        x, y = pixel(target.point_px)
         r = max(picture.width // 24, 3)
         if facts.gripper_px is not None:
-            start = (facts.gripper_px[1] * picture.width, facts.gripper_px[0] * picture.height)
-            draw.line([start, (x, y)], fill=_colour(number), width=max(r // 3, 1))
+            draw.line([pixel(facts.gripper_px), (x, y)], fill=_colour(number), width=max(r // 3, 1))
         draw.ellipse([x - r, y - r, x + r, y + r], outline=_colour(number), width=max(r // 3, 1))
     return np.asarray(picture)
 

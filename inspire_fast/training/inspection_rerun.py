@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 
+from inspire_fast.data.images import padded_point
 from inspire_fast.training.inspection import Inspection
+
+
+def need_rerun() -> None:
+    """Raises FileNotFoundError where the Rerun SDK is not installed; says how to get it."""
+    if importlib.util.find_spec("rerun") is None:
+        raise FileNotFoundError("The Rerun SDK is not installed. Add it with `uv sync --extra rerun`.")
 
 
 def write_rrd(inspection: Inspection, path: Path) -> Path:
@@ -15,10 +23,9 @@ def write_rrd(inspection: Inspection, path: Path) -> Path:
     Raises:
         FileNotFoundError: the Rerun SDK is not installed.
     """
-    try:
-        import rerun as rr  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise FileNotFoundError("The Rerun SDK is not installed. Add it with `uv sync --extra rerun`.") from error
+    need_rerun()
+    import rerun as rr  # pyright: ignore[reportMissingImports]
+
     path.parent.mkdir(parents=True, exist_ok=True)
     recording = rr.RecordingStream(f"inspire_fast_{inspection.config.name}")
     recording.save(path)
@@ -36,8 +43,10 @@ def write_rrd(inspection: Inspection, path: Path) -> Path:
             )
             seen = [t for t in targets if t.point_px is not None]
             height, width = shown.images["base_0_rgb"].shape[:2] if "base_0_rgb" in shown.images else (0, 0)
-            points = [[t.point_px[1] * width, t.point_px[0] * height] for t in seen if t.point_px is not None]
-            if points and width:
+            source_hw = shown.source_hw.get("base_0_rgb", (height, width))
+            if seen and width:
+                placed = [padded_point(t.point_px, source_hw, (height, width)) for t in seen if t.point_px is not None]
+                points = [[x * width, y * height] for y, x in placed]
                 recording.log("cameras/base_0_rgb/targets", rr.Points2D(points, labels=[t.phrase for t in seen]))
     recording.flush()
     return path

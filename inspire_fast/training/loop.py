@@ -29,7 +29,7 @@ from inspire_fast.training.assets import (
     make_transform,
     open_source,
 )
-from inspire_fast.training.checkpoints import Checkpoints
+from inspire_fast.training.checkpoints import Checkpoints, latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.initial import check_initial, initial_state
 from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
@@ -98,7 +98,8 @@ def prepare(config: TrainConfig) -> Run:
     fixed = fixed_batches(config, open_source(config, "held_out"), transform)
     contract = make_contract(config, vocabulary, stats)
     learning_rate(config.optimizer, config.steps)
-    check_initial(config)
+    if not config.resume or latest_step(config.checkpoint_dir) is None:
+        check_initial(config)
     _warn_of_double_deltas(config)
     return Run(
         config=config,
@@ -217,7 +218,8 @@ def begin(
     """
     if checkpoints.latest is None:
         return initial_state(config, shardings)
-    differing = checkpoints.contract().differences(contract)
+    saved = checkpoints.contract()
+    differing = saved.differences(contract) + _other_state(saved.config, contract.config)
     if differing:
         raise ValueError(
             f"{config.checkpoint_dir} cannot be continued: it was trained with another contract (then, now).\n  "
@@ -227,6 +229,13 @@ def begin(
     state, position = checkpoints.restore(like)
     loader.restore(position)
     return state
+
+
+def _other_state(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Fields of the config that decide what a train state holds, or which pictures come next."""
+    then, current = json.loads(json.dumps([saved, now], default=str))
+    keys = ("freeze", "ema_decay", "augmentation", "seed")
+    return [f"{key}: {then.get(key)!r} and {current.get(key)!r}" for key in keys if then.get(key) != current.get(key)]
 
 
 def _due(number: int, every: int) -> bool:

@@ -239,3 +239,23 @@ def test_several_episodes_in_one_file(tmp_path: Path) -> None:
     assert list(find_bad_episodes(LeRobotDataset(root), ALL)) == [0, 1, 2, 3]
     with pytest.raises(DatasetError, match="every episode is skipped"):
         ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, skip_bad_episodes=True)
+
+
+def test_an_empty_value_takes_its_episode_only(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    with DatasetWriter(root, fps=20, robot_type="panda", features=FEATURES) as writer:
+        for episode, length in enumerate(LENGTHS):
+            writer.add_episode(episode_columns(episode, length), task="a task")
+    path = root / "data" / "chunk-000" / "file-000.parquet"
+    table = pq.read_table(path)
+    rows = table["state"].to_pylist()
+    rows[7 + 2] = None
+    place = table.column_names.index("state")
+    pq.write_table(table.set_column(place, "state", pa.array(rows, table.schema.field("state").type)), path)
+    bad = find_bad_episodes(LeRobotDataset(root), ALL)
+    assert list(bad) == [1]
+    assert "episode 1, frame 2: column 'state' has 1 empty values" in bad[1]
+    for flags in ({"skip_bad_episodes": True}, {"exclude_episodes": (1,)}):
+        source = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, **flags)
+        assert (list(source.skipped), len(source)) == ([1], sum(LENGTHS) - 9)
+        np.testing.assert_array_equal(source.states()[7], rows[16])

@@ -215,3 +215,21 @@ def test_rlds_needs_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match="pip install tensorflow-cpu tensorflow-datasets"):
         next(rlds_episodes(tmp_path, DROID))
+
+
+def test_incomplete_and_ambiguous_recordings_are_named(recordings: Path) -> None:
+    shutil.rmtree(recordings / "episode_2" / "anno_w_pos")
+    (recordings / "episode_10" / "anno" / "3.json").write_text("[1]")
+    pending = {episode.name: episode for episode in inspire_episodes(recordings)}
+    assert list(pending) == ["episode_0", "episode_2", "episode_10"]
+    with pytest.raises(DatasetError, match="anno does not exist"):
+        pending["episode_2"].read()
+    with pytest.raises(DatasetError, match=r"3\.json must hold a JSON object"):
+        pending["episode_10"].read()
+    pictures = recordings / "episode_0" / "img"
+    shutil.copy(pictures / "1.png", pictures / "01.png")
+    with pytest.raises(DatasetError, match=r"01\.png and 1\.png are the same frame"):
+        pending["episode_0"].read()
+    shutil.copytree(recordings / "episode_0", recordings / "demo_0")
+    with pytest.raises(DatasetError, match="bear the same number"):
+        list(inspire_episodes(recordings))

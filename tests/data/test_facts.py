@@ -85,11 +85,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     label(root)
     first = (root / FACTS_PATH).read_bytes()
 
-    def full_disk(_table: object, where: Path) -> None:
-        where.write_bytes(b"half")
+    def full_disk(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("inspire_fast.data.facts.pq.write_table", full_disk)
+    monkeypatch.setattr("inspire_fast.data.facts.pq.ParquetWriter.write_table", full_disk)
     with pytest.raises(OSError, match="No space"):
         label(root)
     assert (root / FACTS_PATH).read_bytes() == first
@@ -117,6 +116,19 @@ def test_rotations_of_frames_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.targets[0].rotations["camera"], turn.T)
     assert first.targets[1].rotations == {}
     np.testing.assert_array_equal(table.facts(0, 2).targets[0].rotations["gripper"], -turn)
-    older = pq.read_table(path).drop_columns(["rotations"])
+    older = pq.read_table(path).drop_columns(["rotations", "gripper_px"])
     pq.write_table(older, path)
     assert FactsTable.load(root).facts(0, 0).targets[0].rotations == {}
+
+
+def test_the_gripper_point_comes_back_and_older_files_lack_it(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set", (3,))
+    scenes = [
+        SceneFacts(targets=scene(0).targets, gripper_px=(0.25, 0.75)),
+        SceneFacts(targets=(), gripper_px=(0, 1)),
+        scene(2),
+    ]
+    path = write_facts(root, {0: scenes}, robot="libero", frame_description=FRAME)
+    assert [FactsTable.load(root).facts(0, frame).gripper_px for frame in range(3)] == [(0.25, 0.75), (0, 1), None]
+    pq.write_table(pq.read_table(path).drop_columns(["gripper_px"]), path)
+    assert FactsTable.load(root).facts(0, 0).gripper_px is None

@@ -268,3 +268,29 @@ def test_a_copy_leaves_bad_episodes_out_when_told_to(tmp_path: Path) -> None:
     assert [row["source"] for row in stored["episodes"]] == ["episode 0", "episode 2"]
     facts = [FactsTable.load(root).facts(e, 3) for root, e in ((source, 2), (tmp_path / "copy", 1))]
     np.testing.assert_array_equal(facts[0].targets[0].offset_m, facts[1].targets[0].offset_m)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("fps", 0), ("fps", "20"), ("features", None), ("data_path", "data/{nothing}.parquet"), ("total_frames", 1.5)],
+)
+def test_info_names_the_field_that_is_wrong(tmp_path: Path, field: str, value) -> None:
+    root = write_dataset(tmp_path / "set")
+    edit_info(root, **{field: value})
+    with pytest.raises(DatasetError, match=rf"info\.json: `{field}` must be"):
+        LeRobotDataset(root)
+    (root / "meta" / "info.json").write_text("[]")
+    with pytest.raises(DatasetError, match=r"info\.json must hold a JSON object"):
+        LeRobotDataset(root)
+
+
+def test_a_copy_takes_recordings_along_and_never_replaces_its_source(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set")
+    (root / "recordings").mkdir()
+    (root / "recordings" / "episode_000001.npz").write_bytes(b"states")
+    copy_dataset(root, tmp_path / "copy")
+    assert (tmp_path / "copy" / "recordings" / "episode_000001.npz").read_bytes() == b"states"
+    with pytest.raises(DatasetError, match="needs a folder of its own"):
+        copy_dataset(root, root, storage=Storage(overwrite=True))
+    with pytest.raises(FileExistsError, match=r"--storage\.overwrite"):
+        copy_dataset(root, tmp_path / "copy")

@@ -11,6 +11,7 @@ from inspire_fast.data.asking import Asking
 from inspire_fast.data.normalize import NormStats
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
+from inspire_fast.dialogue.grounding import ground
 from inspire_fast.dialogue.released import ground_released
 from inspire_fast.dialogue.render import Kind
 from inspire_fast.dialogue.scripts import SCRIPTS
@@ -101,8 +102,32 @@ def test_samples_without_facts_train_their_actions_alone_where_that_is_asked_for
     assert lenient.render(bare).tokens.ids.tolist() == plain.render(bare).tokens.ids.tolist()
     assert SAMPLE.facts is not None
     partial = replace(SAMPLE, facts=SceneFacts(targets=SAMPLE.facts.targets[1:]))
-    asked = [p.target for p in TRANSFORM.render(partial).pieces if p.kind is Kind.ANSWER]
-    assert asked == ["the plate"]
+    assert lenient.render(partial).tokens.ids.tolist() == plain.render(bare).tokens.ids.tolist()
+    known = replace(TRANSFORM, unlabelled="ask_known").render(partial)
+    assert [p.target for p in known.pieces if p.kind is Kind.ANSWER] == ["the plate"]
+    with pytest.raises(ValueError, match=r"this frame has no facts about \['the red block'\].*ask_nothing"):
+        TRANSFORM.render(partial)
+    first = replace(TRANSFORM, script=SCRIPTS["inspire"](DIRECTION, max_targets=1))
+    assert replace(first, unlabelled="ask_nothing").render(partial).empty is None
+    with pytest.raises(ValueError, match="the red block"):
+        first.render(partial)  # not the plate in the red block's place
+
+
+@given(order=st.permutations(range(4)))
+def test_training_asks_what_inference_would_whatever_order_labels_have(order: list[int]) -> None:
+    assert SAMPLE.facts is not None
+    foreign = [replace(SAMPLE.facts.targets[0], phrase=p) for p in ("the cup", "The Plate")]
+    stored = [[*SAMPLE.facts.targets, *foreign][i] for i in order]
+    rendered = TRANSFORM.render(replace(SAMPLE, facts=SceneFacts(targets=tuple(stored))))
+    asked = [p.target for p in rendered.pieces if p.kind is Kind.ANSWER]
+    assert asked == list(ground(SAMPLE.observation.prompt)) == ["the red block", "the plate"]
+
+
+def test_labels_of_targets_of_their_own_are_asked_about() -> None:
+    assert SAMPLE.facts is not None
+    own = tuple(replace(t, phrase=f"{t.phrase} of mine") for t in SAMPLE.facts.targets)
+    rendered = TRANSFORM.render(replace(SAMPLE, facts=SceneFacts(targets=own)))
+    assert [p.target for p in rendered.pieces if p.kind is Kind.ANSWER] == [t.phrase for t in own]
 
 
 def test_the_released_script_asks_in_its_own_words_and_order_from_the_same_facts() -> None:

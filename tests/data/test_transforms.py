@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.paths import flatten_dict, unflatten_dict
+from inspire_fast.data import device_images, images
 from inspire_fast.data.actions import absolute_actions, delta_actions, make_bool_mask, pad_to_dim
 from inspire_fast.data.transforms import (
     AbsoluteActions,
@@ -79,6 +80,29 @@ def test_absolute_actions_undo_delta_actions(actions: np.ndarray, state: np.ndar
             np.testing.assert_array_equal(relative[:, dim], actions[:, dim] - state[dim])
         else:
             np.testing.assert_array_equal(relative[:, dim], actions[:, dim])
+
+
+def test_whole_numbers_are_no_actions_to_take_a_delta_of_and_types_stay() -> None:
+    actions, state = np.array([[10, 10]]), np.array([0.7, 1.9])
+    for function in (delta_actions, absolute_actions):
+        with pytest.raises(ValueError, match="needs float actions; got int64"):
+            function(actions, state, (True,))
+    relative = delta_actions(actions.astype(np.float32), state, (True, False))
+    assert relative.dtype == np.float32
+    np.testing.assert_allclose(relative, [[9.3, 10]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(300, 1, 3), (1, 300, 3), (0, 4, 3)])
+def test_pictures_of_which_nothing_is_left_are_refused_on_both_ways(shape: tuple[int, ...]) -> None:
+    picture = np.zeros(shape, np.uint8)
+    for resize in (images.resize_with_pad, device_images.resize_with_pad):
+        with pytest.raises(ValueError, match=rf"of {shape[0]} x {shape[1]} px in 16 x 16 px.*nothing is left"):
+            resize(picture, 16, 16)
+
+
+def test_pictures_of_an_unknown_range_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"uint8, or float in \[-1, 1\]; got int32"):
+        device_images.preprocess({"cam": np.full((1, 8, 8, 3), 200, np.int32)}, cameras=["cam"], image_hw=(8, 8))
 
 
 @given(

@@ -85,6 +85,16 @@ def test_inference_stops_at_the_first_open_question_then_before_the_actions() ->
     assert INSPIRE({**DATA, "answers": ("left",)}).keys() == INSPIRE(dict(DATA)).keys()  # what it read is consumed
 
 
+def test_targets_and_answers_come_as_any_sequence_of_texts() -> None:
+    given_lists = {"targets": ["the plate"], "answers": ["left"]}
+    expected = INSPIRE({**DATA, **given_lists})["tokenized_prompt"]
+    as_arrays = {key: np.array(texts) for key, texts in given_lists.items()}
+    np.testing.assert_array_equal(INSPIRE({**DATA, **as_arrays})["tokenized_prompt"], expected)
+    two = {"answers": np.array(["left", "front"])}
+    assert text(INSPIRE({**DATA, **two})).endswith("Action: ")
+    assert text(INSPIRE({**DATA, "answers": np.array([], str)})).endswith("Answer:")
+
+
 def test_a_plain_script_agrees_with_the_plain_tokenisation() -> None:
     plain = Inspire(script=SCRIPTS["pi0_fast"](DIRECTION), vocabulary=VOCABULARY, max_token_len=200)
     theirs = TokenizeFASTInputs(vocabulary=VOCABULARY, max_token_len=200)
@@ -104,6 +114,9 @@ def test_a_plain_script_agrees_with_the_plain_tokenisation() -> None:
         ({"actions": CHUNK * 50, "facts": FACTS}, "outside the fitted range"),
         ({"answers": ("sideways", "left")}, "'sideways' is no answer"),
         ({"prompt": "dance"}, "No target found"),
+        ({"targets": "plate"}, "'targets' is a list of texts; got 'plate'"),
+        ({"answers": np.array("left")}, "'answers' is a list of texts"),
+        ({"answers": [1]}, "'answers' is a list of texts"),
     ],
 )
 def test_what_cannot_be_rendered_is_refused(change: dict[str, Any], words: str) -> None:
@@ -143,6 +156,10 @@ def test_padding_behind_the_terminator_does_not_matter(zeros: int) -> None:
         (sampled_ids()[1:], "a chunk of 5 x 7 needs 35|do not spell"),
         (np.concatenate([[4], sampled_ids()]), "Id 4 at place 0 is no action id"),
         (np.zeros(12), "not closed by"),
+        (np.append(np.nan, sampled_ids()), "whole numbers; got nan at place 0"),
+        (np.append(sampled_ids()[:3], 2.5), "whole numbers; got 2.5 at place 3"),
+        (sampled_ids()[None], r"one sequence; got float32 \(1, "),
+        (np.array(["7"]), "one sequence; got <U1"),
     ],
 )
 def test_malformed_ids_are_an_error_or_a_hold_never_zeros(ids: np.ndarray, words: str) -> None:

@@ -120,16 +120,17 @@ def test_ids_come_back_as_the_robots_own_actions(name: str, plain: bool) -> None
     assert back.get("status", "ok") == "ok"
 
 
-def test_an_absent_camera_is_black_and_shown() -> None:
+def test_an_absent_camera_is_black_and_shown_only_where_the_robot_has_none() -> None:
     native = ROBOTS["aloha"].fake_native(image_hw=(4, 6))
     del native["images"]["cam_left_wrist"]
     made = RobotInputs(robot=ROBOTS["aloha"])(native)
     assert not made["image"]["left_wrist_0_rgb"].any()
     assert made["image"]["left_wrist_0_rgb"].shape == (4, 6, 3)
-    assert made["image_mask"]["left_wrist_0_rgb"]
+    assert made["image_mask"] == {"base_0_rgb": True, "left_wrist_0_rgb": False, "right_wrist_0_rgb": True}
     droid = RobotInputs(robot=ROBOTS["droid"])(ROBOTS["droid"].fake_native())
     assert list(droid["image"]) == ["base_0_rgb", "base_1_rgb", "wrist_0_rgb"]
     assert not droid["image"]["base_1_rgb"].any()
+    assert all(droid["image_mask"].values())
 
 
 def test_datasets_are_repacked_to_native_keys() -> None:
@@ -168,7 +169,9 @@ def test_a_network_without_a_robots_camera_is_refused() -> None:
 
 def test_robot_outputs_refuse_what_is_no_action() -> None:
     outputs = RobotOutputs(robot=ROBOTS["libero"])
-    assert outputs({"actions": np.zeros((5, 32))})["actions"].shape == (5, 7)
+    sampled = np.zeros((5, 32))
+    assert outputs({"actions": sampled})["actions"].shape == (5, 7)
+    assert not np.shares_memory(outputs({"actions": sampled})["actions"], sampled)
     for actions in (np.zeros((5, 6)), np.full((5, 7), np.nan)):
         with pytest.raises(ValueError, match=r"'libero' takes finite actions \[t, 7\]"):
             outputs({"actions": actions})

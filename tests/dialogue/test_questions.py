@@ -97,3 +97,20 @@ def test_bad_parameters_are_refused() -> None:
         Distance(bounds_m=(0.2, 0.1, 0.3))
     with pytest.raises(ValueError, match=">= 0 metres"):
         Direction3D(axes=AXES, deadband_m=-1)
+    with pytest.raises(ValueError, match=">= 0 metres"):
+        Direction(axes=AXES, deadband_m=float("nan"))
+    for template in ("Where is {object} {x}?", "Where is {object}? {", "{object} {0}"):
+        with pytest.raises(ValueError, match="may hold no braces"):
+            Direction(axes=AXES, template=template)
+
+
+def test_numbers_about_a_held_target_and_from_no_answer() -> None:
+    held = facts(0, 0.06, -0.2, grasped=True)
+    assert Position3D().truth(held) == "0.0 0.0 0.0"
+    assert [Position3D().score(words, held) for words in ("grasped", "0.1 0.2", "0.0 0.0 x", "0.0 0.0 0.0")] == [
+        0,
+        0,
+        0,
+        1,
+    ]
+    assert FineDistance().score("far", held) == 0

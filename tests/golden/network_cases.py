@@ -148,7 +148,6 @@ class Case:
         for name, row in self.info.get("mask_off", []):
             shown[name][row] = False
         self.image_mask = {name: self.z.get(f"image_mask/{name}", shown[name]) for name in names}
-        self.prompt = self.text("inf_tokenized_prompt", "inf_tokenized_prompt_mask")
 
     @staticmethod
     def read_info(folder: Path) -> dict:
@@ -181,6 +180,11 @@ class Case:
         """The case's training inputs."""
         names = ("tokenized_prompt", "tokenized_prompt_mask", "token_ar_mask", "token_loss_mask")
         return self.batch(*(self.z[name] for name in names))
+
+    @cached_property
+    def prompt(self) -> tuple:
+        """Arguments of the network for the case's inference prompt; a case of training alone has none."""
+        return self.text("inf_tokenized_prompt", "inf_tokenized_prompt_mask")
 
     @cached_property
     def forward(self) -> dict[str, np.ndarray]:

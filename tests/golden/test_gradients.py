@@ -137,7 +137,7 @@ def test_gradients_and_steps(folder: Path, record_property: Callable[[str, objec
         gradients, metrics = gradient(state.params, c.training)
         flat = upstream(gradients)
         if step == 0 and "grad" in c.info:
-            record_property("gradients, largest relative difference", check_gradients(flat, c.info["grad"]))
+            record_property("gradients, largest relative difference", float(check_gradients(flat, c.info["grad"])))
         if expected is not None:
             np.testing.assert_allclose(metrics["loss"], expected, rtol=2e-4 * step or 2e-5)
             norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in flat.values()))
@@ -145,4 +145,4 @@ def test_gradients_and_steps(folder: Path, record_property: Callable[[str, objec
             state = update(state, gradients)
     rates = sum(float(learning_rate(config.optimizer, config.steps)(step)) for step in range(int(state.step)))
     worst = check_parameters(upstream(state.params), c.info.get("params_after_adamw_l2", {}), c, rates)
-    record_property("parameters after AdamW, largest relative difference of l2", worst)
+    record_property("parameters after AdamW, largest relative difference of l2", float(worst))

@@ -105,10 +105,11 @@ CHECKS = {
 @pytest.mark.parametrize(("folder", "name"), arrays("full", "|".join(CHECKS)))
 def test_array(folder: Path, name: str, record_property: Callable[[str, object], None]) -> None:
     check = next(check for pattern, check in CHECKS.items() if re.fullmatch(pattern, name))
-    record_property("largest difference", check(case(folder), name))
+    difference = check(case(folder), name)
+    record_property("largest difference", float(difference or 0))  # plain: it may cross a process
 
 
-@pytest.mark.parametrize("path", cases("c_transforms/attention_helpers.npz"))
+@pytest.mark.parametrize("path", cases("c_transforms*/attention_helpers.npz", "{0.parent.name}"))
 def test_attention_mask_and_rope(path: Path) -> None:
     z = np.load(path)
     masks = [name.removeprefix("attn_mask_") for name in z.files if name.startswith("attn_mask_")]

@@ -6,7 +6,6 @@ action codec is the vectors' own, built from its description there.
 
 import json
 from pathlib import Path
-import re
 
 import numpy as np
 import pytest
@@ -14,10 +13,8 @@ import pytest
 from inspire_fast.dialogue.render import Turn, discretise, render, unroll
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION
-from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.tokenizers.grammar import Grammar, fixed_length
-from inspire_fast.tokenizers.text import TextTokenizer
-from tests.golden.cases import cases, compare
+from tests.golden.cases import cases
+from tests.golden.toy_codec import rows
 
 STATES = "prefix_with_state_"
 PROMPTS = cases("c_transforms*/fast_prompt.json", "{0.parent.name}")
@@ -25,61 +22,13 @@ TOKENIZERS = cases("c_transforms*/fast_tokenizer_toy.json", "{0.parent.name}")
 SCRIPT = SCRIPTS["pi0_fast"](DIRECTION)
 
 
-class ToyCodec:
-    """ "encode: clip(rint(a*10)+20,0,40) row-major ints; decode: (t-20)/10", with the numbers that stand there."""
-
-    fingerprint = "toy"
-
-    def __init__(self, description: str) -> None:
-        found = re.search(r"clip\(rint\(a\*([\d.]+)\)\+(\d+),(\d+),(\d+)\)", description)
-        assert found, description
-        self.scale, self.offset, self.low, self.high = float(found[1]), *map(int, found.groups()[1:])
-        self.vocab_size = self.high + 1
-
-    def encode(self, actions: np.ndarray) -> list[int]:
-        return np.clip(np.rint(actions * self.scale) + self.offset, self.low, self.high).astype(int).ravel().tolist()
-
-    def encode_batch(self, actions: np.ndarray) -> list[list[int]]:
-        return [self.encode(chunk) for chunk in actions]
-
-    def decode(self, ids: list[int], horizon: int, action_dim: int) -> np.ndarray:
-        if len(ids) != horizon * action_dim:
-            raise ValueError(f"{len(ids)} ids for {horizon} x {action_dim} values.")
-        return ((np.array(ids) - self.offset) / self.scale).reshape(horizon, action_dim).astype(np.float32)
-
-    def decode_batch(self, ids: list[list[int]], horizon: int, action_dim: int) -> np.ndarray:
-        return np.stack([self.decode(row, horizon, action_dim) for row in ids])
-
-    def grammar(self, horizon: int, action_dim: int) -> Grammar:
-        return fixed_length([self.vocab_size], horizon * action_dim)
-
-    def save(self, directory: Path) -> None:
-        raise AssertionError("the toy codec has no files")
-
-
-def rows(path: Path) -> list[tuple[dict, dict[str, np.ndarray], Vocabulary]]:
-    """(row, its arrays, its vocabulary) of every row; a row without arrays or arrays without a row is an error."""
-    described, arrays = json.loads(path.read_text()), np.load(path.with_suffix(".npz"))
-    skip = re.search(r"vocab_size-1-(\d+)-", described["mapping"])
-    assert skip, described["mapping"]
-    text, codec = TextTokenizer.load(path.with_name("toy_sp.model")), ToyCodec(described["toy_fast"])
-    numbers = sorted({int(key.split("/")[0]) for key in arrays})
-    assert numbers == list(range(len(described["rows"])))
-    return [
-        (
-            row,
-            {key.split("/", 1)[1]: arrays[key] for key in arrays if key.startswith(f"{number}/")},
-            Vocabulary(text=text, action=codec, size=row["vocab_size"], skip=int(skip[1])),
-        )
-        for number, row in enumerate(described["rows"])
-    ]
-
-
 @pytest.mark.parametrize("path", PROMPTS)
 def test_state_bins(path: Path) -> None:
     for case in json.loads(path.read_text())["discretization"]:
         bins = discretise(np.array(case["state"], case["state_dtype"]))
-        compare("state bins", path.parent.name, list(map(int, bins.split())), case["discretized"])
+        np.testing.assert_array_equal(
+            list(map(int, bins.split())), case["discretized"], err_msg=f"state bins of {path.parent.name}"
+        )
 
 
 @pytest.mark.parametrize("path", PROMPTS)
@@ -110,9 +59,11 @@ def test_ids_masks_and_loss_flags(path: Path) -> None:
         assert len(mask) == row["max_len"]
         assert not np.diff(mask.astype(int)).any() or len(ids) == mask.sum()
         name = f"{path.parent.name} row {number}"
-        compare("prompt ids", name, ids[cut], arrays["tokens"][mask])
-        compare("causal flags", name, causal[cut], arrays["ar_mask"][mask].astype(bool))
-        compare("loss flags", name, supervised[cut], arrays["loss_mask"][mask])
+        np.testing.assert_array_equal(ids[cut], arrays["tokens"][mask], err_msg=f"prompt ids of {name}")
+        np.testing.assert_array_equal(
+            causal[cut], arrays["ar_mask"][mask].astype(bool), err_msg=f"causal flags of {name}"
+        )
+        np.testing.assert_array_equal(supervised[cut], arrays["loss_mask"][mask], err_msg=f"loss flags of {name}")
 
 
 @pytest.mark.parametrize("path", TOKENIZERS)

@@ -199,3 +199,13 @@ def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
     assert replayed.row(0)["image"].shape == (32, 32, 3)
     assert np.abs(replayed.row(0)["image"].astype(int) - picture).mean() < 40
     assert read_demonstration(path, "demo_0").model_xml == model_xml
+
+
+def test_files_of_one_name_do_not_share_labels(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "x_demo.hdf5" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        with h5py.File(file, "w") as opened:
+            opened.create_group("data/demo_0")
+    names = [episode.name for episode in Converter(Hdf5Options()).episodes(files)]
+    assert names == [f"{file}/demo_0" for file in files]

@@ -119,6 +119,19 @@ class Still:
         pass
 
 
+def test_droid_holds_what_it_has_gripped_before_anything_was_sent():
+    native = {**DROID.fake_native(image_hw=(4, 6)), "observation/gripper_position": 0.75}
+    environment = Still(native)
+
+    def infer(observation):
+        return ActionChunk(actions=None, status=Status.HELD, reason="thinking")
+
+    run_episode(environment, infer, robot=DROID, execute=1, max_steps=2)
+    np.testing.assert_array_equal(environment.received, [[0.0] * 7 + [0.75]] * 2)
+    with pytest.raises(ValueError, match="'droid' holds what is measured"):
+        hold_action(DROID, None)
+
+
 @pytest.mark.parametrize("robot", [ALOHA, ARM], ids=lambda r: r.name)
 def test_position_targets_hold_where_the_robot_is_then_where_it_was_sent(robot):
     environment = Still(robot.fake_native(seed=2, image_hw=(4, 6)))
@@ -139,7 +152,7 @@ def test_position_targets_hold_where_the_robot_is_then_where_it_was_sent(robot):
 
 
 def test_a_hold_without_any_position_is_an_error():
-    with pytest.raises(ValueError, match=r"'aloha' is told positions.*needs its measured state"):
+    with pytest.raises(ValueError, match=r"'aloha' holds what is measured.*needs its measured state"):
         SafetyFilter(robot=ALOHA).apply(None)
 
 
@@ -148,7 +161,7 @@ def test_a_hold_without_any_position_is_an_error():
     [
         ({"state_keys": {"observation/state": 7}}, "do not make 8 state dimensions"),
         ({"action_low": (0.0,) * 3}, "action_low needs 7 values; got 3"),
-        ({"hold_action": None}, "either hold_action or hold_at"),
+        ({"hold_action": None}, "hold_action, hold_at, or both"),
         ({"optional_cameras": ("observation/top",)}, r"optional cameras \['observation/top'\]"),
         ({"delta": (True,) * 9}, "delta has more dimensions"),
     ],

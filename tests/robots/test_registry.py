@@ -102,7 +102,9 @@ def test_actions_are_clipped_in_a_copy(robot):
         robot.native_actions(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("spoil", ["missing", "shape", "prompt", "nan", "camera", "image", "range"])
+@pytest.mark.parametrize(
+    "spoil", ["missing", "shape", "prompt", "nan", "text", "large", "camera", "image", "empty", "range"]
+)
 def test_a_bad_observation_names_the_robot_and_the_reason(robot, spoil):
     native = flatten_dict(robot.fake_native())
     key, dim = next(iter(robot.state_keys.items()))
@@ -112,8 +114,11 @@ def test_a_bad_observation_names_the_robot_and_the_reason(robot, spoil):
         "shape": ({key: np.zeros(dim + 1, np.float32)}, rf"'{key}' must have shape \({dim},\).*got \({dim + 1},\)"),
         "prompt": ({"prompt": b"bytes"}, "'prompt' must be text; got bytes"),
         "nan": ({key: np.full(dim, np.nan, np.float32)}, f"NaN or infinity in {robot.state_names[0]}.*sensors"),
+        "text": ({key: ["1"] * dim}, rf"'{key}' must hold numbers; got list \['1'"),
+        "large": ({key: np.full(dim, 1e300)}, f"'{key}' holds NaN or infinity in {robot.state_names[0]}"),
         "camera": ({camera: None}, rf"lacks \['{camera}'\]"),
         "image": ({camera: np.zeros((4, 4), np.uint8)}, rf"'{camera}': an image is RGB.*uint8 \(4, 4\)"),
+        "empty": ({camera: np.zeros((0, 4, 3), np.uint8)}, rf"'{camera}': an image is RGB.*pixels.*\(0, 4, 3\)"),
         "range": ({camera: np.full((4, 4, 3), 255.0)}, rf"'{camera}': a float image lies in \[0, 1\]; got 255 .. 255"),
     }[spoil]
     native = {k: v for k, v in (native | wrong).items() if v is not None}

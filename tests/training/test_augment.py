@@ -23,7 +23,7 @@ CAMERAS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 RAMP = Path(__file__).parents[1] / "golden/c_transforms/preprocess_train_augmax_ramp.npz"
 SIZE = 20
 # Compiled once: a test's time goes into compiling.
-WARP = jax.jit(crop_and_rotate, static_argnums=1)
+WARP = jax.jit(crop_and_rotate, static_argnums=1, static_argnames="dark_edges")
 
 
 @jax.jit
@@ -34,7 +34,8 @@ def recolour(picture, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
 @partial(jax.jit, static_argnums=1)
 def warp_and_recolour(picture, crop, place, angle, amounts):
     brightness, contrast, hue = amounts
-    return jitter(crop_and_rotate(picture, crop, place, angle), brightness=brightness, contrast=contrast, hue=hue)
+    warped = crop_and_rotate(picture, crop, place, angle, dark_edges=True)  # as openpi's
+    return jitter(warped, brightness=brightness, contrast=contrast, hue=hue)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,15 @@ def test_a_crop_is_a_window_of_the_picture_enlarged():
         rows = np.asarray(WARP(ramp, 0.5, np.array([place, 0.0]), 0.0))[2:-2, 10, 0]
         np.testing.assert_allclose(np.diff(rows), 10 / 21, atol=1e-4)
         np.testing.assert_allclose(rows.mean(), 4.5 + 11 * place, atol=1e-4)
+
+
+@pytest.mark.parametrize("place", [0.0, 1.0])
+def test_a_crop_at_the_edge_shows_nothing_of_the_outside(place):
+    white = np.ones((21, 21, 3), np.float32)
+    np.testing.assert_allclose(WARP(white, 0.5, np.full(2, place), 0.0), 1.0, atol=1e-5)
+    assert np.asarray(WARP(white, 0.5, np.full(2, place), 0.0, dark_edges=True)).min() < 0.8
+    assert RECIPES["openpi"].dark_edges
+    assert not RECIPES["intended"].dark_edges
 
 
 def test_what_comes_into_view_is_black():

@@ -5,7 +5,7 @@ from flax import nnx
 import jax
 import pytest
 
-from inspire_fast.models.config import PRESETS
+from inspire_fast.models.config import GEMMA_2B, PRESETS
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.config import MeshConfig, TrainConfig, config_names, load_config
 from inspire_fast.training.sharding import make_mesh, spec_for
@@ -72,3 +72,11 @@ def test_presets_are_what_they_say() -> None:
 
     assert size("gemma_2b") == 2_923_335_408
     assert 20e6 < size("small") < 60e6
+
+
+def test_action_ids_of_paligemmas_networks_leave_the_last_ids_alone() -> None:
+    config = replace(load_config("inspire_small_libero"), model=GEMMA_2B, init_from=Path("pi0_fast_base"))
+    assert config.skip == 128
+    assert load_config("debug").skip == 0
+    with pytest.raises(ValueError, match="vocab_skip=0 gives actions other ids"):
+        replace(config, vocab_skip=0)

@@ -7,7 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.testing import PHRASES, TASK, write_fake_dataset
+from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.training.assets import compute_stats, fit_tokenizers, open_source
 from inspire_fast.training.config import TrainConfig, load_config
 from inspire_fast.training.inspection import Inspection, inspect
@@ -86,3 +89,28 @@ def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:
     assert columns.min() == pytest.approx(75, abs=4)
     assert columns.max() == pytest.approx(225 + 300 // 24, abs=2)
     assert not draw_facts(black, replace(facts, targets=(target,)), "left_wrist_0_rgb").any()
+
+
+def test_an_arrow_from_stored_labels_lies_in_the_padded_picture(config: TrainConfig, tmp_path: Path) -> None:
+    root = write_fake_dataset(tmp_path / "dataset", episodes=4, frames=12)
+    stored = FactsTable.load(root)
+    target = replace(stored.facts(0, 0).targets[0], point_px=(0.5, 1.0))
+    frames = [SceneFacts(targets=(target, stored.facts(0, 0).targets[1]), gripper_px=(0.5, 0.0))] * 12
+    write_facts(root, dict.fromkeys(range(4), frames), robot="libero", frame_description="world axes")
+    shown = inspect(replace(config, data=replace(config.data, root=root)), shown=1).shown[0]
+    black = np.zeros((100, 100, 3), np.uint8)
+    drawn = draw_facts(
+        black, shown.facts, "base_0_rgb", source_hw=(200, 100)
+    )  # an upright picture: 25 px of black beside it
+    columns = np.nonzero(drawn.any(axis=-1))[1]
+    assert shown.source_hw["base_0_rgb"] == (16, 16)
+    assert columns.min() == pytest.approx(75, abs=3)
+    assert columns.max() == pytest.approx(225 + 300 // 24, abs=3)
+
+
+def test_counts_are_in_the_words_of_the_release(config: TrainConfig, tmp_path: Path) -> None:
+    root = write_fake_dataset(tmp_path / "dataset", episodes=4, frames=12)
+    released = replace(config, data=replace(config.data, root=root), compatibility=("inspire_released",))
+    script = released.build_script()
+    wanted = GROUNDINGS[script.grounding].ground(TASK)
+    assert {target for target, _, _ in inspect(released, shown=1).by_task[TASK]} == {*wanted}

@@ -14,13 +14,14 @@ from inspire_fast.data.normalize import normalize_quantile
 from inspire_fast.data.render import true_answers
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
 from inspire_fast.models.config import TEST
+from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.policy.checkpoint import read_params
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training.assets import compute_stats, fit_tokenizers, open_source
 from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.held_out import evaluate_held_out
-from inspire_fast.training.loop import MetricsLog, require_finite, train
+from inspire_fast.training.loop import MetricsLog, prepare, require_finite, train
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +127,20 @@ def test_held_out_figures_by_hand(straight: TrainConfig) -> None:
 
 def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig) -> None:
     other = replace(straight, resume=True, steps=6, question_parameters={"direction": {"grasped": "catch"}})
-    with pytest.raises(ValueError, match=r"another contract.*\n.*catch"):
+    with pytest.raises(
+        ValueError, match=r"another contract.*\n.*questions\.0\.parameters\.grasped: 'grasped' and 'catch'"
+    ):
         train(other)
+    for change in ({"ema_decay": None}, {"augmentation": "none"}, {"freeze": FreezeConfig(what="vision")}):
+        with pytest.raises(ValueError, match=rf"another contract.*\n.*{next(iter(change))}"):
+            train(replace(straight, resume=True, steps=6, **change))
+
+
+def test_a_run_goes_on_without_the_checkpoint_that_it_began_with(straight: TrainConfig, tmp_path: Path) -> None:
+    gone = replace(straight, init_from=tmp_path / "gone")
+    assert prepare(replace(gone, resume=True)).config.resume
+    with pytest.raises(FileNotFoundError, match="gone"):
+        prepare(replace(gone, exp_name="new", resume=True))
 
 
 def test_overwriting_begins_only_when_the_new_run_can(straight: TrainConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+import math
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from inspire_fast.core.types import TargetFacts
@@ -51,8 +52,18 @@ def check_words(template: str, answers: tuple[str, ...]) -> None:
     """
     if "{object}" not in template:
         raise ValueError(f"The wording must hold '{{object}}'; got {template!r}.")
+    try:
+        template.format(object="the bowl")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(f"The wording {template!r} may hold no braces but '{{object}}': {error!r}.") from error
     if len(set(answers)) != len(answers):
         raise ValueError(f"The answer words are not distinct: {answers}.")
+
+
+def check_deadband(deadband_m: float) -> None:
+    """Raises ValueError unless it is a length."""
+    if not (math.isfinite(deadband_m) and deadband_m >= 0):
+        raise ValueError(f"deadband_m must be >= 0 metres; got {deadband_m}.")
 
 
 def parameters_of(question: DataclassInstance) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.types import TargetFacts
-from inspire_fast.dialogue.questions.base import check_words, parameters_of, read_axes
+from inspire_fast.dialogue.questions.base import check_deadband, check_words, parameters_of, read_axes
 from inspire_fast.robots.spec import Axes
 
 
@@ -35,8 +35,7 @@ class Direction3D:
 
     def __post_init__(self) -> None:
         check_words(self.template, self.answers)
-        if self.deadband_m < 0:
-            raise ValueError(f"deadband_m must be >= 0 metres; got {self.deadband_m}.")
+        check_deadband(self.deadband_m)
 
     @property
     def answers(self) -> tuple[str, ...]:

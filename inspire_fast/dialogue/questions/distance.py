@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -31,9 +33,10 @@ class Distance:
 
     def __post_init__(self) -> None:
         check_words(self.template, self.words)
-        if len(self.bounds_m) != len(self.words) - 1 or list(self.bounds_m) != sorted(set(self.bounds_m)):
+        ascending = all(a < b < math.inf for a, b in itertools.pairwise((0.0, *self.bounds_m)))
+        if len(self.bounds_m) != len(self.words) - 1 or not ascending:
             raise ValueError(
-                f"{len(self.words)} words need {len(self.words) - 1} ascending bounds in metres; got {self.bounds_m}."
+                f"{len(self.words)} words need {len(self.words) - 1} ascending bounds in metres, above 0; got {self.bounds_m}."
             )
 
     @property

@@ -53,7 +53,9 @@ class FineDistance:
         return say(to_steps(metres, signed=False), self.numbering)
 
     def score(self, answer: str, facts: TargetFacts) -> float:
-        """`closeness` of the number."""
+        """`closeness` of the number; 0 for what is no answer."""
+        if answer not in self.answers:
+            return 0.0
         return closeness(hear(answer), hear(self.truth(facts)))
 
     def parameters(self) -> dict[str, Any]:

@@ -54,10 +54,14 @@ class Position3D:
 
     def truth(self, facts: TargetFacts) -> str:
         """See `Question.truth`."""
+        if facts.grasped:
+            return " ".join([say(0, self.numbering)] * 3)
         return " ".join(say(to_steps(v, signed=True), self.numbering) for v in facts.offset_in(self.frame))
 
     def score(self, answer: str, facts: TargetFacts) -> float:
-        """Mean `closeness` of the three numbers."""
+        """Mean `closeness` of the three numbers; 0 for what is no answer."""
+        if answer not in self.answers:
+            return 0.0
         pairs = zip(answer.split(" "), self.truth(facts).split(" "), strict=True)
         return sum(closeness(hear(given), hear(true)) for given, true in pairs) / 3
 
