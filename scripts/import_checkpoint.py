@@ -6,6 +6,7 @@ uv run scripts/import_checkpoint.py --source pi0_fast_libero --config pi0_fast_l
 from dataclasses import dataclass
 from pathlib import Path
 import sys
+from typing import Any
 
 import tyro
 
@@ -55,8 +56,9 @@ def main(args: Args) -> None:
         require_unused(args, {"assets"}, "it is for .safetensors files")
         if not args.config:
             raise ValueError(f"An openpi checkpoint needs --config, one of: {', '.join(sorted(OPENPI_CONFIGS))}.")
-        options = {k: v for k, v in vars(args).items() if k != "assets"}
-        import_checkpoint(**options | {"model": None if args.model is None else read_model(args.model)})
+        options: dict[str, Any] = {k: v for k, v in vars(args).items() if k != "assets"}
+        options["model"] = None if args.model is None else read_model(args.model)
+        import_checkpoint(**options)
     print(f"{args.out}: serve it with `uv run scripts/serve_policy.py --checkpoint {args.out}`")
 
 

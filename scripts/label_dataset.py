@@ -48,7 +48,9 @@ class Args:
 def main(args: Args) -> None:
     """Labels, and prints what was refused (all of it: `labels/report.json`)."""
     if args.episodes is not None and not 0 <= args.episodes[0] < args.episodes[1]:
-        raise ValueError(f"--episodes {args.episodes[0]} {args.episodes[1]} is no range: give the first, and one past the last.")
+        raise ValueError(
+            f"--episodes {args.episodes[0]} {args.episodes[1]} is no range: give the first, and one past the last."
+        )
     dataset, robot = LeRobotDataset(args.root), ROBOTS[args.robot]
     chosen = None if args.episodes is None else range(*args.episodes)
     report = label_dataset(

@@ -162,8 +162,8 @@ class FactsTable:
         frame_description: the frame of `offset_m` in words.
     """
 
-    def __init__(self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str) -> None:
-        self.robot, self.frame_description = robot, frame_description
+    def __init__(self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str, producer: str = "") -> None:
+        self.robot, self.frame_description, self.producer = robot, frame_description, producer
         self._episodes = meta.episodes
         starts = np.array([episode.start for episode in meta.episodes])
         rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()

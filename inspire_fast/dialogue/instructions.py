@@ -55,12 +55,10 @@ _NEXT = (
     rf"(?:in front of|to (?:the |its )?{_SIDE}(?: side)? of|next to|closer to|nearer to|close to|near to|"
     r"away from|farther from|further from|towards|toward|between|above|below|beside|near|behind|by|against|around)"
 )
-_INTO = (
-    r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|over|through|at)"
-)
+_INTO = r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|over|through|at)"
 _TO = rf"(?:{_NEXT} (?P<r>.+)|(?:{_INTO}|all the way to|to) (?P<p>.+))"
 _FROM = (
-    r"(?:out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
+    r"(?<!away )(?<!farther )(?<!further )(?:out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
     r"(?! (?:the )?table cent)"  # "the black bowl from table center" says which bowl, and is one phrase
 )
 _WHERE = rf"(?: (?:at|in|on) the {_SIDE}(?: side)?)?"  # so is "the bowl at the front"
@@ -91,7 +89,7 @@ _PERSON = r"(?:me|us|you|him|her|(?:the )?(?:person|user|human|robot))"
 
 # The first pattern that matches a whole clause decides. Groups: a carried, p place, s source, h handled, o worked on.
 PATTERNS: tuple[tuple[str, str], ...] = (
-    ("open A", rf"(?:open|(?:pull|push|slide) open)(?: up)? (?P<h>.+?){_HOW_FAR}"),
+    ("open/pull open A", rf"(?:open|(?:pull|push|slide) open)(?: up)? (?P<h>.+?){_HOW_FAR}"),
     ("close A", rf"(?:close|shut|(?:pull|push|slide) (?:closed|shut))(?: up)? (?P<h>.+?){_HOW_FAR}"),
     ("pull/push/slide A open/shut", rf"(?:{_SHOVE}|swing|lift) (?P<h>.+?) (?:open|closed|shut){_HOW_FAR}"),
     ("turn on/off A", r"(?:turn|switch) (?:on|off) (?P<h>.+)"),
@@ -126,7 +124,14 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in PATTERNS)
 # What is done with a push as a rule, not with a grip.
 TOUCHED = frozenset(["close A", "turn on/off A", "turn A on/off"])
-_ROLES = {"r": Role.REFERENCE, "a": Role.CARRIED, "p": Role.PLACE, "s": Role.SOURCE, "h": Role.HANDLED, "o": Role.WORKED_ON}
+_ROLES = {
+    "r": Role.REFERENCE,
+    "a": Role.CARRIED,
+    "p": Role.PLACE,
+    "s": Role.SOURCE,
+    "h": Role.HANDLED,
+    "o": Role.WORKED_ON,
+}
 _VERB = (
     rf"(?:{_PUT}|{_TAKE}|{_SHOVE}|{_WIPE}|{_WORK}|open|close|shut|switch|use|cover|fill|pour|empty|dump|tip|hand|give|pass|"
     r"unstack|release|swing)"
@@ -136,7 +141,9 @@ _CUT = re.compile(rf"(?:,? and then|,? then|;|\.|,? and|,) (?={_VERB}\b)")
 _FILLER = re.compile(
     r"^(?:(?:please|now|first|then|next|robot|ok|okay|can you|could you|would you|i want you to|you should|try to|go|and)[ ,]+)+"
 )
-_ADVERB = re.compile(r"(?:^| )(?:please|carefully|gently|slowly|quickly|firmly|softly|lightly|once|twice|again|\w+ times)(?= |$)")
+_ADVERB = re.compile(
+    r"(?:^| )(?:please|carefully|gently|slowly|quickly|firmly|softly|lightly|once|twice|again|\w+ times)(?= |$)"
+)
 _THING_PRONOUNS = ("it", "that", "this", "them", "these", "those", "both", "both of them", "the other", "each other")
 _PERSONS = ("me", "us", "you", "yourself", "him", "her", "the person", "the user", "the human", "the robot", "robot")
 _NO_THING = frozenset(

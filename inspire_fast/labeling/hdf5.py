@@ -176,7 +176,8 @@ class Converter:
         robot = ROBOTS["libero"]
         facts = {number: self._facts[name] for number, name in enumerate(names) if name in self._facts}
         if any(scene is not None for frames in facts.values() for scene in frames):
-            write_facts(root, facts, robot=robot.name, frame_description=frame_description(robot))
+            description = frame_description(robot)
+            write_facts(root, facts, robot=robot.name, frame_description=description, producer="simulator")
         for number, name in enumerate(names):
             if name in self._states:
                 path = recording_path(root, number)

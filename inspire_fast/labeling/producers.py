@@ -32,13 +32,12 @@ _REPLAY_TOLERANCE_M = 0.01
 
 
 class Producer(Protocol):
-    """Options of one way to facts.
+    """Options of one way to facts."""
 
-    Attributes:
-        gripper: see `Hindsight`.
-    """
-
-    gripper: Path | None
+    @property
+    def gripper(self) -> Path | None:
+        """See `Hindsight`."""
+        ...
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """What labels an episode: facts per frame (None: not labelled) and what to report. Raises `DatasetError`."""
@@ -99,6 +98,7 @@ class Hindsight:
 
     def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
         """See `Producer.inputs`."""
+        del dataset, episode
         return ()
 
 
@@ -134,6 +134,7 @@ class Annotations:
 
     def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
         """See `Producer.inputs`."""
+        del dataset, episode
         return ()
 
 
@@ -237,6 +238,7 @@ class Replay:
 
     def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
         """See `Producer.inputs`."""
+        del dataset
         return (self.recordings / f"episode_{episode.index:06d}.npz",)
 
 

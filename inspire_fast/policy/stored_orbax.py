@@ -109,7 +109,8 @@ class OrbaxParams:
         """
         if description.get("store_array_data_equal_to_fill_value") or (self._folder / "manifest.ocdbt").is_file():
             return
-        listings = {path: array.kvstore.list() for path, array in self._arrays.items() if array.size}
+        stores = {path: array.kvstore for path, array in self._arrays.items() if array.size}
+        listings = {path: store.list() for path, store in stores.items() if store is not None}
         lost = [path for path, keys in listings.items() if all(_is_metadata(key) for key in keys.result())]
         if lost:
             raise ValueError(

@@ -108,7 +108,7 @@ def test_bad_episodes_stop_or_are_listed(tmp_path: Path):
 
 def test_a_robot_whose_gripper_is_not_described_is_refused(tmp_path: Path):
     dataset = write(tmp_path / "d", [(libero_states(), PUT)])
-    with pytest.raises(DatasetError, match="SIGNALS"):
+    with pytest.raises(DatasetError, match=r"droid.*--gripper FILE"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["droid"], progress=False)
     with pytest.raises(DatasetError, match="shape"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["inspire_arm"], progress=False)

@@ -34,7 +34,7 @@ from inspire_fast.labeling.manipulations import Manipulation, load_overrides, pl
             [Manipulation(thing="the drawer", handled=True), Manipulation(thing="the bowl", place="the drawer")],
         ),
         ("push the cup into the box", [Manipulation(thing="the cup", place="the box", handled=True)]),
-        ("turn on the stove", [Manipulation(thing="the stove", handled=True)]),
+        ("turn on the stove", [Manipulation(thing="the stove", handled=True, touched=True)]),
     ],
 )  # fmt: skip
 def test_what_is_gripped_and_where_it_goes(instruction: str, expected: list[Manipulation]):

@@ -12,7 +12,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.lerobot_writer import DatasetWriter
 from inspire_fast.labeling.labeler import label_dataset
-from inspire_fast.labeling.object_info import frame_id, libero_facts
+from inspire_fast.labeling.object_info import frame_id, libero_facts, off_the_body
 from inspire_fast.labeling.producers import ObjectInfo
 from inspire_fast.robots import ROBOTS
 
@@ -109,15 +109,16 @@ def test_libero_files_aim_at_openings_and_add_up_nothing(tmp_path: Path):
         libero_facts(path, instruction)
 
 
-def test_the_middle_drawer_is_taken_for_itself(tmp_path: Path):
+def test_a_handle_beside_its_body_is_refused_with_the_reason(tmp_path: Path):
     path = tmp_path / "a.json"
     levels = {
         f"wooden_cabinet_1_cabinet_{name}": [x, 0.0, 0.0]
         for name, x in (("top", 0.1), ("middle", 0.2), ("bottom", 0.3))
     }
     path.write_text(json.dumps({"gripper_to_obj": levels, "is_grasp": {}}))
-    (drawer,) = libero_facts(path, "open the middle drawer of the cabinet").targets
-    assert drawer.offset_m[0] == pytest.approx(0.2)
+    instruction = "open the middle drawer of the cabinet"
+    assert libero_facts(path, instruction) is None  # the file knows the drawer's origin, not where its handle is
+    assert list(off_the_body(instruction)) == ["the middle drawer of the cabinet"]
 
 
 def test_frame_ids_are_text_or_padded_bytes():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+import json
 from pathlib import Path
 
 from flax import nnx
@@ -119,6 +120,8 @@ def test_what_is_no_checkpoint_says_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file `_METADATA`.*There is: nothing"):
         open_params(tmp_path / "empty")
     (tmp_path / "weights.pt").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"weights\.pt: it is a file"):
+        find_step(tmp_path / "weights.pt")
     with pytest.raises(ValueError, match=r"expected a folder, a \.safetensors or a \.npz file"):
         open_params(tmp_path / "weights.pt")
     for suffix in ("safetensors", "npz"):
@@ -154,6 +157,23 @@ def test_a_damaged_entry_of_an_archive_is_refused(tmp_path: Path) -> None:
 def test_other_entries_of_an_archive_are_left_aside(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "file.npz", PARAMS, **{"opt/mu": np.zeros(3), "step": np.zeros(())})
     assert_equal(read_params(path), PARAMS)
+
+
+def test_arrays_whose_files_are_lost_are_not_read_as_zeros(tmp_path: Path) -> None:
+    import orbax.checkpoint as ocp
+
+    folder = tmp_path / "0" / "params"
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
+        tree = {name: np.full((2, 3), n + 1.0, np.float32) for n, name in enumerate("abc")}
+        checkpointer.save(folder, args=ocp.args.PyTreeSave({"params": tree | {"scalar": np.float32(1)}}))
+    description = json.loads((folder / "_METADATA").read_text())
+    del description["store_array_data_equal_to_fill_value"]  # as older Orbax wrote it
+    (folder / "_METADATA").write_text(json.dumps(description))
+    assert read_params(tmp_path / "0")["b"].tolist() == tree["b"].tolist()
+    for name in "ab":
+        (folder / f"params.{name}" / "0.0").unlink()
+    with pytest.raises(ValueError, match=r"no data of 2 arrays, only their metadata: a, b\."):
+        read_params(tmp_path / "0")
 
 
 def test_the_train_state_is_not_taken_for_parameters(tmp_path: Path) -> None:

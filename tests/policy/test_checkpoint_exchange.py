@@ -1,6 +1,6 @@
 """Checkpoints from and to openpi, through every named config, and as safetensors files."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 import json
 from pathlib import Path
 import runpy
@@ -15,7 +15,8 @@ from inspire_fast.models.openpi import to_openpi
 from inspire_fast.policy.checkpoint import read_params
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.exporting import export_checkpoint, export_safetensors
-from inspire_fast.policy.importing import import_checkpoint, import_safetensors
+from inspire_fast.policy.folders import new_folder
+from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
 from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.stored_orbax import OrbaxParams, write_params
@@ -75,6 +76,7 @@ def test_every_named_config_makes_a_contract(home: Path, tmp_path: Path, name: s
     assert contract.model.cameras == robot.model_cameras
     assert contract.normalizer().stats["actions"].q99.tolist() == list(range(1, robot.action_dim + 1))
     assert contract.config["imported_from"] == name
+    assert contract.config["action_tokenizer"] == str(home / "processor")
     assert contract.compatibility == (("inspire_released",) if name == "pi0_fast_vqa_libero" else ())
     assert contract.max_token_len == facts.max_token_len
     asks = contract.build_script().questions
@@ -139,6 +141,66 @@ def test_what_does_not_belong_together_is_refused(home: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="cannot hold"):
         bring(home, replace(OPENPI_CONFIGS["pi0_fast_droid"], vocab_skip=500), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_specialist_has_a_tokenizer_of_its_own(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name for name in OPENPI_CONFIGS if "KarlP" in OPENPI_CONFIGS[name].action_tokenizer} == {
+        "paligemma_fast_specialist_droid"
+    }
+    monkeypatch.chdir(home)  # a folder of the repository's name stands in for the hub
+    facts = replace(OPENPI_CONFIGS["paligemma_fast_specialist_droid"], action_tokenizer="processor")
+    save_norm_stats(home / "run" / "9" / "assets" / "droid", stats_of("droid"))
+    out = import_checkpoint(home / "run", facts, tmp_path / "out", text_tokenizer=home, model=NETWORK)
+    assert Contract.read(out / "assets").config["action_tokenizer"] == "processor"
+
+
+@pytest.mark.parametrize("name", ["../droid", "a/../../b", "/droid", "", "..\\droid"])
+def test_an_asset_id_stays_in_the_checkpoint(home: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="An asset id is a folder below"):
+        bring(home, "pi0_fast_droid", tmp_path / "out", asset_id=name)
+    with pytest.raises(ValueError, match="An asset id is a folder below"):
+        replace(tiny_policy().contract, asset_id=name)
+
+
+def test_openpis_decoding_is_not_imported_with_questions(home: Path, tmp_path: Path) -> None:
+    facts = OPENPI_CONFIGS["pi0_fast_vqa_libero"]
+    save_norm_stats(home / "run" / "9" / "assets" / facts.asset_id, stats_of(facts.robot))
+    with pytest.raises(ValueError, match="openpi_decode writes plain pi0-FAST actions; script 'inspire' asks"):
+        bring(home, "pi0_fast_vqa_libero", tmp_path / "out", compatibility=("openpi_decode",))
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3"])
+def test_statistics_that_are_no_object_are_refused(home: Path, tmp_path: Path, content: str) -> None:
+    file = home / "run" / "9" / "assets" / "odd" / "norm_stats.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f'{{"norm_stats": {content}}}')
+    with pytest.raises(ValueError, match=r"odd/norm_stats\.json is not openpi's format"):
+        bring(home, "pi0_fast_libero", tmp_path / "out", asset_id="odd")
+
+
+def test_an_architecture_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "network.json"
+    file.write_text(json.dumps(asdict(NETWORK)))
+    assert read_model(str(file)) == NETWORK
+    assert read_model("test") == TEST
+    with pytest.raises(KeyError, match="Did you mean 'gemma_2b'"):
+        read_model("gemma_2")
+    for content, words in (("[]", "network.json"), ('{"vision": ', "network.json"), ('{"vocab_size": 3}', "'vision'")):
+        file.write_text(content)
+        with pytest.raises(ValueError, match=f"{words}.*|no architecture.*{words}"):
+            read_model(str(file))
+
+
+def test_a_new_folder_touches_no_other(tmp_path: Path) -> None:
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "precious").write_text("mine")
+    (tmp_path / "plain").mkdir()
+    with new_folder(tmp_path / "out") as folder, new_folder(tmp_path / "out2") as second:
+        (folder / "file").touch()
+        assert second.parent != folder.parent
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.partial", "out", "out2", "plain"]
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / ".out.partial" / "precious").read_text() == "mine"
 
 
 TEST_LARGER = replace(NETWORK, language=replace(NETWORK.language, width=64))
@@ -219,3 +281,18 @@ def test_the_commands(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture)
     assert_equal(read_params(tmp_path / "1"), read_params(step))
     commands["export"]["main"](commands["export"]["Args"](checkpoint=step, out=tmp_path / "2", layout="trained"))
     assert OrbaxParams(tmp_path / "2").layout == "trained"
+    # What a kind of checkpoint has no use for is not ignored.
+    for command, given, words in (
+        ("export", {"checkpoint": step, "out": tmp_path / "b.safetensors", "layout": "trained"}, "--layout would"),
+        ("import", {"source": out.out, "out": tmp_path / "3", "config": "x", "copy": True}, "--config, --copy would"),
+        (
+            "import",
+            {"source": step, "out": tmp_path / "3", "config": "pi0_fast_droid", "assets": step},
+            "--assets would",
+        ),
+        ("import", {"source": step, "out": tmp_path / "3"}, "needs --config, one of: .*pi0_fast_droid"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            commands[command]["main"](commands[command]["Args"](**given))
+    assert not (tmp_path / "b.safetensors").exists()
+    assert not (tmp_path / "3").exists()

@@ -97,9 +97,38 @@ def test_the_contract_survives_json_and_refuses_what_does_not_match(policy: Insp
         replace(contract, compatibility=("openpi_decoder",))
     with pytest.raises(ValueError, match="delta names 9 dimensions"):
         replace(contract, delta=(True,) * 9)
+    with pytest.raises(ValueError, match="delta names 8 dimensions"):  # `delta_actions` would refuse every chunk
+        replace(contract, delta=(True,) * 6 + (False,) * 2)
     with pytest.raises(ValueError, match="no quantiles"):
         replace(contract, stats={k: {**v, "q01": None, "q99": None} for k, v in contract.stats.items()})
     assert contract.differences(Contract.from_json(contract.to_json())) == []
     assert contract.differences(replace(contract, horizon=5)) == ["horizon: 10 and 5"]
     with pytest.raises(FileNotFoundError, match="imported first"):
+        Contract.read(tmp_path)
+
+
+def test_a_contract_that_cannot_be_read_says_why(policy: InspirePolicy, tmp_path: Path) -> None:
+    good = json.loads(policy.contract.to_json())
+    file = tmp_path / "contract.json"
+    for content, words in (
+        ("", "is not JSON, or cut off"),
+        (policy.contract.to_json()[:200], "is not JSON, or cut off"),
+        ("[]", "no contract: .* got a list"),
+        ({"robot": "libero"}, r"the number `format`, got the fields \['robot'\]"),
+        ({**good, "format": 1}, "format 1 and was written by an earlier version"),
+        ({**good, "format": 99}, "format 99.*Update inspire-fast"),
+        ({k: v for k, v in good.items() if k not in ("model", "robot")}, "missing: model, robot"),
+        ({**good, "colour": 3, "stats": None}, "unknown: colour; null: stats"),
+        ({**good, "model": {}}, "cannot be used: vision"),
+        ({**good, "model": 3}, "cannot be used"),
+        ({**good, "stats": {"state": None}}, "cannot be used"),
+        ({**good, "robot": "liberro"}, "Did you mean 'libero'"),
+        ({**good, "image_orientation": "upright"}, "'upright' images"),
+    ):
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(ValueError, match=words) as caught:
+            Contract.read(tmp_path)
+        assert str(file) in str(caught.value)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="is not JSON"):
         Contract.read(tmp_path)
