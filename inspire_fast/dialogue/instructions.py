@@ -111,7 +111,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("put A inside/down/to the left", rf"{_PUT} (?P<a>.+?) {_WAY}"),
     (
         "put/place/stack/hang/insert A in/on/near/... B",
-        rf"{_PUT}(?: down)? (?P<a>.+?{_WHERE})(?<! is)(?<! are)(?: back| down)? {_TO}",
+        rf"{_PUT}(?: down)? (?P<a>.+?{_WHERE})(?<! is)(?<! are)(?<! sits)(?<! lies)(?<! stands)(?: back| down)? {_TO}",
     ),
     ("put down/away A", r"(?:put|set|lay) (?:down|away|back) (?P<a>.+)"),
     ("push/pull/slide A to the left/out", rf"{_SHOVE} (?P<h>.+?) {_WAY}"),

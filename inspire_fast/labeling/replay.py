@@ -46,7 +46,7 @@ class Recording:
             DatasetError: missing, damaged, or without one of them; names the file.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
             task = arrays["task"].item()
             return cls(

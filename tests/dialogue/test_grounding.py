@@ -70,6 +70,7 @@ CASES: list[tuple[str, str]] = [
     ("put the marker in the cup and the eraser in the box", "c:the marker p:the cup c:the eraser p:the box"),
     ("put one block into the bowl and another block into the box", "c:one block p:the bowl c:another block p:the box"),
     ("put the cup that is on the plate in the sink", "c:the cup that is on the plate p:the sink"),
+    ("put the cup that sits on the plate in the sink", "c:the cup that sits on the plate p:the sink"),
     ("move the can closer to the apple", "c:the can r:the apple"),
     ("put the can between the plate and the bowl", "c:the can r:the plate r:the bowl"),
     ("press the red button twice", "h:the red button"),

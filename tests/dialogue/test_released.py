@@ -63,3 +63,10 @@ def test_the_list_keeps_its_order_and_its_bodies() -> None:
 def test_an_instruction_that_the_list_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="released list"):
         ground_released("put the carrot on the cutting board")
+
+
+def test_spelling_makes_no_difference() -> None:
+    plain = "turn on the stove and put the moka pot on it"
+    assert ground_released(f" {plain.capitalize().replace(' ', '_')}. ") == ground_released(plain)
+    both = "put both moka pots on the stove"
+    assert ground_released(f"{both}.") == ground_released(both)

@@ -194,3 +194,30 @@ def test_a_report_counts_its_holds():
     _, report = label("put the can in the bin", PICK_AND_PLACE)
     assert isinstance(report, EpisodeReport)
     assert [(hold.start, hold.stop) for hold in report.holds] == [(20, 50)]
+
+
+def test_fingers_that_start_half_open_hold_nothing():
+    states = PICK_AND_PLACE.copy()
+    states[:8, 3] = np.linspace(0.52, 0.95, 8)
+    scenes, report = label("put the can in the bin", states)
+    assert [(hold.start, hold.stop) for hold in report.holds] == [(20, 50)]
+    np.testing.assert_allclose(offsets(scenes, "the can")[0], CAN - states[0, :3], atol=1e-6)
+    states[:12, 3] = 0.52  # at one level: something may be held, and it is no earlier grip of the can
+    _, report = label("put the can in the bin", states, regrasp_m=10.0)
+    assert [hold.start for hold in report.holds] == [0, 20]
+    assert set(report.refused) == {"the can", "the bin"}
+
+
+@pytest.mark.parametrize("place", ["to the right of the plate", "next to the plate", "between the plate and the cup"])
+def test_a_reference_is_not_where_the_gripper_opens(place: str):
+    _, report = label(f"put the can {place}", PICK_AND_PLACE)
+    assert set(report.inferred) == {"the can"}
+    assert "reference" in report.refused["the plate"]
+
+
+def test_a_lone_grip_may_be_the_drawers():
+    _, report = label("open the top drawer and put the bowl inside", PICK_AND_PLACE)
+    assert report.inferred == {}
+    assert "whose they are is not known" in report.refused["the bowl"]
+    both = episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (SHELF, 1.0))
+    assert set(label("open the top drawer and put the bowl inside", both)[1].inferred) == {"the top drawer", "the bowl"}

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.facts import FACTS_PATH, FactsTable
-from inspire_fast.labeling import producers
+from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
+from inspire_fast.labeling import labeler, producers
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
 from inspire_fast.labeling.producers import Hindsight
 from inspire_fast.robots import ROBOTS
@@ -114,6 +115,53 @@ def test_a_robot_whose_gripper_is_not_described_is_refused(tmp_path: Path):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["inspire_arm"], progress=False)
 
 
+def test_a_robot_whose_gripper_is_described_in_a_file(tmp_path: Path):
+    dataset = write(tmp_path / "d", [(libero_states(), PUT)])
+    path = tmp_path / "gripper.json"
+    path.write_text(json.dumps({"position": [0, 1, 2], "opening": {"6": 2.0}, "closed_below": 0.9, "open_above": 0.93}))
+    known = label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
+    given = label_dataset(dataset, Hindsight(gripper=path), robot=LIBERO, progress=False)
+    assert given.frames_labelled == known.frames_labelled > 0
+    path.write_text('{"position": [0, 1, 8], "opening": {"6": 1.0}}')
+    with pytest.raises(DatasetError, match=r"dimensions 0\.\.7"):
+        label_dataset(dataset, Hindsight(gripper=path), robot=LIBERO, progress=False)
+
+
+def test_labels_of_another_producer_are_replaced_only_on_demand(tmp_path: Path):
+    dataset = write(tmp_path / "d", [(libero_states(), PUT)] * 2)
+    truth = {0: [SceneFacts(targets=())] * LENGTH}
+    for producer, named in (("simulator", "simulator"), ("", "unnamed")):
+        write_facts(dataset.root, truth, robot="libero", frame_description="world", producer=producer)
+        for episodes in (None, [1]):
+            with pytest.raises(DatasetError, match=f"{named}.*overwrite"):
+                label_dataset(dataset, Hindsight(), robot=LIBERO, episodes=episodes, progress=False)
+    write_facts(dataset.root, truth, robot="libero", frame_description="world", producer="simulator")
+    label_dataset(dataset, Hindsight(), robot=LIBERO, episodes=[1], overwrite=True, progress=False)
+    assert stored_producer(dataset.root) == "hindsight, simulator"
+    label_dataset(dataset, Hindsight(), robot=LIBERO, overwrite=True, progress=False)
+    assert stored_producer(dataset.root) == "hindsight"
+
+
+def test_a_part_keeps_the_other_episodes_reports(tmp_path: Path):
+    dataset = write(tmp_path / "d", [(libero_states(grasp=number > 0), PUT) for number in range(3)])
+    label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
+    label_dataset(dataset, Hindsight(), robot=ROBOTS["libero_front"], episodes=[2], progress=False)
+    stored = json.loads((dataset.root / REPORT_FILE).read_text())
+    assert list(stored["by_episode"]) == ["0", "1", "2"]
+    assert stored["refused"] == {"never grasped": 2}
+    with pytest.raises(ValueError, match="empty"):
+        label_dataset(dataset, Hindsight(), robot=LIBERO, episodes=range(2, 2), progress=False)
+
+
+def test_changed_inputs_are_not_resumed(tmp_path: Path):
+    kept, file = tmp_path / "kept.json", tmp_path / "input.json"
+    file.write_text("old")
+    kept.write_text(json.dumps({"facts": [], "report": {}, "inputs": labeler._digest([file])}))
+    assert labeler._load(kept, labeler._digest([file])) is not None
+    file.write_text("new")
+    assert labeler._load(kept, labeler._digest([file])) is None
+
+
 def test_the_command_labels_and_says_what_it_refused(tmp_path: Path):
     write(tmp_path / "d", [(libero_states(), PUT), (libero_states(grasp=False), PUT)])
     command = [sys.executable, str(SCRIPT), "hindsight", "--root", str(tmp_path / "d")]
@@ -122,5 +170,7 @@ def test_the_command_labels_and_says_what_it_refused(tmp_path: Path):
     assert (tmp_path / "d" / FACTS_PATH).is_file()
     failed = subprocess.run([*command, "--robot", "pandda"], capture_output=True, text=True, check=False, timeout=240)
     assert failed.returncode == 2
+    assert failed.stderr.startswith("error: ")
+    assert not failed.stderr.startswith(("error: '", 'error: "'))  # as KeyError prints
     assert "pandda" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -61,7 +61,17 @@ def test_overrides_say_what_the_grammar_cannot(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"a": [{"place": "x"}]}', '{"a": [{"thing": ""}]}', '{"a": [{"thing": "x", "to": "y"}]}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"a": [{"place": "x"}]}',
+        '{"a": [{"thing": ""}]}',
+        '{"a": [{"thing": "x", "to": "y"}]}',
+        '{"a": "put it there"}',
+        '{"a": []}',
+        '{"a": [{"thing": "x", "riding": "y"}]}',
+    ],
 )
 def test_damaged_overrides_name_the_file(tmp_path: Path, text: str):
     path = tmp_path / "meaning.json"

@@ -111,3 +111,11 @@ def test_fixtures_are_read_from_the_recorded_scene():
     for wrong in ("<mujoco>", "<mujoco/>"):
         with pytest.raises(ValueError, match="model_xml"):
             fixture_poses(wrong)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"nonsense"])
+def test_a_damaged_recording_is_named(tmp_path: Path, content: bytes):
+    path = tmp_path / "episode_000000.npz"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"episode_000000\.npz is no recording"):
+        Recording.load(path)
