@@ -1,12 +1,15 @@
 """Serves a checkpoint over openpi's websocket protocol: `uv run scripts/serve_policy.py --checkpoint <folder>`."""
 
 from dataclasses import dataclass
+from functools import partial
 import logging
 from pathlib import Path
 
+import jax
 import tyro
 
-from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.models.serving import Weights
+from inspire_fast.policy.policy import WARM_UP_PROMPTS, InspirePolicy, ServingOptions
 from inspire_fast.serving.access import load_api_keys
 from inspire_fast.serving.server import PolicyServer
 
@@ -21,6 +24,11 @@ class Args:
         port: 0 takes a free one.
         port_file: written with the port once it listens.
         api_key_file: one accepted key per line; without it, INSPIRE_FAST_API_KEYS is read.
+        prompts: instructions as they will come. Programs for prompts of their length are compiled before the server is
+            ready; by default for instructions as long as LIBERO's.
+        compilation_cache: folder that keeps compiled programs, so that the next start takes seconds.
+        weights: what the language model's matrices are held in; int8 takes half the memory of bfloat16.
+        speculate: draft each call's answers from the last call's (changes the time a call takes, nothing else).
     """
 
     checkpoint: Path
@@ -28,19 +36,26 @@ class Args:
     port: int = 8000
     port_file: Path | None = None
     api_key_file: Path | None = None
+    prompts: tuple[str, ...] = ()
+    compilation_cache: Path | None = None
+    weights: Weights | None = None
+    speculate: bool = True
 
 
 def main(args: Args) -> None:
     """Loads, warms up, serves until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    policy = InspirePolicy.load(args.checkpoint)
+    if args.compilation_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(args.compilation_cache))
+    serving = ServingOptions(weights=args.weights, speculate=args.speculate)
+    policy = InspirePolicy.load(args.checkpoint, serving=serving)
     server = PolicyServer(
         policy,
         host=args.host,
         port=args.port,
         port_file=args.port_file,
         api_keys=load_api_keys(args.api_key_file),
-        warmup=policy.warmup_observations(),
+        warm_up=partial(policy.warm_up, args.prompts or WARM_UP_PROMPTS),
     )
     server.serve_forever()
 

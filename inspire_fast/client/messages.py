@@ -99,7 +99,10 @@ _OPTION_PARSERS = {
     "targets": _parse_texts,
     "answers": _parse_texts,
     "temperature": _parse_number,
+    "top_k": _parse_integer,
     "seed": _parse_integer,
+    "reask_every": _parse_integer,
+    "session": _parse_text,
 }
 
 

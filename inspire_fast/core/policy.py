@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+import math
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from inspire_fast.core.types import ActionChunk
@@ -19,21 +20,30 @@ class RequestOptions:
         mode: `answer` the questions (default), `skip` them, or `force` the given `answers` (oracle or steering).
         targets: phrases to ask about; None lets the policy ground the prompt.
         answers: with `force`, one answer per target, in the targets' order.
-        temperature: 0 is greedy; must not be negative.
+        temperature: of the action tokens; 0 is greedy; must not be negative.
+        top_k: draw among the so many likeliest action tokens; 0 is all of them.
         seed: seeds sampling when the temperature is above 0.
+        reask_every: ask on every n-th call with the same targets only; between, the last answers are kept as given. 1 asks
+            on every call.
+        session: whose last answers they are, where one connection (or process) speaks for several robots.
     """
 
     mode: Mode = "answer"
     targets: Sequence[str] | None = None
     answers: Sequence[str] | None = None
     temperature: float = 0.0
+    top_k: int = 0
     seed: int = 0
+    reask_every: int = 1
+    session: str = ""
 
     def __post_init__(self) -> None:
         if self.mode not in ("answer", "skip", "force"):
             raise ValueError(f"Unknown mode {self.mode!r}; choose one of answer, skip, force.")
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature must be >= 0; got {self.temperature}.")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be finite and >= 0; got {self.temperature}.")
+        if self.top_k < 0 or self.reask_every < 1:
+            raise ValueError(f"top_k must be >= 0 and reask_every >= 1; got {self.top_k} and {self.reask_every}.")
         if (self.mode == "force") != (self.answers is not None):
             raise ValueError(
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."

@@ -1,15 +1,12 @@
-"""The slot decoder: one compiled program runs the whole dialogue.
-
-Prefill once; then, slot by slot, choose among the allowed answers and read the answer and the given text behind it in one
-chunk; then write action tokens under the action tokenizer's grammar until every row owes nothing. Slots, texts and grammars
-are data to the program: one program per shape bucket (rows, prompt, questions, text between blanks).
-"""
+"""The slot decoder: fills the blanks of one script with one network. See `program` for what runs on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+import logging
+import time
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +15,13 @@ import numpy as np
 from inspire_fast.dialogue.render import Turn
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.models.gemma import KVCache
-from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.layout import Answers, Layout, Slot, lay_out
+from inspire_fast.models.serving import ServedModel
+from inspire_fast.policy.layout import PROMPT_BUCKETS, QUESTION_BUCKETS, Answers, Dialogues, Given, lay_out
+from inspire_fast.policy.program import ActionTables, Result, Sampling, run
 from inspire_fast.tokenizers.grammar import Grammar
 
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class ActionTables:
-    """The action grammar on the device: `n` states, `k` action ids, `o` owed (0..start)."""
-
-    ids: jax.Array  # int32 [k] text id of each action id
-    next_state: jax.Array  # int32 [n, k], -1 illegal
-    spent: jax.Array  # int32 [n, k]
-    alive: jax.Array  # bool [n, o + 1]
-    accepting: jax.Array  # bool [n]
-    start: jax.Array  # int32 []
-    owed: jax.Array  # int32 []
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +33,7 @@ class Decoded:
         answer_probabilities: probability of each among the allowed answers (1 where it was forced).
         action_ids: ids of the action tokenizer, a complete chunk.
         action_log_probability: of the chunk under the grammar, nats; NaN where it was written without.
+        accepted: how many of the answers were drafted (or forced) and stand.
         problem: why there is no chunk; always empty under the grammar.
     """
 
@@ -54,24 +41,40 @@ class Decoded:
     answer_probabilities: tuple[float, ...]
     action_ids: tuple[int, ...]
     action_log_probability: float
+    accepted: int = 0
     problem: str = ""
+
+    @property
+    def action_probability(self) -> float:
+        """Of the whole chunk, among all chunks that the grammar allows."""
+        return float(np.exp(self.action_log_probability))
 
 
 class Decoder:
     """Fills the blanks of one script with one model.
 
     Args:
-        model: the network.
+        model: the network, laid out for decoding.
         script: must end in an action slot.
         vocabulary: of the model.
         horizon, action_dim: shape of a chunk.
+        constant: camera -> uint8 `[h, w, 3]`, for cameras that show the same in every call (those that a robot lacks).
+            They are embedded here, once, and never passed to `decode`.
 
     Raises:
-        ValueError: the script does not act, or an answer cannot be spelled unambiguously.
+        ValueError: the script does not act, asks more about one target than the largest bucket holds, or an answer cannot be
+            spelled unambiguously; or a constant camera is none of the network's.
     """
 
     def __init__(
-        self, model: Pi0Fast, script: Script, vocabulary: Vocabulary, *, horizon: int, action_dim: int
+        self,
+        model: ServedModel,
+        script: Script,
+        vocabulary: Vocabulary,
+        *,
+        horizon: int,
+        action_dim: int,
+        constant: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         if not script.acts:
             raise ValueError(
@@ -82,13 +85,36 @@ class Decoder:
                 f"The network has {model.config.vocab_size} ids, the tokenizers make {vocabulary.size}: they do not "
                 "belong together."
             )
+        if (asked := (script.max_targets or 1) * len(script.questions)) > QUESTION_BUCKETS[-1]:
+            raise ValueError(
+                f"Script {script.name!r} asks {len(script.questions)} question(s) about each of up to "
+                f"{script.max_targets or 'all'} targets, {asked} or more in all; the largest bucket holds "
+                f"{QUESTION_BUCKETS[-1]}. Lower max_targets."
+            )
+        if unknown := set(constant or ()) - set(model.config.cameras):
+            raise ValueError(
+                f"Constant cameras {sorted(unknown)} are none of the network's {sorted(model.config.cameras)}."
+            )
         self.model = model
         self.script = script
         self.vocabulary = vocabulary
-        grammar = vocabulary.action.grammar(horizon, action_dim)
-        self._max_actions = grammar.longest()
-        self._tables = _action_tables(grammar, vocabulary)
         self.answers = {q.name: Answers(q, vocabulary) for q in script.questions}
+        self.grammar = vocabulary.action.grammar(horizon, action_dim)
+        self.longest = self.grammar.longest()
+        self._tables = _action_tables(self.grammar, vocabulary, model)
+        images = {name: jnp.asarray(image)[None] for name, image in (constant or {}).items()}
+        self._constant = jax.jit(lambda m, x: m.embed_images(x))(model, images)
+        self._compiled: set[tuple[object, ...]] = set()
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Those whose images `decode` takes."""
+        return tuple(name for name in self.model.config.cameras if name not in self._constant)
+
+    @property
+    def programs(self) -> int:
+        """Shape buckets met so far, each of which has a compiled program."""
+        return len(self._compiled)
 
     def decode(
         self,
@@ -96,51 +122,176 @@ class Decoder:
         image_mask: Mapping[str, np.ndarray],
         turns: Sequence[Turn],
         *,
-        forced: Sequence[Sequence[str]] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
+        forced: Sequence[Sequence[str] | None] | None = None,
+        drafts: Sequence[Sequence[str] | None] | None = None,
+        temperature: float | Sequence[float] = 0.0,
+        top_k: int | Sequence[int] = 0,
+        seed: int | Sequence[int] = 0,
+        actions: Sequence[Sequence[int] | None] | None = None,
+        least: int = 0,
     ) -> list[Decoded]:
-        """Runs the dialogue for every row.
+        """Runs the dialogue for every row. What a row says does not depend on the others.
 
         Args:
-            images: camera -> uint8 `[b, h, w, 3]`.
-            image_mask: camera -> bool `[b]`.
+            images: camera -> uint8 `[b, h, w, 3]`, all but the constant ones.
+            image_mask: camera -> bool `[b]`, all of them.
             turns: one per row; rows may differ in prompt and number of targets.
-            forced: per row, the answers to write instead of the model's own.
-            temperature: of the action slot; 0 is greedy. Answers are always the most likely ones.
+            forced: per row, the answers to write instead of the model's own, or None.
+            drafts: per row, answers that are likely, or None. They change how long the call takes and nothing else.
+            temperature: of the action slot, one for all or one per row; 0 is greedy. Answers are always the likeliest.
+            top_k: draw among the `k` likeliest action tokens; 0 is all.
             seed: for sampling.
+            actions: per row, action ids to write instead of the model's choice, from the first on (to score a chunk, or to
+                compare procedures on the same work).
+            least: pad prompts to a bucket that holds so many ids, see `warm_up`.
 
         Raises:
-            ValueError: a forced answer that is not allowed, or their number is not the number of questions.
+            ValueError: a negative temperature or top_k, answers that do not fit the questions, actions against the grammar.
         """
-        dialogues = lay_out(self.script, turns, self.vocabulary, self.answers, forced)
-        layout = dialogues.layout
-        pad = len(layout.real) - len(turns)
-        result = _run(
-            self.model,
-            {k: jnp.asarray(np.pad(v, [(0, pad)] + [(0, 0)] * 3)) for k, v in images.items()},
-            {k: jnp.asarray(np.pad(v, (0, pad), constant_values=True)) for k, v in image_mask.items()},
+        dialogues = lay_out(
+            self.script, turns, self.vocabulary, self.answers, _given(turns, forced, drafts), least=least
+        )
+        layout, rows = dialogues.layout, len(dialogues.layout.real)
+        pad = rows - len(turns)
+        sampling = self._sampling(len(turns), pad, temperature, top_k, seed, actions)
+        arguments = (
+            {k: np.pad(v, [(0, pad)] + [(0, 0)] * 3) for k, v in images.items()},
+            self._constant,
+            {k: np.pad(v, (0, pad), constant_values=True) for k, v in image_mask.items()},
             layout,
             self._tables,
-            jnp.float32(temperature),
-            jax.random.key(seed),
-            max_actions=self._max_actions,
+            sampling,
         )
-        symbols, probabilities, actions, counts, log_probability = jax.device_get(result)
-        return [
-            Decoded(
-                answers=tuple(self.answers[q.name].word(symbols[row, slot]) for slot, q in enumerate(questions)),
-                answer_probabilities=tuple(float(p) for p in probabilities[row, : len(questions)]),
-                action_ids=tuple(int(i) for i in actions[row, : counts[row]]),
-                action_log_probability=float(log_probability[row]),
+        result = self._run(arguments, capacity=layout.ids.shape[1] + dialogues.room + self.longest)
+        return self._read(result, dialogues)
+
+    def warm_up(
+        self, turns: Sequence[Turn], *, rows: Sequence[int] = (1,), drafts: Callable[[Turn], Sequence[str] | None]
+    ) -> int:
+        """Compiles every program that these dialogues can need, whatever the state is; returns how many there are.
+
+        Args:
+            turns: instructions and targets as they will come. Their states are replaced by the ones with the shortest and
+                with the longest text, between which all others lie.
+            rows: numbers of rows per call.
+            drafts: a turn's draft, as calls will have it.
+        """
+        for turn in turns:
+            drafted, lengths = drafts(turn), []
+            for extreme in (-1.0, 1.0):
+                known = replace(turn, state=np.full_like(turn.state, extreme))
+                lengths.append(self._prompt_bucket(known, drafted))
+            for size in (s for s in PROMPT_BUCKETS if lengths[0] <= s <= lengths[1]):
+                for count in rows:
+                    self._compile(replace(turn, state=np.full_like(turn.state, -1.0)), drafted, count, size)
+        return self.programs
+
+    def _prompt_bucket(self, turn: Turn, drafted: Sequence[str] | None) -> int:
+        given = _given([turn], None, [drafted])
+        return lay_out(self.script, [turn], self.vocabulary, self.answers, given).layout.ids.shape[1]
+
+    def _compile(self, turn: Turn, drafted: Sequence[str] | None, rows: int, least: int) -> None:
+        image = np.zeros((rows, *self.model.config.image_hw, 3), np.uint8)
+        self.decode(
+            dict.fromkeys(self.cameras, image),
+            dict.fromkeys(self.model.config.cameras, np.ones(rows, bool)),
+            [turn] * rows,
+            drafts=[drafted] * rows,
+            least=least,
+        )
+
+    def _run(self, arguments: tuple, *, capacity: int) -> Result:
+        """The program, fetched to the host; says so where it had to be compiled first."""
+        key = (capacity, *(leaf.shape for leaf in jax.tree.leaves((arguments[0], arguments[3]))))
+        start = time.perf_counter()
+        result = jax.device_get(run(self.model, *arguments, capacity=capacity))
+        if key not in self._compiled:
+            self._compiled.add(key)
+            rows, prompt = arguments[3].ids.shape
+            logger.info(
+                "First call with %d row(s), %d prompt ids and %d text ids in all: %.1f s, compilation included.",
+                *(rows, prompt, capacity, time.perf_counter() - start),
             )
-            for row, questions in enumerate(dialogues.questions)
-        ]
+        return result
+
+    def _sampling(
+        self,
+        rows: int,
+        pad: int,
+        temperature: float | Sequence[float],
+        top_k: int | Sequence[int],
+        seed: int | Sequence[int],
+        actions: Sequence[Sequence[int] | None] | None,
+    ) -> Sampling:
+        forced = np.full((rows + pad, self.longest), -1, np.int32)
+        for row, ids in enumerate(actions or ()):
+            if ids is not None:
+                self._require_legal(ids)
+                forced[row, : len(ids)] = ids
+        warm, best = _per_row(temperature, rows, pad), _per_row(top_k, rows, pad)
+        if not all(t >= 0 and np.isfinite(t) for t in warm) or min(best) < 0:
+            raise ValueError(
+                f"temperature and top_k must be finite and not negative; got {warm[:rows]} and {best[:rows]}."
+            )
+        return Sampling(
+            temperature=np.array(warm, np.float32),  # pyright: ignore[reportArgumentType]
+            top_k=np.array(best, np.int32),  # pyright: ignore[reportArgumentType]
+            seed=np.array(_per_row(seed, rows, pad), np.uint32),  # pyright: ignore[reportArgumentType]
+            forced=forced,  # pyright: ignore[reportArgumentType]
+        )
+
+    def _require_legal(self, ids: Sequence[int]) -> None:
+        state, owed = self.grammar.start, self.grammar.owed
+        for place, symbol in enumerate(ids):
+            if self.grammar.done(state, owed) or not 0 <= symbol < self.grammar.next_state.shape[1]:
+                raise ValueError(
+                    f"Forced action id {symbol} at place {place} is unknown, or stands behind a complete chunk."
+                )
+            state, owed = self.grammar.advance(state, owed, symbol)
+
+    def _read(self, result: Result, dialogues: Dialogues) -> list[Decoded]:
+        decoded = []
+        for row, questions in enumerate(dialogues.questions):
+            mine = slice(result.symbols.shape[0] - len(questions), None)
+            said = zip(questions, result.symbols[mine, row], strict=True)
+            written = result.actions[row]
+            decoded.append(
+                Decoded(
+                    answers=tuple(self.answers[q.name].word(np.asarray(symbols)) for q, symbols in said),
+                    answer_probabilities=tuple(float(p) for p in np.exp(result.log_probability[mine, row])),
+                    action_ids=tuple(int(i) for i in written[written >= 0]),
+                    action_log_probability=float(result.action_log_probability[row]),
+                    accepted=int(result.accepted[mine, row].sum()),
+                )
+            )
+        return decoded
 
 
-def _action_tables(grammar: Grammar, vocabulary: Vocabulary) -> ActionTables:
+def _given(
+    turns: Sequence[Turn],
+    forced: Sequence[Sequence[str] | None] | None,
+    drafts: Sequence[Sequence[str] | None] | None,
+) -> list[Given]:
+    rows = []
+    for row in range(len(turns)):
+        force, draft = (None if given is None else given[row] for given in (forced, drafts))
+        stands = force if force is not None else draft
+        rows.append(Given(answers=None if stands is None else tuple(stands), trusted=force is not None))
+    return rows
+
+
+def _per_row(value: T | Sequence[T], rows: int, pad: int) -> list[T]:
+    values = list(value) if isinstance(value, Sequence) else [value] * rows
+    if len(values) != rows:
+        raise ValueError(f"{len(values)} values for {rows} rows: give one for all, or one per row.")
+    return values + values[-1:] * pad
+
+
+def _action_tables(grammar: Grammar, vocabulary: Vocabulary, model: ServedModel) -> ActionTables:
+    ids = jnp.asarray(vocabulary.from_action(np.arange(vocabulary.action.vocab_size)))
     return ActionTables(
-        ids=jnp.asarray(vocabulary.from_action(np.arange(vocabulary.action.vocab_size))),
+        ids=ids,
+        head=jax.jit(lambda m, i: m.head(i))(model, ids),
         next_state=jnp.asarray(grammar.next_state, jnp.int32),
         spent=jnp.asarray(grammar.spent, jnp.int32),
         alive=jnp.asarray(grammar.alive),
@@ -148,120 +299,3 @@ def _action_tables(grammar: Grammar, vocabulary: Vocabulary) -> ActionTables:
         start=jnp.int32(grammar.start),
         owed=jnp.int32(grammar.owed),
     )
-
-
-@partial(jax.jit, static_argnames=("max_actions",))
-def _run(
-    model: Pi0Fast,
-    images: dict[str, jax.Array],
-    image_mask: dict[str, jax.Array],
-    layout: Layout,
-    tables: ActionTables,
-    temperature: jax.Array,
-    key: jax.Array,
-    *,
-    max_actions: int,
-) -> tuple[jax.Array, ...]:
-    """The whole dialogue; see `Decoder.decode`. Shapes come from `layout` alone."""
-    questions, _, depth = layout.slots.forced.shape
-    capacity = layout.ids.shape[1] + questions * (depth + layout.slots.then.shape[2]) + max_actions
-    hidden, cache = model.prefill(images, image_mask, layout.ids, layout.lengths, layout.block, capacity)
-
-    def answer(
-        carry: tuple[jax.Array, KVCache], slot: Slot
-    ) -> tuple[tuple[jax.Array, KVCache], tuple[jax.Array, jax.Array]]:
-        last, cache, chosen, probability = _answer(model, *carry, slot)
-        return (last, cache), (chosen, probability)
-
-    start = (_at(hidden, layout.lengths - 1), cache)
-    (last, cache), (symbols, probabilities) = jax.lax.scan(answer, start, layout.slots)
-    actions, counts, log_probability = _act(model, last, cache, tables, layout.real, temperature, key, max_actions)
-    return symbols.swapaxes(0, 1), probabilities.swapaxes(0, 1), actions, counts, log_probability
-
-
-def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
-    """`[b, m, w]`, `[b]` -> `[b, w]`."""
-    return jnp.take_along_axis(hidden, jnp.maximum(index, 0)[:, None, None], axis=1)[:, 0]
-
-
-def _answer(
-    model: Pi0Fast, last: jax.Array, cache: KVCache, slot: Slot
-) -> tuple[jax.Array, KVCache, jax.Array, jax.Array]:
-    """One question slot: walks the trie, then reads the answer's last id and the text behind it in one chunk."""
-    rows, depth = slot.forced.shape
-    state = jnp.zeros(rows, jnp.int32)
-    ended = ~slot.active
-    final = jnp.zeros(rows, jnp.int32)
-    log_probability = jnp.zeros(rows)
-    chosen = []
-    for step in range(depth):
-        following = slot.next_state[state]
-        logits = jnp.where(following >= 0, model.logits(last, slot.answer_ids), -jnp.inf)
-        forced = slot.forced[:, step]
-        symbol = jnp.where(forced >= 0, forced, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
-        gained = jnp.take_along_axis(jax.nn.log_softmax(logits), symbol[:, None], axis=1)[:, 0]
-        log_probability += jnp.where(ended | (forced >= 0), 0.0, gained)
-        chosen.append(jnp.where(ended, -1, symbol))
-        now = jnp.take_along_axis(following, symbol[:, None], axis=1)[:, 0]
-        state = jnp.where(ended, state, now)
-        token = slot.answer_ids[symbol]
-        final = jnp.where(ended, final, token)
-        ended = ended | slot.accepting[state]
-        if step + 1 < depth:  # rows whose answer goes on read this id now; the others wait for the chunk
-            hidden, cache = model.extend(cache, token[:, None], (~ended).astype(jnp.int32))
-            last = jnp.where(ended[:, None], last, hidden[:, 0])
-    chunk = jnp.concatenate([final[:, None], slot.then], axis=1)
-    reach = jnp.concatenate([jnp.zeros((rows, 1), jnp.int32), slot.reach + 1], axis=1)
-    lengths = jnp.where(slot.active, 1 + slot.then_lengths, 0)
-    hidden, cache = model.extend(cache, chunk, lengths, cache.length[:, None] + reach)
-    last = jnp.where(slot.active[:, None], _at(hidden, lengths - 1), last)
-    return last, cache, jnp.stack(chosen, axis=1), jnp.exp(log_probability)
-
-
-def _act(
-    model: Pi0Fast,
-    last: jax.Array,
-    cache: KVCache,
-    tables: ActionTables,
-    real: jax.Array,
-    temperature: jax.Array,
-    key: jax.Array,
-    max_actions: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The action slot: ids `[b, max_actions]`, how many of them are real `[b]`, log-probability `[b]`."""
-    rows = last.shape[0]
-
-    def unfinished(carry: tuple) -> jax.Array:
-        step, _, _, _, done, _, _, _ = carry
-        return (step < max_actions) & ~done.all()
-
-    def step_once(carry: tuple) -> tuple:
-        step, last, state, owed, done, cache, out, total = carry
-        rest = owed[:, None] - tables.spent[state]
-        following = tables.next_state[state]
-        legal = (following >= 0) & (rest >= 0) & tables.alive[following, jnp.maximum(rest, 0)]
-        logits = jnp.where(legal, model.logits(last, tables.ids), -jnp.inf)
-        noise = jax.random.gumbel(jax.random.fold_in(key, step), logits.shape) * temperature
-        symbol = jnp.argmax(logits + noise, axis=-1)
-        at = symbol[:, None]
-        gained = jnp.take_along_axis(jax.nn.log_softmax(logits), at, axis=1)[:, 0]
-        total = total + jnp.where(done, 0.0, gained)
-        out = out.at[:, step].set(jnp.where(done, -1, symbol))
-        state = jnp.where(done, state, jnp.take_along_axis(following, at, axis=1)[:, 0])
-        owed = jnp.where(done, owed, jnp.take_along_axis(rest, at, axis=1)[:, 0])
-        done = done | ((owed == 0) & tables.accepting[state])
-        hidden, cache = model.extend(cache, tables.ids[symbol][:, None], (~done).astype(jnp.int32))
-        return step + 1, hidden[:, 0], state, owed, done, cache, out, total
-
-    start = (
-        jnp.int32(0),
-        last,
-        jnp.full(rows, tables.start),
-        jnp.full(rows, tables.owed),
-        ~real,
-        cache,
-        jnp.full((rows, max_actions), -1, jnp.int32),
-        jnp.zeros(rows),
-    )
-    *_, out, total = jax.lax.while_loop(unfinished, step_once, start)
-    return out, (out >= 0).sum(axis=1), total

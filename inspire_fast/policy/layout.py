@@ -1,24 +1,32 @@
-"""The dialogues of several rows as padded arrays, in shape buckets, so that one compiled program serves them all."""
+"""The dialogues of several rows as padded arrays, in shape buckets, so that one compiled program serves them all.
+
+Rows are right-aligned in their question slots: the last question of every row lies in the last slot, whose following text
+(the script's way from questions to actions) is its own, shorter array.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+import functools
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.dialogue.questions.base import Question
-from inspire_fast.dialogue.render import Blank, Turn, answer_ids, plan
+from inspire_fast.dialogue.render import Blank, Turn, answer_ids, plan, render
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import trie
 
-PROMPT_BUCKETS = tuple(range(32, 1025, 32))
-THEN_BUCKETS = tuple(range(16, 513, 16))
+PROMPT_BUCKETS = (*range(16, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
+THEN_BUCKETS = (*range(8, 65, 8), *range(80, 257, 16), 384, 512)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
-QUESTION_BUCKETS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+# Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few shapes
+# are worth more than tight ones.
+SPARE_BUCKETS = (32, 64, 128, 256, 512)
+QUESTION_BUCKETS = (0, 4, 8, 16)
 
 
 class Answers:
@@ -58,42 +66,69 @@ class Answers:
         return self._by_symbols[tuple(int(s) for s in symbols if s >= 0)]
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Slot:
-    """One question slot of all rows: `f` ids of given text behind the blank, `d` of an answer, `n` trie states, `k` symbols.
+class Given:
+    """What is known of a row's answers before the model is asked.
 
-    In a `Layout` every array has one more axis in front: `q` slots, which the compiled program runs through.
+    Attributes:
+        answers: one per question; None where nothing is known.
+        trusted: they stand as they are. Otherwise they are a draft: what the model would answer differently, it does.
     """
 
-    active: jax.Array  # bool [b] the row asks this question
-    then: jax.Array  # int32 [b, f] given text behind the answer
-    then_lengths: jax.Array  # int32 [b]
-    reach: jax.Array  # int32 [b, f] see `Blank.reach`
-    forced: jax.Array  # int32 [b, d] symbols to write instead of the model's choice, -1 where it chooses
-    answer_ids: jax.Array  # int32 [k]
-    next_state: jax.Array  # int32 [n, k]
-    accepting: jax.Array  # bool [n]
+    answers: tuple[str, ...] | None = None
+    trusted: bool = False
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """All question slots: `q` slots, `b` rows, `f` ids of text between two blanks, `d` of an answer, `n` states, `k` symbols."""
+
+    active: jax.Array  # bool [q, b] the row asks this question
+    start: (
+        jax.Array | np.ndarray
+    )  # int32 [q, b] where the answer begins in the prompt, if it stands there; else its end
+    drafted: (
+        jax.Array | np.ndarray
+    )  # int32 [q, b, d] symbols of the answer that stands in the prompt, -1 behind its end
+    then: jax.Array  # int32 [q, b, f] given text between this answer and the next question's
+    then_lengths: jax.Array  # int32 [q, b]
+    reach: jax.Array  # int32 [q, b, f] see `Blank.reach`
+    answer_ids: jax.Array  # int32 [q, k]
+    next_state: jax.Array  # int32 [q, n, k]
+    accepting: jax.Array  # bool [q, n]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """`b` rows, `l` ids of prompt; see `Slot` for the questions."""
+    """`b` rows, `l` ids of prompt, `e` of text behind the last answer. NumPy arrays until they enter the program."""
 
-    ids: jax.Array  # int32 [b, l] text before the first blank
+    ids: jax.Array  # int32 [b, l] text before the first blank, or all of it with the given answers
     lengths: jax.Array  # int32 [b]
     block: jax.Array  # int32 [b, l]
     real: jax.Array  # bool [b], False on padding rows
-    slots: Slot  # every array with a leading axis `q`
+    filled: jax.Array  # bool [b] the prompt holds given answers
+    trusted: jax.Array  # bool [b] see `Given`
+    tail: jax.Array  # int32 [b, e] given text behind the last answer
+    tail_lengths: jax.Array  # int32 [b]
+    tail_reach: jax.Array  # int32 [b, e]
+    slots: Slots
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialogues:
-    """A layout and, per row, the question of each slot, to read the result with."""
+    """A layout and, per row, the question of each slot, to read the result with.
+
+    Attributes:
+        layout: the arrays.
+        questions: per row.
+        room: ids that the cache must hold behind the prompt, before the actions.
+    """
 
     layout: Layout
     questions: tuple[tuple[Question, ...], ...]
+    room: int
 
 
 def bucket(size: int, sizes: Sequence[int], what: str) -> int:
@@ -113,46 +148,83 @@ def lay_out(
     turns: Sequence[Turn],
     vocabulary: Vocabulary,
     answers: Mapping[str, Answers],
-    forced: Sequence[Sequence[str]] | None = None,
+    given: Sequence[Given] | None = None,
+    *,
+    least: int = 0,
 ) -> Dialogues:
-    """Arrays for `turns`, padded to buckets.
+    """Arrays for `turns`, padded to buckets; prompts to one that holds at least `least` ids.
 
     Raises:
-        ValueError: no turns, too many rows or questions, or forced answers that do not fit the questions.
+        ValueError: no turns, too many rows or questions, or given answers that do not fit the questions.
     """
-    plans = [plan(script, turn, vocabulary) for turn in turns]
-    blanks = [row[:-1] for _, row in plans]  # the last blank is the action slot
+    given = [Given()] * len(turns) if given is None else given
     rows = bucket(len(turns), ROW_BUCKETS, "rows")
-    slots = bucket(max(map(len, blanks), default=0), QUESTION_BUCKETS, "questions")
-    prompt = bucket(max(len(tokens) for tokens, _ in plans), PROMPT_BUCKETS, "prompt ids")
-    then = bucket(max((len(b.then) for row in blanks for b in row), default=0), THEN_BUCKETS, "ids between blanks")
+    planned = [_planned(script, turn, vocabulary, answers, g) for turn, g in zip(turns, given, strict=True)]
+    slots = bucket(
+        max(len(row.questions) for row in planned), QUESTION_BUCKETS[1:] if script.questions else (0,), "questions"
+    )
+    prompt = bucket(max(least, *(len(row.ids) for row in planned)), PROMPT_BUCKETS, "prompt ids")
+    texts = (
+        [len(b.then) for row in planned for b in row.blanks[:-1]],
+        [len(r.blanks[-1].then) for r in planned if r.blanks],
+    )
+    free = any(row.questions and not row.filled for row in planned)
+    sizes = THEN_BUCKETS if free or not slots else SPARE_BUCKETS
+    then, tail = (bucket(max(lengths, default=0), sizes, "ids between blanks") for lengths in texts)
     depth = max((a.depth for a in answers.values()), default=1)
-    prompts = {
-        "ids": np.zeros((rows, prompt), np.int32),
-        "lengths": np.ones(rows, np.int32),
-        "block": np.zeros((rows, prompt), np.int32),
-    }
-    asked = {
-        "active": np.zeros((slots, rows), bool),
-        "then": np.zeros((slots, rows, then), np.int32),
-        "then_lengths": np.zeros((slots, rows), np.int32),
-        "reach": np.zeros((slots, rows, then), np.int32),
-        "forced": np.full((slots, rows, depth), -1, np.int32),
-    }
-    for row, (tokens, _) in enumerate(plans):
-        n = len(tokens)
-        prompts["ids"][row, :n], prompts["block"][row, :n], prompts["lengths"][row] = tokens.ids, tokens.block, n
-        _fill_row(asked, row, blanks[row])
-        if forced is not None:
-            _force_row(asked["forced"], row, blanks[row], forced[row], answers)
-    tables = _tables([script.questions[s % len(script.questions)] for s in range(slots)], answers)
-    real = jnp.arange(rows) < len(turns)
-    layout = Layout(**_on_device(prompts), real=real, slots=Slot(**_on_device(asked), **_on_device(tables)))
-    return Dialogues(layout=layout, questions=tuple(tuple(_question(b) for b in row) for row in blanks))
+    head = _zeros(rows, ids=(prompt,), block=(prompt,), tail=(tail,), tail_reach=(tail,), tail_lengths=(), lengths=())
+    head |= {name: np.zeros(rows, bool) for name in ("filled", "trusted")}
+    head["lengths"][:] = 1
+    asked = _zeros(slots, start=(rows,), then=(rows, then), then_lengths=(rows,), reach=(rows, then))
+    asked |= {"active": np.zeros((slots, rows), bool), "drafted": np.full((slots, rows, depth), -1, np.int32)}
+    for number, row in enumerate(planned):
+        _fill_row(head, asked, number, row)
+    head["real"] = np.arange(rows) < len(turns)
+    layout = Layout(**head, slots=Slots(**asked, **_tables(script.questions, slots, answers)))
+    room = slots * depth + ((slots - 1) * then + tail if free else 0) if slots else 0
+    return Dialogues(layout=layout, questions=tuple(row.questions for row in planned), room=room)
 
 
-def _on_device(arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    return {name: jnp.asarray(array) for name, array in arrays.items()}
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """One row: what stands in its prompt, and what is still blank."""
+
+    ids: np.ndarray
+    block: np.ndarray
+    blanks: tuple[Blank, ...]
+    questions: tuple[Question, ...]
+    symbols: tuple[list[int], ...]
+    starts: tuple[int, ...]
+    filled: bool
+    trusted: bool
+
+
+def _planned(
+    script: Script, turn: Turn, vocabulary: Vocabulary, answers: Mapping[str, Answers], given: Given
+) -> _Planned:
+    beginning, blanks = plan(script, turn, vocabulary)
+    questions = tuple(_question(blank) for blank in blanks[:-1])  # the last blank is the action slot
+    if given.answers is not None and len(given.answers) != len(questions):
+        kind, about = "forced answers" if given.trusted else "drafted answers", [b.piece.target for b in blanks[:-1]]
+        raise ValueError(f"{len(given.answers)} {kind} for {len(questions)} questions, about {about}.")
+    if given.answers is None or not questions:
+        tokens, symbols, starts, filled = beginning, (), (len(beginning),) * len(questions), False
+    else:
+        symbols = tuple(answers[q.name].symbols(word) for q, word in zip(questions, given.answers, strict=True))
+        tokens, filled = render(script, turn, vocabulary, answers=given.answers).tokens, True
+        lengths = [len(one) for one in symbols]
+        gaps = [len(blank.then) for blank in blanks[:-1]]
+        starts = tuple(len(beginning) + sum(lengths[:n]) + sum(gaps[:n]) for n in range(len(questions)))
+    return _Planned(
+        ids=tokens.ids,
+        block=tokens.block,
+        blanks=blanks[:-1],
+        questions=questions,
+        symbols=symbols,
+        starts=starts,
+        filled=filled,
+        trusted=given.trusted and filled,
+    )
 
 
 def _question(blank: Blank) -> Question:
@@ -162,35 +234,45 @@ def _question(blank: Blank) -> Question:
     return slot
 
 
-def _fill_row(asked: dict[str, np.ndarray], row: int, blanks: Sequence[Blank]) -> None:
-    for slot, blank in enumerate(blanks):
-        n = len(blank.then)
+def _zeros(first: int, **shapes: tuple[int, ...]) -> dict[str, Any]:
+    return {name: np.zeros((first, *shape), np.int32) for name, shape in shapes.items()}
+
+
+def _fill_row(head: dict[str, np.ndarray], asked: dict[str, np.ndarray], row: int, planned: _Planned) -> None:
+    n = len(planned.ids)
+    head["ids"][row, :n], head["block"][row, :n], head["lengths"][row] = planned.ids, planned.block, n
+    head["filled"][row], head["trusted"][row] = planned.filled, planned.trusted
+    first = len(asked["active"]) - len(planned.questions)
+    asked["start"][:, row] = n
+    for number, blank in enumerate(planned.blanks):
+        slot, length = first + number, len(blank.then)
         asked["active"][slot, row] = True
-        asked["then"][slot, row, :n] = blank.then
-        asked["reach"][slot, row, :n] = blank.reach
-        asked["then_lengths"][slot, row] = n
+        asked["start"][slot, row] = planned.starts[number]
+        if planned.filled:
+            asked["drafted"][slot, row, : len(planned.symbols[number])] = planned.symbols[number]
+        if number == len(planned.blanks) - 1:
+            head["tail"][row, :length], head["tail_reach"][row, :length] = blank.then, blank.reach
+            head["tail_lengths"][row] = length
+        else:
+            asked["then"][slot, row, :length], asked["reach"][slot, row, :length] = blank.then, blank.reach
+            asked["then_lengths"][slot, row] = length
 
 
-def _force_row(
-    forced: np.ndarray, row: int, blanks: Sequence[Blank], words: Sequence[str], answers: Mapping[str, Answers]
-) -> None:
-    if len(words) != len(blanks):
-        targets = [blank.piece.target for blank in blanks]
-        raise ValueError(f"{len(words)} forced answers for {len(blanks)} questions, about {targets}.")
-    for slot, (blank, word) in enumerate(zip(blanks, words, strict=True)):
-        symbols = answers[_question(blank).name].symbols(word)
-        forced[slot, row, : len(symbols)] = symbols
+def _tables(questions: tuple[Question, ...], slots: int, answers: Mapping[str, Answers]) -> dict[str, Any]:
+    """Trie tables of every slot; a script that asks several questions per target repeats them, the last one last."""
+    asked = [questions[(s - slots) % len(questions)] for s in range(slots)]
+    return _stacked(tuple(q.name for q in asked), tuple(answers[q.name] for q in asked))
 
 
-def _tables(questions: Sequence[Question], answers: Mapping[str, Answers]) -> dict[str, np.ndarray]:
-    """Trie tables of every slot, padded to one size; padding symbols are illegal everywhere."""
-    k = max((len(answers[q.name].ids) for q in questions), default=1)
-    n = max((len(answers[q.name].grammar.accepting) for q in questions), default=1)
-    ids = np.zeros((len(questions), k), np.int32)
-    next_state = np.full((len(questions), n, k), -1, np.int32)
-    accepting = np.zeros((len(questions), n), bool)
-    for slot, question in enumerate(questions):
-        own = answers[question.name]
+@functools.lru_cache(maxsize=64)
+def _stacked(names: tuple[str, ...], answers: tuple[Answers, ...]) -> dict[str, Any]:
+    """Tables padded to one size; padding symbols are illegal everywhere."""
+    k = max((len(own.ids) for own in answers), default=1)
+    n = max((len(own.grammar.accepting) for own in answers), default=1)
+    ids = np.zeros((len(names), k), np.int32)
+    next_state = np.full((len(names), n, k), -1, np.int32)
+    accepting = np.zeros((len(names), n), bool)
+    for slot, own in enumerate(answers):
         states, symbols = own.grammar.next_state.shape
         ids[slot, :symbols] = own.ids
         next_state[slot, :states, :symbols] = own.grammar.next_state

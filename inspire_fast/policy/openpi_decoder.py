@@ -62,17 +62,27 @@ class OpenpiDecoder:
         image_mask: Mapping[str, np.ndarray],
         turns: Sequence[Turn],
         *,
-        forced: Sequence[Sequence[str]] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
+        forced: Sequence[Sequence[str] | None] | None = None,
+        drafts: Sequence[Sequence[str] | None] | None = None,
+        temperature: float | Sequence[float] = 0.0,
+        top_k: int | Sequence[int] = 0,
+        seed: int | Sequence[int] = 0,
     ) -> list[Decoded]:
         """Runs every row; arguments as for `Decoder.decode`.
 
         Raises:
-            ValueError: a prompt is longer than `max_token_len`, or answers are forced where nothing is asked.
+            ValueError: a prompt is longer than `max_token_len`, answers are given where nothing is asked, or rows differ in
+                temperature or seed, which upstream has one of per call.
         """
-        if any(forced or ()):
+        if any(forced or ()) or any(drafts or ()):
             raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
+        if np.any(top_k):
+            raise ValueError("openpi_decode draws from all ids; leave top_k at 0.")
+        temperatures, seeds = set(np.ravel(temperature).tolist()), set(np.ravel(seed).tolist())
+        if len(temperatures) != 1 or len(seeds) != 1:
+            raise ValueError(
+                f"With openpi_decode the rows of a call share temperature and seed; got {temperatures}, {seeds}."
+            )
         prompts = [self._prompt(turn) for turn in turns]
         ids = np.zeros((len(turns), self._max_token_len), np.int32)
         valid = np.arange(self._max_token_len) < np.array([[len(p)] for p in prompts])
@@ -86,12 +96,17 @@ class OpenpiDecoder:
             jnp.asarray(valid),
             jnp.zeros_like(ids),
             max_decoding_steps=MAX_STEPS,
-            temperature=temperature,
-            key=jax.random.key(seed),
+            temperature=temperatures.pop(),
+            key=jax.random.key(seeds.pop()),
             eos=self.vocabulary.text.eos_id,
             openpi_decode=True,
         )
         return [self._read(row) for row in np.asarray(written)]
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Those whose images `decode` takes."""
+        return self.model.config.cameras
 
     def _prompt(self, turn: Turn) -> np.ndarray:
         rendered = render(self.script, turn, self.vocabulary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 import time
 from typing import Any
@@ -16,33 +17,96 @@ from inspire_fast.core.types import ActionChunk, Answer, Status
 from inspire_fast.data.render import ModelInput
 from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.dialogue.render import Turn
-from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.serving import Weights, serve
 from inspire_fast.policy.checkpoint import find_step, identity, load_model
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded, Decoder
+from inspire_fast.policy.memory import RecentAnswers, Said
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.robots import ROBOTS
+
+WARM_UP_PROMPTS = (
+    "open the drawer",
+    "put the black bowl on the plate",
+    "put both the alphabet soup and the tomato sauce in the basket",
+)
+"""One to three targets, in instructions as long as LIBERO's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingOptions:
+    """How a policy is run; what it says does not depend on it, but for rounding.
+
+    Attributes:
+        weights: what the language model's matrices are held in, see `models.serving.serve`; None is the dtype that the
+            parameters were loaded in.
+        activations: what is computed in; None is the network's own dtype on an accelerator, float32 on a CPU.
+        speculate: draft each call's answers from the last call's.
+    """
+
+    weights: Weights | None = None
+    activations: DType | None = None
+    speculate: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """Answers of one request that are not the model's to choose (`forced`, perhaps `kept` from earlier), or drafted."""
+
+    forced: tuple[str, ...] | None = None
+    draft: tuple[str, ...] | None = None
+    kept: Said | None = None
 
 
 class InspirePolicy:
     """A trained network with everything its contract names. Implements `inspire_fast.core.policy.Policy`."""
 
-    def __init__(self, model: Pi0Fast, contract: Contract, vocabulary: Vocabulary, *, checkpoint: str = "") -> None:
+    def __init__(
+        self,
+        model: Pi0Fast,
+        contract: Contract,
+        vocabulary: Vocabulary,
+        *,
+        checkpoint: str = "",
+        serving: ServingOptions | None = None,
+        consume: bool = False,
+    ) -> None:
+        """Lays the network out for decoding; with `consume` its own parameters are freed on the way (see `serve`)."""
         self.contract = contract
         self.checkpoint = checkpoint
+        self.serving = serving or ServingOptions()
         self.robot = ROBOTS[contract.robot]
         self.script = contract.build_script()
         self.inputs = ModelInput(
             cameras=contract.model.cameras, image_hw=contract.model.image_hw, normalizer=contract.normalizer()
         )
         self.vocabulary = vocabulary
-        self.decoder = _decoder(model, contract, self.script, vocabulary)
+        self.parameters = sum(value.size for value in jax.tree.leaves(nnx.state(model, nnx.Param)))
+        self.recent = RecentAnswers(self.script)
+        self.decoder = self._build_decoder(model, consume=consume)
+
+    def _build_decoder(self, model: Pi0Fast, *, consume: bool) -> Decoder | OpenpiDecoder:
+        shape = {"horizon": self.contract.horizon, "action_dim": self.robot.action_dim}
+        if "openpi_decode" in self.contract.compatibility:
+            length = self.contract.max_token_len
+            return OpenpiDecoder(model, self.script, self.vocabulary, max_token_len=length, **shape)
+        served = serve(model, weights=self.serving.weights, dtype=self.serving.activations, consume=consume)
+        black = np.zeros((*self.contract.model.image_hw, 3), np.uint8)
+        absent = {camera: black for camera in self.inputs.cameras if camera not in self.robot.cameras.values()}
+        return Decoder(served, self.script, self.vocabulary, constant=absent, **shape)
 
     @classmethod
-    def load(cls, checkpoint: Path, *, dtype: DType | None = None, base: Path | None = None) -> InspirePolicy:
+    def load(
+        cls,
+        checkpoint: Path,
+        *,
+        dtype: DType | None = None,
+        base: Path | None = None,
+        serving: ServingOptions | None = None,
+    ) -> InspirePolicy:
         """Builds the policy from a checkpoint's folder (a step, or a run whose latest step is taken).
 
         `dtype` and `base`: see `load_model`; by default parameters are held in the dtype of the network's activations.
@@ -51,12 +115,7 @@ class InspirePolicy:
         contract = Contract.read(step / "assets")
         vocabulary = contract.load_vocabulary(step / "assets")
         model = load_model(step, contract.model, dtype=dtype, base=base)
-        return cls(model, contract, vocabulary, checkpoint=identity(step))
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters of the network."""
-        return sum(value.size for value in jax.tree.leaves(nnx.state(self.decoder.model, nnx.Param)))
+        return cls(model, contract, vocabulary, checkpoint=identity(step), serving=serving, consume=True)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -83,38 +142,72 @@ class InspirePolicy:
     def infer_batch(
         self, observations: Sequence[Mapping[str, Any]], options: Sequence[RequestOptions]
     ) -> list[ActionChunk]:
-        """Answers several observations in one call. Rows may differ in prompt, targets and forced answers.
+        """Answers several observations in one call. Rows may differ in everything, and none depends on the others.
 
         Raises:
-            ValueError: an observation breaks the contract, or the rows mix temperatures, seeds, or forced and free answers.
+            ValueError: an observation breaks the contract, or answers do not fit the questions.
         """
         start = time.perf_counter()
-        first = options[0]
-        if any(
-            (o.temperature, o.seed, o.mode == "force") != (first.temperature, first.seed, first.mode == "force")
-            for o in options
-        ):
-            raise ValueError("Rows of one call must share temperature, seed and whether answers are forced.")
         canonical = [self.robot.canonical(native) for native in observations]
         turns = [self._turn(o, r) for o, r in zip(canonical, options, strict=True)]
+        given = [self._given(turn, r) for turn, r in zip(turns, options, strict=True)]
         images = [self.inputs.images(o) for o in canonical]
         prepared = time.perf_counter()
         decoded = self.decoder.decode(
-            {camera: np.stack([row[camera] for row in images]) for camera in self.inputs.cameras},
+            {camera: np.stack([row[camera] for row in images]) for camera in self.decoder.cameras},
             {camera: np.ones(len(turns), bool) for camera in self.inputs.cameras},
             turns,
-            forced=[list(o.answers or ()) for o in options] if first.mode == "force" else None,
-            temperature=first.temperature,
-            seed=first.seed,
+            forced=[one.forced for one in given],
+            drafts=[one.draft for one in given],
+            temperature=[o.temperature for o in options],
+            top_k=[o.top_k for o in options],
+            seed=[o.seed for o in options],
         )
         done = time.perf_counter()
         timing = {"prepare_ms": 1e3 * (prepared - start), "infer_ms": 1e3 * (done - prepared)}
-        return [self._chunk(row, turn, o.state, timing) for row, turn, o in zip(decoded, turns, canonical, strict=True)]
+        chunks = []
+        for row, turn, observation, one, request in zip(decoded, turns, canonical, given, options, strict=True):
+            said = self._remember(row, turn, one, request)
+            chunks.append(self._chunk(said, turn, observation.state, timing))
+        return chunks
 
-    def warmup_observations(self) -> list[dict[str, Any]]:
-        """Native observations that make the programs compile which a control loop needs: one row, one to three targets."""
-        prompts = ("open the drawer", "put the block on the plate", "put both the block and the cup on the plate")
-        return [{**self.robot.fake_native(), "prompt": prompt} for prompt in prompts]
+    def _given(self, turn: Turn, options: RequestOptions) -> _Given:
+        """What stands in place of the model's answers, or is drafted for them."""
+        if options.mode == "force":
+            return _Given(forced=tuple(options.answers or ()))
+        if not turn.targets or not self.script.questions:
+            return _Given()
+        kept = self.recent.kept(options.session, turn.targets, options.reask_every)
+        if kept is not None:
+            return _Given(forced=kept.answers, kept=kept)
+        return _Given(draft=self.recent.draft(options.session, turn.targets) if self.serving.speculate else None)
+
+    def _remember(self, row: Decoded, turn: Turn, given: _Given, options: RequestOptions) -> Decoded:
+        """Keeps what was answered for later calls; kept answers are reported with the probability they were given with."""
+        if given.kept is not None:
+            self.recent.used(options.session, turn.targets)
+            return replace(row, answer_probabilities=given.kept.probabilities)
+        if row.answers and given.forced is None:
+            self.recent.asked(options.session, turn.targets, row.answers, row.answer_probabilities)
+        return row
+
+    def warm_up(self, prompts: Sequence[str] = WARM_UP_PROMPTS, *, rows: Sequence[int] = (1,)) -> int:
+        """Compiles what calls with such prompts need, in every state of the robot; returns the number of programs.
+
+        A call whose prompt is of another length class than any of these waits for a compilation (seconds to a minute), once.
+
+        Raises:
+            ValueError: a prompt whose targets cannot be told.
+        """
+        if isinstance(self.decoder, OpenpiDecoder):
+            self.infer({**self.robot.fake_native(), "prompt": prompts[0]})
+            return 1
+        observation = self.robot.canonical(self.robot.fake_native())
+        turns = [self._turn(replace(observation, prompt=prompt), RequestOptions()) for prompt in prompts]
+        if self.script.questions:  # and the call that skips them
+            turns.append(replace(min(turns, key=lambda turn: len(turn.instruction)), targets=()))
+        drafts = (lambda turn: self.recent.draft("", turn.targets)) if self.serving.speculate else (lambda _: None)
+        return self.decoder.warm_up(turns, rows=rows, drafts=drafts)
 
     def _turn(self, observation: Any, options: RequestOptions) -> Turn:
         targets = options.targets
@@ -143,10 +236,3 @@ class InspirePolicy:
             return ActionChunk(actions=self.robot.native_actions(actions), answers=answers, timing_ms=timing)
         except ValueError as error:  # cannot happen under the grammar; if it does, the robot holds and says why
             return ActionChunk(actions=None, answers=answers, status=Status.HELD, reason=str(error), timing_ms=timing)
-
-
-def _decoder(model: Pi0Fast, contract: Contract, script: Script, vocabulary: Vocabulary) -> Decoder | OpenpiDecoder:
-    shape = {"horizon": contract.horizon, "action_dim": ROBOTS[contract.robot].action_dim}
-    if "openpi_decode" in contract.compatibility:
-        return OpenpiDecoder(model, script, vocabulary, max_token_len=contract.max_token_len, **shape)
-    return Decoder(model, script, vocabulary, **shape)

@@ -8,17 +8,23 @@ from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.contract import Contract, stored_questions
-from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.robots import ROBOTS
 
 
 def tiny_policy(
-    seed: int = 0, *, script: str = "inspire", horizon: int = 10, one_id_answers: bool = True
+    seed: int = 0,
+    *,
+    script: str = "inspire",
+    horizon: int = 10,
+    one_id_answers: bool = True,
+    cameras: tuple[str, ...] = PRESETS["test"].cameras,
+    serving: ServingOptions | None = None,
 ) -> InspirePolicy:
     """A LIBERO policy with the `test` network."""
     robot = ROBOTS["libero"]
     vocabulary = tiny_vocabulary(horizon, robot.action_dim, one_id_answers=one_id_answers)
-    config = replace(PRESETS["test"], vocab_size=vocabulary.size)
+    config = replace(PRESETS["test"], vocab_size=vocabulary.size, cameras=cameras)
     dims = {"state": robot.state_dim, "actions": robot.action_dim}
     stats = {key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()}
     contract = Contract(
@@ -36,4 +42,4 @@ def tiny_policy(
         image_orientation=robot.image_orientation,
         asset_id="test",
     )
-    return InspirePolicy(random_model(config, seed), contract, vocabulary)
+    return InspirePolicy(random_model(config, seed), contract, vocabulary, serving=serving)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import http
 import ipaddress
 import logging
 import os
 from pathlib import Path
 import signal
-from typing import Any, Self
+from typing import Self
 
 import websockets.asyncio.server as ws
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
 from inspire_fast.client.codec import pack
-from inspire_fast.core.policy import Policy, RequestOptions
+from inspire_fast.core.policy import Policy
 from inspire_fast.robots.registry import ROBOTS
 from inspire_fast.serving.access import ApiKeys
-from inspire_fast.serving.batcher import Batcher, Request, SequentialBatcher
+from inspire_fast.serving.batcher import Batcher, InferenceThread, SequentialBatcher
 from inspire_fast.serving.session import Session, SessionSettings
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class PolicyServer:
         origins: Sequence[str | None] = (None,),
         max_frame_bytes: int = MAX_FRAME_BYTES,
         max_waiting: int = 64,
-        warmup: Sequence[Mapping[str, Any]] = (),
+        warm_up: Callable[[], object] | None = None,
         drain_s: float = 10.0,
         port_file: Path | None = None,
         openpi_errors: bool = False,
@@ -67,7 +67,7 @@ class PolicyServer:
                 opens in a browser on this machine can talk to the server.
             max_frame_bytes: a larger request closes its connection with code 1009 before it is read.
             max_waiting: requests that may wait before further ones are refused as overloaded.
-            warmup: native observations to answer before the server says that it is ready.
+            warm_up: called before the server says that it is ready, in a thread of its own (compiles the policy's programs).
             drain_s: how long a stopping server waits for the answers that it owes.
             port_file: written with the port once it listens, removed at the end: how a parent process finds it.
             openpi_errors: errors as upstream's server sends them (traceback, then close with 1011).
@@ -85,7 +85,7 @@ class PolicyServer:
         self._keys = ApiKeys(api_keys)
         self._origins = origins
         self._batcher = batcher or SequentialBatcher(policy, max_waiting=max_waiting)
-        self._warmup = warmup
+        self._warm_up = warm_up
         self._drain_s = drain_s
         self._port_file = port_file
         self._ready = False
@@ -147,8 +147,12 @@ class PolicyServer:
         )
         try:
             self._announce()
-            for observation in self._warmup:
-                await self._batcher.submit(Request(observation=observation, options=RequestOptions()))
+            if self._warm_up is not None:
+                thread = InferenceThread()
+                try:
+                    await thread.call(self._warm_up)
+                finally:
+                    thread.stop()
         except BaseException:
             await self._close()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import logging
 import secrets
 import time
@@ -126,6 +126,8 @@ class Session:
             observation, options = request_from_wire(decoded)
         except ValueError as error:
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
+        # Answers of one connection are never another's, whatever names their robots go by.
+        options = replace(options, session=f"{self._connection.id}/{options.session}")
         return observation, Request(observation=observation, options=options)
 
     async def _ask(self, request: Request, gone: asyncio.Task[None]) -> Reply:

@@ -57,7 +57,7 @@ def evaluate_held_out(
         ]
         images = [policy.inputs.images(s.observation) for s in batch]
         decoded = policy.decoder.decode(
-            {c: np.stack([row[c] for row in images]) for c in policy.inputs.cameras},
+            {c: np.stack([row[c] for row in images]) for c in policy.decoder.cameras},
             {c: np.ones(len(batch), bool) for c in policy.inputs.cameras},
             turns,
         )

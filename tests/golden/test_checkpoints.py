@@ -213,7 +213,8 @@ def test_an_imported_checkpoint_serves_and_goes_back(case: Case, tmp_path: Path)
     )
 
     policy = InspirePolicy.load(out, dtype="float32")
-    assert_equal({k: np.asarray(v) for k, v in to_openpi(policy.decoder.model).items()}, case.arrays)
+    network = load_model(out, policy.contract.model, dtype="float32")
+    assert_equal({k: np.asarray(v) for k, v in to_openpi(network).items()}, case.arrays)
     chunk = policy.infer(policy.robot.fake_native())
     assert chunk.status is Status.OK
     assert chunk.actions.shape == (3, policy.robot.action_dim)

@@ -28,7 +28,7 @@ def random_params(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
 
 def write_checkpoint(policy: InspirePolicy, step: Path) -> Path:
     """A policy as the checkpoint that it could have been loaded from."""
-    write_params(step, {k: np.asarray(v) for k, v in to_openpi(policy.decoder.model).items()})
+    write_params(step, random_params(policy.contract.model))
     write_assets(step / "assets", policy.contract, policy.vocabulary)
     return step
 

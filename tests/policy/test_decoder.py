@@ -10,12 +10,16 @@ import jax
 import numpy as np
 import pytest
 
+from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import Turn, render
 from inspire_fast.dialogue.script import Context, Script
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.serving import serve
 from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.policy import decoder as decoder_module
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.testing import tiny_policy
@@ -30,6 +34,12 @@ TURNS = [
 @lru_cache
 def policy(*, one_id_answers: bool) -> InspirePolicy:
     return tiny_policy(one_id_answers=one_id_answers)
+
+
+@lru_cache
+def trained(one: InspirePolicy) -> Pi0Fast:
+    """The network that the policy's decoder was laid out from."""
+    return random_model(one.contract.model)
 
 
 def decode(one: InspirePolicy, turns: list[Turn], **options: Any) -> list[Decoded]:
@@ -57,7 +67,7 @@ def teacher_forced(one: InspirePolicy, row: int, decoded: Decoded) -> tuple[np.n
     n = len(tokens)
     ids, block = np.zeros((1, LONGEST), np.int32), np.full((1, LONGEST), n, np.int32)
     ids[0, :n], block[0, :n] = tokens.ids, tokens.block
-    logits = full_logits(one.decoder.model, images, shown, ids, np.arange(LONGEST)[None] < n, block)
+    logits = full_logits(trained(one), images, shown, ids, np.arange(LONGEST)[None] < n, block)
     return tokens.ids, tokens.segment, np.asarray(logits)[0, :n]
 
 
@@ -141,21 +151,148 @@ def test_chunks_of_random_weights_are_well_formed(seed: int, temperature: float)
         assert np.isfinite(one.vocabulary.action.decode(list(row.action_ids), 10, 7)).all()
 
 
-def test_sampling_follows_the_seed() -> None:
+def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
     one = policy(one_id_answers=True)
-    first, again, other = (decode(one, TURNS, temperature=2.0, seed=s)[0].action_ids for s in (3, 3, 4))
-    assert first == again != other
+    mixed = decode(one, TURNS, temperature=[2.0, 0.0, 2.0], seed=[3, 3, 4])
+    greedy, first, other = decode(one, TURNS), *(decode(one, TURNS, temperature=2.0, seed=s) for s in (3, 4))
+    expected = (first[0].action_ids, greedy[1].action_ids, other[2].action_ids)
+    assert tuple(row.action_ids for row in mixed) == expected
+    assert first[0].action_ids != other[0].action_ids
+
+
+def test_the_likeliest_one_of_top_k_is_greedy_and_more_stay_among_the_likeliest() -> None:
+    one = policy(one_id_answers=True)
+    greedy, first = decode(one, TURNS), decode(one, TURNS, temperature=5.0, top_k=1, seed=1)
+    assert [row.action_ids for row in first] == [row.action_ids for row in greedy]
+    drawn = decode(one, TURNS, temperature=50.0, top_k=2, seed=2)[0]
+    _, segment, logits = teacher_forced(one, 0, drawn)
+    grammar = one.vocabulary.action.grammar(10, 7)
+    state, owed = grammar.start, grammar.owed
+    action_ids = one.vocabulary.from_action(np.arange(one.vocabulary.action.vocab_size))
+    ranks = []
+    for position, chosen in zip(np.flatnonzero(segment == segment.max()), drawn.action_ids, strict=False):
+        allowed = np.where(grammar.allowed(state, owed), logits[position - 1][action_ids], -np.inf)
+        ranks.append(int((allowed > allowed[chosen]).sum()))
+        state, owed = grammar.advance(state, owed, chosen)
+    assert set(ranks) == {0, 1}
+
+
+SCRIPTS_TO_DRAFT = {
+    "inspire": SCRIPTS["inspire"](DIRECTION),
+    "inspire_first": SCRIPTS["inspire_first"](DIRECTION),
+    "inspire_first, as released": SCRIPTS["inspire_first"](DIRECTION, released=True),
+    "two questions": SCRIPTS["inspire"](DIRECTION, QUESTIONS["distance"]()),
+}
+
+
+@lru_cache
+def decoder_of(script: str) -> Decoder:
+    vocabulary = tiny_vocabulary(one_id_answers=script != "inspire")
+    model = serve(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size), seed=1))
+    return Decoder(model, SCRIPTS_TO_DRAFT[script], vocabulary, horizon=10, action_dim=7)
+
+
+@pytest.mark.parametrize("script", SCRIPTS_TO_DRAFT)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) -> None:
+    decoder = decoder_of(script)
+    images = random_images(decoder.model.config, 2, data.draw(st.integers(0, 3)))
+    shown, turns = dict.fromkeys(images, np.ones(2, bool)), TURNS[:2]
+    plain = decoder.decode(images, shown, turns)
+    questions = decoder.script.questions
+
+    def draft(row: int) -> tuple[str, ...] | None:
+        """None, or answers of which any may be right."""
+        right = plain[row].answers
+        others = [data.draw(st.sampled_from(questions[n % len(questions)].answers)) for n in range(len(right))]
+        keep = data.draw(st.lists(st.booleans(), min_size=len(right), max_size=len(right)))
+        mixed = tuple(r if k else o for r, o, k in zip(right, others, keep, strict=True))
+        return data.draw(st.sampled_from([mixed, right, None]))
+
+    drafts = [draft(row) for row in range(2)]
+    for one, drafted, said in zip(plain, drafts, decoder.decode(images, shown, turns, drafts=drafts), strict=True):
+        assert said.answers == one.answers
+        assert said.action_ids == one.action_ids
+        np.testing.assert_allclose(said.answer_probabilities, one.answer_probabilities, rtol=1e-4)
+        np.testing.assert_allclose(said.action_log_probability, one.action_log_probability, rtol=1e-4)
+        same = [d == a for d, a in zip(drafted or (), one.answers, strict=False)]
+        assert said.accepted == (same.index(False) if False in same else len(same))
+
+
+def test_forced_free_and_drafted_rows_share_a_call() -> None:
+    one = policy(one_id_answers=True)
+    free = decode(one, TURNS)
+    forced = [("left", "grasped"), None, None]
+    mixed = decode(one, TURNS, forced=forced, drafts=[None, free[1].answers, None])
+    alone = decode(one, TURNS, forced=[("left", "grasped"), ("up",), ()])
+    assert mixed[0] == replace(alone[0], action_log_probability=mixed[0].action_log_probability)
+    assert [row.action_ids for row in mixed[1:]] == [row.action_ids for row in free[1:]]
+    assert mixed[0].answer_probabilities == (1.0, 1.0)
+
+
+def test_given_actions_are_written_and_scored() -> None:
+    one = policy(one_id_answers=True)
+    greedy = decode(one, TURNS)
+    drawn = decode(one, TURNS, temperature=2.0, seed=5)
+    scored = decode(one, TURNS, actions=[drawn[0].action_ids, None, drawn[2].action_ids[:3]])
+    assert scored[0].action_ids == drawn[0].action_ids != greedy[0].action_ids
+    np.testing.assert_allclose(scored[0].action_log_probability, drawn[0].action_log_probability, rtol=1e-4)
+    assert scored[1].action_ids == greedy[1].action_ids
+    assert scored[2].action_ids[:3] == drawn[2].action_ids[:3]
+    with pytest.raises(ValueError, match="place 70 is unknown, or stands behind a complete chunk"):
+        decode(one, TURNS, actions=[(*greedy[0].action_ids, 0), None, None])
+
+
+def test_a_constant_camera_is_what_its_image_is() -> None:
+    one = policy(one_id_answers=True)
+    model, name = one.decoder.model, one.decoder.cameras[0]
+    black = np.zeros((*model.config.image_hw, 3), np.uint8)
+    decoder = Decoder(model, one.script, one.vocabulary, horizon=10, action_dim=7, constant={name: black})
+    images = random_images(model.config, 1)
+    shown = dict.fromkeys(images, np.ones(1, bool))
+    assert decoder.cameras == tuple(c for c in model.config.cameras if c != name)
+    seen = one.decoder.decode({**images, name: black[None]}, shown, TURNS[:1])[0]
+    known = decoder.decode({c: images[c] for c in decoder.cameras}, shown, TURNS[:1])[0]
+    assert (known.answers, known.action_ids) == (seen.answers, seen.action_ids)
+    with pytest.raises(ValueError, match="none of the network's"):
+        Decoder(model, one.script, one.vocabulary, horizon=10, action_dim=7, constant={"chest": black})
+
+
+def programs() -> int:
+    """How many JAX has compiled of the dialogue."""
+    return decoder_module.run._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
+    """Whatever the state is, and whether drafts hold or not."""
+    one = policy(one_id_answers=True)
+    decoder = Decoder(one.decoder.model, one.script, one.vocabulary, horizon=10, action_dim=7)
+    turn, rng = TURNS[1], np.random.default_rng(0)
+    known = decoder.warm_up([turn], drafts=lambda turn: ("left",))
+    compiled = programs()
+    images = random_images(one.contract.model, 1)
+    shown = dict.fromkeys(images, np.ones(1, bool))
+    for scale in (0.01, 0.3, 1.0, 3.0):
+        for draft in ("left", "up"):
+            state = np.clip(rng.normal(size=3) * scale, -1, 1)
+            decoder.decode(images, shown, [replace(turn, state=state)], drafts=[(draft,)])
+    assert decoder.programs == known
+    assert programs() == compiled
 
 
 def test_what_cannot_work_is_refused_at_construction() -> None:
     vocabulary = tiny_vocabulary()
-    model = random_model(replace(PRESETS["test"], vocab_size=vocabulary.size))
+    model = serve(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size)))
     mute = Script(name="mute", segments=(Context(text="Task: {instruction}"),))
     with pytest.raises(ValueError, match="no action slot"):
         Decoder(model, mute, vocabulary, horizon=10, action_dim=7)
-    small = random_model(replace(PRESETS["test"], vocab_size=400))
+    small = serve(random_model(replace(PRESETS["test"], vocab_size=400)))
     with pytest.raises(ValueError, match="400 ids"):
         Decoder(small, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)
+    many = SCRIPTS["inspire"](*[DIRECTION] * 6, max_targets=3)
+    with pytest.raises(ValueError, match=r"18 or more in all; the largest bucket holds 16. Lower max_targets"):
+        Decoder(model, many, vocabulary, horizon=10, action_dim=7)
 
 
 def test_refusals_in_a_call() -> None:
@@ -164,6 +301,13 @@ def test_refusals_in_a_call() -> None:
         decode(one, TURNS, forced=[["left"], ["up"], []])
     with pytest.raises(ValueError, match="not an allowed answer; allowed: right"):
         decode(one, TURNS, forced=[["left", "yonder"], ["up"], []])
+    with pytest.raises(ValueError, match="1 drafted answers for 2 questions"):
+        decode(one, TURNS, drafts=[["left"], None, None])
+    for options in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}):
+        with pytest.raises(ValueError, match="finite and not negative"):
+            decode(one, TURNS, **options)
+    with pytest.raises(ValueError, match="2 values for 3 rows"):
+        decode(one, TURNS, seed=[1, 2])
     many = replace(TURNS[0], targets=tuple(f"thing {n}" for n in range(17)))
     with pytest.raises(ValueError, match="17 questions exceed"):
         decode(one, [many])

@@ -9,6 +9,7 @@ import pytest
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import Status
 from inspire_fast.dialogue.testing import DIRECTION
+from inspire_fast.models.testing import random_model
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.testing import tiny_policy
@@ -21,7 +22,7 @@ NATIVE = ROBOTS["libero"].fake_native()
 def policy() -> InspirePolicy:
     plain = tiny_policy(script="pi0_fast")
     contract = replace(plain.contract, compatibility=("openpi_decode",), max_token_len=96)
-    return InspirePolicy(plain.decoder.model, contract, plain.vocabulary)
+    return InspirePolicy(random_model(contract.model), contract, plain.vocabulary)
 
 
 def test_random_weights_make_the_robot_hold_and_say_why(policy: InspirePolicy) -> None:
@@ -69,7 +70,9 @@ def test_it_is_for_plain_pi0_fast_only(policy: InspirePolicy) -> None:
     asking = tiny_policy(script="inspire")
     with pytest.raises(ValueError, match="asks questions"):
         InspirePolicy(
-            asking.decoder.model, replace(asking.contract, compatibility=("openpi_decode",)), asking.vocabulary
+            random_model(asking.contract.model),
+            replace(asking.contract, compatibility=("openpi_decode",)),
+            asking.vocabulary,
         )
     with pytest.raises(ValueError, match="asks nothing"):
         policy.infer(NATIVE, RequestOptions(mode="force", answers=(DIRECTION.answers[0],)))

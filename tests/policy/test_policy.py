@@ -7,8 +7,10 @@ import pytest
 
 from inspire_fast.core.policy import Policy, RequestOptions
 from inspire_fast.core.types import Status
+from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.policy.contract import Contract
-from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.policy.memory import RecentAnswers
+from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
 
@@ -40,12 +42,53 @@ def test_options(policy: InspirePolicy) -> None:
     assert [(a.answer, a.probability) for a in forced.answers] == [("left", 1.0), ("grasped", 1.0)]
 
 
+def test_answers_are_asked_for_on_every_nth_call_and_kept_between(policy: InspirePolicy) -> None:
+    options = RequestOptions(reask_every=3, session="a")
+    natives = [ROBOTS["libero"].fake_native(seed=n) | {"prompt": NATIVE["prompt"]} for n in range(4)]
+    free = [policy.infer(native) for native in natives]
+    kept = [policy.infer(native, options) for native in natives]
+    assert kept[0].answers == kept[1].answers == kept[2].answers
+    assert [a.answer for a in kept[3].answers] == [a.answer for a in free[3].answers]
+    forced = policy.infer(natives[1], RequestOptions(mode="force", answers=[a.answer for a in free[0].answers]))
+    np.testing.assert_array_equal(kept[1].actions, forced.actions)
+    # Another robot's answers are never taken over.
+    other = policy.infer(natives[1], replace(options, session="b"))
+    assert [a.answer for a in other.answers] == [a.answer for a in free[1].answers]
+
+
+def test_the_last_calls_answers_are_drafted(policy: InspirePolicy) -> None:
+    session, targets = "drafts", ("the red block", "the plate")
+    assert policy.recent.draft(session, targets) == (DIRECTION.answers[0],) * 2
+    said = policy.infer(NATIVE, RequestOptions(session=session))
+    assert policy.recent.draft(session, targets) == tuple(a.answer for a in said.answers)
+    again = policy.infer(NATIVE, RequestOptions(session=session))
+    assert [a.answer for a in again.answers] == [a.answer for a in said.answers]
+    np.testing.assert_array_equal(again.actions, said.actions)
+    plain = tiny_policy(serving=ServingOptions(speculate=False)).infer(NATIVE)
+    assert [a.answer for a in plain.answers] == [a.answer for a in said.answers]
+    np.testing.assert_array_equal(plain.actions, said.actions)
+
+
+def test_sessions_that_fell_silent_are_forgotten() -> None:
+    recent = RecentAnswers(tiny_policy().script, sessions=2)
+    for name in ("a", "b", "a", "c"):
+        recent.asked(name, ("x",), ("left",), (1.0,))
+    assert [recent.draft(name, ("x",)) for name in ("a", "b", "c")] == [("left",), ("right",), ("left",)]
+
+
+def test_a_camera_that_the_robot_lacks_is_embedded_once(policy: InspirePolicy) -> None:
+    three = tiny_policy(cameras=("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb"))
+    assert three.decoder.cameras == policy.decoder.cameras == ("base_0_rgb", "left_wrist_0_rgb")
+    assert three.infer(NATIVE).status is Status.OK
+
+
 def test_a_batch_equals_its_rows(policy: InspirePolicy) -> None:
     natives = [
         ROBOTS["libero"].fake_native(seed) | {"prompt": p} for seed, p in enumerate(["open the drawer", "put a on b"])
     ]
-    together = policy.infer_batch(natives, [RequestOptions(), RequestOptions(mode="skip")])
-    for native, options, chunk in zip(natives, [RequestOptions(), RequestOptions(mode="skip")], together, strict=True):
+    rows = [RequestOptions(temperature=1.0, seed=2), RequestOptions(mode="skip")]
+    together = policy.infer_batch(natives, rows)
+    for native, options, chunk in zip(natives, rows, together, strict=True):
         alone = policy.infer(native, options)
         assert [(a.target, a.answer) for a in alone.answers] == [(a.target, a.answer) for a in chunk.answers]
         np.testing.assert_array_equal(alone.actions, chunk.actions)

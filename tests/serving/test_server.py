@@ -211,7 +211,8 @@ def test_an_open_address_without_keys_warns(caplog):
 
 def test_readyz_waits_for_the_warm_up(observation, get, gate, tmp_path):
     policy, port_file = PuppetPolicy(), tmp_path / "port"
-    server = PolicyServer(policy, warmup=[observation(gate.prompt), observation("warm")], port_file=port_file)
+    options = RequestOptions()
+    server = PolicyServer(policy, warm_up=lambda: policy.infer(observation(gate.prompt), options), port_file=port_file)
     statuses = []
 
     async def start():
@@ -226,13 +227,13 @@ def test_readyz_waits_for_the_warm_up(observation, get, gate, tmp_path):
     gate.open()
     thread.join()
     assert statuses == [(200, "OK\n")]
-    assert policy.prompts == [gate.prompt, "warm"]
+    assert policy.prompts == [gate.prompt]
     assert not port_file.exists()
 
 
 def test_a_warm_up_that_fails_stops_the_start(serve, observation, tmp_path):
     with pytest.raises(ZeroDivisionError):
-        serve(warmup=[observation("crash")], port_file=tmp_path / "port")
+        serve(warm_up=lambda: PuppetPolicy().infer(observation("crash"), RequestOptions()), port_file=tmp_path / "port")
     assert not (tmp_path / "port").exists()
 
 

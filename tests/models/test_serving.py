@@ -1,0 +1,146 @@
+"""The network laid out for decoding is the trained network, in float32 to rounding and in other dtypes to theirs."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inspire_fast.models.attention import attend_by, fused, implementation_for
+from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
+from inspire_fast.models.layers import attend
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.serving import Matrix, ServedModel, Weights, logits, serve
+from inspire_fast.models.testing import quick_jit, random_images, random_model
+
+ROWS, LENGTH, PROMPT = 3, 20, 9
+
+
+def config(kv_heads: int = 2, **changes: object) -> ModelConfig:
+    lora = LoraConfig(rank=2, alpha=4.0) if kv_heads == 2 else None
+    test = PRESETS["test"]
+    language = replace(test.language, kv_heads=kv_heads, lora_attention=lora, lora_mlp=lora)
+    return replace(test, language=language, **changes)
+
+
+@quick_jit
+def teacher_forced(model: Pi0Fast, *batch: jax.Array) -> jax.Array:
+    return model.logits(model(*batch))
+
+
+head_of = quick_jit(lambda m: m.head(jnp.arange(m.config.vocab_size)))
+prefill = quick_jit(lambda m, images, *args: m.prefill(m.embed_images(images), *args, capacity=LENGTH))
+extend = quick_jit(lambda m, *args: m.extend(*args))
+
+
+def cached(model: ServedModel, images: dict, shown: dict, ids: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Logits of all positions: a prompt, then chunks in which rows read different numbers of tokens."""
+    head, rows = head_of(model), np.arange(ROWS)[:, None]
+    hidden, cache = prefill(model, images, shown, ids[:, :PROMPT], np.full(ROWS, PROMPT), block[:, :PROMPT])
+    out = np.zeros((ROWS, LENGTH + 4, model.config.vocab_size), np.float32)
+    out[:, :PROMPT] = logits(hidden, head)
+    read = np.full(ROWS, PROMPT)
+    for counts in ((4, 1, 0), (2, 4, 3), (4, 4, 4), (4, 4, 4)):
+        lengths, at = np.minimum(counts, LENGTH - read), read[:, None] + np.arange(4)
+        hidden, cache = extend(model, cache, ids[rows, np.minimum(at, LENGTH - 1)], lengths)
+        real = np.arange(4) < lengths[:, None]
+        out[rows, np.where(real, at, LENGTH)] = logits(hidden, head)
+        read += lengths
+    assert (read == LENGTH).all()
+    return out[:, :LENGTH]
+
+
+def both(network: ModelConfig, weights: Weights | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the trained network's full pass, and of the served one's cache."""
+    model = random_model(network)
+    rng = np.random.default_rng(0)
+    images = random_images(network, ROWS)
+    shown = {name: np.array([True, n == 0, True]) for n, name in enumerate(images)}
+    ids = rng.integers(0, network.vocab_size, (ROWS, LENGTH)).astype(np.int32)
+    block = np.maximum(np.arange(LENGTH) - 4, 0)[None].repeat(ROWS, 0)  # five tokens see each other, the rest is causal
+    full = teacher_forced(model, images, shown, ids, np.ones((ROWS, LENGTH), bool), block)
+    return np.asarray(full), cached(serve(model, weights=weights), images, shown, ids, block)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4], ids=["MQA", "GQA with LoRA", "MHA"])
+def test_cached_logits_are_the_teacher_forced_ones(kv_heads: int) -> None:
+    full, served = both(config(kv_heads))
+    np.testing.assert_allclose(served, full, atol=1e-5 * max(1.0, np.abs(full).max()), rtol=0)
+
+
+@pytest.mark.parametrize(("weights", "least", "most"), [("bfloat16", 1e-4, 0.01), ("int8", 1e-3, 0.03)])
+def test_shorter_weights_cost_a_known_error(weights: Weights, least: float, most: float) -> None:
+    full, served = both(config(), weights)
+    error = np.linalg.norm(served - full) / np.linalg.norm(full)
+    assert least < error < most
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("tokens", [1, 9])
+def test_a_product_is_that_of_the_weights_as_they_are_held(weights: Weights, tokens: int) -> None:
+    """However many tokens there are: a CPU takes another way for a few."""
+    rng = np.random.default_rng(1)
+    full = rng.normal(size=(24, 16)).astype(np.float32)
+    x = rng.normal(size=(1, tokens, 16)).astype(np.float32)
+    if weights == "int8":
+        scale = np.abs(full).max(axis=1) / 127
+        matrix = Matrix(values=jnp.asarray(np.round(full / scale[:, None]), jnp.int8), scale=jnp.asarray(scale))
+    else:
+        matrix = Matrix(values=jnp.asarray(full, weights))
+    np.testing.assert_allclose(
+        matrix(jnp.asarray(x)), x @ np.asarray(matrix.dense(jnp.float32)).T, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_array_equal(
+        matrix.rows(jnp.array([3, 1])).dense(jnp.float32), np.asarray(matrix.dense(jnp.float32))[[3, 1]]
+    )
+
+
+def test_int8_takes_a_quarter_of_the_bytes() -> None:
+    model = random_model(config())
+    whole, short = (serve(model, weights=w) for w in ("float32", "int8"))
+    size = lambda m: sum(x.nbytes for x in jax.tree.leaves((m.layers, m.embedding)))  # noqa: E731
+    assert 0.25 < size(short) / size(whole) < 0.4  # scales and norms weigh something on weights this small
+
+
+def test_a_consumed_network_is_freed_and_a_kept_one_is_not() -> None:
+    kept, consumed = random_model(config(4)), random_model(config(4))
+    serve(kept, weights="bfloat16")
+    serve(consumed, weights="bfloat16", consume=True)
+    assert not kept.language.layers.qkv[...].is_deleted()
+    assert consumed.language.layers.qkv[...].is_deleted()
+    assert consumed.language.embedding[...].is_deleted()
+
+
+def test_wrong_cameras_and_a_cache_too_small_are_refused() -> None:
+    served = serve(random_model(config(4)))
+    images = random_images(served.config, 1)
+    tokens, shown = served.embed_images(images), dict.fromkeys(images, jnp.ones(1, bool))
+    text = (jnp.zeros((1, 8), jnp.int32), jnp.array([8]), jnp.zeros((1, 8), jnp.int32))
+    with pytest.raises(ValueError, match="cannot take a prompt padded to 8"):
+        served.prefill(tokens, shown, *text, capacity=4)
+    with pytest.raises(ValueError, match=r"got images \['base_0_rgb'\]"):
+        served.prefill({"base_0_rgb": tokens["base_0_rgb"]}, shown, *text, capacity=8)
+    with pytest.raises(ValueError, match=r"\(1, 8, 16, 3\)"):
+        served.embed_images({"base_0_rgb": images["base_0_rgb"][:, :8]})
+
+
+def test_the_fused_interface_computes_our_attention() -> None:
+    """What cuDNN is called through, on XLA: layouts, scale and mask mean the same."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    q, k, v = (jax.random.normal(key, (2, 12, heads, 8)) for key, heads in zip(keys, (4, 2, 2), strict=True))
+    mask = jnp.tril(jnp.ones((2, 12, 12), bool)).at[1, :, 0].set(False).at[1, 0, 0].set(True)
+    ours = attend(q, k, v, mask)
+    np.testing.assert_allclose(fused(q, k, v, mask, implementation="xla"), ours, atol=2e-6)
+    np.testing.assert_array_equal(attend_by("xla", q, k, v, mask), ours)
+    assert implementation_for(256, jnp.dtype("float32")) == "xla"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("head_dim", [64, 128, 256])
+def test_the_gpu_kernel_agrees_with_xla(head_dim: int) -> None:
+    keys = jax.random.split(jax.random.key(0), 3)
+    q, k, v = (jax.random.normal(x, (2, 256, n, head_dim), jnp.bfloat16) for x, n in zip(keys, (8, 1, 1), strict=True))
+    q, mask = q * head_dim**-0.5, jnp.tril(jnp.ones((2, 256, 256), bool))
+    chosen = implementation_for(head_dim, jnp.dtype("bfloat16"))
+    np.testing.assert_allclose(attend_by(chosen, q, k, v, mask), attend(q, k, v, mask), atol=0.03)
