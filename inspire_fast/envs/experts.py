@@ -8,48 +8,19 @@ simulator's word (`environment.success`), never the expert's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from inspire_fast.core.registry import Registry
+from inspire_fast.envs.articulated import MOTIONS, articulate
+from inspire_fast.envs.hand import CLOSED, OPEN, Hand, Variation, raised
 from inspire_fast.envs.libero import LiberoEnvironment
-from inspire_fast.robots.libero import LIBERO
 
-OPEN, CLOSED = -1.0, 1.0
-# Action per metre of error, and seconds of motion that count as error: twice the controller's own stiffness (kp 150, one
-# action is 0.05 m) with as much more damping, so that the hand runs at full speed (0.25 m/s) and stops without overshoot.
-_GAIN = 2 / 0.05
-_LEAD_S = 0.05
 _HALF_OPENING_M = 0.037  # the gripper opens to +-0.04 m; an object wider than this is taken by its rim
 _RIM_INSET_M = 0.006  # from a rim's outside to the middle of its wall
 _GRASP_DEPTH_M = 0.03  # how far below an object's top the finger tips go
 _LIFT_M = 0.05  # how far the object is lifted before it is carried off sideways
 _CLEARANCE_M = 0.035  # room between what is carried and what it passes over
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variation:
-    """What makes demonstrations of one initial state differ. The default varies a little; `Variation.none()` does not.
-
-    Attributes:
-        approach_m: the points above object and goal are displaced by up to this much, per horizontal axis.
-        speed: range of the top speed, as a fraction of full.
-        noise: standard deviation of what is added to the motion of free moves, in action units.
-    """
-
-    approach_m: float = 0.015
-    speed: tuple[float, float] = (0.85, 1.0)
-    noise: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not (self.approach_m >= 0 and self.noise >= 0 and 0 < self.speed[0] <= self.speed[1] <= 1):
-            raise ValueError(f"A variation needs approach_m, noise >= 0 and 0 < speed <= 1, low first; got {self}.")
-
-    @classmethod
-    def none(cls) -> Variation:
-        """Always the same motion at full speed."""
-        return cls(approach_m=0.0, speed=(1.0, 1.0), noise=0.0)
 
 
 def pick_and_place(
@@ -99,19 +70,46 @@ def pick_and_place_each(
         yield from _transfer(environment, rng, variation, thing, place)
 
 
+def carry_out(environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> Iterator[np.ndarray]:
+    """Does everything that the goal wants: opens and closes drawers, turns stoves on, picks and places.
+
+    What has to be open or on comes first, a drawer that something goes into is closed last. Top drawers and the middle one
+    open reliably; for the bottom ones the table leaves the leaning hand no room.
+
+    Raises:
+        ValueError: the goal wants something else besides (microwaves, turning off); lists what is known.
+    """
+    goal = environment.problem.goal
+    placements = _placements(environment)
+    handled = [(p[0], p[1]) for p in goal if p[0] in MOTIONS]
+    if not goal or len(placements) + len(handled) != len(goal):
+        raise ValueError(
+            f"carry_out solves goals of {sorted(MOTIONS)}, on and in; {environment.prompt!r} wants {list(goal)}."
+        )
+    filled = {place for _, place in placements}
+    late = [(verb, name) for verb, name in handled if verb == "close" and name in filled]
+    for verb, name in handled:
+        if (verb, name) not in late:
+            yield from articulate(environment, rng, variation, verb, name)
+    for thing, place in placements:
+        yield from _transfer(environment, rng, variation, thing, place)
+    for verb, name in late:
+        yield from articulate(environment, rng, variation, verb, name)
+
+
 def _transfer(
     environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation, thing: str, place: str
 ) -> Iterator[np.ndarray]:
     """Above, down, close, lift, over, lower, open, up."""
-    hand = _Hand(environment, rng, variation)
+    hand = Hand(environment, rng, variation)
     grasp = _grasp_point(environment, thing)
     jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
-    above = _raised(grasp, _GRASP_DEPTH_M + 0.03) + jitter  # the finger tips stay clear of the object's top
+    above = raised(grasp, _GRASP_DEPTH_M + 0.03) + jitter  # the finger tips stay clear of the object's top
     yield from hand.move(lambda: above, OPEN, tolerance_m=0.025)
     yield from hand.move(lambda: _funnel(grasp, environment.gripper_m()), OPEN, tolerance_m=0.008, exact=True, steps=40)
     yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
 
-    lifted = _raised(environment.gripper_m(), _LIFT_M)
+    lifted = raised(environment.gripper_m(), _LIFT_M)
     yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.02)
     floor_m, rim_m = _heights(environment, place)
 
@@ -122,70 +120,16 @@ def _transfer(
             goal_m, thing_m = environment.position_m(place), environment.position_m(thing)
             underside_m = environment.bounds_m(thing)[0][2]
             aside_m = (goal_m - thing_m) * [1, 1, 0]
-            return _raised(environment.gripper_m() + aside_m, height_m - underside_m)
+            return raised(environment.gripper_m() + aside_m, height_m - underside_m)
 
         return target
 
     yield from hand.move(carry_to(rim_m + _CLEARANCE_M), CLOSED, tolerance_m=0.012)
     yield from hand.move(carry_to(floor_m), CLOSED, tolerance_m=0.008, exact=True)
     yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(thing))
-    retreat = _raised(environment.gripper_m(), 0.1)
+    retreat = raised(environment.gripper_m(), 0.1)
     yield from hand.move(lambda: retreat, OPEN, tolerance_m=0.02)
     yield from hand.hold(OPEN, steps=6)
-
-
-class _Hand:
-    """Proportional control of the gripper's position through the simulator's OSC_POSE action."""
-
-    def __init__(self, environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> None:
-        self._environment, self._rng, self._noise = environment, rng, variation.noise
-        self._limit = rng.uniform(*variation.speed)
-        self._opening_m = np.inf
-
-    def move(
-        self,
-        target: Callable[[], np.ndarray],
-        gripper: float,
-        *,
-        tolerance_m: float,
-        exact: bool = False,
-        steps: int = 60,
-    ) -> Iterator[np.ndarray]:
-        """Towards a point, looked up anew at every step, until within `tolerance_m`; `exact` moves carry no noise."""
-        before_m = self._environment.gripper_m()
-        for _ in range(steps):
-            now_m = self._environment.gripper_m()
-            error_m = target() - now_m
-            if np.linalg.norm(error_m) < tolerance_m:
-                return
-            velocity = (now_m - before_m) * LIBERO.control_hz
-            before_m = now_m
-            motion = np.clip(_GAIN * (error_m - _LEAD_S * velocity), -self._limit, self._limit)
-            if not exact:
-                motion = motion + self._rng.normal(0, self._noise, 3)
-            yield _action(motion, gripper)
-
-    def hold(
-        self, gripper: float, *, steps: int, until: Callable[[], bool] = lambda: False, at_least: int = 0
-    ) -> Iterator[np.ndarray]:
-        """Stays while the fingers move: `steps` at most, `at_least` before `until` ends it."""
-        for step in range(steps):
-            if until() and step >= at_least:
-                return
-            yield _action(np.zeros(3), gripper)
-
-    def still(self) -> bool:
-        """The fingers have not moved by half a millimetre since this was last asked."""
-        before_m, self._opening_m = self._opening_m, float(np.ptp(self._environment.state()[-2:]))
-        return abs(before_m - self._opening_m) < 5e-4
-
-
-def _action(motion: np.ndarray, gripper: float) -> np.ndarray:
-    return np.array([*np.clip(motion, -1, 1), 0, 0, 0, gripper], dtype=np.float32)
-
-
-def _raised(point_m: np.ndarray, height_m: float) -> np.ndarray:
-    return point_m + np.array([0.0, 0.0, height_m])
 
 
 def _placements(environment: LiberoEnvironment) -> list[tuple[str, str]]:
@@ -216,7 +160,7 @@ def _grasp_point(environment: LiberoEnvironment, thing: str) -> np.ndarray:
 def _funnel(grasp_m: np.ndarray, gripper_m: np.ndarray) -> np.ndarray:
     """The grasp point, raised while the hand is still beside it, so that no finger comes down on the object."""
     aside_m = float(np.linalg.norm((grasp_m - gripper_m)[:2]))
-    return _raised(grasp_m, float(np.clip(5 * (aside_m - 0.006), 0, _GRASP_DEPTH_M + 0.02)))
+    return raised(grasp_m, float(np.clip(5 * (aside_m - 0.006), 0, _GRASP_DEPTH_M + 0.02)))
 
 
 def _gap_m(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
@@ -238,5 +182,5 @@ def _heights(environment: LiberoEnvironment, place: str) -> tuple[float, float]:
 
 Expert = Callable[[LiberoEnvironment, np.random.Generator, Variation], Iterator[np.ndarray]]
 EXPERTS: Registry[Expert] = Registry(
-    "expert", {"pick_and_place": pick_and_place, "pick_and_place_each": pick_and_place_each}
+    "expert", {"pick_and_place": pick_and_place, "pick_and_place_each": pick_and_place_each, "carry_out": carry_out}
 )

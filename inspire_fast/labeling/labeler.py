@@ -8,22 +8,21 @@ import dataclasses
 from dataclasses import dataclass
 import hashlib
 import json
-import os
 from pathlib import Path
 import shutil
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from inspire_fast import __version__
-from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.lerobot_meta import Episode
 from inspire_fast.labeling.gripper import SIGNALS
-from inspire_fast.labeling.producers import Producer
+from inspire_fast.labeling.kept import KeptEpisode, Labels, digest, keep, load
+from inspire_fast.labeling.producers import Labeler, Producer
+from inspire_fast.labeling.rows import RowDigests
 from inspire_fast.robots import ROBOTS, Robot
 
 REPORT_FILE = "labels/report.json"
@@ -70,8 +69,10 @@ def label_dataset(
 ) -> LabelReport:
     """Labels a dataset, or some of its episodes; labels of the others stay.
 
-    Finished episodes are kept aside until all are done, so that an interrupted run goes on where it stopped. The same
-    options on the same dataset write the same file.
+    Finished episodes wait on disk until all are done: an interrupted run goes on where it stopped, and in memory there
+    are the facts of one episode, one data file's columns, and the reports. An episode that was kept is taken over only
+    where the dataset's own rows and the producer's inputs are still the same. The same options on the same dataset write
+    the same file.
 
     Args:
         dataset: is not changed; `labels/facts.parquet` and `labels/report.json` are written beside its data.
@@ -84,7 +85,7 @@ def label_dataset(
 
     Raises:
         DatasetError: an episode cannot be labelled (names file and episode), or labels of another dataset, robot or
-            producer are there.
+            producer are there, or of episodes that are not labelled now and have changed since.
         ValueError: `episodes` is empty.
     """
     if episodes is not None and not len(episodes):
@@ -93,41 +94,52 @@ def label_dataset(
     chosen = [
         dataset.episode(number) for number in (episodes if episodes is not None else range(len(dataset.episodes)))
     ]
-    kept = _others(dataset, {episode.index for episode in chosen}, robot, whole=episodes is None)
-    label, partial = producer.open(dataset, robot), _partial(dataset, producer, robot)
-    results: dict[int, dict[str, Any]] = {}
-    skipped: dict[int, str] = {}
-    for episode in tqdm(chosen, desc="labels", unit="ep", disable=None if progress else True):
-        path = partial / f"episode_{episode.index:06d}.json"
-        try:
-            inputs = _digest(producer.inputs(dataset, episode))
-            results[episode.index] = _load(path, inputs) or _labelled(label, episode, dataset, path, inputs)
-        except DatasetError as error:
-            if not skip_bad_episodes:
-                raise
-            skipped[episode.index] = str(error)
-    facts = {number: [_scene(scene) for scene in result["facts"]] for number, result in results.items()}
+    others, table = _others(dataset, {episode.index for episode in chosen}, robot, whole=episodes is None)
+    chosen.sort(key=_place)  # each data file is read once
+    bar = tqdm(chosen, desc="labels", unit="ep", disable=None if progress else True)
+    results, skipped = _label_each(bar, dataset, producer, robot, skip_bad_episodes=skip_bad_episodes)
     path = write_facts(
         dataset.root,
-        {**kept, **facts},
+        Labels(kept=results, others=others, table=table),
         robot=robot.name,
         frame_description=frame_description(robot),
         producer=written_by,
     )
     report = LabelReport(
         facts_path=path,
-        episodes=len(facts),
-        frames=sum(map(len, facts.values())),
-        frames_labelled=sum(scene is not None and bool(scene.targets) for frames in facts.values() for scene in frames),
-        skipped=skipped,
-        refused=_refused(result["report"] for result in results.values()),
+        episodes=len(results),
+        frames=sum(result.frames for result in results.values()),
+        frames_labelled=sum(result.frames_labelled for result in results.values()),
+        skipped=dict(sorted(skipped.items())),
+        refused=_refused(results[number].report for number in sorted(results)),
     )
-    earlier = None if episodes is None else dataset.root / REPORT_FILE
-    _write_report(
-        dataset, producer, report, {number: result["report"] for number, result in results.items()}, earlier=earlier
-    )
+    _write_report(dataset, producer, report, results, whole=episodes is None)
     shutil.rmtree(dataset.root / _PARTIAL)  # of other options too: what they began is of older labels
     return report
+
+
+def _label_each(
+    episodes: Iterable[Episode], dataset: LeRobotDataset, producer: Producer, robot: Robot, *, skip_bad_episodes: bool
+) -> tuple[dict[int, KeptEpisode], dict[int, str]]:
+    """What was labelled or is still valid of an interrupted run, and what was left out and why."""
+    label, partial, rows = producer.open(dataset, robot), _partial(dataset, producer, robot), RowDigests(dataset)
+    results: dict[int, KeptEpisode] = {}
+    skipped: dict[int, str] = {}
+    for episode in episodes:
+        path = partial / f"episode_{episode.index:06d}.json"
+        try:
+            now = {"inputs": digest(producer.inputs(dataset, episode)), "rows": rows(episode)}
+            results[episode.index] = load(path, **now) or _labelled(label, episode, dataset, path, **now)
+        except DatasetError as error:
+            if not skip_bad_episodes:
+                raise
+            skipped[episode.index] = str(error)
+    return results, skipped
+
+
+def _place(episode: Episode) -> tuple[str, int]:
+    """Where an episode's rows lie."""
+    return str(episode.data_path), episode.file_row
 
 
 def _name(producer: Producer) -> str:
@@ -159,119 +171,88 @@ def frame_description(robot: Robot) -> str:
 
 def _others(
     dataset: LeRobotDataset, chosen: set[int], robot: Robot, *, whole: bool
-) -> dict[int, list[SceneFacts | None]]:
-    """Labels that are there of episodes that this run does not label."""
+) -> tuple[dict[int, Episode], FactsTable | None]:
+    """Episodes that this run does not label, and the labels that are there."""
     if whole:
-        return {}
+        return {}, None
     try:
         table = FactsTable.load(dataset.root)
     except DatasetNotFoundError:
-        return {}
+        return {}, None
     known = ROBOTS[table.robot] if table.robot in ROBOTS else None  # noqa: SIM401  (our registry has no `get`)
     if known is None or (known.state_names, known.axes) != (robot.state_names, robot.axes):
         raise DatasetError(
             f"{dataset.root / FACTS_PATH} is about robot {table.robot!r}, not {robot.name!r}; label it whole."
         )
-    others = [episode for episode in dataset.episodes if episode.index not in chosen]
-    return {e.index: [table.facts(e.index, frame) for frame in range(e.length)] for e in others}
+    others = {episode.index: episode for episode in dataset.episodes if episode.index not in chosen}
+    _check_unchanged(dataset, others)
+    return others, table
+
+
+def _check_unchanged(dataset: LeRobotDataset, others: Mapping[int, Episode]) -> None:
+    """Labels that stay must be of the rows that the dataset has now; the last report says which those were."""
+    stored, digests = _stored_report(dataset).get("by_episode", {}), RowDigests(dataset)
+    labelled = [others[int(number)] for number, entry in stored.items() if int(number) in others and "rows" in entry]
+    labelled.sort(key=_place)
+    changed = sorted(e.index for e in labelled if digests(e) != stored[str(e.index)]["rows"])
+    if changed:
+        raise DatasetError(
+            f"{dataset.root}: {len(changed)} episodes have changed since they were labelled ({changed[:20]}); their labels "
+            "cannot stay. Label them as well, or the whole dataset (without `episodes`)."
+        )
+
+
+def _stored_report(dataset: LeRobotDataset) -> dict[str, Any]:
+    """`labels/report.json` as it stands; empty where there is none."""
+    path = dataset.root / REPORT_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _partial(dataset: LeRobotDataset, producer: Producer, robot: Robot) -> Path:
     """Where finished episodes of these options on this dataset wait for the others."""
     identity = DatasetIdentity.of(dataset.meta)
-    digest = hashlib.sha256(
-        f"3 {__version__} {producer!r} {robot.name} {SIGNALS.get(robot.name)} {identity.sha256}".encode()
+    total = hashlib.sha256(
+        f"4 {__version__} {producer!r} {robot.name} {SIGNALS.get(robot.name)} {identity.sha256}".encode()
     )
     for value in vars(producer).values():
         if isinstance(value, Path) and value.is_file():  # an edited annotation file is another source
-            digest.update(value.read_bytes())
-    key = digest.hexdigest()[:16]
+            total.update(value.read_bytes())
+    key = total.hexdigest()[:16]
     path = dataset.root / _PARTIAL / key
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _digest(files: Sequence[Path]) -> str:
-    """Of an episode's own inputs: names, sizes and contents; what is missing is for the producer to say."""
-    digest = hashlib.sha256()
-    for file in files:
-        content = file.read_bytes() if file.is_file() else b""
-        digest.update(f"{file.name} {len(content)} ".encode() + content)
-    return digest.hexdigest()
-
-
-def _labelled(label: Any, episode: Episode, dataset: LeRobotDataset, path: Path, inputs: str) -> dict[str, Any]:
-    """Labels one episode and keeps the result; the file appears whole or not at all."""
+def _labelled(
+    label: Labeler, episode: Episode, dataset: LeRobotDataset, path: Path, *, inputs: str, rows: str
+) -> KeptEpisode:
+    """Labels one episode and keeps the result."""
     try:
         frames, report = label(episode)
     except ValueError as error:  # DatasetError and what the grammar refuses
         raise DatasetError(f"{dataset.root}, episode {episode.index}: {error}") from error
-    facts = [None if scene is None else _stored(scene) for scene in frames]
-    result = {"facts": facts, "report": report, "inputs": inputs}
-    waiting = path.with_name(f".{path.name}.{os.getpid()}")
-    waiting.write_text(json.dumps(result), encoding="utf-8")
-    waiting.replace(path)
-    return result
-
-
-def _load(path: Path, inputs: str) -> dict[str, Any] | None:
-    """What an interrupted run kept, unless the episode's inputs have changed since."""
-    if not path.is_file():
-        return None
-    result = json.loads(path.read_text(encoding="utf-8"))
-    return result if result["inputs"] == inputs else None
-
-
-def _stored(scene: SceneFacts) -> dict[str, Any]:
-    return {"gripper_px": scene.gripper_px, "targets": [_fields(target) for target in scene.targets]}
-
-
-def _fields(target: TargetFacts) -> dict[str, Any]:
-    return {
-        "phrase": target.phrase,
-        "offset_m": [float(v) for v in target.offset_m],  # float32 survives the way through JSON
-        "grasped": bool(target.grasped),
-        "point_px": target.point_px,
-        "rotations": {frame: np.asarray(matrix, float).tolist() for frame, matrix in target.rotations.items()},
-    }
-
-
-def _scene(stored: dict[str, Any] | None) -> SceneFacts | None:
-    if stored is None:
-        return None
-    gripper = stored["gripper_px"]
-    return SceneFacts(
-        gripper_px=None if gripper is None else (gripper[0], gripper[1]),
-        targets=tuple(
-            TargetFacts(
-                phrase=t["phrase"],
-                offset_m=np.array(t["offset_m"], np.float32),
-                grasped=t["grasped"],
-                point_px=None if t["point_px"] is None else (t["point_px"][0], t["point_px"][1]),
-                rotations={frame: np.array(matrix, np.float32) for frame, matrix in t["rotations"].items()},
-            )
-            for t in stored["targets"]
-        ),
-    )
+    return keep(path, frames, report, inputs=inputs, rows=rows)
 
 
 def _write_report(
     dataset: LeRobotDataset,
     producer: Producer,
     report: LabelReport,
-    episodes: Mapping[int, dict[str, Any]],
+    results: Mapping[int, KeptEpisode],
     *,
-    earlier: Path | None,
+    whole: bool,
 ) -> None:
-    """Writes `labels/report.json`; `earlier` is the report whose other episodes stay."""
+    """Writes `labels/report.json`; what the last one says about episodes that stay, stays."""
     summary = {**dataclasses.asdict(report), "facts_path": FACTS_PATH, "producer": repr(producer)}
-    by_episode = {str(number): {**entry, "producer": _name(producer)} for number, entry in episodes.items()}
+    by_episode = {
+        str(number): {**result.report, "producer": _name(producer), "rows": result.rows}
+        for number, result in results.items()
+    }
     skipped = {str(number): reason for number, reason in report.skipped.items()}
-    if earlier is not None and earlier.is_file():
-        before = json.loads(earlier.read_text(encoding="utf-8"))
-        others = {number: entry for number, entry in before["by_episode"].items() if number not in skipped}
-        skipped |= {n: why for n, why in before["skipped"].items() if n not in by_episode and n not in skipped}
-        by_episode = {**others, **by_episode}
+    before = {} if whole else _stored_report(dataset)
+    others = {number: entry for number, entry in before.get("by_episode", {}).items() if number not in skipped}
+    skipped |= {n: why for n, why in before.get("skipped", {}).items() if n not in by_episode and n not in skipped}
+    by_episode = {**others, **by_episode}
     by_episode = {number: by_episode[number] for number in sorted(by_episode, key=int)}
     summary |= {"skipped": skipped, "refused": _refused(by_episode.values())}
     path = dataset.root / REPORT_FILE

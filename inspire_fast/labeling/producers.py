@@ -24,10 +24,12 @@ from inspire_fast.labeling.hindsight import HindsightOptions, hindsight
 from inspire_fast.labeling.manipulations import load_overrides, plan
 from inspire_fast.labeling.object_info import ID_COLUMN, frame_id, libero_facts, off_the_body, real_robot_facts
 from inspire_fast.labeling.replay import Recording, replay
+from inspire_fast.labeling.rows import EpisodeRows
 from inspire_fast.robots import Robot
 
 Labelled = tuple[list[SceneFacts | None], dict[str, Any]]
 Labeler = Callable[[Episode], Labelled]
+States = Callable[[Episode], np.ndarray]
 _REPLAY_TOLERANCE_M = 0.01
 
 
@@ -86,7 +88,7 @@ class Hindsight:
             instruction = dataset.task(episode.start)
             frames, report = hindsight(
                 plan(instruction, overrides),
-                states[episode.start : episode.stop],
+                states(episode),
                 instruction=instruction,
                 fps=dataset.fps,
                 signal=signal,
@@ -120,10 +122,10 @@ class Annotations:
         """See `Producer.open`."""
         lines = read_annotations(self.file, dataset.meta, robot.name)
         signal = _signal(robot, self.gripper) if self.gripper or robot.name in SIGNALS else None
-        gripper_m = None if signal is None else signal.positions_m(_states(dataset, self.state_column, robot))
+        states = None if signal is None else _states(dataset, self.state_column, robot)
 
         def label(episode: Episode) -> Labelled:
-            own = None if gripper_m is None else gripper_m[episode.start : episode.stop]
+            own = None if signal is None or states is None else signal.positions_m(states(episode))
             try:
                 frames = annotated_facts(lines.get(episode.index, []), episode.length, own)
             except DatasetError as error:
@@ -155,12 +157,12 @@ class ObjectInfo:
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """See `Producer.open`."""
         if ID_COLUMN in dataset.features:
-            ids = dataset.columns([ID_COLUMN])[ID_COLUMN]
+            rows = EpisodeRows(dataset, [ID_COLUMN])
 
             def by_id(episode: Episode) -> Labelled:
-                instruction, rows = dataset.task(episode.start), range(episode.start, episode.stop)
-                frames = [libero_facts(self.folder / f"{frame_id(ids[row])}.json", instruction) for row in rows]
-                return frames, {"refused": off_the_body(instruction)}
+                instruction = dataset.task(episode.start)
+                files = [self.folder / f"{frame_id(value)}.json" for value in rows(episode)[ID_COLUMN]]
+                return [libero_facts(file, instruction) for file in files], {"refused": off_the_body(instruction)}
 
             return by_id
         states, unit = _states(dataset, self.state_column, robot), _signal(robot, self.gripper).metres_per_unit
@@ -173,8 +175,8 @@ class ObjectInfo:
                     f"{folder} has {found} label files; the dataset's episode has {episode.length} frames."
                 )
             frames = [
-                real_robot_facts(folder / f"{frame}.json", states[episode.start + frame], unit, instruction)
-                for frame in range(episode.length)
+                real_robot_facts(folder / f"{frame}.json", state, unit, instruction)
+                for frame, state in enumerate(states(episode))
             ]
             return list(frames), {}
 
@@ -204,7 +206,7 @@ class Replay:
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """See `Producer.open`."""
-        recorded_m = _signal(robot, self.gripper).positions_m(_states(dataset, self.state_column, robot))
+        signal, states = _signal(robot, self.gripper), _states(dataset, self.state_column, robot)
         scene: dict[tuple[str, int | str], LiberoEnvironment] = {}  # the one in use: each takes up to 2 GB
 
         def label(episode: Episode) -> Labelled:
@@ -225,7 +227,7 @@ class Replay:
                 result = replay(scene[key], recording)
             except ValueError as error:
                 raise DatasetError(f"{path}, {error}") from error
-            away_m = np.linalg.norm(result.gripper_m - recorded_m[episode.start : episode.stop], axis=1)
+            away_m = np.linalg.norm(result.gripper_m - signal.positions_m(states(episode)), axis=1)
             if away_m.max() > _REPLAY_TOLERANCE_M:
                 frame = int(np.argmax(away_m > _REPLAY_TOLERANCE_M))
                 raise DatasetError(
@@ -262,11 +264,12 @@ def _signal(robot: Robot, given: Path | None) -> GripperSignal:
     return SIGNALS[robot.name]
 
 
-def _states(dataset: LeRobotDataset, column: str, robot: Robot) -> np.ndarray:
-    states = dataset.columns([column])[column]
-    if states.shape[1:] != (robot.state_dim,):
+def _states(dataset: LeRobotDataset, column: str, robot: Robot) -> States:
+    """An episode's states `[n, s]`."""
+    shape = dataset.feature(column).shape
+    if shape != (robot.state_dim,):
         raise DatasetError(
-            f"{dataset.root}: column {column!r} has shape {states.shape[1:]}; robot {robot.name!r} has the state "
-            f"{robot.state_names}."
+            f"{dataset.root}: column {column!r} has shape {shape}; robot {robot.name!r} has the state {robot.state_names}."
         )
-    return states
+    rows = EpisodeRows(dataset, [column])
+    return lambda episode: rows(episode)[column]

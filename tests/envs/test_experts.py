@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.experts import EXPERTS, Variation, pick_and_place
+from inspire_fast.envs.articulated import Part, articulate
+from inspire_fast.envs.experts import EXPERTS, Variation, carry_out, pick_and_place
+from inspire_fast.envs.hand import Hand
 
 pytestmark = pytest.mark.sim
 
@@ -51,3 +53,54 @@ def test_a_goal_that_is_no_placement_is_refused():
         with pytest.raises(ValueError, match="turnon"):
             next(EXPERTS[name](stove, np.random.default_rng(0), Variation()))
     stove.close()
+
+
+def test_what_is_only_placed_is_carried_out_in_the_same_way(soup: LiberoEnvironment):
+    def beginning(name: str) -> np.ndarray:
+        soup.reset(2)
+        expert = EXPERTS[name](soup, np.random.default_rng(1), Variation())
+        return np.array([soup.step(next(expert)) for _ in range(10)])
+
+    np.testing.assert_array_equal(beginning("carry_out"), beginning("pick_and_place"))
+
+
+@pytest.mark.parametrize(
+    ("suite", "task", "part", "moved"),
+    [
+        ("libero_goal", 0, "middle", "opened"),
+        ("libero_90", 0, "top", "closed"),
+        ("libero_goal", 7, "button", "turned"),
+    ],
+)
+def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
+    suite: str, task: int, part: str, moved: str
+):
+    environment = LiberoEnvironment(suite, task)
+    environment.reset(0)
+    assert not environment.success
+    rng = np.random.default_rng(0)
+    owner = environment.targets[0].owner
+    handle, hand = Part(environment, owner, part), Hand(environment, rng, Variation())
+    assert hand.lean_rad() == pytest.approx(0, abs=0.02)
+    leaned, steps = 0.0, 0
+    for action in carry_out(environment, rng, Variation()):
+        np.testing.assert_array_equal(environment.step(action), action)
+        leaned, steps = max(leaned, abs(hand.lean_rad())), steps + 1
+        if environment.success:
+            break
+    assert environment.success
+    assert steps < 120
+    if moved == "turned":
+        assert handle.turned_rad() > 0.5
+        assert leaned < 0.2
+    else:
+        assert (handle.opening_m() > 0.13) if moved == "opened" else (handle.opening_m() < 0.005)
+        assert leaned > 0.7
+    environment.close()
+
+
+def test_what_has_no_known_handle_is_refused(soup: LiberoEnvironment):
+    soup.reset(2)
+    for verb, name, message in (("open", "basket_1", "No handle is known"), ("turnoff", "stove_1", "none of")):
+        with pytest.raises(ValueError, match=message):
+            next(articulate(soup, np.random.default_rng(0), Variation(), verb, name))

@@ -40,12 +40,24 @@ def write(root: Path, episodes: Sequence[tuple[np.ndarray, str]]) -> LeRobotData
     return LeRobotDataset(root)
 
 
+def change(dataset: LeRobotDataset, *, column: str, row: int) -> LeRobotDataset:
+    """Moves one value by 0.01, on disk; the metadata stay what they are."""
+    values = dataset.columns([column])[column].copy()
+    values[row] += 0.01 if values.ndim == 1 else np.eye(1, values.shape[1], dtype=values.dtype)[0] / 100
+    return _rewritten(dataset, column, values)
+
+
 def damage(dataset: LeRobotDataset, row: int, dim: int) -> LeRobotDataset:
     """Puts a NaN into a dataset's states, which the writer refuses to write."""
+    states = dataset.columns(["state"])["state"].copy()
+    states[row, dim] = np.nan
+    return _rewritten(dataset, "state", states)
+
+
+def _rewritten(dataset: LeRobotDataset, column: str, values: np.ndarray) -> LeRobotDataset:
     path = dataset.episodes[0].data_path
     table = pq.read_table(path)
-    states = np.array(table["state"].to_pylist(), np.float32)
-    states[row, dim] = np.nan
-    column = pa.array(list(states), type=table.schema.field("state").type)
-    pq.write_table(table.set_column(table.column_names.index("state"), table.schema.field("state"), column), path)
+    field = table.schema.field(column)
+    array = pa.array(list(values), type=field.type)
+    pq.write_table(table.set_column(table.column_names.index(column), field, array), path)
     return LeRobotDataset(dataset.root)

@@ -1,19 +1,23 @@
+import functools
 import json
 from pathlib import Path
 import subprocess
 import sys
+import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 
 from inspire_fast.core.types import SceneFacts
+from inspire_fast.data import facts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
-from inspire_fast.labeling import labeler, producers
+from inspire_fast.labeling import kept, producers
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
 from inspire_fast.labeling.producers import Hindsight
 from inspire_fast.robots import ROBOTS
-from tests.labeling.datasets import BIN, CAN, LENGTH, damage, libero_states, write
+from tests.labeling.datasets import BIN, CAN, LENGTH, change, damage, libero_states, write
 
 LIBERO = ROBOTS["libero"]
 PUT = "put the can in the bin"
@@ -154,12 +158,78 @@ def test_a_part_keeps_the_other_episodes_reports(tmp_path: Path):
 
 
 def test_changed_inputs_are_not_resumed(tmp_path: Path):
-    kept, file = tmp_path / "kept.json", tmp_path / "input.json"
+    path, file = tmp_path / "kept.json", tmp_path / "input.json"
     file.write_text("old")
-    kept.write_text(json.dumps({"facts": [], "report": {}, "inputs": labeler._digest([file])}))
-    assert labeler._load(kept, labeler._digest([file])) is not None
+    inputs = kept.digest([file])
+    kept.keep(path, [], {}, inputs=inputs, rows="a")
+    assert kept.load(path, inputs=inputs, rows="a") is not None
+    assert kept.load(path, inputs=inputs, rows="b") is None
     file.write_text("new")
-    assert labeler._load(kept, labeler._digest([file])) is None
+    assert kept.load(path, inputs=kept.digest([file]), rows="a") is None
+
+
+@pytest.mark.parametrize("column", ["state", "actions", "timestamp"])
+def test_an_episode_whose_rows_have_changed_is_labelled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+):
+    dataset = write(tmp_path / "d", [(libero_states(shift=0.01 * number), PUT) for number in range(3)])
+    original, seen = producers.hindsight, []
+
+    def counting(*args: Any, die_at: int, **kwargs: Any):
+        if len(seen) == die_at:
+            raise KeyboardInterrupt
+        seen.append(args[1][25, 0])
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(producers, "hindsight", functools.partial(counting, die_at=2))
+    with pytest.raises(KeyboardInterrupt):
+        label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
+    changed = change(dataset, column=column, row=LENGTH + 25)  # of episode 1, which was kept; lengths and tasks stay
+    seen.clear()
+    monkeypatch.setattr(producers, "hindsight", functools.partial(counting, die_at=-1))
+    label_dataset(changed, Hindsight(), robot=LIBERO, progress=False)
+    states = changed.columns(["state"])["state"]
+    assert seen == [states[episode * LENGTH + 25, 0] for episode in (1, 2)]  # episode 0 was taken over
+    resumed = (dataset.root / FACTS_PATH).read_bytes()
+    label_dataset(changed, Hindsight(), robot=LIBERO, progress=False)
+    assert (dataset.root / FACTS_PATH).read_bytes() == resumed
+
+
+def test_labels_of_changed_episodes_do_not_stay_beside_new_ones(tmp_path: Path):
+    dataset = write(tmp_path / "d", [(libero_states(), PUT)] * 3)
+    label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
+    before = (dataset.root / FACTS_PATH).read_bytes()
+    changed = change(dataset, column="state", row=2 * LENGTH + 25)
+    with pytest.raises(DatasetError, match=r"1 episodes have changed since they were labelled \(\[2\]\)"):
+        label_dataset(changed, Hindsight(), robot=LIBERO, episodes=[0], progress=False)
+    assert (dataset.root / FACTS_PATH).read_bytes() == before
+    label_dataset(changed, Hindsight(), robot=LIBERO, episodes=[2], progress=False)
+    label_dataset(changed, Hindsight(), robot=LIBERO, episodes=[0], progress=False)
+    np.testing.assert_allclose(
+        FactsTable.load(dataset.root).facts(2, 25).targets[1].offset_m,
+        BIN - changed.columns(["state"])["state"][2 * LENGTH + 25, :3],
+        atol=1e-6,
+    )
+
+
+def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The facts of ten times as many episodes would be 16 times as large; the reports of them are what grows."""
+    monkeypatch.setattr(facts, "_WRITTEN_ROWS", 64)
+
+    def peak_bytes(episodes: int) -> int:
+        dataset = write(tmp_path / str(episodes), [(libero_states(), PUT)] * episodes)
+        label = functools.partial(label_dataset, dataset, Hindsight(), robot=LIBERO, progress=False)
+        label()  # imports and caches
+        tracemalloc.start()
+        try:
+            label()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak_bytes(4), peak_bytes(40)
+    a_frame = 1000  # bytes of two targets as Python objects, at the least; 36 more episodes have 2160 frames
+    assert many - few < 36 * LENGTH * a_frame / 5, (few, many)
 
 
 def test_the_command_labels_and_says_what_it_refused(tmp_path: Path):

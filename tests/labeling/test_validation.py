@@ -1,10 +1,14 @@
+from collections.abc import Sequence
+from dataclasses import replace
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from inspire_fast.labeling import coverage
-from inspire_fast.labeling.validation import SimulatedEpisode, compare, simulate, stored, summarize
+from inspire_fast.labeling import coverage, validation
+from inspire_fast.labeling.validation import TASKS, SimulatedEpisode, compare, simulate, stored, summarize
+from tests.labeling import simulated
 
 PUT = "pick up the alphabet soup and place it in the basket"
 
@@ -51,6 +55,59 @@ def test_points_that_differ_are_counted_and_explained():
     assert cause["frames"] > 0
     assert cause["median_apart_m"] == pytest.approx(0.15, abs=1e-3)
     assert "down taken for" in cause["commonest"][0]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Sequence[SimulatedEpisode]:
+    """Twelve episodes of the real simulator, over all five suites (see `simulated`)."""
+    return simulated.load()
+
+
+def figures_of(episodes: Sequence[SimulatedEpisode]) -> dict[str, Any]:
+    rows = [row for e in episodes for row in compare(e)]
+    return summarize(rows, episodes=len(episodes), unsolved=0, tasks=len(episodes))
+
+
+def test_hindsight_agrees_with_real_simulated_episodes(recorded: Sequence[SimulatedEpisode]):
+    assert [(e.suite, e.task) for e in recorded] == list(simulated.TASKS)
+    assert set(simulated.TASKS) <= set(TASKS)
+    assert sum(len(e.phrases) == 3 for e in recorded) == 2  # two things and a place
+    figures = figures_of(recorded)
+    assert figures["before_grasp"] == {"agreement": 0.915, "frames": 588, "refused": 133}
+    assert figures["before_grasp"]["agreement"] >= 0.9
+    assert {word: tuple(share.values()) for word, share in figures["before_grasp_by_word"].items()} == {
+        "back": (1.0, 23, 0),
+        "down": (0.8098, 205, 62),
+        "front": (1.0, 53, 14),
+        "left": (0.9405, 84, 21),
+        "right": (0.9731, 223, 36),
+    }
+    assert {phase: share["agreement"] for phase, share in figures["by_phase"].items()} == {
+        "before": 0.915,
+        "holding": 0.8687,
+        "after": 0.9705,
+    }
+    assert figures["before_grasp_by_task"]["libero_90:0"]["frames"] == 0  # pushed shut, without a grasp: refused
+    assert sum(cause["frames"] for cause in figures["before_grasp_failures"].values()) == 588 - round(0.915 * 588)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_mirrored_hindsight_does_not_agree(
+    recorded: Sequence[SimulatedEpisode], monkeypatch: pytest.MonkeyPatch, axis: int
+):
+    original = validation.hindsight
+
+    def mirrored(*args: Any, **kwargs: Any):
+        scenes, report = original(*args, **kwargs)
+        signs = np.where(np.arange(3) == axis, -1, 1)
+        for number, scene in enumerate(scenes):
+            if scene is not None:
+                targets = tuple(replace(target, offset_m=target.offset_m * signs) for target in scene.targets)
+                scenes[number] = replace(scene, targets=targets)
+        return scenes, report
+
+    monkeypatch.setattr(validation, "hindsight", mirrored)
+    assert figures_of(recorded)["before_grasp"]["agreement"] < 0.8
 
 
 def test_the_stored_figures_are_of_fifty_episodes_and_ninety_percent():
