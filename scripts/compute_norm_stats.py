@@ -1,9 +1,10 @@
-"""Normalisation statistics of a config's dataset, and what is odd about them. Reads no pictures.
+"""Normalisation statistics of a config's dataset or datasets, and what is odd about them. Reads no pictures.
 
     uv run scripts/compute_norm_stats.py <config> [--streaming] [--check norm_stats.json] [--field value ...]
 
 Quantiles are exact where that takes less than 1 GiB; `--streaming` forces openpi's approximate ones. `--check` computes
-nothing: it reports how statistics that exist already (a checkpoint's, say) suit the config's dataset.
+nothing: it reports how statistics that exist already (a checkpoint's, say) suit the config's dataset. Of several datasets
+(`data.parts`) they are those of the samples as they are drawn, and there is a report on each.
 """
 
 from pathlib import Path
@@ -13,14 +14,17 @@ from inspire_fast.data.normalize import load_norm_stats, save_norm_stats
 from inspire_fast.data.statistics import fits_in_memory, source_stats
 from inspire_fast.data.stats_report import FastRange, describe, inspect_stats
 from inspire_fast.tokenizers.fast import FILE, FastTokenizer
-from inspire_fast.training.assets import make_normalizer, open_source, stats_path
+from inspire_fast.training.assets import make_normalizer, stats_path
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.sources import described, joined, open_parts
 
 
 def compute(config: TrainConfig, *, streaming: bool, check: Path | None) -> None:
     """Computes, writes and prints them, then the report."""
-    source = open_source(config, "train")
+    parts = open_parts(config, "train")
+    source = joined(parts)
+    print("\n".join(described(parts)), end="\n" if len(parts) > 1 else "")
     if check:
         stats = load_norm_stats(check)
     else:
@@ -35,7 +39,9 @@ def compute(config: TrainConfig, *, streaming: bool, check: Path | None) -> None
     if config.action_tokenizer == "fast" and (config.assets_dir / FILE).exists():
         tokenizer = FastTokenizer.load(config.assets_dir)
         fast = FastRange(min_token=tokenizer.min_token, max_token=tokenizer.max_token, scale=tokenizer.scale)
-    print(describe(inspect_stats(source, make_normalizer(config, stats), fast=fast)))
+    for part in parts:
+        report = describe(inspect_stats(part.source, make_normalizer(config, stats), fast=fast))
+        print(report if len(parts) == 1 else report.replace("report:", f"report on {part.name}:"))
 
 
 def main(args: list[str]) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.training.assets import open_source
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.held_out import evaluate_held_out
+from inspire_fast.training.parts import part_names
+from inspire_fast.training.sources import open_source
 
 MAX_SAMPLES = 256
 
@@ -24,10 +25,13 @@ def evaluate(config: TrainConfig) -> None:
             raise ValueError(
                 f"The run was trained with data.{key}={trained[key]!r}, not {asked[key]!r}: other episodes are held out."
             )
+    parts = [part["name"] for part in trained.get("parts", ())]
+    if parts != (now := [*part_names(config.data.parts)]):
+        raise ValueError(f"The run was trained on the parts {parts}, not {now}: other episodes are held out.")
     source = open_source(config, "held_out")
     if not len(source):
         raise ValueError(
-            f"No episode is held out (every {config.data.held_out_every}th of {len(source.dataset.episodes)})."
+            f"No episode is held out: there are fewer than {config.data.held_out_every} (`--data.held-out-every`)."
         )
     index = np.linspace(0, len(source) - 1, min(MAX_SAMPLES, len(source))).round().astype(int)
     with tqdm(total=len(index), desc="held-out", unit="sample", disable=None) as bar:

@@ -8,12 +8,12 @@ import sys
 
 from tqdm import tqdm
 
-from inspire_fast.training.assets import open_source
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.inspection import inspect
 from inspire_fast.training.inspection_page import write_page
 from inspire_fast.training.inspection_rerun import need_rerun, write_rrd
+from inspire_fast.training.sources import open_source
 
 
 def main(config: TrainConfig, *, rerun: bool) -> None:

@@ -35,6 +35,7 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
     cameras = [name for name in columns if dataset.feature(name).visual]
     videos = [name for name in cameras if dataset.feature(name).dtype == "video"]
     names: list[str] = [*dict.fromkeys([*numbers, "task_index", *clock(dataset, cameras)])]
+    last_s: dict[int, float] = {}
     for path, episodes in dataset.files().items():
         wanted = [e for e in episodes if e.index not in dataset.skipped]
         if not wanted:
@@ -49,8 +50,10 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
                 check_numbers(dataset, episode, {k: v[_rows(episode)] for k, v in values.items()})
             except DatasetError as error:
                 bad[episode.index] = str(error)
+            if videos:
+                last_s[episode.index] = float(values["timestamp"][_rows(episode)][-1])
     sound = [e for e in dataset.episodes if e.index not in bad and e.index not in dataset.skipped]
-    bad |= _check_videos(dataset, sound, videos)
+    bad |= _check_videos(dataset, sound, videos, last_s)
     if decode:
         bad |= _decode(dataset, [e for e in sound if e.index not in bad], cameras)
     return dict(sorted(bad.items()))
@@ -122,29 +125,51 @@ def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -
     for episode in dict.fromkeys(dataset.locate(int(row))[0].index for row in np.flatnonzero(bad)):
         if episode not in dataset.skipped:
             place = dataset.episode(episode)
-            check_numbers(dataset, place, {k: v[place.start : place.stop] for k, v in values.items()})
+            try:
+                check_numbers(dataset, place, {k: v[place.start : place.stop] for k, v in values.items()})
+            except DatasetError as error:
+                hint = "`--data.skip-bad-episodes` leaves such episodes out, and lists them."
+                raise DatasetError(f"{error} {hint}") from error
 
 
-def _check_videos(dataset: LeRobotDataset, episodes: Sequence[Episode], names: Sequence[str]) -> dict[int, str]:
+def _check_videos(
+    dataset: LeRobotDataset, episodes: Sequence[Episode], names: Sequence[str], last_s: Mapping[int, float]
+) -> dict[int, str]:
+    """Videos, and parts of shared ones, that end before the last frame of an episode, which comes at `last_s`."""
     bad: dict[int, str] = {}
     lengths: dict[Path, float | str] = {}  # seconds, or what is wrong with the file
-    for episode in episodes:
-        for name in names:
+    for name in names:
+        for episode in episodes:
             place = episode.videos[name]
             if place.path not in lengths:
                 lengths[place.path] = _length_s(place.path)
             length = lengths[place.path]
-            needed_s = place.from_s + (episode.length - 0.5) / dataset.fps
             if isinstance(length, str):
-                bad.setdefault(episode.index, f"Episode {episode.index}, frame 0, {name!r}: {length}")
-            elif length < needed_s:
-                frame = max(int(np.ceil((length - place.from_s) * dataset.fps - 1e-3)), 0)
-                bad.setdefault(
-                    episode.index,
-                    f"Episode {episode.index}, frame {frame}, {name!r}: {place.path} is shorter than its index says: it "
-                    f"lasts {length:.3f} s, the episode needs {needed_s:.3f} s.",
-                )
+                reason = f"{_frame(episode, 0, name)}: {length}"
+            else:
+                reason = _too_short(dataset.fps, episode, name, last_s[episode.index], length)
+            if reason:
+                bad.setdefault(episode.index, reason)
     return bad
+
+
+def _too_short(fps: float, episode: Episode, name: str, last_s: float, length_s: float) -> str:
+    """What is wrong with an episode's part of a video that lasts `length_s`; empty when nothing is."""
+    place, slack_s = episode.videos[name], 0.5 / fps  # frames are looked up within half of their time
+    last = place.from_s + last_s
+    ends = [(length_s, length_s - slack_s, "is shorter than its index says: it lasts")]
+    if place.to_s is not None:
+        ends.append((place.to_s, place.to_s + slack_s, "is the episode's for a shorter time than it has frames: until"))
+    for end_s, latest_s, what in ends:
+        if last > latest_s:
+            beyond = int(np.ceil((last - end_s) * fps + 1e-3))
+            where = _frame(episode, max(episode.length - max(beyond, 1), 0), name)
+            return f"{where}: {place.path} {what} {end_s:.3f} s, and the last frame is at {last:.3f} s."
+    return ""
+
+
+def _frame(episode: Episode, frame: int, name: str) -> str:
+    return f"Episode {episode.index}, frame {frame}, {name!r}"
 
 
 def _length_s(path: Path) -> float | str:

@@ -13,7 +13,7 @@ from inspire_fast.data.check import clock, find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.robots import Robot
+from inspire_fast.robots import ROBOTS, Robot
 
 Split = Literal["all", "train", "held_out"]
 EndPadding = Literal["repeat_last", "drop"]
@@ -50,8 +50,9 @@ class ChunkSource:
         skipped: episode -> why it is left out.
 
     Raises:
-        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's, a number is not finite,
-            a frame has no instruction or comes at the wrong time, or no row is left (an empty held-out split is none).
+        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's whose frames are named
+            otherwise, a number is not finite, a frame has no instruction or comes at the wrong time, or no row is left (an
+            empty held-out split is none).
     """
 
     def __init__(
@@ -77,8 +78,7 @@ class ChunkSource:
             raise ValueError(f"Unknown end_padding {end_padding!r} or split {split!r}.")
         self._columns = dict(columns)
         self._state_columns = _check_columns(dataset, robot, self._columns, action_column)
-        if facts is not None and facts.robot != robot.name:
-            raise DatasetError(f"The labels of {dataset.root} are about robot {facts.robot!r}, not {robot.name!r}.")
+        _check_labels(dataset, facts, robot)
         if exclude_episodes:
             dataset = dataset.without(dict.fromkeys(exclude_episodes, "excluded by its number"))
         if skip_bad_episodes:
@@ -101,9 +101,9 @@ class ChunkSource:
         self._rows = np.flatnonzero(kept)
         if not len(self._rows) and split != "held_out":
             raise DatasetError(
-                f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample with "
-                f"split={split!r} (every {held_out_every}th episode held out), end_padding={end_padding!r}, "
-                f"horizon={horizon}, max_image_age_s={max_image_age_s}, {len(self.skipped)} episodes skipped."
+                f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample of the split "
+                f"{split!r} with data.held_out_every={held_out_every}, data.end_padding={end_padding!r}, "
+                f"data.horizon={horizon}, data.max_image_age_s={max_image_age_s} and {len(self.skipped)} episodes skipped."
             )
 
     def __len__(self) -> int:
@@ -162,6 +162,30 @@ class ChunkSource:
     def _chunk_rows(self, rows: np.ndarray | int) -> np.ndarray:
         """Rows of the actions from `rows` on, `[..., t]`; past the episode's end its last row stands."""
         return np.minimum(np.asarray(rows) + np.arange(self.horizon), self._stops[rows] - 1)
+
+
+def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot) -> None:
+    """Labels are vectors in frames: those of any robot will do whose frames have the same axes under the same words."""
+    if facts is None or facts.robot == robot.name:
+        return
+    known = facts.robot in ROBOTS
+    other = ROBOTS[facts.robot] if known else robot
+    if not known or (other.axes, dict(other.frames)) != (robot.axes, dict(robot.frames)):
+        theirs = f"with {other.axes} and the frames {[*other.frames]}" if known else "which this version does not know"
+        raise DatasetError(
+            f"The labels of {dataset.root} are about robot {facts.robot!r}, {theirs}, not {robot.name!r}, with {robot.axes} and "
+            f"the frames {[*robot.frames]}. Label the dataset for {robot.name!r} (`uv run scripts/label_dataset.py`)."
+        )
+    if other.image_orientation != robot.image_orientation:
+        _LOG.warning(
+            "The labels of %s are about robot %r, whose pictures are %s, and robot %r has them %s. The labels suit both; see to "
+            "it that the dataset's pictures are the latter.",
+            dataset.root,
+            facts.robot,
+            other.image_orientation,
+            robot.name,
+            robot.image_orientation,
+        )
 
 
 def _without_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str]) -> LeRobotDataset:

@@ -89,7 +89,7 @@ def convert(
     *,
     fps: int,
     robot_type: str | None,
-    names: Mapping[str, Sequence[str]] | None = None,
+    names: Mapping[str, Any] | None = None,
     storage: Storage | None = None,
     done: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> Conversion:
@@ -102,7 +102,7 @@ def convert(
         root: the folder to become the dataset.
         fps: frames per second.
         robot_type: free text kept with the dataset.
-        names: column -> names of its elements.
+        names: column -> names of its elements, a list or an object, as LeRobot's writers have both.
         storage: see `Storage`.
         done: called with the finished dataset and its episodes' names (to write labels beside it, say).
 
@@ -166,7 +166,7 @@ def _open(
     columns: Mapping[str, np.ndarray],
     fps: int,
     robot_type: str | None,
-    names: Mapping[str, Sequence[str]],
+    names: Mapping[str, Any],
     storage: Storage,
 ) -> DatasetWriter:
     return DatasetWriter(
@@ -181,9 +181,9 @@ def _open(
     )
 
 
-def _feature(values: np.ndarray, names: Sequence[str] | None) -> dict[str, Any]:
+def _feature(values: np.ndarray, names: Any) -> dict[str, Any]:
     if values.dtype == np.uint8 and values.ndim == 4:
         return {"dtype": "image", "shape": values.shape[1:]}
     dtype = "string" if values.dtype.kind in "OU" else values.dtype.name
     feature = {"dtype": dtype, "shape": values.shape[1:] or (1,)}
-    return feature if names is None else {**feature, "names": list(names)}
+    return feature if names is None else {**feature, "names": names}

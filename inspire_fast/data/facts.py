@@ -180,18 +180,23 @@ class FactsTable:
         self._rotations = stored if stored is not None and len(stored.keys) else None
 
     @classmethod
-    def load(cls, root: Path) -> FactsTable:
-        """Reads the facts beside the dataset at `root`.
+    def load(cls, root: Path, folder: Path | None = None) -> FactsTable:
+        """Reads the facts of the dataset at `root`.
+
+        Args:
+            root: the dataset.
+            folder: where `facts.parquet` lies, if not in `labels` beside the data (which may be read-only, say).
 
         Raises:
             DatasetNotFoundError: there are none.
             DatasetError: they are damaged, or they belong to another dataset; names both.
         """
-        path = root / FACTS_PATH
+        path = root / FACTS_PATH if folder is None else folder / Path(FACTS_PATH).name
         meta = load_meta(root)
         if not path.is_file():
             raise DatasetNotFoundError(
-                f"{root} has no labels: looked for {path}. Label the dataset first, or train without questions."
+                f"{root} has no labels: looked for {path}. Label the dataset first (`uv run scripts/label_dataset.py`), or "
+                "train without questions (`--script pi0_fast`)."
             )
         table = read_table(path)
         if _METADATA_KEY not in (table.schema.metadata or {}) or not any(map(table.schema.equals, _known_schemas())):

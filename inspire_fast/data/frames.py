@@ -22,6 +22,8 @@ from inspire_fast.data.video import VideoReader
 
 # What an open container with its decoder is counted as.
 _READER_BYTES = 8 << 20
+_BINARY = (pa.types.is_binary, pa.types.is_large_binary)
+_TEXT = (pa.types.is_string, pa.types.is_large_string)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,12 @@ class FrameStore:
             reader = self._cache.get(owner) or VideoReader(place.path)
             self._cache.put(owner, reader, _READER_BYTES)
             image = _frozen(self._decode(reader, self._meta.features[name], place.from_s + time_s))
+            if place.to_s is not None and place.from_s + time_s > place.to_s + 0.5 / self._meta.fps:
+                raise DatasetError(
+                    f"its time is {time_s:.3f} s, but the episode's part of {place.path} lasts "
+                    f"{place.to_s - place.from_s:.3f} s (`from_timestamp` .. `to_timestamp`); what follows there is another "
+                    "episode's. Times count from the episode's beginning."
+                )
             self._cache.put(key, image, image.nbytes)
         return image
 
@@ -88,7 +96,10 @@ class FrameStore:
         group, row = self._row_group(episode.data_path, episode.file_row + frame)
         images = self._images(name, episode.data_path, group)
         code = int(images.codes[row])
-        stored = self._meta.root / (images.paths[row].as_py() or "")
+        place = images.paths[row].as_py()
+        if code < 0 and not place:
+            raise DatasetError(f"{episode.data_path} holds no picture there, neither bytes nor a path.")
+        stored = self._meta.root / (place or "")
         key = ("image", name, episode.data_path, group, code) if code >= 0 else ("image", stored)
         image = self._cache.get(key)
         if image is None:
@@ -124,21 +135,56 @@ class FrameStore:
         if images is None:
             footer = self._groups[path][0]
             with parquet_errors(path):
+                leaf = _bytes_leaf(footer, name)
                 # Read as a dictionary, repeated pictures are one; where none repeats, building one costs as much as reading.
-                repeats = name not in self._unrepeated and _has_dictionary(footer.row_group(group), f"{name}.bytes")
-                file = pq.ParquetFile(path, metadata=footer, read_dictionary=[f"{name}.bytes"] if repeats else None)
+                repeats = name not in self._unrepeated and _has_dictionary(footer.row_group(group), leaf)
+                file = pq.ParquetFile(path, metadata=footer, read_dictionary=[leaf] if repeats else None)
                 # One thread: the loader's threads read other groups at the same time.
                 column = file.read_row_group(group, columns=[name], use_threads=False)[name].combine_chunks()
-            data = column.field("bytes")
+            data, paths = _bytes_and_paths(column)
             if repeats:
                 codes, pool = data.indices.fill_null(-1).to_numpy(zero_copy_only=False), data.dictionary
                 if len(pool) == len(codes) > 1:
                     self._unrepeated.add(name)
             else:
                 codes, pool = np.where(data.is_null().to_numpy(zero_copy_only=False), -1, np.arange(len(data))), data
-            images = _EncodedImages(codes=codes, pool=pool, paths=column.field("path"))
+            images = _EncodedImages(codes=codes, pool=pool, paths=paths)
             self._cache.put(key, images, column.nbytes)
         return images
+
+
+def _bytes_leaf(footer: pq.FileMetaData, name: str) -> str:
+    """Parquet's name of the column in which a camera's encoded pictures lie.
+
+    LeRobot stores a struct of `bytes` and `path`; plain bytes and plain paths are read, too.
+
+    Raises:
+        DatasetError: the file lacks the column, or it holds something else.
+    """
+    schema = footer.schema.to_arrow_schema()
+    if name not in schema.names:
+        raise DatasetError(f"the file has no such column; it has {schema.names}.")
+    kind = schema.field(name).type
+    if pa.types.is_struct(kind) and {f.name for f in kind} & {"bytes", "path"}:
+        return f"{name}.bytes"
+    if any(is_kind(kind) for is_kind in (*_BINARY, *_TEXT)):
+        return name if any(is_kind(kind) for is_kind in _BINARY) else ""
+    raise DatasetError(
+        f"the column is of type {kind}; pictures are encoded files (PNG, JPEG, ...): a struct of `bytes` and `path`, plain "
+        "bytes, or paths below the dataset's folder."
+    )
+
+
+def _bytes_and_paths(column: pa.Array) -> tuple[Any, pa.Array]:
+    """Encoded pictures and their paths, nulls for what is not stored."""
+    if pa.types.is_struct(column.type):
+        parts = {f.name: column.field(f.name) for f in column.type}
+    elif any(is_kind(column.type) for is_kind in _TEXT):
+        parts = {"path": column}
+    else:
+        parts = {"bytes": column}
+    absent = pa.nulls(len(column), pa.binary()), pa.nulls(len(column), pa.string())
+    return parts.get("bytes", absent[0]), parts.get("path", absent[1])
 
 
 def _has_dictionary(group: pq.RowGroupMetaData, leaf: str) -> bool:

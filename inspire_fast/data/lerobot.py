@@ -226,23 +226,27 @@ class LeRobotDataset:
         return rows_of
 
     def _read_columns(self, names: list[str]) -> dict[str, np.ndarray]:
-        parts: list[dict[str, np.ndarray] | int] = []  # a number: so many rows of files that are not read
+        columns: dict[str, np.ndarray] = {}
         for path, episodes in self.files().items():
             if all(e.index in self.skipped for e in episodes):
-                parts.append(sum(e.length for e in episodes))
-            else:
-                parts.append(self.read_file(path, names, episodes))
-        read = [part for part in parts if not isinstance(part, int)]
-        if not read:
+                continue
+            for name, values in self.read_file(path, names, episodes).items():
+                whole = columns.get(name)
+                if whole is None:
+                    whole = np.zeros((len(self), *values.shape[1:]), values.dtype)
+                elif whole.shape[1:] != values.shape[1:]:
+                    raise DatasetError(
+                        f"{path}: column {name!r} holds values of shape {values.shape[1:]}; other files of the dataset hold "
+                        f"{whole.shape[1:]}."
+                    )
+                elif (dtype := np.result_type(whole, values)) != whole.dtype:
+                    whole = whole.astype(dtype)
+                # Episode by episode: those of several files may take turns.
+                for episode in episodes:
+                    whole[episode.start : episode.stop] = values[episode.file_row : episode.file_row + episode.length]
+                columns[name] = whole
+        if not columns:
             raise DatasetError(f"{self.root}: every episode is skipped: {dict(list(self.skipped.items())[:5])}.")
-        columns = {}
-        for name in names:
-            blank = read[0][name][:1]
-            pieces = [
-                np.zeros((part, *blank.shape[1:]), blank.dtype) if isinstance(part, int) else part[name]
-                for part in parts
-            ]
-            columns[name] = np.concatenate(pieces)
         return columns
 
 

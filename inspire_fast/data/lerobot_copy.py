@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 
+from inspire_fast.data.check import find_bad_episodes
 from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert, recording_path
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
@@ -34,6 +35,8 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
         )
     if dataset.fps != round(dataset.fps):
         raise DatasetError(f"{source}: {dataset.fps} frames per second cannot be written; the rate must be whole.")
+    if storage is not None and storage.skip_bad_episodes:  # else one damaged file would take all episodes along
+        dataset = dataset.without(find_bad_episodes(dataset, names))
     return convert(
         _episodes(dataset, names),
         root,
@@ -51,11 +54,18 @@ def _episodes(dataset: LeRobotDataset, names: Sequence[str]) -> Iterator[Pending
 
 
 def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episode:
-    rows = [dataset.row(row, names) for row in range(place.start, place.stop)]
-    tasks = {row["task"] for row in rows}
+    if place.index in dataset.skipped:
+        raise DatasetError(dataset.skipped[place.index])
+    rows = range(place.start, place.stop)
+    tasks = {dataset.task(row) for row in rows}
     if len(tasks) > 1:
         raise DatasetError(f"{dataset.root}: episode {place.index} has several instructions: {sorted(tasks)}.")
-    return Episode(columns={n: np.stack([row[n] for row in rows]) for n in names}, task=tasks.pop(), notes={})
+    cameras = [name for name in names if dataset.feature(name).visual]
+    pictures = [dataset.row(row, cameras) for row in rows]
+    values = dataset.columns([name for name in names if name not in cameras])
+    columns = {name: column[place.start : place.stop] for name, column in values.items()}
+    columns |= {name: np.stack([row[name] for row in pictures]) for name in cameras}
+    return Episode(columns={name: columns[name] for name in names}, task=tasks.pop(), notes={})
 
 
 def _copy_beside(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:

@@ -15,10 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.lerobot_info import read_info
 from inspire_fast.data.parquet import column_names, read_table
-
-SUPPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +52,14 @@ class Feature:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeVideo:
-    """Where an episode's frames of one camera lie: a file, and the second in it at which the episode begins."""
+    """Where an episode's frames of one camera lie: a file, and the seconds in it between which they do.
+
+    `to_s` is None where the dataset does not say: then the rest of the file is the episode's.
+    """
 
     path: Path
     from_s: float
+    to_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,7 @@ def load_meta(root: Path) -> Meta:
     Raises:
         DatasetError: nothing there, unknown version, damaged or contradictory tables.
     """
-    info = _read_info(root)
+    info = read_info(root)
     version = info["codebase_version"]
     try:
         tasks, episodes = (_tables_v3 if version == "v3.0" else _tables_v2)(root, info)
@@ -120,11 +123,12 @@ def load_meta(root: Path) -> Meta:
         raise DatasetError(f"{root / 'meta'}: the {version} tables lack the field {error}.") from error
     _check_totals(root, info, episodes)
     features = {name: _feature(name, spec) for name, spec in info["features"].items()}
+    robot_type = info.get("robot_type")
     return Meta(
         root=root,
         version=version,
         fps=float(info["fps"]),
-        robot_type=info.get("robot_type"),
+        robot_type=None if robot_type is None else str(robot_type),
         features=features,
         tasks=tasks,
         episodes=tuple(episodes),
@@ -142,64 +146,6 @@ def _feature(name: str, spec: Mapping[str, Any]) -> Feature:
     )
 
 
-def _read_info(root: Path) -> dict[str, Any]:
-    path = root / "meta" / "info.json"
-    if not path.is_file():
-        found = (
-            "the folder does not exist" if not root.is_dir() else f"it holds {sorted(p.name for p in root.iterdir())}"
-        )
-        raise DatasetNotFoundError(
-            f"No LeRobot dataset at {root}: looked for meta/info.json, but {found}. "
-            "Pass the folder that contains `meta`, `data` and, with videos, `videos`."
-        )
-    try:
-        info = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(info, dict):
-        raise DatasetError(f"{path} must hold a JSON object; got {info!r:.80}.")
-    version = info.get("codebase_version")
-    if version not in SUPPORTED_VERSIONS:
-        raise DatasetError(
-            f"{path}: codebase_version is {version!r}; this reader supports {', '.join(SUPPORTED_VERSIONS)}. "
-            "Convert older datasets with LeRobot's own scripts."
-        )
-    missing = [key for key in ("fps", "features", "data_path", "total_episodes", "total_frames") if key not in info]
-    if missing:
-        raise DatasetError(f"{path} lacks the fields {missing}.")
-    _check_info(path, info)
-    return info
-
-
-def _check_info(path: Path, info: Mapping[str, Any]) -> None:
-    """Raises DatasetError that names the first field which is not what it must be."""
-    fps = info["fps"]
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < math.inf:
-        raise DatasetError(f"{path}: `fps` must be a number above 0; got {fps!r}.")
-    for key in ("total_episodes", "total_frames"):
-        if type(info[key]) is not int or info[key] < 0:
-            raise DatasetError(f"{path}: `{key}` must be a whole number; got {info[key]!r}.")
-    if not isinstance(info["features"], dict):
-        raise DatasetError(f"{path}: `features` must be an object, column -> type; got {info['features']!r:.80}.")
-    for name, spec in info["features"].items():
-        if not isinstance(spec, dict) or not isinstance(spec.get("dtype"), str):
-            raise DatasetError(f"{path}: `features.{name}` must be an object with a `dtype`; got {spec!r:.80}.")
-    videos = any(spec["dtype"] == "video" for spec in info["features"].values())
-    shared = info["codebase_version"] == "v3.0"
-    names = ("chunk_index", "file_index") if shared else ("episode_chunk", "episode_index")
-    place: dict[str, Any] = {name: 0 for name in names}  # noqa: C420
-    paths = {"data_path": place}
-    if videos:
-        paths["video_path"] = {**place, "video_key": "a"}
-    for key, values in paths.items():
-        try:
-            str.format(info.get(key), **values)  # pyright: ignore[reportArgumentType]
-        except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise DatasetError(
-                f"{path}: `{key}` must be a path with the placeholders {sorted(values)}; got {info.get(key)!r}."
-            ) from error
-
-
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; the dataset is incomplete.")
@@ -210,23 +156,65 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
                 raise DatasetError(f"{path}, line {number}, is not valid JSON: {error}") from error
+            if not isinstance(rows[-1], dict):
+                raise DatasetError(f"{path}, line {number}, must be a JSON object; got {rows[-1]!r:.80}.")
     return rows
 
 
+def _whole(row: Mapping[str, Any], key: str, where: Path, *, least: int = 0) -> int:
+    """A field that must be a whole number; numpy and pandas write some as 3.0."""
+    value = row[key]
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not whole or value != int(value) or value < least:
+        number = row.get("episode_index", row.get("task_index"))
+        raise DatasetError(f"{where}, row {number}: `{key}` must be a whole number from {least} on; got {value!r:.80}.")
+    return int(value)
+
+
+def _seconds(row: Mapping[str, Any], key: str, where: Path) -> float:
+    value = row[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise DatasetError(f"{where}, episode {row['episode_index']}: `{key}` must be seconds; got {value!r:.80}.")
+    return float(value)
+
+
+def _tasks_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The instructions that an episode lists: several, one as plain text, or none."""
+    tasks = row.get("tasks") or ()
+    return (tasks,) if isinstance(tasks, str) else tuple(map(str, tasks))
+
+
+def _instructions(numbers: list[Any], texts: list[Any], where: Path) -> dict[int, str]:
+    """Task index -> instruction; an empty one is kept, and refused where a frame has it."""
+    tasks: dict[int, str] = {}
+    for number, text in zip(numbers, texts, strict=True):
+        index = _whole({"task_index": number}, "task_index", where)
+        if not isinstance(text, str | None) or tasks.get(index, text) != text:
+            raise DatasetError(
+                f"{where}: task {index} must be one text; got {tasks.get(index)!r:.80} and {text!r:.80}."
+            )
+        tasks[index] = text or ""
+    return tasks
+
+
 def _tables_v2(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], list[Episode]]:
-    tasks = {row["task_index"]: row["task"] for row in _read_jsonl(root / "meta" / "tasks.jsonl")}
+    path = root / "meta" / "tasks.jsonl"
+    listed = _read_jsonl(path)
+    tasks = _instructions([row["task_index"] for row in listed], [row["task"] for row in listed], path)
+    path = root / "meta" / "episodes.jsonl"
     video_keys = [name for name, spec in info["features"].items() if spec["dtype"] == "video"]
+    in_chunks = any("{episode_chunk" in (info.get(key) or "") for key in ("data_path", "video_path"))
     episodes, start = [], 0
-    rows = sorted(_read_jsonl(root / "meta" / "episodes.jsonl"), key=lambda row: row["episode_index"])
+    rows = sorted(_read_jsonl(path), key=lambda row: _whole(row, "episode_index", path))
     for row in rows:
-        index = row["episode_index"]
-        place = {"episode_chunk": index // info.get("chunks_size", 1000), "episode_index": index}
+        index, length = _whole(row, "episode_index", path), _whole(row, "length", path, least=1)
+        place = {"episode_chunk": index // info["chunks_size"] if in_chunks else 0, "episode_index": index}
         episodes.append(
             Episode(
                 index=index,
                 start=start,
-                length=row["length"],
-                tasks=tuple(row.get("tasks") or ()),
+                length=length,
+                tasks=_tasks_of(row),
                 data_path=root / info["data_path"].format(**place),
                 file_row=0,
                 videos={
@@ -235,19 +223,19 @@ def _tables_v2(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
                 },
             )
         )
-        start += row["length"]
+        start += length
     return tasks, episodes
 
 
 def _tables_v3(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], list[Episode]]:
-    table = read_table(root / "meta" / "tasks.parquet")
+    path = root / "meta" / "tasks.parquet"
+    table = read_table(path)
     # The task string is the pandas index; its column's name depends on the pandas version that wrote it.
-    texts = next((field.name for field in table.schema if _is_text(field.type)), None)
+    named = "task" if "task" in table.column_names else None
+    texts = named or next((field.name for field in table.schema if _is_text(field.type)), None)
     if texts is None or "task_index" not in table.column_names:
-        raise DatasetError(
-            f"{root / 'meta' / 'tasks.parquet'} needs `task_index` and a text column; it has {table.column_names}."
-        )
-    tasks = dict(zip(table["task_index"].to_pylist(), table[texts].to_pylist(), strict=True))
+        raise DatasetError(f"{path} needs `task_index` and a text column; it has {table.column_names}.")
+    tasks = _instructions(table["task_index"].to_pylist(), table[texts].to_pylist(), path)
 
     paths = sorted((root / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
     if not paths:
@@ -256,53 +244,54 @@ def _tables_v3(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
     for path in paths:
         # The statistics are most of the file and nobody needs them to find a frame.
         rows += read_table(path, [name for name in column_names(path) if not name.startswith("stats/")]).to_pylist()
-    rows.sort(key=lambda row: row["episode_index"])
+    rows.sort(key=lambda row: _whole(row, "episode_index", root / "meta" / "episodes"))
     return tasks, _episodes_v3(root, info, rows)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _episodes_v3(root: Path, info: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[Episode]:
     video_keys = [name for name, spec in info["features"].items() if spec["dtype"] == "video"]
+    where = root / "meta" / "episodes"
     episodes, start, rows_in_file = [], 0, {}
     for row in rows:
-        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        place = {key: _whole(row, f"data/{key}", where) for key in ("chunk_index", "file_index")}
         path = root / info["data_path"].format(**place)
-        videos = {
-            key: EpisodeVideo(
-                path=root
-                / info["video_path"].format(
-                    video_key=key,
-                    chunk_index=row[f"videos/{key}/chunk_index"],
-                    file_index=row[f"videos/{key}/file_index"],
-                ),
-                from_s=row[f"videos/{key}/from_timestamp"],
-            )
-            for key in video_keys
-        }
-        length = row["length"]
-        if row["dataset_to_index"] - row["dataset_from_index"] != length:
+        length = _whole(row, "length", where, least=1)
+        first, stop = (_whole(row, f"dataset_{end}_index", where) for end in ("from", "to"))
+        if stop - first != length:
             raise DatasetError(
-                f"{root / 'meta' / 'episodes'}: episode {row['episode_index']} has length {length} but covers the rows "
-                f"{row['dataset_from_index']}..{row['dataset_to_index']}."
+                f"{where}: episode {row['episode_index']} has length {length} but covers the rows {first}..{stop}."
             )
         file_row = rows_in_file.get(path, 0)
         rows_in_file[path] = file_row + length
         episodes.append(
             Episode(
-                index=row["episode_index"],
+                index=_whole(row, "episode_index", where),
                 start=start,
                 length=length,
-                tasks=tuple(row.get("tasks") or ()),
+                tasks=_tasks_of(row),
                 data_path=path,
                 file_row=file_row,
-                videos=videos,
+                videos={key: _video_v3(root, info, row, key) for key in video_keys},
             )
         )
         start += length
     return episodes
+
+
+def _video_v3(root: Path, info: Mapping[str, Any], row: Mapping[str, Any], key: str) -> EpisodeVideo:
+    where, column = root / "meta" / "episodes", f"videos/{key}"
+    place = {name: _whole(row, f"{column}/{name}", where) for name in ("chunk_index", "file_index")}
+    return EpisodeVideo(
+        path=root / info["video_path"].format(video_key=key, **place),
+        from_s=_seconds(row, f"{column}/from_timestamp", where),
+        to_s=None if row.get(f"{column}/to_timestamp") is None else _seconds(row, f"{column}/to_timestamp", where),
+    )
 
 
 def _check_totals(root: Path, info: Mapping[str, Any], episodes: list[Episode]) -> None:

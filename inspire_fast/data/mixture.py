@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import math
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,33 +22,32 @@ class SampleSource(Protocol):
 
 Transform = Callable[[Sample, np.random.Generator], Mapping[str, np.ndarray]]
 _RESOLUTION = 1_000_000
+S_co = TypeVar("S_co", bound=SampleSource, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Generic[S_co]):
     """One source of a mixture.
 
     Attributes:
         name: of the dataset; stands in the loader's state and in messages.
-        source: its samples.
+        source: its samples; a `Mixture` needs at least one.
         weight: how often it is drawn from, relative to the other parts; None: as often as it has samples.
         transform: sample -> arrays where it needs its own (another robot, other normalisation statistics); None: the
             loader's. All parts must give arrays of the same shapes.
     """
 
     name: str
-    source: SampleSource
+    source: S_co
     weight: float | None = None
     transform: Transform | None = None
 
     def __post_init__(self) -> None:
         if self.weight is not None and not 0 < self.weight < math.inf:
             raise ValueError(f"Part {self.name!r}: the weight must be positive and finite; got {self.weight}.")
-        if not len(self.source):
-            raise ValueError(f"Part {self.name!r} of the mixture has no samples.")
 
 
-class Mixture:
+class Mixture(Generic[S_co]):
     """Parts one after another by number; how often each is drawn from is up to the `Loader`, which reads `fractions`.
 
     The loader draws from the parts in fixed proportions: of the first n draws, part k has made `fractions[k] * n`, give or
@@ -57,13 +56,15 @@ class Mixture:
     mixture is `len(mixture)` draws.
 
     Raises:
-        ValueError: no parts, names twice, or weights for some parts only.
+        ValueError: no parts, names twice, a part without samples, or weights for some parts only.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part[S_co]]) -> None:
         names = [part.name for part in parts]
         if not parts or len(set(names)) < len(names):
             raise ValueError(f"A mixture needs parts of different names; got {names}.")
+        if empty := [part.name for part in parts if not len(part.source)]:
+            raise ValueError(f"Part {empty[0]!r} of the mixture has no samples.")
         if len({part.weight is None for part in parts}) > 1:
             raise ValueError(f"Give weights to all parts or to none; got { {p.name: p.weight for p in parts} }.")
         self.parts = tuple(parts)
@@ -89,11 +90,19 @@ class Mixture:
         """Share of each part among the samples drawn, float64 `[parts]`, summing to 1."""
         return np.array(self.counts) / sum(self.counts)
 
+    @property
+    def sample_weights(self) -> tuple[float, ...]:
+        """How often one sample of each part is drawn, of an average sample's times; all 1 without weights."""
+        if self.parts[0].weight is None:
+            return (1.0,) * len(self.parts)
+        sizes = [len(part.source) for part in self.parts]
+        return tuple(float(f) * len(self) / size for f, size in zip(self.fractions, sizes, strict=True))
+
     def start(self, part: int) -> int:
         """Number of a part's first sample."""
         return int(self._starts[part])
 
-    def locate(self, i: int) -> tuple[Part, int]:
+    def locate(self, i: int) -> tuple[Part[S_co], int]:
         """The part that holds sample i, and the sample's number in it."""
         if not 0 <= i < len(self):
             raise IndexError(f"Sample {i} of {len(self)}.")
@@ -121,3 +130,16 @@ def turn(position: int, counts: Sequence[int]) -> tuple[int, int]:
             return part, before
         left, total = left - before, total - count
     return len(counts) - 1, left
+
+
+def spread(source: SampleSource, count: int) -> list[int]:
+    """Numbers of about `count` samples, evenly spread over a source; over each part of a mixture, in the parts' shares.
+
+    Short sources are spread over more than once.
+    """
+    if not isinstance(source, Mixture):
+        return np.linspace(0, len(source) - 1, count).round().astype(int).tolist()
+    drawn = np.bincount([turn(i, source.counts)[0] for i in range(count)], minlength=len(source.parts)).tolist()
+    return [
+        source.start(k) + i for k, part in enumerate(source.parts) if drawn[k] for i in spread(part.source, drawn[k])
+    ]

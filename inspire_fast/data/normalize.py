@@ -6,7 +6,7 @@ pure and answer in the statistics' precision (float64 as stored).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
 import os
@@ -88,8 +88,12 @@ def compute_norm_stats(columns: Mapping[str, np.ndarray]) -> dict[str, NormStats
     return stats
 
 
-def exact_stats(values: np.ndarray) -> NormStats:
+def exact_stats(values: np.ndarray, weights: np.ndarray | None = None) -> NormStats:
     """Statistics of vectors `[..., d]` that are all in memory; quantiles are exact (linear interpolation).
+
+    Args:
+        values: the vectors.
+        weights: `[...]`, how often each counts; None: all alike.
 
     Raises:
         ValueError: fewer than two vectors, NaN or infinity.
@@ -99,8 +103,27 @@ def exact_stats(values: np.ndarray) -> NormStats:
         raise ValueError(f"Statistics need at least 2 vectors; got {len(vectors)}.")
     if not np.isfinite(vectors).all():
         raise ValueError(f"Statistics of NaN or infinity are refused (dimensions {bad_dims(vectors)}).")
-    q01, q99 = np.quantile(vectors, [0.01, 0.99], axis=0)
-    return NormStats(mean=vectors.mean(axis=0), std=vectors.std(axis=0), q01=q01, q99=q99)
+    if weights is None:
+        q01, q99 = np.quantile(vectors, [0.01, 0.99], axis=0)
+        return NormStats(mean=vectors.mean(axis=0), std=vectors.std(axis=0), q01=q01, q99=q99)
+    shares = weights.reshape(-1) / weights.sum()
+    mean = shares @ vectors
+    q01, q99 = np.stack([weighted_quantiles(column, shares, (0.01, 0.99)) for column in vectors.T], axis=1)
+    return NormStats(mean=mean, std=np.sqrt(shares @ (vectors - mean) ** 2), q01=q01, q99=q99)
+
+
+def weighted_quantiles(values: np.ndarray, weights: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """Quantiles `[q]` of weighted values `[n]`; numpy's (linear interpolation) where all weights are equal.
+
+    The i-th smallest value stands at the weight before it over the weight before the largest one:
+
+        values   1    2    3         equal weights: 0, 1/2, 1
+        weights  1    2    1         stands at      0, 1/3, 1
+    """
+    order = np.argsort(values, kind="stable")
+    before = np.cumsum(weights[order])
+    before = np.concatenate([[0.0], before[:-1]])
+    return np.interp(fractions, before / before[-1], values[order])
 
 
 def bad_dims(vectors: np.ndarray) -> list[int]:

@@ -150,7 +150,8 @@ class TrainingTransform:
         if len(tokens) > self.max_token_len or len(at) > self.max_supervised:
             raise ValueError(
                 f"A dialogue has {len(tokens)} ids of which {len(at)} are supervised; the config allows "
-                f"max_token_len={self.max_token_len} and max_supervised={self.max_supervised}. Raise them; nothing is cut."
+                f"max_token_len={self.max_token_len} and max_supervised={self.max_supervised}. Raise them "
+                "(`--data.max-token-len`, `--data.max-supervised`); nothing is cut."
             )
         kinds = np.array([TARGET_ACTION if p.kind is Kind.ACTION else TARGET_ANSWER for p in rendered.pieces], np.int8)
         row = {

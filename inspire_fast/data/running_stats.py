@@ -17,13 +17,14 @@ class RunningStats:
     """
 
     def __init__(self) -> None:
-        self._count = 0
+        self._vectors = 0
+        self._count = 0.0  # their weights together
         self._mean = self._mean_square = self._low = self._high = np.zeros(0)
         self._counts = np.zeros((0, _BINS))
         self._edges = np.zeros((0, _BINS + 1))
 
-    def update(self, batch: np.ndarray) -> None:
-        """Adds vectors `[..., d]`.
+    def update(self, batch: np.ndarray, weight: float = 1.0) -> None:
+        """Adds vectors `[..., d]`, each of which counts `weight` times.
 
         Raises:
             ValueError: NaN or infinity, or another number of dimensions than before.
@@ -43,11 +44,13 @@ class RunningStats:
         elif (low < self._low).any() or (high > self._high).any():
             self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
             self._rebin()
-        self._count += len(vectors)
-        self._mean += (mean - self._mean) * (len(vectors) / self._count)
-        self._mean_square += (mean_square - self._mean_square) * (len(vectors) / self._count)
+        count = len(vectors) * weight
+        self._vectors += len(vectors)
+        self._count += count
+        self._mean += (mean - self._mean) * (count / self._count)
+        self._mean_square += (mean_square - self._mean_square) * (count / self._count)
         for dim, values in enumerate(vectors.T):
-            self._counts[dim] += np.histogram(values, bins=self._edges[dim])[0]
+            self._counts[dim] += np.histogram(values, bins=self._edges[dim])[0] * weight
 
     def stats(self) -> NormStats:
         """The statistics of everything added so far.
@@ -55,8 +58,8 @@ class RunningStats:
         Raises:
             ValueError: fewer than two vectors were added.
         """
-        if self._count < 2:
-            raise ValueError(f"Statistics need at least 2 vectors; got {self._count}.")
+        if self._vectors < 2:
+            raise ValueError(f"Statistics need at least 2 vectors; got {self._vectors}.")
         std = np.sqrt(np.maximum(0, self._mean_square - self._mean**2))
         return NormStats(mean=self._mean.copy(), std=std, q01=self._quantile(0.01), q99=self._quantile(0.99))
 

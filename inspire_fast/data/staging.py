@@ -24,7 +24,10 @@ class StagedFolder:
     def __init__(self, final: Path, *, overwrite: bool) -> None:
         self.final = final
         if not overwrite and final.exists() and (not final.is_dir() or any(final.iterdir())):
-            raise FileExistsError(f"{final} exists and is not empty; choose another folder or pass overwrite=True.")
+            raise FileExistsError(
+                f"{final} exists and is not empty; choose another folder, remove this one, or have it replaced (`overwrite`; "
+                "scripts/convert_dataset.py takes --storage.overwrite)."
+            )
         self.path = final.with_name(f".{final.name}.partial")
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = (self.path / ".lock").open("w")

@@ -8,24 +8,29 @@ import numpy as np
 
 from inspire_fast.data.actions import delta_actions
 from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalize import NormStats, exact_stats
 from inspire_fast.data.running_stats import RunningStats
 
+Source = ChunkSource | Mixture[ChunkSource]
 MEMORY_BYTES = 1 << 30
-# Of one dimension: float32 values, their rows' numbers, the float64 copy, and the copy that the quantiles are found in.
-_BYTES_PER_VALUE = 28
+# Of one dimension: float32 values, their rows' numbers, the float64 copy, and the copy that the quantiles are found in;
+# with weights also these, their sums, and the order of the values.
+_BYTES_PER_VALUE, _BYTES_PER_WEIGHED_VALUE = 28, 68
 _BATCH = 4096
 
 
-def fits_in_memory(source: ChunkSource, memory_bytes: int = MEMORY_BYTES) -> bool:
+def fits_in_memory(source: Source, memory_bytes: int = MEMORY_BYTES) -> bool:
     """Exact statistics, worked out one action dimension after another, need no more than this."""
-    return len(source) * source.horizon * _BYTES_PER_VALUE <= memory_bytes
+    parts = _parts(source)
+    each = _BYTES_PER_VALUE if _alike(parts) else _BYTES_PER_WEIGHED_VALUE
+    return len(source) * parts[0][0].horizon * each <= memory_bytes
 
 
-def source_stats(
-    source: ChunkSource, *, delta: Sequence[bool] = (), streaming: bool | None = None
-) -> dict[str, NormStats]:
+def source_stats(source: Source, *, delta: Sequence[bool] = (), streaming: bool | None = None) -> dict[str, NormStats]:
     """Statistics of `state` and `actions`, the latter over whole chunks and relative to the state where `delta` says so.
+
+    Those of a mixture are of its samples as they are drawn: a part's samples count as much as its share.
 
     Args:
         source: the training samples.
@@ -38,9 +43,22 @@ def source_stats(
     """
     if streaming or (streaming is None and not fits_in_memory(source)):
         return _streamed(source, delta)
-    states = source.states()
-    dims = [_exact_dim(source, states, delta, dim) for dim in range(source.robot.action_dim)]
-    return {"state": exact_stats(states), "actions": _joined(dims)}
+    parts = _parts(source)
+    states = [part.states() for part, _ in parts]
+    weights = None if _alike(parts) else np.repeat([weight for _, weight in parts], [len(part) for part, _ in parts])
+    dims = [_exact_dim(source, states, weights, delta, dim) for dim in range(parts[0][0].robot.action_dim)]
+    return {"state": exact_stats(np.concatenate(states), weights), "actions": _joined(dims)}
+
+
+def _parts(source: Source) -> list[tuple[ChunkSource, float]]:
+    """Datasets, and how often one sample of each counts."""
+    if not isinstance(source, Mixture):
+        return [(source, 1.0)]
+    return [(part.source, weight) for part, weight in zip(source.parts, source.sample_weights, strict=True)]
+
+
+def _alike(parts: Sequence[tuple[ChunkSource, float]]) -> bool:
+    return all(weight == 1.0 for _, weight in parts)
 
 
 def batches(source: ChunkSource, delta: Sequence[bool], size: int = _BATCH) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -51,11 +69,14 @@ def batches(source: ChunkSource, delta: Sequence[bool], size: int = _BATCH) -> I
         yield states, delta_actions(source.chunks(part), states, delta)
 
 
-def _exact_dim(source: ChunkSource, states: np.ndarray, delta: Sequence[bool], dim: int) -> NormStats:
-    values = source.chunks(dims=slice(dim, dim + 1))
+def _exact_dim(
+    source: Source, states: Sequence[np.ndarray], weights: np.ndarray | None, delta: Sequence[bool], dim: int
+) -> NormStats:
+    parts = [part.chunks(dims=slice(dim, dim + 1)) for part, _ in _parts(source)]
     if dim < len(delta) and delta[dim]:
-        values = delta_actions(values, states[:, dim : dim + 1], (True,))
-    return exact_stats(values)
+        parts = [delta_actions(v, s[:, dim : dim + 1], (True,)) for v, s in zip(parts, states, strict=True)]
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return exact_stats(values, None if weights is None else np.repeat(weights, values.shape[1]))
 
 
 def _joined(dims: Sequence[NormStats]) -> NormStats:
@@ -63,9 +84,10 @@ def _joined(dims: Sequence[NormStats]) -> NormStats:
     return NormStats(**columns)
 
 
-def _streamed(source: ChunkSource, delta: Sequence[bool]) -> dict[str, NormStats]:
+def _streamed(source: Source, delta: Sequence[bool]) -> dict[str, NormStats]:
     running = {"state": RunningStats(), "actions": RunningStats()}
-    for states, chunks in batches(source, delta):
-        running["state"].update(states)
-        running["actions"].update(chunks)
+    for part, weight in _parts(source):
+        for states, chunks in batches(part, delta):
+            running["state"].update(states, weight)
+            running["actions"].update(chunks, weight)
     return {name: stats.stats() for name, stats in running.items()}

@@ -8,6 +8,7 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.facts import write_facts
+from inspire_fast.data.lerobot_files import Version
 from inspire_fast.data.lerobot_writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 
@@ -15,7 +16,9 @@ TASK = "put the red block on the plate"
 PHRASES = ("the red block", "the plate")
 
 
-def write_fake_dataset(root: Path, *, episodes: int = 8, frames: int = 24, hw: int = 16, seed: int = 0) -> Path:
+def write_fake_dataset(
+    root: Path, *, episodes: int = 8, frames: int = 24, hw: int = 16, seed: int = 0, version: Version = "v3.0"
+) -> Path:
     """Writes it: the state says where the block is, the picture is brighter the further right, actions go there."""
     rng, robot = np.random.default_rng(seed), ROBOTS["libero"]
     features = {
@@ -25,7 +28,7 @@ def write_fake_dataset(root: Path, *, episodes: int = 8, frames: int = 24, hw: i
         "actions": {"dtype": "float32", "shape": (robot.action_dim,)},
     }
     facts: dict[int, list[SceneFacts]] = {}
-    with DatasetWriter(root, fps=20, robot_type="panda", features=features) as writer:
+    with DatasetWriter(root, fps=20, robot_type="panda", features=features, version=version) as writer:
         for episode in range(episodes):
             offset = rng.uniform(-0.3, 0.3, 3)
             state = rng.normal(scale=0.05, size=(frames, robot.state_dim)).astype(np.float32)

@@ -11,6 +11,7 @@ from typing import Literal
 import av
 from av.container import InputContainer, OutputContainer
 import av.error
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 import numpy as np
@@ -37,9 +38,17 @@ class VideoReader:
             raise DatasetError(f"Video {path} does not exist.")
         try:
             self._container: InputContainer = av.open(str(path))
-            self._stream = self._container.streams.video[0]
-        except (av.error.FFmpegError, IndexError) as error:
+        except av.error.FFmpegError as error:
             raise DatasetError(f"{path} cannot be opened as a video: {error}") from error
+        # Sound and a cover picture may lie beside the frames.
+        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if len(streams) != 1:
+            sizes = [f"{s.width} x {s.height}" for s in streams]
+            raise DatasetError(
+                f"{path} cannot be opened as a video: it has {len(streams)} video streams {sizes}, and which one is the camera's "
+                "is not said. Keep one, e.g. `ffmpeg -i in.mp4 -map 0:v:0 -c copy out.mp4`."
+            )
+        self._stream = streams[0]
         if self._stream.time_base is None:
             raise DatasetError(f"{path}: the video stream has no time base; re-encode it.")
         # One thread: several would first fill a pipeline of frames that random access throws away. Speed comes from

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+import shlex
 
 import numpy as np
 
 from inspire_fast.data.chunks import ChunkSource, Split
-from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.normalize import (
     NormStats,
     load_norm_stats,
@@ -20,7 +17,6 @@ from inspire_fast.data.normalize import (
 from inspire_fast.data.normalizer import Normalizer
 from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.data.statistics import source_stats
-from inspire_fast.data.transforms_robot import REPACK
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.policy.contract import Contract, stored_questions
@@ -29,41 +25,8 @@ from inspire_fast.tokenizers.paligemma import load_paligemma
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
 from inspire_fast.tokenizers.text import TextTokenizer
 from inspire_fast.training.config import TrainConfig, config_names, load_config
-
-
-def open_source(config: TrainConfig, split: Split) -> ChunkSource:
-    """Samples of one split (`train`, `held_out` or `all`).
-
-    Raises:
-        FileNotFoundError: no dataset, or no labels although the script asks questions; says what to run.
-    """
-    dataset = LeRobotDataset(config.data.root)
-    facts = FactsTable.load(config.data.root) if config.build_script().questions else None
-    layout = dict(_keys(REPACK.get(config.robot, REPACK["libero"])))
-    robot_keys = {*config.embodiment.cameras, *config.embodiment.state_keys}
-    return ChunkSource(
-        dataset,
-        facts,
-        robot=config.embodiment,
-        horizon=config.data.horizon,
-        split=split,
-        held_out_every=config.data.held_out_every,
-        max_image_age_s=config.data.max_image_age_s,
-        columns=config.data.columns or {c: key for key, c in layout.items() if key in robot_keys},
-        action_column=config.data.action_column or layout.get("actions", "actions"),
-        end_padding=config.data.end_padding,
-        skip_bad_episodes=config.data.skip_bad_episodes,
-        exclude_episodes=config.data.exclude_episodes,
-    )
-
-
-def _keys(layout: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Native key -> dataset column, of openpi's nested layout."""
-    for key, column in layout.items():
-        if isinstance(column, str):
-            yield prefix + key, column
-        else:
-            yield from _keys(column, f"{prefix}{key}/")
+from inspire_fast.training.parts import stored_parts
+from inspire_fast.training.sources import open_parts, open_source
 
 
 def stats_path(config: TrainConfig) -> Path:
@@ -72,7 +35,7 @@ def stats_path(config: TrainConfig) -> Path:
 
 
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
-    """Exact statistics of the training samples' numeric columns (actions by chunk, as openpi), written for the run."""
+    """Statistics of the training samples' numeric columns as they are drawn (actions by chunk, as openpi), written for the run."""
     stats = source_stats(open_source(config, "train"), delta=config.delta)
     save_norm_stats(stats_path(config), stats)
     return stats
@@ -90,8 +53,14 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
 def _as_called(config: TrainConfig) -> str:
     """The config as a command line names it, with the folders that differ from the named config's."""
     named = load_config(config.name) if config.name in config_names() else config
-    options = [("--data.root", config.data.root, named.data.root), ("--assets", config.assets, named.assets)]
-    return " ".join([config.name, *(f"{flag} {given}" for flag, given, usual in options if given != usual)])
+    words = [config.name]
+    if config.data.parts != named.data.parts:
+        words += ["--data.parts", *map(str, config.data.parts)]
+    elif not config.data.parts and config.data.root != named.data.root:
+        words += ["--data.root", str(config.data.root)]
+    if config.assets != named.assets:
+        words += ["--assets", str(config.assets)]
+    return shlex.join(words)
 
 
 def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normalizer:
@@ -102,7 +71,8 @@ def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normali
 def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary:
     """Trains the text tokenizer on the run's own dialogues and the action tokenizer on its chunks; written beside the statistics.
 
-    The action tokenizer learns from training chunks only; its range covers the held-out ones too, so that they can be scored.
+    The action tokenizer learns from training chunks only, from each once whatever its part's weight; its range covers the
+    held-out ones too, so that they can be scored.
     """
     stats = load_stats(config)
     train, every = normalised_chunks(config, stats, "train"), normalised_chunks(config, stats, "all")
@@ -124,9 +94,9 @@ def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary
 
 
 def normalised_chunks(config: TrainConfig, stats: dict[str, NormStats], split: Split) -> np.ndarray:
-    """Action chunks of a split as the network sees them, `[n, t, a]`."""
-    source = open_source(config, split)
-    return make_normalizer(config, stats).actions(source.chunks(), source.states())
+    """Action chunks of a split as the network sees them, `[n, t, a]`; those of several datasets one after the other."""
+    sources, normalizer = [part.source for part in open_parts(config, split)], make_normalizer(config, stats)
+    return np.concatenate([normalizer.actions(source.chunks(), source.states()) for source in sources])
 
 
 def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
@@ -141,9 +111,13 @@ def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenize
 
 def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
     """Numbers of the state and answer words become one id each, which keeps the sequence short."""
-    script, source = config.build_script(), open_source(config, "train")
+    script = config.build_script()
+    phrases: dict[str, tuple[str, ...]] = {}
+    for part in open_parts(config, "train"):
+        for task, targets in _phrases(part.source).items():
+            phrases[task] = phrases.get(task) or targets
     texts = []
-    for task, targets in _phrases(source).items():
+    for task, targets in phrases.items():
         turn = Turn(instruction=task, state=np.zeros(len(stats["state"])), targets=targets)
         texts.append("".join(piece.text for piece in unroll(script, turn)))
     words = [f" {w}" for question in script.questions for answer in question.answers for w in answer.split()]
@@ -235,6 +209,7 @@ def _jsonable(config: TrainConfig) -> dict:
     for key in ("assets", "checkpoint_root", "init_from", "text_tokenizer"):
         stored.pop(key)
     stored["data"].pop("root")
+    stored["data"]["parts"] = stored_parts(config.data.parts)
     return stored
 
 

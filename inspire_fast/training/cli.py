@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+import itertools
 import os
 import sys
 from typing import TypeVar
@@ -10,6 +12,7 @@ from typing import TypeVar
 import tyro
 
 from inspire_fast.training.config import TrainConfig, config_names, load_config
+from inspire_fast.training.parts import parse
 
 T = TypeVar("T")
 
@@ -26,7 +29,7 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
             raise SystemExit(
                 f"{description}\nusage: <config> [--field value ...]\nconfigs: {', '.join(config_names())}"
             )
-        config = load_config(args[0])
+        config = _replaced(load_config(args[0]), args)
         config = tyro.cli(TrainConfig, args=args[1:], default=config, prog=args[0], description=description)
         return function(config)
     except (KeyError, ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
@@ -35,3 +38,20 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
         message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from error
+
+
+def _replaced(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
+    """On a command line, `--data.parts` takes the place of the config's `data.root`, and the other way round.
+
+    Raises:
+        ValueError: a part that is none; says what is wrong with it, which tyro would keep to itself.
+    """
+    flags, data = {arg.partition("=")[0] for arg in args}, config.data
+    if "--data.parts" in args:
+        for word in itertools.takewhile(lambda arg: not arg.startswith("--"), args[args.index("--data.parts") + 1 :]):
+            parse(word)
+    if "--data.parts" in flags and "--data.root" not in flags and data.root is not None:
+        return replace(config, data=replace(data, root=None, parts=data.datasets, exclude_episodes=()))
+    if "--data.root" in flags and "--data.parts" not in flags and data.parts:
+        return replace(config, data=replace(data, root=data.parts[0].root, parts=()))
+    return config

@@ -22,6 +22,7 @@ from inspire_fast.robots import ROBOTS, Robot
 from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.training.augment import RECIPES
+from inspire_fast.training.parts import DataPart, DataPartArgument, check_parts
 
 PALIGEMMA_SKIP = 128
 
@@ -30,8 +31,26 @@ PALIGEMMA_SKIP = 128
 class DataConfig:
     """Where samples come from and how they are cut.
 
+    Several datasets are trained on together when `parts` names them::
+
+        data=DataConfig(parts=(
+            DataPart(root=Path("data/libero"), weight=3),
+            DataPart(root=Path("data/mine"), weight=1, exclude_episodes=(4, 17)),
+        ))
+
+    or `--data.parts data/libero:3 data/mine:1` on the command line (which there takes the place of `root`), where a part is
+    `PATH`, `PATH:WEIGHT`, or a JSON object of the fields of `DataPart`. Of any number of samples drawn, three quarters then come from the first part and a quarter from
+    the second, whatever their sizes: each part is shuffled by itself, seen in full, and begun anew when it is used up, so
+    that small parts with large weights repeat. Without weights parts are drawn as often as they have samples, and an epoch
+    is every sample once. The order depends on (seed, position) alone: a resumed run goes on with the very samples that were
+    due, and refuses parts, weights or sizes other than it began with. Statistics are those of the samples as they are drawn;
+    every part has its own held-out episodes.
+
     Attributes:
-        root: folder of a LeRobot dataset, labels beside it.
+        root: folder of a LeRobot dataset, labels beside it; None where there are `parts`.
+        parts: several datasets instead of `root`, in an order that a resumed run keeps. They are all of the run's robot.
+        parts_may_differ: parts whose `info.json` give different frame rates or robot types are refused unless this is set: with
+            other rates, a chunk of as many actions lasts otherwise.
         horizon: actions per chunk.
         held_out_every: every n-th episode is held out for evaluation, never trained on. Counted in the order of tasks.
         columns: dataset column -> native key of the robot; empty means those of openpi's conversions for the robot.
@@ -46,11 +65,13 @@ class DataConfig:
         asking: which questions a training sample holds, and which are left out.
         unlabelled: see `TrainingTransform`.
         skip_bad_episodes: leave damaged episodes out, and list them; otherwise they are an error.
-        exclude_episodes: episodes that are left out, by number.
+        exclude_episodes: episodes that are left out, by number; parts have their own.
         delta: see `Normalizer.delta`; None takes the robot's. Statistics are those of the delta actions: change it and compute them again.
     """
 
-    root: Path
+    root: Path | None = None
+    parts: tuple[DataPartArgument, ...] = ()
+    parts_may_differ: bool = False
     horizon: int = 10
     held_out_every: int = 10
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +87,26 @@ class DataConfig:
     unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
     skip_bad_episodes: bool = False
     exclude_episodes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.root is None) != bool(self.parts):
+            given = (
+                "neither is given" if self.root is None else f"both are given ({self.root} and {len(self.parts)} parts)"
+            )
+            raise ValueError(f"Name a dataset with `--data.root`, or several with `--data.parts`; {given}.")
+        if self.parts and self.exclude_episodes:
+            raise ValueError(
+                f"data.exclude_episodes={self.exclude_episodes} does not say of which of the {len(self.parts)} parts; give the "
+                "numbers to the parts (`exclude_episodes` of a `DataPart`)."
+            )
+        check_parts(self.parts)
+
+    @property
+    def datasets(self) -> tuple[DataPart, ...]:
+        """The parts; `root` alone is one."""
+        if self.parts or self.root is None:
+            return self.parts
+        return (DataPart(root=self.root, exclude_episodes=self.exclude_episodes),)
 
 
 @dataclass(frozen=True, kw_only=True)

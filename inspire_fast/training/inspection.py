@@ -10,11 +10,13 @@ import numpy as np
 
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.mixture import Part, spread
 from inspire_fast.data.render import TrainingTransform, true_answers
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, end_ids
 from inspire_fast.dialogue.script import ActionSlot
-from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform, open_source
+from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.sources import joined, open_parts, shares_drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,8 @@ class Shown:
     """One sample as the network gets it.
 
     Attributes:
-        episode, frame: where it lies in the dataset.
+        part: name of its dataset.
+        episode, frame: where it lies in that.
         instruction: of its episode.
         images: canonical camera -> uint8 `[h, w, 3]`, resized as for the network.
         source_hw: canonical camera -> height and width of its own picture, of which the facts' points are fractions.
@@ -31,6 +34,7 @@ class Shown:
         facts: what the answers come from.
     """
 
+    part: str
     episode: int
     frame: int
     instruction: str
@@ -42,14 +46,34 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownPart:
+    """One dataset of a run's training split.
+
+    Attributes:
+        name: of the part.
+        samples: how many there are.
+        share: of the samples that training draws, 0 to 1.
+        skipped: episode -> why it is left out.
+        answers: (question, answer) -> count over its samples.
+    """
+
+    name: str
+    samples: int
+    share: float
+    skipped: Mapping[int, str]
+    answers: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspection:
     """A run's training split at a glance.
 
     Attributes:
         config: of the run.
         samples: how many there are in the split.
+        parts: its datasets.
         shown: some of them, evenly spread.
-        answers: (question, answer) -> count over all samples.
+        answers: (question, answer) -> count over all samples, each once.
         by_task: instruction -> (target, question, answer) -> count.
         lengths: ids per dialogue of the shown samples.
         supervised: supervised ids of the shown samples.
@@ -57,11 +81,20 @@ class Inspection:
 
     config: TrainConfig
     samples: int
+    parts: tuple[ShownPart, ...]
     shown: tuple[Shown, ...]
     answers: Mapping[tuple[str, str], int]
     by_task: Mapping[str, Mapping[tuple[str, str, str], int]]
     lengths: tuple[int, ...]
     supervised: tuple[int, ...]
+
+    def answers_drawn(self) -> dict[tuple[str, str], float]:
+        """(question, answer) -> how often training meets it in as many draws as there are samples."""
+        drawn: Counter[tuple[str, str]] = Counter()
+        for part in self.parts:
+            for key, count in part.answers.items():
+                drawn[key] += count * part.share * self.samples / part.samples  # pyright: ignore[reportArgumentType]
+        return dict(drawn)
 
 
 def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], object] = lambda _: None) -> Inspection:
@@ -69,34 +102,54 @@ def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], o
 
     Args:
         config: of the run; its statistics and tokenizers must exist.
-        shown: samples to show, evenly spread over the split.
+        shown: samples to show, evenly spread over the split; of several datasets at least one each.
         progress: called with the number of samples counted since the last call.
 
     Raises:
         FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
         ValueError: a sample does not fit; nothing is cut.
     """
-    source = open_source(config, "train")
+    parts = open_parts(config, "train")
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
-    index = np.unique(np.linspace(0, len(source) - 1, min(shown, len(source))).round().astype(int))
-    chosen = tuple(_show(transform, source, int(i)) for i in index)
-    answers, by_task = _count(transform, source, progress)
+    source, shares = joined(parts), shares_drawn(parts)
+    chosen: list[Shown] = []
+    totals: Counter[tuple[str, str]] = Counter()
+    by_task: dict[str, Counter[tuple[str, str, str]]] = {}
+    about: list[ShownPart] = []
+    for part in parts:
+        wanted = min(max(round(shown * shares[part.name]), 1), len(part.source))
+        chosen += [_show(transform, part, i) for i in dict.fromkeys(spread(part.source, wanted))]
+        answers, tasks = _count(transform, part.source, progress)
+        totals.update(answers)
+        for task, counts in tasks.items():
+            by_task.setdefault(task, Counter()).update(counts)
+        about.append(
+            ShownPart(
+                name=part.name,
+                samples=len(part.source),
+                share=shares[part.name],
+                skipped=part.source.skipped,
+                answers=answers,
+            )
+        )
     return Inspection(
         config=config,
         samples=len(source),
-        shown=chosen,
-        answers=answers,
+        parts=tuple(about),
+        shown=tuple(chosen),
+        answers=totals,
         by_task=by_task,
         lengths=tuple(len(s.rendered.tokens) for s in chosen),
         supervised=tuple(int(s.rendered.tokens.supervised.sum()) for s in chosen),
     )
 
 
-def _show(transform: TrainingTransform, source: ChunkSource, i: int) -> Shown:
-    sample = source[i]
+def _show(transform: TrainingTransform, part: Part[ChunkSource], i: int) -> Shown:
+    sample = part.source[i]
     rendered, facts = transform.render(sample), transform.facts_of(sample)
-    episode, frame = source.location(i)
+    episode, frame = part.source.location(i)
     return Shown(
+        part=part.name,
         episode=episode,
         frame=frame,
         instruction=sample.observation.prompt,

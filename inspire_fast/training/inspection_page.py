@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import html
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.images import padded_point
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.inspection import Inspection, Shown
+from inspire_fast.training.inspection import Inspection, Shown, ShownPart
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -42,14 +42,16 @@ _TARGET_COLOURS = ("#ff2d55", "#ffd60a", "#30d158", "#0a84ff", "#bf5af2")
 
 def write_page(inspection: Inspection, path: Path) -> Path:
     """Writes the page, everything inside; returns its path."""
-    c = inspection.config
+    c, several = inspection.config, len(inspection.parts) > 1
+    names = html.escape(", ".join(part.name for part in inspection.parts))
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{c.name}: what it will be taught</title>",
         f"<style>{STYLE}</style><h1>{html.escape(c.name)}: what it will be taught</h1>",
-        f"<p class=note>{inspection.samples:,} training samples of {html.escape(c.data.root.name)}; {_run(c)}.</p>",
+        f"<p class=note>{inspection.samples:,} training samples of {names}; {_run(c)}.</p>",
+        _parts(inspection.parts),
         _lengths(inspection),
-        "<h2>Answers, all samples</h2>",
-        _histograms(inspection.answers),
+        "<h2>Answers, as training draws the samples</h2>" if several else "<h2>Answers, all samples</h2>",
+        _histograms(inspection.answers_drawn() if several else inspection.answers),
         "<h2>Answers by task</h2>",
         _by_task(inspection.by_task),
         "<h2>Samples as the network gets them</h2>",
@@ -66,6 +68,18 @@ def _run(config: TrainConfig) -> str:
     return f"script <b>{config.script}</b>, robot <b>{config.robot}</b>, chunks of {config.data.horizon} actions"
 
 
+def _parts(parts: Sequence[ShownPart]) -> str:
+    """Several datasets, and what is left out of any."""
+    rows = [
+        f"<tr><td>{html.escape(part.name)}<td>{part.samples:,}<td>{part.share:.1%}"
+        f"<td>{'<br>'.join(html.escape(f'episode {e}: {reason}') for e, reason in part.skipped.items()) or 'none'}"
+        for part in parts
+        if len(parts) > 1 or part.skipped
+    ]
+    head = "<tr><th>dataset<th>samples<th>share of those drawn<th>episodes left out"
+    return f"<table>{head}{''.join(rows)}</table>" if rows else ""
+
+
 def _lengths(inspection: Inspection) -> str:
     data = inspection.config.data
     rows = [
@@ -80,7 +94,7 @@ def _lengths(inspection: Inspection) -> str:
     return f"<table><tr><th><th>of the samples shown<th>room in the config{''.join(cells)}</table>"
 
 
-def _histograms(answers: Mapping[tuple[str, str], int]) -> str:
+def _histograms(answers: Mapping[tuple[str, str], float]) -> str:
     if not answers:
         return "<p class=note>This script asks nothing.</p>"
     parts = []
@@ -90,12 +104,12 @@ def _histograms(answers: Mapping[tuple[str, str], int]) -> str:
     return "".join(parts)
 
 
-def _bars(counts: Mapping[str, int], most: int = 24) -> str:
+def _bars(counts: Mapping[str, float], most: int = 24) -> str:
     total, largest = sum(counts.values()), max(counts.values())
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     rows = [
         f"<tr><td>{html.escape(answer)}<td><span class=bar style='width:{_BAR_REM * n / largest:.2f}rem'></span>"
-        f"{n:,} ({n / total:.1%})"
+        f"{round(n):,} ({n / total:.1%})"
         for answer, n in ordered[:most]
     ]
     rest = f"<tr><td class=note>{len(ordered) - most} rarer answers<td>" if len(ordered) > most else ""
@@ -134,8 +148,8 @@ def _sample(shown: Shown) -> str:
         ids.append(f"<span class={piece.kind}>{_ids(tokens.ids[inside], tokens.supervised[inside])}</span>")
     facts = "<br>".join(_facts_line(shown.facts)) if shown.facts else "no labels"
     return (
-        f"<div class=sample><div>{pictures}</div><div class=talk><p class=note>episode {shown.episode}, frame "
-        f"{shown.frame}</p><p>{''.join(spans)}</p><p class=ids>{' '.join(ids)}</p><p class=note>{facts}</p></div></div>"
+        f"<div class=sample><div>{pictures}</div><div class=talk><p class=note>{html.escape(shown.part)}: episode "
+        f"{shown.episode}, frame {shown.frame}</p><p>{''.join(spans)}</p><p class=ids>{' '.join(ids)}</p><p class=note>{facts}</p></div></div>"
     )
 
 

@@ -33,7 +33,7 @@ def write_rrd(inspection: Inspection, path: Path) -> Path:
         recording.set_time("sample", sequence=number)
         for camera, image in shown.images.items():
             recording.log(f"cameras/{camera}", rr.Image(image))
-        lines = [f"episode {shown.episode}, frame {shown.frame}", "".join(shown.texts)]
+        lines = [f"{shown.part}: episode {shown.episode}, frame {shown.frame}", "".join(shown.texts)]
         recording.log("dialogue", rr.TextDocument("\n\n".join(lines)))
         if shown.facts is not None and shown.facts.targets:
             targets = shown.facts.targets

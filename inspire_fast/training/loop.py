@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from inspire_fast.core.batch import Batch
 from inspire_fast.data.asking import Asking
-from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.loader import Loader
+from inspire_fast.data.mixture import spread
 from inspire_fast.data.render import TrainingTransform
+from inspire_fast.data.statistics import Source
 from inspire_fast.models.loss import loss
 from inspire_fast.policy.contract import Contract
 from inspire_fast.training.assets import (
@@ -27,12 +28,12 @@ from inspire_fast.training.assets import (
     load_vocabulary,
     make_contract,
     make_transform,
-    open_source,
 )
 from inspire_fast.training.checkpoints import Checkpoints, latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.initial import check_initial, initial_state
 from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
+from inspire_fast.training.sources import described, joined, open_parts, open_source
 from inspire_fast.training.state import TrainState, init_state, learning_rate, make_step, with_params
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Run:
 
     config: TrainConfig
     mesh: jax.sharding.Mesh
-    source: ChunkSource
+    source: Source
     transform: TrainingTransform
     contract: Contract
     files: Mapping[str, bytes]
@@ -87,14 +88,17 @@ class Run:
 
 def prepare(config: TrainConfig) -> Run:
     """Finds and checks what a run needs; see `train` for what it raises."""
-    source = open_source(config, "train")
+    parts = open_parts(config, "train")
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     transform = make_transform(config, vocabulary, stats)
     mesh = make_mesh(config.mesh)
     if config.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
         raise ValueError(f"batch_size {config.batch_size} does not divide over mesh {dict(mesh.shape)}.")
-    for sample in (0, len(source) - 1):
-        transform(source[sample], np.random.default_rng(0))
+    for part in parts:
+        for sample in (0, len(part.source) - 1):
+            transform(part.source[sample], np.random.default_rng(0))
+    for line in described(parts):
+        logger.info(line)
     fixed = fixed_batches(config, open_source(config, "held_out"), transform)
     contract = make_contract(config, vocabulary, stats)
     learning_rate(config.optimizer, config.steps)
@@ -104,7 +108,7 @@ def prepare(config: TrainConfig) -> Run:
     return Run(
         config=config,
         mesh=mesh,
-        source=source,
+        source=joined(parts),
         transform=transform,
         contract=contract,
         files=contract_files(config, contract),
@@ -268,17 +272,17 @@ def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def fixed_batches(
-    config: TrainConfig, held_out: ChunkSource, transform: TrainingTransform
-) -> list[dict[str, np.ndarray]]:
-    """About `eval_samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one."""
+def fixed_batches(config: TrainConfig, held_out: Source, transform: TrainingTransform) -> list[dict[str, np.ndarray]]:
+    """About `eval_samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one.
+
+    Those of several datasets come in the shares that they are trained in.
+    """
     if not config.eval_samples or not len(held_out):
         return []
     size = config.batch_size
     count = max(min(config.eval_samples, len(held_out)) // size, 1) * size
-    index = np.linspace(0, len(held_out) - 1, count).round().astype(int)
     clean = replace(transform, state_noise=0.0, asking=Asking())
-    rows = [clean(held_out[int(i)], np.random.default_rng(0)) for i in index]
+    rows = [clean(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
     return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.facts import FactsTable
+from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.data.lerobot_writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.spec import Axes
 from tests.data.synthetic import GOLDEN, episode_columns, label, write_dataset
 
 LIBERO = ROBOTS["libero"]
@@ -124,6 +125,41 @@ def test_refusals(root: Path) -> None:
     swapped = {"image": "observation/image", "wrist_image": "observation/wrist_image", "actions": "observation/state"}
     with pytest.raises(DatasetError, match=r"column 'actions' has shape \(7,\).*needs \(8,\)"):
         ChunkSource(dataset, None, robot=LIBERO, horizon=4, columns=swapped)
-    other = dataclasses.replace(LIBERO, name="franka")
-    with pytest.raises(DatasetError, match="about robot 'libero', not 'franka'"):
-        ChunkSource(dataset, FactsTable.load(root), robot=other, horizon=4)
+
+
+def test_labels_of_a_robot_with_the_same_frames(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`libero_front` stands in the same frames as `libero` and sees other pictures, which is worth a word."""
+    dataset, facts = LeRobotDataset(root), FactsTable.load(root)
+    columns = {"image": "observation/image", "state": "observation/state"}
+    front = ChunkSource(dataset, facts, robot=ROBOTS["libero_front"], horizon=4, columns=columns)
+    same = ChunkSource(dataset, facts, robot=LIBERO, horizon=4)
+    assert front.states().shape == same.states().shape
+    for i in range(len(front)):
+        ours, theirs = front[i].facts, same[i].facts
+        assert ours is not None
+        assert theirs is not None
+        np.testing.assert_array_equal(ours.targets[1].offset_m, theirs.targets[1].offset_m)
+    (record,) = caplog.records
+    assert "pictures are rotated_180, and robot 'libero_front' has them flipped_vertically" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"axes": Axes(x=("back", "front"), y=("right", "left"), z=("down", "up"))},
+        {"frames": {}},
+        {"frames": {**LIBERO.frames, "gripper": LIBERO.axes}},
+    ],
+    ids=["axes", "no frames", "a frame's axes"],
+)
+def test_labels_of_a_robot_with_other_frames_are_refused(root: Path, changes: dict) -> None:
+    other = dataclasses.replace(LIBERO, name="franka", **changes)
+    with pytest.raises(DatasetError, match=r"about robot 'libero', with Axes\(.*not 'franka'.*label_dataset\.py"):
+        ChunkSource(LeRobotDataset(root), FactsTable.load(root), robot=other, horizon=4)
+
+
+def test_labels_of_a_robot_that_nobody_knows_are_refused(root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(root, tmp_path / "set")
+    write_facts(copy, {}, robot="franka", frame_description="world axes")
+    with pytest.raises(DatasetError, match="about robot 'franka', which this version does not know"):
+        ChunkSource(LeRobotDataset(copy), FactsTable.load(copy), robot=LIBERO, horizon=4)

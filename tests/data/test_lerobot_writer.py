@@ -146,7 +146,7 @@ def test_large_recordings_go_to_several_files(tmp_path: Path, monkeypatch: pytes
 
 def test_refuses_what_is_there(tmp_path: Path) -> None:
     root = write_dataset(tmp_path / "set", (4,))
-    with pytest.raises(FileExistsError, match=r"not empty.*overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"not empty.*remove this one.*--storage\.overwrite"):
         write_dataset(root, (5,))
     write_dataset(root, (5,), overwrite=True)
     assert len(LeRobotDataset(root)) == 5

@@ -12,7 +12,7 @@ import pytest
 
 from inspire_fast.core.types import Observation, Sample
 from inspire_fast.data.loader import Loader
-from inspire_fast.data.mixture import Mixture, Part, turn
+from inspire_fast.data.mixture import Mixture, Part, spread, turn
 
 
 class Numbered:
@@ -152,6 +152,19 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="'b': the weight must be positive"):
         Part(name="b", source=Numbered(0, 3), weight=0.0)
     with pytest.raises(ValueError, match="'b' of the mixture has no samples"):
-        Part(name="b", source=Numbered(0, 0))
+        Mixture([one, Part(name="b", source=Numbered(0, 0), weight=1.0)])
     with pytest.raises(IndexError, match="Sample 3 of 3"):
         Mixture([one])[3]
+
+
+def test_spread_is_even_and_in_shares() -> None:
+    assert spread(Numbered(0, 9), 5) == [0, 2, 4, 6, 8]
+    assert spread(Numbered(0, 2), 4) == [0, 0, 1, 1]
+    source = mixture(sizes=(4, 90), weights=(3, 1))
+    assert spread(source, 8) == [0, 1, 1, 2, 2, 3, 4, 93]
+    assert spread(mixture(sizes=(10, 30), weights=None), 8)[:2] == [0, 9]
+
+
+def test_how_often_a_sample_is_drawn() -> None:
+    assert mixture(sizes=(12, 90, 33), weights=None).sample_weights == (1.0, 1.0, 1.0)
+    np.testing.assert_allclose(mixture(sizes=(10, 30), weights=(3, 1)).sample_weights, (3.0, 1 / 3))

@@ -18,6 +18,7 @@ from inspire_fast.data.normalize import (
     save_norm_stats,
     unnormalize_quantile,
     unnormalize_zscore,
+    weighted_quantiles,
 )
 from inspire_fast.data.running_stats import RunningStats
 
@@ -106,3 +107,35 @@ def test_resize_with_pad_returns_what_fits_and_refuses_floats() -> None:
     assert resize_with_pad(same, 20, 20).shape == (2, 3, 20, 20, 3)
     with pytest.raises(ValueError, match="uint8"):
         resize_with_pad(same.astype(np.float32), 32, 32)
+
+
+def test_weighted_quantiles_as_drawn_in_the_docstring() -> None:
+    values = np.array([2.0, 1.0, 3.0])
+    assert weighted_quantiles(values, np.ones(3), (0.0, 0.25, 0.5, 1.0)).tolist() == [1, 1.5, 2, 3]
+    assert weighted_quantiles(values, np.array([2.0, 1.0, 1.0]), (0.0, 1 / 3, 2 / 3, 1.0)).tolist() == [1, 2, 2.5, 3]
+
+
+def test_weighted_statistics() -> None:
+    """Equal weights change nothing; whole ones count like repetitions."""
+    rng = np.random.default_rng(0)
+    vectors, times = rng.normal(size=(4000, 3)), rng.integers(1, 5, 4000)
+    plain, equal = exact_stats(vectors), exact_stats(vectors, np.full(4000, 0.3))
+    repeated, weighted = exact_stats(np.repeat(vectors, times, axis=0)), exact_stats(vectors, times.astype(float))
+    for name in ("mean", "std", "q01", "q99"):
+        np.testing.assert_allclose(getattr(equal, name), getattr(plain, name), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            getattr(weighted, name), getattr(repeated, name), atol=1e-9 if name in ("mean", "std") else 0.02
+        )
+
+
+def test_weighted_running_statistics() -> None:
+    """A batch that counts thrice is one that comes three times."""
+    first, second = np.random.default_rng(0).normal(size=(2, 500, 3))
+    weighted, repeated = RunningStats(), RunningStats()
+    weighted.update(first)
+    weighted.update(second + 1, weight=3.0)
+    repeated.update(first)
+    for _ in range(3):
+        repeated.update(second + 1)
+    for name in ("mean", "std", "q01", "q99"):
+        np.testing.assert_allclose(getattr(weighted.stats(), name), getattr(repeated.stats(), name), rtol=1e-9)

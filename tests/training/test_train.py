@@ -1,4 +1,7 @@
-"""A real config, shrunk: trains, saves, is killed, resumes with the same losses, is served; on one device and on eight."""
+"""A real config, shrunk: trains, saves, is killed, resumes with the same losses, is served; on one device and on eight.
+
+It trains on two datasets of different versions; one alone is trained on in tests/serving/test_action_tokenizers.py.
+"""
 
 from dataclasses import replace
 import json
@@ -16,24 +19,29 @@ from inspire_fast.data.testing import PHRASES, write_fake_dataset
 from inspire_fast.models.config import TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.policy.checkpoint import read_params
+from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.training.assets import compute_stats, fit_tokenizers, open_source
+from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.held_out import evaluate_held_out
 from inspire_fast.training.loop import MetricsLog, prepare, require_finite, train
+from inspire_fast.training.parts import DataPart
+from inspire_fast.training.sources import open_source
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """The demo's config with the test network, on a small dataset, its tokenizers and statistics made."""
+    """The demo's config with the test network, on two small datasets, its tokenizers and statistics made."""
     root = tmp_path_factory.mktemp("run")
-    write_fake_dataset(root / "dataset")
+    write_fake_dataset(root / "new")
+    write_fake_dataset(root / "old", episodes=4, frames=10, seed=1, version="v2.1")
+    parts = (DataPart(root=root / "new", weight=1), DataPart(root=root / "old", weight=2, exclude_episodes=(1,)))
     demo = load_config("demo")
     small = replace(
         demo,
         model=replace(TEST, vocab_size=demo.model.vocab_size),
-        data=replace(demo.data, root=root / "dataset", held_out_every=4, max_token_len=160, max_supervised=96),
+        data=replace(demo.data, root=None, parts=parts, held_out_every=4, max_token_len=160, max_supervised=96),
         optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
         assets=root / "assets",
         checkpoint_root=root / "checkpoints",
@@ -91,6 +99,7 @@ class Echo:
     """A decoder that gives scripted words and always the mean action."""
 
     def __init__(self, policy: InspirePolicy, words: list[tuple[str, str]]) -> None:
+        self.cameras = policy.inputs.cameras
         self._words = words
         middle = normalize_quantile(
             np.tile(policy.inputs.normalizer.stats["actions"].mean, (10, 1)), policy.inputs.normalizer.stats["actions"]
@@ -155,16 +164,34 @@ def test_a_broken_loss_stops_the_run() -> None:
         require_finite([{"loss": 1.0, "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": np.inf}])
 
 
+def test_a_run_over_other_parts_is_not_continued(straight: TrainConfig) -> None:
+    first, second = straight.data.parts
+    for parts in ((replace(first, weight=2), second), (second, first), (first, replace(second, exclude_episodes=()))):
+        other = replace(straight, resume=True, steps=6, data=replace(straight.data, parts=parts))
+        with pytest.raises(ValueError, match=r"another stream.*'mixture'"):
+            train(other)
+    assert (straight.checkpoint_dir / "4").is_dir()
+
+
+def test_a_checkpoint_says_what_it_was_trained_on(straight: TrainConfig) -> None:
+    stored = Contract.read(straight.checkpoint_dir / "4" / "assets").config["data"]
+    kept = [(part["name"], part["weight"], part["exclude_episodes"]) for part in stored["parts"]]
+    assert kept == [("new", 1, []), ("old", 2, [1])]
+    assert str(straight.assets.parent) not in json.dumps(stored), "no machine paths"
+
+
 def test_an_existing_run_is_not_overwritten_by_chance(straight: TrainConfig) -> None:
     with pytest.raises(FileExistsError, match="--resume"):
         train(straight)
 
 
 def test_what_is_missing_names_the_command(config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"compute_norm_stats\.py demo"):
+    with pytest.raises(
+        FileNotFoundError, match=r"compute_norm_stats\.py demo --data\.parts .*/new:1 '\{.*\[1\].*--assets"
+    ):
         train(replace(config, assets=tmp_path))
     with pytest.raises(FileNotFoundError, match=r"meta/info\.json"):
-        train(replace(config, data=replace(config.data, root=tmp_path / "absent")))
+        train(replace(config, data=replace(config.data, root=tmp_path / "absent", parts=())))
 
 
 def test_a_dialogue_that_does_not_fit_is_refused(config: TrainConfig) -> None:
@@ -197,6 +224,7 @@ from pathlib import Path
 from inspire_fast.models.config import TEST
 from inspire_fast.training.config import MeshConfig, OptimizerConfig, load_config
 from inspire_fast.training.loop import MetricsLog, require_finite, train
+from inspire_fast.training.parts import DataPart
 import jax
 assert jax.device_count() == 8
 root = Path(sys.argv[1])
@@ -204,7 +232,10 @@ demo = load_config("demo")
 config = dataclasses.replace(
     demo,
     model=dataclasses.replace(TEST, vocab_size=demo.model.vocab_size),
-    data=dataclasses.replace(demo.data, root=root / "dataset", held_out_every=4, max_token_len=160, max_supervised=96),
+    data=dataclasses.replace(
+        demo.data, root=None, parts=(DataPart(root=root / "new", weight=1), DataPart(root=root / "old", weight=2, exclude_episodes=(1,))),
+        held_out_every=4, max_token_len=160, max_supervised=96,
+    ),
     optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
     assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=2,
     log_every=1, eval_every=0, augmentation="intended",
@@ -215,7 +246,7 @@ train(config)
 
 
 def test_eight_devices_agree_with_one(config: TrainConfig, straight: TrainConfig) -> None:
-    root = config.data.root.parent
+    root = config.assets.parent
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", EIGHT_DEVICES, str(root)], check=True, env=environment)
     eight = MetricsLog.read(root / "checkpoints" / "demo" / "eight" / "metrics.jsonl")

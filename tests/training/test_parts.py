@@ -1,0 +1,427 @@
+"""Several datasets in one run: named in a config and on the command line, drawn by weight, resumed exactly, refused early."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+import shutil
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from inspire_fast.data.facts import FactsTable, write_facts
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.loader import Loader
+from inspire_fast.data.mixture import Mixture
+from inspire_fast.data.statistics import source_stats
+from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.models.config import TEST
+from inspire_fast.training.assets import (
+    compute_stats,
+    fit_tokenizers,
+    load_stats,
+    load_vocabulary,
+    make_transform,
+    stats_path,
+)
+from inspire_fast.training.cli import run_with_config
+from inspire_fast.training.config import DataConfig, TrainConfig, load_config
+from inspire_fast.training.inspection import inspect
+from inspire_fast.training.inspection_page import write_page
+from inspire_fast.training.loop import fixed_batches, train
+from inspire_fast.training.parts import DataPart, parse, part_names
+from inspire_fast.training.sources import described, open_parts, open_source
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """Two datasets of different versions and sizes; the smaller one is drawn three times as often."""
+    root = tmp_path_factory.mktemp("parts")
+    write_fake_dataset(root / "large", episodes=8, frames=12)
+    write_fake_dataset(root / "small", episodes=4, frames=6, seed=1, version="v2.1")
+    debug = load_config("debug")
+    parts = (
+        DataPart(root=root / "large", weight=1, exclude_episodes=(2,)),
+        DataPart(root=root / "small", weight=3),
+    )
+    config = replace(
+        debug,
+        model=replace(TEST, vocab_size=debug.model.vocab_size),
+        data=replace(debug.data, root=None, parts=parts),
+        assets=root / "assets",
+        checkpoint_root=root / "checkpoints",
+        steps=4,
+        save_every=2,
+        eval_every=4,
+        eval_samples=8,
+    )
+    compute_stats(config)
+    fit_tokenizers(config)
+    return config
+
+
+def with_parts(config: TrainConfig, *parts: DataPart, **changes) -> TrainConfig:
+    return replace(config, data=replace(config.data, root=None, parts=parts, **changes))
+
+
+def rows_of(loader: Loader, count: int) -> list[dict[str, np.ndarray]]:
+    return list(itertools.islice(loader, count))
+
+
+def test_the_batches_of_a_run_are_drawn_by_weight_and_resumed_exactly(config: TrainConfig) -> None:
+    """What `train` gives to a loader: the samples of both versions, by weight; the rest of the stream is bit-equal."""
+    source = open_source(config, "train")
+    assert isinstance(source, Mixture)
+    transform = make_transform(config, load_vocabulary(config), load_stats(config))
+
+    def loader() -> Loader:
+        return Loader(source, transform, batch_size=8, seed=config.seed, shuffle=True, num_threads=1)
+
+    drawn = loader()
+    whole = rows_of(drawn, 5)
+    drawn.close()
+    first = loader()
+    rows_of(first, 3)
+    position = json.loads(json.dumps(first.state()))
+    first.close()
+    resumed = loader()
+    resumed.restore(position)
+    for wanted, got in zip(whole[3:], rows_of(resumed, 2), strict=True):
+        assert wanted.keys() == got.keys()
+        for name in wanted:
+            np.testing.assert_array_equal(wanted[name], got[name], err_msg=name)
+    resumed.close()
+    shown = np.concatenate([batch["image:base_0_rgb"][:, 0, 0, 0] for batch in whole])
+    of_small = {int(part[0].observation.images["base_0_rgb"][0, 0, 0]) for part in _episodes(source.parts[1].source)}
+    of_large = {int(part[0].observation.images["base_0_rgb"][0, 0, 0]) for part in _episodes(source.parts[0].source)}
+    assert not of_small & of_large
+    assert np.isin(shown, [*of_small]).sum() == 30, "three of four samples"
+    assert np.isin(shown, [*of_large]).sum() == 10
+
+
+def _episodes(source) -> list[list]:
+    """The first sample of each of a source's episodes."""
+    first = {source.location(i)[0]: i for i in reversed(range(len(source)))}
+    return [[source[i]] for i in first.values()]
+
+
+def test_held_out_episodes_are_each_parts_own(config: TrainConfig) -> None:
+    """Every 4th: two of the large one's eight, one of the small one's four; shown in the shares of training."""
+    held = {
+        split: {
+            part.name: {part.source.location(i)[0] for i in range(len(part.source))}
+            for part in open_parts(config, split)
+        }
+        for split in ("train", "held_out")
+    }
+    assert held["held_out"] == {"large": {3, 7}, "small": {3}}
+    assert held["train"] == {"large": {0, 1, 4, 5, 6}, "small": {0, 1, 2}}, "episode 2 of the large one is excluded"
+    transform = make_transform(config, load_vocabulary(config), load_stats(config))
+    batches = fixed_batches(config, open_source(config, "held_out"), transform)
+    assert [len(batch["ids"]) for batch in batches] == [4, 4]
+    shown = np.concatenate([batch["image:base_0_rgb"][:, 0, 0, 0] for batch in batches])
+    small = open_parts(config, "held_out")[1].source[0].observation.images["base_0_rgb"][0, 0, 0]
+    assert (shown == small).sum() == 6
+
+
+def test_a_part_without_held_out_episodes_does_not_count(config: TrainConfig) -> None:
+    few = replace(config, data=replace(config.data, held_out_every=5))
+    assert [len(part.source) > 0 for part in open_parts(few, "held_out")] == [True, False]
+    source = open_source(few, "held_out")
+    assert isinstance(source, Mixture)
+    assert [part.name for part in source.parts] == ["large"]
+    assert len(open_source(replace(config, data=replace(config.data, held_out_every=50)), "held_out")) == 0
+
+
+def test_statistics_are_of_the_samples_as_they_are_drawn(config: TrainConfig) -> None:
+    """As if each sample of the small part stood there as often as it is drawn for one of the large one."""
+    large, small = (part.source for part in open_parts(config, "train"))
+    assert (len(large), len(small)) == (60, 18)
+    times = 10  # 3 * 60 draws of 18 samples: each is drawn 10 times as often
+    for key, values in {
+        "state": np.concatenate([large.states(), *[small.states()] * times]),
+        "actions": np.concatenate([large.chunks(), *[small.chunks()] * times]),
+    }.items():
+        flat, stats = values.reshape(-1, values.shape[-1]).astype(np.float64), load_stats(config)[key]
+        np.testing.assert_allclose(stats.mean, flat.mean(axis=0), atol=1e-9)
+        np.testing.assert_allclose(stats.std, flat.std(axis=0), atol=1e-9)
+        slack = times / len(flat)  # of one sample with its repetitions
+        for name, q in (("q01", 0.01), ("q99", 0.99)):
+            assert ((flat < getattr(stats, name) - 1e-9).mean(axis=0) <= q + slack).all()
+            assert ((flat < getattr(stats, name) + 1e-9).mean(axis=0) >= q - slack).all()
+    by_size = with_parts(config, *(replace(part, weight=None) for part in config.data.parts))
+    stats = compute_stats(replace(by_size, assets=config.assets / "by_size"))
+    plain = np.concatenate([large.states(), small.states()])
+    np.testing.assert_allclose(stats["state"].q99, np.quantile(plain.astype(np.float64), 0.99, axis=0), rtol=1e-12)
+
+
+def test_streamed_statistics_are_of_the_samples_as_they_are_drawn(config: TrainConfig) -> None:
+    exact, streamed = (
+        load_stats(config)["actions"],
+        source_stats(open_source(config, "train"), streaming=True)["actions"],
+    )
+    np.testing.assert_allclose(streamed.mean, exact.mean, atol=1e-5)
+    np.testing.assert_allclose(streamed.std, exact.std, atol=1e-5)
+    np.testing.assert_allclose(streamed.q99, exact.q99, atol=0.02)
+
+
+# Naming
+
+
+def test_one_dataset_needs_no_parts(config: TrainConfig) -> None:
+    root = config.data.parts[0].root
+    one = replace(config, data=replace(config.data, root=root, parts=(), exclude_episodes=(2,)))
+    assert one.data.datasets == (DataPart(root=root, exclude_episodes=(2,)),)
+    source = open_source(one, "train")
+    assert not isinstance(source, Mixture), "a single dataset keeps its order"
+    assert len(source) == 60
+    assert described(open_parts(one, "train")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("data/mine", DataPart(root=Path("data/mine"))),
+        ("data/mine:0.25", DataPart(root=Path("data/mine"), weight=0.25)),
+        ("gs:bucket/mine", DataPart(root=Path("gs:bucket/mine"))),
+        (
+            '{"root": "a:2", "weight": 3, "exclude_episodes": [4, 17], "facts": "f", "name": "first", "columns": {"a": "b"}}',
+            DataPart(
+                root=Path("a:2"),
+                weight=3,
+                exclude_episodes=(4, 17),
+                facts=Path("f"),
+                name="first",
+                columns={"a": "b"},
+            ),
+        ),
+    ],
+)
+def test_a_part_in_words(text: str, part: DataPart) -> None:
+    assert parse(text) == part
+    assert parse(str(part)) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data/mine:0", r"weight of data/mine must be positive and finite; got 0\.0"),
+        ("data/mine:-1", "positive and finite; got -1"),
+        ("data/mine:nan", "positive and finite; got nan"),
+        ("data/mine:inf", "positive and finite; got inf"),
+        ("{", "not valid JSON"),
+        ('{"weight": 1}', "names no `root`"),
+        ('{"root": "a", "wieght": 1}', "Did you mean 'weight'"),
+        ('{"root": "a", "weight": "1"}', "`weight` cannot be '1'"),
+        ('{"root": "a", "weight": true}', "`weight` cannot be True"),
+        ('{"root": "a", "exclude_episodes": ["1"]}', "must be numbers"),
+        ('{"root": "a", "columns": {"a": 1}}', "`columns` must be names"),
+    ],
+)
+def test_words_that_are_no_part(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse(text)
+
+
+def test_names_are_the_ends_of_paths_that_differ() -> None:
+    def names(*roots: str) -> tuple[str, ...]:
+        return part_names([DataPart(root=Path(root)) for root in roots])
+
+    assert names("data/a", "b") == ("a", "b")
+    assert names("x/set", "y/set") == ("x/set", "y/set")
+    assert part_names([DataPart(root=Path("x/set"), name="x"), DataPart(root=Path("y/set"))]) == ("x", "set")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "neither is given"),
+        ({"root": Path("a"), "parts": (DataPart(root=Path("b")),)}, "both are given"),
+        ({"parts": (DataPart(root=Path("a")), DataPart(root=Path("b/../a")))}, "names a dataset twice: .*Give it once"),
+        ({"parts": (DataPart(root=Path("a"), weight=1), DataPart(root=Path("b")))}, "weights to all parts or to none"),
+        ({"parts": (DataPart(root=Path("a"), name="x"), DataPart(root=Path("b"), name="x"))}, "names must differ"),
+        ({"parts": (DataPart(root=Path("a")),), "exclude_episodes": (1,)}, "does not say of which of the 1 parts"),
+    ],
+)
+def test_parts_that_contradict_each_other(data: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        DataConfig(**data)
+
+
+def test_weights_that_are_none() -> None:
+    for weight in (0.0, -2.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="positive and finite"):
+            DataPart(root=Path("a"), weight=weight)
+
+
+def on_command_line(*words: str) -> TrainConfig:
+    return run_with_config(lambda config: config, "Gives the config.", ["debug", *words])
+
+
+def test_the_command_line_names_parts() -> None:
+    config = on_command_line("--data.parts", "data/a:3", '{"root": "data/b", "weight": 1, "exclude_episodes": [7]}')
+    assert config.data.root is None
+    assert config.data.parts == (
+        DataPart(root=Path("data/a"), weight=3),
+        DataPart(root=Path("data/b"), weight=1, exclude_episodes=(7,)),
+    )
+    assert on_command_line("--data.root", "data/a").data.datasets == (DataPart(root=Path("data/a")),)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--data.parts", "data/a:0", "data/b:1"), "must be positive and finite"),
+        (("--steps", "3", "--data.parts", "data/a:1", '{"root": 3}', "--seed", "1"), "`root` cannot be 3"),
+        (("--data.parts", "data/a", "data/a"), "names a dataset twice"),
+        (("--data.parts", "data/a:1", "--data.root", "data/b"), "both are given"),
+    ],
+)
+def test_the_command_line_refuses(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        on_command_line(*words)
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
+
+
+# What cannot be mixed, before anything is written
+
+
+def refused(config: TrainConfig, words: str, error: type[Exception] = ValueError) -> None:
+    before = stats_path(config).read_bytes()
+    for command in (compute_stats, train, inspect):
+        with pytest.raises(error, match=words):
+            command(config)
+    assert stats_path(config).read_bytes() == before
+    assert not config.checkpoint_dir.exists()
+
+
+def test_a_missing_dataset(config: TrainConfig, tmp_path: Path) -> None:
+    first = config.data.parts[0]
+    gone = with_parts(config, first, DataPart(root=tmp_path / "gone", weight=1))
+    refused(gone, r"No LeRobot dataset at .*gone: .*the folder does not exist", FileNotFoundError)
+
+
+def test_a_dataset_of_another_robot(config: TrainConfig, tmp_path: Path) -> None:
+    first = config.data.parts[0]
+    other = DataPart(root=write_fake_dataset(tmp_path / "other", episodes=2, frames=4), weight=1)
+    path = other.root / "meta" / "info.json"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps({**info, "robot_type": "so100"}))
+    refused(with_parts(config, first, other), r"different robot types.*'large': 'panda', 'other': 'so100'.*may-differ")
+    info["features"]["actions"]["shape"] = [6]
+    path.write_text(json.dumps(info))
+    label_anew(other.root)
+    refused(with_parts(config, first, other), r"other: column 'actions' has shape \(6,\); robot 'libero' needs \(7,\)")
+
+
+def label_anew(root: Path) -> None:
+    """The labels say which `info.json` they belong to."""
+    dataset = LeRobotDataset(root)
+    write_facts(root, {}, robot="libero", frame_description=f"world axes of {len(dataset)} frames")
+
+
+def test_datasets_of_different_rates(config: TrainConfig, tmp_path: Path) -> None:
+    first = config.data.parts[0]
+    root = write_fake_dataset(tmp_path / "slow", episodes=2, frames=4)
+    path = root / "meta" / "info.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "fps": 10}))
+    both = with_parts(config, first, DataPart(root=root, weight=1))
+    refused(both, r"different frame rates.*'large': 20\.0, 'slow': 10\.0.*--data\.parts-may-differ")
+    with pytest.raises(ValueError, match="labels another dataset"):  # past that check, on to the next
+        open_source(replace(both, data=replace(both.data, parts_may_differ=True)), "train")
+
+
+def test_labels_that_lie_elsewhere(config: TrainConfig, tmp_path: Path) -> None:
+    first, second = config.data.parts
+    root = tmp_path / "moved"
+    shutil.copytree(second.root, root)
+    (root / "labels").rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"moved has no labels.*label_dataset\.py"):
+        open_source(with_parts(config, first, replace(second, root=root)), "train")
+    source = open_parts(with_parts(config, first, replace(second, root=root, facts=tmp_path / "elsewhere")), "train")[
+        1
+    ].source
+    wanted = FactsTable.load(second.root).facts(0, 0)
+    assert source.facts is not None
+    assert wanted is not None
+    read = source.facts.facts(0, 0)
+    assert read is not None
+    np.testing.assert_array_equal(read.targets[0].offset_m, wanted.targets[0].offset_m)
+
+
+def test_a_part_with_its_own_columns(config: TrainConfig, tmp_path: Path) -> None:
+    first, second = config.data.parts
+    columns = {"wrist_image": "observation/image", "image": "observation/wrist_image", "state": "observation/state"}
+    swapped = open_parts(with_parts(config, first, replace(second, columns=columns)), "train")[1].source[0].observation
+    plain = open_parts(config, "train")[1].source[0].observation
+    np.testing.assert_array_equal(swapped.images["base_0_rgb"], plain.images["left_wrist_0_rgb"])
+
+
+# Commands
+
+
+def test_the_page_tells_the_parts_apart(config: TrainConfig, tmp_path: Path) -> None:
+    inspection = inspect(config, shown=8)
+    assert [(part.name, part.samples, part.share) for part in inspection.parts] == [
+        ("large", 60, 0.25),
+        ("small", 18, 0.75),
+    ]
+    assert [shown.part for shown in inspection.shown] == ["large"] * 2 + ["small"] * 6
+    drawn = inspection.answers_drawn()
+    assert sum(drawn.values()) == pytest.approx(2 * 78), "two targets"
+    key = ("direction", "grasped")
+    counts = [part.answers[key] for part in inspection.parts]
+    assert drawn[key] == pytest.approx(78 * (0.25 * counts[0] / 60 + 0.75 * counts[1] / 18))
+    page = write_page(inspection, tmp_path / "page.html").read_text()
+    assert "78 training samples of large, small" in page
+    assert "<td>small<td>18<td>75.0%<td>none" in page
+    assert "<td>large<td>60<td>25.0%<td>episode 2: excluded by its number" in page
+    assert "small: episode 0, frame 0" in page
+
+
+def script(name: str) -> ModuleType:
+    """A command as a module; a process of its own would start JAX first."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_statistics_of_parts_come_with_a_report_on_each(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = ["--data.parts", *map(str, config.data.parts), "--assets", str(tmp_path / "assets")]
+    script("compute_norm_stats").main(["debug", *parts])
+    printed = capsys.readouterr().out
+    assert "part large: 60 samples, 25.0% of those drawn, 1 episodes skipped\npart small: 18 samples, 75.0%" in printed
+    assert "78 samples, exact quantiles" in printed
+    assert "report on large:" in printed
+    assert "report on small:" in printed
+    ours = json.loads((tmp_path / "assets/debug/libero/norm_stats.json").read_text())
+    assert ours == json.loads(stats_path(config).read_text())
+
+
+def test_bad_episodes_of_parts_are_named_by_folder(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large, small = config.data.parts
+    broken = shutil.copytree(small.root, tmp_path / "broken")
+    (broken / "data/chunk-000/episode_000001.parquet").write_bytes(b"")
+    check = script("check_dataset")
+    assert check.check_config(with_parts(config, large, replace(small, root=broken)), decode=False) == 1
+    printed = capsys.readouterr().out
+    assert f"{broken}: episode 1: " in printed
+    assert f"{large.root}: 0 of 7 episodes are unusable" in printed
+    assert check.check_roots(check.Args(root=(large.root, small.root), decode=True)) == 0
+    assert f"{large.root}: 0 of 8 episodes are unusable.\n" in capsys.readouterr().out
