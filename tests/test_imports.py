@@ -1,7 +1,8 @@
-"""Everything imports; what a robot workstation needs imports there, quickly, with the base install's packages alone."""
+"""Everything imports; what a robot workstation needs imports there with the base install's packages alone."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 from importlib import metadata
 import json
@@ -92,13 +93,10 @@ def test_the_guard_sees_what_the_base_install_lacks(root: Path) -> None:
     assert "No module named 'jax' in the base install" in done.stderr
 
 
-def test_client_imports_in_half_a_second(root: Path) -> None:
-    # Processor time, which is the wall time of a machine that has nothing else to do; the best of some tries.
-    program = "import time; t = time.process_time(); import inspire_fast.client; print(time.process_time() - t)"
-    seconds: list[float] = []
-    for _ in range(5):
-        done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
-        seconds.append(float(done.stdout))
-        if seconds[-1] < 0.5:
-            break
-    assert min(seconds) < 0.5, seconds
+def test_the_client_loads_little(root: Path) -> None:
+    # What an import takes is what it loads; seconds would measure the machine (benchmarks/server_load.py gives them).
+    program = "import sys, inspire_fast.client; print({name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    loaded = ast.literal_eval(done.stdout) - set(sys.stdlib_module_names)
+    # Cython's own modules come with msgpack.
+    assert {n for n in loaded if not re.match("__main__|_*cython", n)} == {"inspire_fast", "msgpack", "numpy", "websockets"}

@@ -148,9 +148,7 @@ class Decoder:
         Raises:
             ValueError: a negative temperature or top_k, answers that do not fit the questions, actions against the grammar.
         """
-        dialogues = lay_out(
-            self.script, turns, self.vocabulary, self.answers, _given(turns, forced, drafts), least=least
-        )
+        dialogues = self.lay_out(turns, drafts, forced, least=least)
         layout, rows = dialogues.layout, len(dialogues.layout.real)
         pad = rows - len(turns)
         sampling = self._sampling(len(turns), pad, temperature, top_k, seed, actions)
@@ -180,15 +178,23 @@ class Decoder:
             drafted, lengths = drafts(turn), []
             for extreme in (-1.0, 1.0):
                 known = replace(turn, state=np.full_like(turn.state, extreme))
-                lengths.append(self._prompt_bucket(known, drafted))
+                lengths.append(self.lay_out([known], [drafted]).layout.ids.shape[1])
             for size in (s for s in PROMPT_BUCKETS if lengths[0] <= s <= lengths[1]):
                 for count in rows:
                     self._compile(replace(turn, state=np.full_like(turn.state, -1.0)), drafted, count, size)
         return self.programs
 
-    def _prompt_bucket(self, turn: Turn, drafted: Sequence[str] | None) -> int:
-        given = _given([turn], None, [drafted])
-        return lay_out(self.script, [turn], self.vocabulary, self.answers, given).layout.ids.shape[1]
+    def lay_out(
+        self,
+        turns: Sequence[Turn],
+        drafts: Sequence[Sequence[str] | None] | None = None,
+        forced: Sequence[Sequence[str] | None] | None = None,
+        *,
+        least: int = 0,
+    ) -> Dialogues:
+        """The arrays that a call of `decode` hands to its program."""
+        given = _given(turns, forced, drafts)
+        return lay_out(self.script, turns, self.vocabulary, self.answers, given, least=least)
 
     def _compile(self, turn: Turn, drafted: Sequence[str] | None, rows: int, least: int) -> None:
         image = np.zeros((rows, *self.model.config.image_hw, 3), np.uint8)

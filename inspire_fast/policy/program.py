@@ -159,7 +159,7 @@ def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Arr
         same, total = jnp.ones(state.shape, bool), jnp.zeros(state.shape)
         for step in range(depth):
             symbol, following = slot.drafted[:, step], slot.next_state[state]
-            allowed = _legal_logits(_at(hidden, slot.start + step - 1), head, following)
+            allowed = _legal_logits(_at(hidden, jnp.asarray(slot.start) + step - 1), head, following)
             here = symbol >= 0
             at = jnp.maximum(symbol, 0)[:, None]
             same &= ~here | (jnp.argmax(allowed, axis=-1) == symbol)

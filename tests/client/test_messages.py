@@ -47,9 +47,12 @@ def test_the_options_key_is_reserved():
         ({"answers": [1], "mode": "force"}, "list of texts"),
         ({"temperature": float("nan")}, "finite number"),
         ({"temperature": True}, "finite number"),
-        ({"temperature": -1}, "must be >= 0"),
+        ({"temperature": -1}, "finite and >= 0"),
         ({"seed": 1.5}, "integer"),
         ({"seed": -1}, "integer"),
+        ({"top_k": -1}, "integer"),
+        ({"reask_every": 0}, "reask_every >= 1"),
+        ({"session": 7}, "must be text"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
