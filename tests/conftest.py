@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import tempfile
 
 from hypothesis import HealthCheck, settings
 import pytest
@@ -21,6 +22,15 @@ os.environ.setdefault("MPLBACKEND", "agg")
 settings.register_profile("default_run", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default_run"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that take long to compile are compiled once per run of the tests, whatever process needs them."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers of pytest-xdist have it from their parent
+        folder = tempfile.TemporaryDirectory(prefix="inspire-fast-programs-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
 @pytest.fixture(autouse=True, scope="session")

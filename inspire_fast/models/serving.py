@@ -25,30 +25,29 @@ from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.siglip import Siglip
 
 Weights = Literal["float32", "bfloat16", "int8"]
-_FEW = 8  # tokens up to which a CPU converts weights inside the product rather than into a copy of them
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """A linear map `[o, i]`: values in float32, bfloat16 or int8, the latter times `scale` float32 `[o]`."""
+    """A linear map `[o, i]`: values in float32, bfloat16 or int8, the latter times `scale` float32 `[o]`.
+
+    A GPU converts shorter values on their way into the product. XLA's CPU products take no mixed dtypes and write a converted
+    copy first: there, shorter values save memory and cost time (docs/decoding.md).
+    """
 
     values: jax.Array
     scale: jax.Array | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[..., i]` -> `[..., o]` in the dtype of `x`."""
-        if self.values.dtype != x.dtype and math.prod(x.shape[:-1]) <= _FEW and jax.default_backend() == "cpu":
-            # XLA's CPU products take no mixed dtypes: they would write a converted copy first, ten times as slow.
-            y = (self.values.astype(jnp.float32) * x.astype(jnp.float32)[..., None, :]).sum(-1)
-        else:
-            contracted = (((x.ndim - 1,), (1,)), ((), ()))
-            y = jax.lax.dot_general(
-                x,
-                self.values.astype(x.dtype),
-                contracted,
-                preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
-            )
+        contracted = (((x.ndim - 1,), (1,)), ((), ()))
+        y = jax.lax.dot_general(
+            x,
+            self.values.astype(x.dtype),
+            contracted,
+            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+        )
         return (y if self.scale is None else y * self.scale).astype(x.dtype)
 
     def rows(self, ids: jax.Array) -> Matrix:

@@ -26,7 +26,7 @@ ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 # Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few shapes
 # are worth more than tight ones.
 SPARE_BUCKETS = (32, 64, 128, 256, 512)
-QUESTION_BUCKETS = (0, 4, 8, 16)
+QUESTION_BUCKETS = (0, 2, 4, 8, 16)
 
 
 class Answers:
@@ -170,7 +170,8 @@ def lay_out(
     )
     free = any(row.questions and not row.filled for row in planned)
     sizes = THEN_BUCKETS if free or not slots else SPARE_BUCKETS
-    then, tail = (bucket(max(lengths, default=0), sizes, "ids between blanks") for lengths in texts)
+    then = bucket(max(texts[0], default=0), sizes, "ids between blanks")
+    tail = bucket(max(texts[1], default=0), THEN_BUCKETS, "ids behind the last blank")  # the script's: always as long
     depth = max((a.depth for a in answers.values()), default=1)
     head = _zeros(rows, ids=(prompt,), block=(prompt,), tail=(tail,), tail_reach=(tail,), tail_lengths=(), lengths=())
     head |= {name: np.zeros(rows, bool) for name in ("filled", "trusted")}

@@ -1,0 +1,481 @@
+"""What spatial reasoning costs when a policy acts: `uv run python benchmarks/inference.py [--quick]`.
+
+All sides see the same two 224 px images and the same instruction, have the same random weights and write the same forced 36
+action ids (horizon 10 x 7), since random weights never end a chunk by themselves. Sides take turns, one call each per round;
+figures are medians, ratios are medians of the ratios within a round. docs/decoding.md explains the tables.
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+import json
+from pathlib import Path
+import statistics
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import published_procedure as published
+import tyro
+
+from inspire_fast.dialogue.questions.direction import Direction
+from inspire_fast.dialogue.render import Turn, render
+from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.testing import random_chunks
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.config import PRESETS, ModelConfig
+from inspire_fast.models.serving import ServedModel, Weights, serve
+from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.policy.decoder import Decoded, Decoder
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.robots import ROBOTS
+from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.training.config import load_config
+from inspire_fast.training.sources import open_source
+
+HORIZON, ACTION_DIM, ACTION_IDS = 10, 7, 36
+DIRECTION = Direction(axes=ROBOTS["libero"].axes)
+INSTRUCTIONS = {
+    "put the black bowl on the plate": ("the black bowl", "the plate"),
+    "open the middle drawer of the cabinet": ("the middle drawer",),
+    "put both the alphabet soup and the tomato sauce in the basket": (
+        "the alphabet soup",
+        "the tomato sauce",
+        "the basket",
+    ),
+    "push the plate to the front of the stove": ("the plate", "the stove"),
+    "turn on the stove": ("the stove",),
+    "stay where you are": (),
+}
+ANSWERS = ("left", "front")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """What is measured.
+
+    Attributes:
+        quick: fewer rounds, sides and chunks.
+        preset: the network; None is `small`. `gemma_2b` needs a GPU.
+        dtype: of activations and weights; None is float32 on a CPU, bfloat16 elsewhere.
+        checkpoint: a trained run, for free-running decoding; `make demo` makes the default one. Left out where there is none.
+        config: the config of that run, which names its dataset.
+        chunks: how many chunks of random-weight networks are checked; None is 10,000, quick 2,560.
+    """
+
+    quick: bool = False
+    preset: str = "small"
+    dtype: str | None = None
+    checkpoint: Path = Path("runs/demo/checkpoints/demo/default")
+    config: str = "demo"
+    chunks: int | None = None
+
+
+def median_ms(times: Sequence[float]) -> float:
+    """Of seconds."""
+    return 1e3 * statistics.median(times)
+
+
+def take_turns(
+    sides: Mapping[str, Callable[[], object]], rounds: int, warm: Mapping[str, Callable[[], object]] | None = None
+) -> dict[str, list[float]]:
+    """Seconds per side and round, behind a round that compiles (and calls `warm` where a side has one)."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, call in (sides if number else {**sides, **(warm or {})}).items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            if number:
+                times[name].append(time.perf_counter() - start)
+        sys.stderr.write(f"\rround {number}/{rounds} ")
+    sys.stderr.write("\n")
+    return times
+
+
+def ratio(times: Mapping[str, Sequence[float]], over: str, under: str) -> float:
+    """Median over the rounds of one side's time over another's."""
+    return statistics.median(a / b for a, b in zip(times[over], times[under], strict=True))
+
+
+def show(cameras: Iterable[str], rows: int) -> dict[str, np.ndarray]:
+    """All cameras, in every row."""
+    return {camera: np.ones(rows, bool) for camera in cameras}
+
+
+def vocabulary(size: int) -> Vocabulary:
+    """Small tokenizers whose questions are as long as in PaliGemma's ids (about one id per word), in a vocabulary of `size`."""
+    texts = [f"Task: {i}, State: {s} {s + 1} {255 - s};\n" for i in INSTRUCTIONS for s in range(0, 250, 9)]
+    texts += [f"Question: {DIRECTION.wording(t)} Answer:;\nAction: |" for ts in INSTRUCTIONS.values() for t in ts] * 4
+    text = TextTokenizer.fit(texts, vocab_size=420, symbols=[" " + answer for answer in DIRECTION.answers])
+    bound = int(np.ceil(20 * HORIZON**0.5))
+    chunks = random_chunks(400, HORIZON, ACTION_DIM)
+    action = FastTokenizer.fit(chunks, vocab_size=1024, coefficient_range=(-bound, bound))
+    return Vocabulary(text=text, action=action, size=size, skip=128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One network, one observation."""
+
+    config: ModelConfig
+    words: Vocabulary = field(repr=False)
+
+    @cached_property
+    def trained(self) -> Any:
+        """Random weights in the dtype of the activations, as trained."""
+        model = random_model(self.config)
+        dtype = jnp.dtype(self.config.dtype)
+        return jax.tree.map(lambda p: p.astype(dtype), model)
+
+    @cached_property
+    def served(self) -> ServedModel:
+        """The same, laid out for decoding."""
+        return serve(self.trained, dtype=self.config.dtype)
+
+    @cached_property
+    def images(self) -> dict[str, np.ndarray]:
+        """One observation's."""
+        return random_images(self.config, 1)
+
+    @cached_property
+    def actions(self) -> tuple[int, ...]:
+        """A chunk of 36 ids."""
+        chunks = random_chunks(4000, HORIZON, ACTION_DIM, seed=1) * np.linspace(0.2, 1, 4000)[:, None, None]
+        lengths = {len(ids): tuple(ids) for ids in self.words.action.encode_batch(chunks)}
+        if ACTION_IDS not in lengths:
+            raise ValueError(f"No chunk has {ACTION_IDS} ids; there are {sorted(lengths)}.")
+        return lengths[ACTION_IDS]
+
+    def chunk_of(self, length: int) -> tuple[int, ...]:
+        """A chunk of about so many ids."""
+        chunks = random_chunks(4000, HORIZON, ACTION_DIM, seed=2) * np.linspace(0.05, 1, 4000)[:, None, None]
+        return min(map(tuple, self.words.action.encode_batch(chunks)), key=lambda ids: abs(len(ids) - length))
+
+    def decoder(self, script: str, model: ServedModel | None = None) -> Decoder:
+        """Of a named script, with the coarse direction as its question."""
+        questions = (DIRECTION,) if script != "pi0_fast" else ()
+        return Decoder(
+            model or self.served, SCRIPTS[script](*questions), self.words, horizon=HORIZON, action_dim=ACTION_DIM
+        )
+
+    def turn(self, number: int = 0) -> Turn:
+        """One of the instructions; the first has two targets."""
+        instruction, targets = list(INSTRUCTIONS.items())[number % len(INSTRUCTIONS)]
+        return Turn(instruction=instruction, state=np.linspace(-0.5, 0.5, 8), targets=targets)
+
+    def call(self, decoder: Decoder, **options: Any) -> Callable[[], list[Decoded]]:
+        """A call that writes the forced chunk."""
+        shown = show(self.images, 1)
+        options = {"actions": [self.actions], **options}
+        return lambda: decoder.decode(self.images, shown, [self.turn()], **options)
+
+    def prompts(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What the published procedure reads: up to each question, then up to the actions."""
+        script = SCRIPTS["inspire"](DIRECTION)
+        rendered = [render(script, self.turn(), self.words, answers=ANSWERS[:n]).tokens for n in range(3)]
+        return [(tokens.ids, tokens.block) for tokens in rendered]
+
+
+def procedures(bench: Bench, rounds: int, *, quick: bool) -> dict[str, float]:
+    """The published procedure against ours, two questions each; unless quick, also on a network in our layout."""
+    forced = bench.words.from_action(bench.actions)
+    prompts = bench.prompts()
+
+    def publish(model: Any, steps: int, room: int | None = None) -> Callable[[], object]:
+        return lambda: published.decode(model, bench.images, prompts, forced, steps=steps, room=room)
+
+    ours = bench.decoder("inspire")
+    sides = {
+        "published, 256 steps": publish(bench.trained, published.MAX_STEPS),
+        "published, stops": publish(bench.trained, ACTION_IDS),
+        "ours": bench.call(ours),
+    }
+    same_layout = "published, stops, our layout"
+    if not quick:
+        sides[same_layout] = publish(bench.served, ACTION_IDS)
+    short = publish(bench.trained, 1, published.MAX_STEPS)
+    times = take_turns(sides, rounds, warm={"published, 256 steps": short})
+    read = f"{bench.config.image_tokens} + {', '.join(str(len(ids)) for ids, _ in prompts)}"
+    shapes = dict.fromkeys(sides, (f"3 x {read}", ACTION_IDS))
+    shapes["published, 256 steps"] = (f"3 x {read}", published.MAX_STEPS)
+    shapes["ours"] = described(bench, ours, None)
+    table(times, shapes, "ours")
+    figures = {
+        "speedup_vs_published": ratio(times, "published, 256 steps", "ours"),
+        "speedup_vs_published_stopping": ratio(times, "published, stops", "ours"),
+    }
+    if not quick:
+        figures["speedup_vs_published_stopping_same_layout"] = ratio(times, same_layout, "ours")
+    return figures
+
+
+def questions(bench: Bench, rounds: int) -> dict[str, float]:
+    """Two questions against none, each side in its own tightest bucket."""
+    asks, plain = bench.decoder("inspire"), bench.decoder("pi0_fast")
+    free = bench.call(asks)()[0].answers
+    wrong = tuple(next(a for a in DIRECTION.answers if a != said) for said in free)
+    sides: dict[str, tuple[Decoder, Sequence[str] | None]] = {
+        "no questions": (plain, None),
+        "2 questions": (asks, None),
+        "2 questions, drafts hold": (asks, free),
+        "2 questions, drafts fail": (asks, wrong),
+    }
+    times = take_turns({name: bench.call(one, drafts=[draft]) for name, (one, draft) in sides.items()}, rounds)
+    table(times, {name: described(bench, *side) for name, side in sides.items()}, "no questions")
+    return {
+        "inspire_overhead_plain": ratio(times, "2 questions", "no questions"),
+        "inspire_overhead_drafted": ratio(times, "2 questions, drafts hold", "no questions"),
+        "inspire_overhead_drafts_fail": ratio(times, "2 questions, drafts fail", "no questions"),
+        "no_questions_ms": median_ms(times["no questions"]),
+    }
+
+
+def table(times: Mapping[str, Sequence[float]], shapes: Mapping[str, tuple[str, int]], reference: str) -> None:
+    """Sides with their medians, their ratio to one of them, and what they read."""
+    say(f"{'side':32} {'ms':>9} {'ratio':>7}  {'ids read at once (padding)':44} steps")
+    for name, seconds in times.items():
+        read, steps = shapes[name]
+        say(f"{name:32} {median_ms(seconds):9.1f} {ratio(times, name, reference):7.3f}  {read:44} {steps}")
+
+
+def described(bench: Bench, decoder: Decoder, draft: Sequence[str] | None) -> tuple[str, int]:
+    """How much a side of ours reads at once, and how much of it is padding; and how many tokens one by one."""
+    layout = decoder.lay_out([bench.turn()], [draft]).layout
+    accepted = bench.call(decoder, drafts=[draft])()[0].accepted
+    chunks = [f"{layout.lengths[0]} (+{layout.ids.shape[1] - layout.lengths[0]})"]
+    asked = np.flatnonzero(layout.slots.active[:, 0])[accepted:]
+    if len(asked):
+        chunks += [f"{1 + n} (+{layout.slots.then.shape[2] - n})" for n in layout.slots.then_lengths[asked[:-1], 0]]
+        chunks += [f"{1 + layout.tail_lengths[0]} (+{layout.tail.shape[1] - layout.tail_lengths[0]})"]
+    return f"{bench.config.image_tokens} + {', '.join(chunks)}", ACTION_IDS - 1
+
+
+def bandwidth(seconds: float = 1.0) -> float:
+    """Bytes per second that this device reads memory at: sums of an array far larger than its caches, the best of many."""
+    cpu = jax.default_backend() == "cpu"
+    array = jnp.ones((1 << 26) if cpu else (1 << 30), jnp.float32)
+    total = jax.jit(lambda x: x.sum())
+    best, end = float("inf"), time.perf_counter() + seconds
+    total(array).block_until_ready()
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        total(array).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return array.nbytes / best
+
+
+def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
+    """One decoded token against the time that reading its weights and cache takes: (long - short chunk) / difference."""
+    decoder = bench.decoder("pi0_fast")
+    short, long = bench.chunk_of(12), bench.chunk_of(60)
+    times = take_turns(
+        {"short": bench.call(decoder, actions=[short]), "long": bench.call(decoder, actions=[long])}, rounds
+    )
+    per_step = statistics.median(
+        (b - a) / (len(long) - len(short)) for a, b in zip(times["short"], times["long"], strict=True)
+    )
+    layout = decoder.lay_out([bench.turn()], [None])
+    language = bench.config.language
+    slots = bench.config.image_tokens + layout.layout.ids.shape[1] + layout.room + decoder.longest
+    width = jnp.dtype(bench.config.dtype).itemsize
+    cache = 2 * language.depth * slots * language.kv_heads * language.head_dim * width
+    head = bench.words.action.vocab_size * language.width * width
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(bench.served.layers))
+    rate = bandwidth()
+    floor = (weights + cache + head) / rate
+    say(
+        f"step {1e3 * per_step:.2f} ms; floor {1e3 * floor:.2f} ms ({weights / 1e6:.0f} MB weights, {cache / 1e6:.1f} MB cache, "
+        f"{head / 1e6:.1f} MB action rows at {rate / 1e9:.1f} GB/s)"
+    )
+    return {"decode_step_ms": 1e3 * per_step, "decode_step_over_floor": per_step / floor}
+
+
+def batch_scaling(bench: Bench, rounds: int, sizes: Sequence[int]) -> dict[str, float]:
+    """Rows of different prompts and question counts, each equal to what it says alone."""
+    decoder = bench.decoder("inspire")
+    images = random_images(bench.config, max(sizes), seed=3)
+    turns = [bench.turn(n) for n in range(max(sizes))]
+
+    def call(rows: Sequence[int]) -> list[Decoded]:
+        shown = show(images, len(rows))
+        picked = {camera: pictures[list(rows)] for camera, pictures in images.items()}
+        return decoder.decode(picked, shown, [turns[row] for row in rows], actions=[bench.actions] * len(rows))
+
+    times = take_turns({str(n): (lambda n=n: call(range(n))) for n in sizes}, rounds)
+    together, alone = call(range(max(sizes))), [call([row])[0] for row in range(max(sizes))]
+    differ = [row for row, (a, b) in enumerate(zip(together, alone, strict=True)) if a.answers != b.answers]
+    say(f"{'rows':>4} {'ms':>9} {'chunks/s':>9} {'to 1 row':>9}")
+    for n in sizes:
+        say(
+            f"{n:4} {median_ms(times[str(n)]):9.1f} {n / statistics.median(times[str(n)]):9.2f} {n / ratio(times, str(n), '1'):9.2f}"
+        )
+    say(f"rows whose answers differ from their single-row ones: {len(differ)} of {max(sizes)}")
+    return {
+        **{f"batch{n}_throughput_ratio": n / ratio(times, str(n), "1") for n in sizes},
+        "batch_rows_that_differ": len(differ),
+    }
+
+
+def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
+    """The network held in fewer bytes: how far its logits move, and what a call takes."""
+    held: tuple[Weights, ...] = (
+        ("float32", "bfloat16", "int8") if bench.config.dtype == "float32" else ("bfloat16", "int8")
+    )
+    models = {weights: serve(bench.trained, weights=weights, dtype=bench.config.dtype) for weights in held}
+    tokens = render(
+        SCRIPTS["inspire"](DIRECTION), bench.turn(), bench.words, answers=ANSWERS, action_ids=bench.actions
+    ).tokens
+    actions = bench.words.from_action(np.arange(bench.words.action.vocab_size))
+
+    @jax.jit
+    def score(model: ServedModel) -> jax.Array:
+        seen = model.embed_images({camera: jnp.asarray(image) for camera, image in bench.images.items()})
+        shown, n = {camera: jnp.ones(1, bool) for camera in bench.images}, len(tokens)
+        ids, block = jnp.asarray(tokens.ids)[None], jnp.asarray(tokens.block)[None]
+        hidden, _ = model.prefill(seen, shown, ids, jnp.full(1, n), block, n)
+        return jnp.einsum("lw,kw->lk", hidden[0], model.head(jnp.asarray(actions)), preferred_element_type=jnp.float32)
+
+    scores = {weights: np.asarray(score(model)) for weights, model in models.items()}
+    times = take_turns({w: bench.call(bench.decoder("inspire", model)) for w, model in models.items()}, rounds)
+    figures: dict[str, float] = {}
+    say(f"{'weights':9} {'MB':>7} {'ms':>9} {'logit error':>12} {'same choice':>12}")
+    for weights, model in models.items():
+        error = float(np.linalg.norm(scores[weights] - scores[held[0]]) / np.linalg.norm(scores[held[0]]))
+        same = float((scores[weights].argmax(-1) == scores[held[0]].argmax(-1)).mean())
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(model.layers)) / 1e6
+        say(f"{weights:9} {size:7.0f} {median_ms(times[weights]):9.1f} {error:12.4f} {same:12.3f}")
+        figures |= {f"{weights}_logit_error": error, f"{weights}_time_ratio": ratio(times, weights, held[0])}
+    return figures
+
+
+def free_running(checkpoint: Path, config_name: str, calls: int) -> dict[str, float]:
+    """A trained policy on successive frames of held-out episodes: nothing is forced, it ends chunks itself."""
+    if not checkpoint.is_dir():
+        say(f"Left out: no run in {checkpoint} (`make demo` makes one).")
+        return {}
+    policy = InspirePolicy.load(checkpoint)
+    source = open_source(load_config(config_name), "held_out")
+    samples = [source[n] for n in range(min(calls, len(source)))]
+    last: dict[Any, Sequence[str]] = {}
+
+    def decode(number: int, *, ask: bool, draft: bool) -> Decoded:
+        sample = samples[number]
+        turn = policy.inputs.turn(
+            sample.observation, [t.phrase for t in sample.facts.targets] if ask and sample.facts else ()
+        )
+        seen = {camera: image[None] for camera, image in policy.inputs.images(sample.observation).items()}
+        images = {camera: seen[camera] for camera in policy.decoder.cameras}
+        drafted = last.get(turn.targets) if draft else None
+        row = policy.decoder.decode(images, show(policy.inputs.cameras, 1), [turn], drafts=[drafted])[0]
+        if draft:
+            last[turn.targets] = row.answers
+        return row
+
+    sides = {
+        "no questions": {"ask": False, "draft": False},
+        "2 questions": {"ask": True, "draft": False},
+        "2 questions, last answers drafted": {"ask": True, "draft": True},
+    }
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    said: dict[str, list[Decoded]] = {name: [] for name in sides}
+    for again in range(2):  # the first time compiles
+        last.clear()
+        for number in range(len(samples)):
+            for name, how in sides.items():
+                start = time.perf_counter()
+                row = decode(number, **how)
+                if again:
+                    times[name].append(time.perf_counter() - start)
+                    said[name].append(row)
+    say(
+        f"{len(samples)} calls; {'side':34} {'ms':>7} {'ratio':>7} {'action ids':>11} {'answers':>8} {'drafts kept':>12}"
+    )
+    for name, rows in said.items():
+        ids, answers = (
+            statistics.mean(map(len, of)) for of in ([r.action_ids for r in rows], [r.answers for r in rows])
+        )
+        kept = sum(row.accepted for row in rows) / max(1, sum(len(row.answers) for row in rows))
+        ms, times_as_long = median_ms(times[name]), ratio(times, name, "no questions")
+        say(f"{'':10}{name:34} {ms:7.1f} {times_as_long:7.3f} {ids:11.1f} {answers:8.2f} {kept:12.3f}")
+    differ = sum(
+        (a.answers, a.action_ids) != (b.answers, b.action_ids)
+        for a, b in zip(said["2 questions"], said["2 questions, last answers drafted"], strict=True)
+    )
+    say(f"calls in which a draft changed what was said: {differ}")
+    return {
+        "free_running_overhead_plain": ratio(times, "2 questions", "no questions"),
+        "free_running_overhead_drafted": ratio(times, "2 questions, last answers drafted", "no questions"),
+        "free_running_calls_changed_by_drafts": differ,
+    }
+
+
+def malformed(words: Vocabulary, chunks: int) -> dict[str, int]:
+    """Chunks that random-weight networks write, greedy and drawn: how many cannot be decoded."""
+    config = replace(PRESETS["test"], vocab_size=words.size)
+    bad = checked = 0
+    rows, seeds = 64, 4
+    for seed in range(seeds):
+        bench = Bench(config=replace(config, dtype="float32"), words=words)
+        decoder = bench.decoder("inspire", serve(random_model(bench.config, seed)))
+        for call in range(-(-chunks // (rows * seeds))):
+            images = random_images(config, rows, seed=1000 * seed + call)
+            states = np.random.default_rng([seed, call]).uniform(-1, 1, (rows, 8))
+            turns = [replace(bench.turn(n), state=state) for n, state in enumerate(states)]
+            warm = [0.0, 1.0, 3.0, 10.0] * (rows // 4)
+            for row in decoder.decode(images, show(images, rows), turns, temperature=warm, seed=list(range(rows))):
+                checked += 1
+                bad += not well_formed(words, row)
+        sys.stderr.write(f"\r{checked} chunks ")
+    sys.stderr.write("\n")
+    say(f"{bad} of {checked} chunks of random-weight networks malformed")
+    return {"chunks_checked": checked, "malformed_chunks": bad}
+
+
+def well_formed(words: Vocabulary, row: Decoded) -> bool:
+    """Its ids are exactly one finite chunk."""
+    try:
+        chunk = words.action.decode(list(row.action_ids), HORIZON, ACTION_DIM)
+    except ValueError:
+        return False
+    return chunk.shape == (HORIZON, ACTION_DIM) and bool(np.isfinite(chunk).all())
+
+
+def say(line: str) -> None:
+    """A line of a table, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(args: Args) -> None:
+    """Prints the tables, then the JSON line."""
+    quick, preset = args.quick, PRESETS[args.preset]
+    dtype = args.dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+    config = replace(preset, dtype=dtype, vocab_size=257152, cameras=("base_0_rgb", "left_wrist_0_rgb"))
+    bench = Bench(config=config, words=vocabulary(config.vocab_size))
+    say(f"{args.preset}, {dtype}, {jax.devices()[0].device_kind}, {len(jax.devices())} device(s)")
+    figures: dict[str, Any] = {"preset": args.preset, "device": jax.devices()[0].device_kind}
+    for part, measure in {
+        "Procedures": lambda: procedures(bench, 2 if quick else 9, quick=quick),
+        "What questions cost": lambda: questions(bench, 10 if quick else 40),
+        "A decoded token": lambda: step_over_floor(bench, 5 if quick else 15),
+        "Batches": lambda: batch_scaling(bench, 1 if quick else 5, (1, 8) if quick else (1, 2, 4, 8, 16)),
+        "Weights": lambda: shorter_weights(bench, 2 if quick else 9),
+        "A trained policy": lambda: free_running(args.checkpoint, args.config, 40 if quick else 400),
+        "Well-formedness": lambda: malformed(vocabulary(2048), args.chunks or (2_560 if quick else 10_000)),
+    }.items():
+        say(f"\n{part}")
+        start = time.perf_counter()
+        figures |= measure()
+        sys.stderr.write(f"{part}: {time.perf_counter() - start:.0f} s\n")
+    say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
