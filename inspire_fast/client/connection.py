@@ -7,8 +7,10 @@ import contextlib
 from dataclasses import dataclass
 import http
 import logging
+from pathlib import Path
 import random
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -69,13 +71,17 @@ class Endpoint:
         uri: `ws://host:port` or `wss://...`.
         api_key: sent as `Authorization: Api-Key <key>`.
         max_frame_bytes: largest response accepted.
+        ca_file: certificates (PEM) that a `wss://` server's is checked against; None is the system's.
     """
 
     uri: str
     api_key: str | None
     max_frame_bytes: int
+    ca_file: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.ca_file is not None and not self.uri.startswith("wss://"):
+            raise ValueError(f"ca_file is for wss:// servers; this one is {self.uri}.")
         key = self.api_key
         if key is not None and (not key.isascii() or not key.isprintable() or not key.strip()):
             raise ValueError("The API key must be printable ASCII on one line; check for a stray line break.")
@@ -85,12 +91,14 @@ class Connection:
     """An open connection whose metadata frame has been read."""
 
     def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
+        tls = ssl.create_default_context(cafile=endpoint.ca_file) if endpoint.uri.startswith("wss://") else None
         headers = {"Authorization": f"Api-Key {endpoint.api_key}"} if endpoint.api_key else None
         self._max_bytes = endpoint.max_frame_bytes
         with contextlib.ExitStack() as stack:
             self._socket = stack.enter_context(
                 websockets.sync.client.connect(
                     endpoint.uri,
+                    ssl=tls,
                     compression=None,
                     max_size=endpoint.max_frame_bytes,
                     additional_headers=headers,
@@ -209,6 +217,10 @@ def _log_wait(uri: str, deadline: Deadline) -> OnWait:
 
 def _fatal(error: Exception, uri: str) -> PolicyClientError | None:
     """The error to raise at once, or None where trying again makes sense."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return AccessDeniedError(
+            f"The certificate of {uri} is not to be trusted: {error.verify_message} (see ca_file)."
+        )
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):

@@ -21,6 +21,7 @@ class ErrorCode(enum.StrEnum):
     MALFORMED_FRAME = "malformed_frame"
     INVALID_REQUEST = "invalid_request"
     OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"  # the request's own `deadline_s`
     INTERNAL_ERROR = "internal_error"
     FRAME_TOO_LARGE = "frame_too_large"  # comes as close code 1009: the frame was never read
     FOREIGN = "foreign"  # a text frame that is not ours: openpi's server sends its traceback

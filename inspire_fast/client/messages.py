@@ -30,6 +30,8 @@ from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import ActionChunk, Answer, Status
 
 OPTIONS_KEY = "inspire"
+MAX_KEY_CHARACTERS = 128
+MAX_NESTING = 8
 _DEFAULTS = RequestOptions()
 _OPTION_NAMES = [field.name for field in dataclasses.fields(RequestOptions)]
 
@@ -50,12 +52,38 @@ def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
     """A decoded request -> (native observation, options).
 
     Raises:
-        ValueError: not a dictionary with text keys, or options that do not exist or have the wrong type.
+        ValueError: not a dictionary with short text keys, or options that do not exist or have the wrong type.
     """
-    if not isinstance(request, dict) or not all(isinstance(key, str) for key in request):
+    if not isinstance(request, dict):
         raise ValueError(f"A request is a dictionary with text keys; got {type(request).__name__}.")
+    _check_keys(request)
     observation = {key: value for key, value in request.items() if key != OPTIONS_KEY}
     return observation, _options_from_wire(request.get(OPTIONS_KEY, {}))
+
+
+def _check_keys(mapping: dict[Any, Any], depth: int = 1) -> None:
+    """Robots look nested keys up as paths: a long key above many others would be repeated in each, gigabytes in all."""
+    if depth > MAX_NESTING:
+        raise ValueError(f"A request's dictionaries are nested at most {MAX_NESTING} deep.")
+    for key, value in mapping.items():
+        if not isinstance(key, str) or len(key) > MAX_KEY_CHARACTERS:
+            raise ValueError(
+                f"A request is a dictionary with text keys of at most {MAX_KEY_CHARACTERS} characters; got {_shown(key)}."
+            )
+        if isinstance(value, dict):
+            _check_keys(value, depth + 1)
+
+
+def _shown(value: Any) -> str:
+    """What came, in a few words. Never a `repr` of a whole array or list: that of a 4 MB frame takes eleven seconds."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.dtype} {value.shape}"
+    if isinstance(value, (list, dict)):
+        inside = sorted({type(item).__name__ for item in value})
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(inside)})"
+    if isinstance(value, (str, bytes)):
+        return repr(value[:40])
+    return f"{value!r:.80}"
 
 
 def _options_from_wire(fields: Any) -> RequestOptions:
@@ -70,7 +98,7 @@ def _options_from_wire(fields: Any) -> RequestOptions:
 
 def _parse_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"Option {name!r} must be text; got {type(value).__name__}.")
+        raise ValueError(f"{name!r} must be text; got {_shown(value)}.")
     return value
 
 
@@ -78,19 +106,19 @@ def _parse_texts(name: str, value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError(f"Option {name!r} must be a list of texts; got {value!r:.80}.")
+        raise ValueError(f"Option {name!r} must be a list of texts; got {_shown(value)}.")
     return tuple(value)
 
 
 def _parse_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ValueError(f"Option {name!r} must be a finite number; got {value!r:.80}.")
+        raise ValueError(f"Option {name!r} must be a finite number; got {_shown(value)}.")
     return float(value)
 
 
 def _parse_integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) < 2**32:
-        raise ValueError(f"Option {name!r} must be an integer from 0 to 2**32 - 1; got {value!r:.80}.")
+        raise ValueError(f"Option {name!r} must be an integer from 0 to 2**32 - 1; got {_shown(value)}.")
     return int(value)
 
 
@@ -103,6 +131,7 @@ _OPTION_PARSERS = {
     "seed": _parse_integer,
     "reask_every": _parse_integer,
     "session": _parse_text,
+    "deadline_s": _parse_number,
 }
 
 
@@ -145,15 +174,15 @@ def chunk_from_wire(response: Any) -> ActionChunk:
     if not isinstance(response, Mapping):
         raise ProtocolError(f"A response is a dictionary; got {type(response).__name__}.")
     try:
-        answers = tuple(Answer(**answer) for answer in response.get("answers", ()))
+        answers = tuple(_answer_from_wire(answer) for answer in response.get("answers", ()))
         status = Status(response.get("status", Status.OK))
         timing = {str(phase): float(ms) for phase, ms in response.get("policy_timing", {}).items()}
         timing |= {f"server_{phase}": float(ms) for phase, ms in response.get("server_timing", {}).items()}
         common: dict[str, Any] = {"answers": answers, "timing_ms": timing}
         if status is not Status.OK:
-            reason = str(response.get("reason") or "The server gave no reason.")
+            reason = _parse_text("reason", response.get("reason", "")) or "The server gave no reason."
             return ActionChunk(actions=None, status=status, reason=reason, **common)
-        actions = np.asarray(response["actions"], dtype=np.float32)
+        actions = _actions_from_wire(response["actions"])
         if not np.isfinite(actions).all():
             reason = "The server sent actions with NaN or infinity."
             return ActionChunk(actions=None, status=Status.HELD, reason=reason, **common)
@@ -162,3 +191,19 @@ def chunk_from_wire(response: Any) -> ActionChunk:
         raise ProtocolError(f"The response lacks {error}; it has {sorted(map(str, response))}.") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ProtocolError(f"The response makes no sense: {error}") from error
+
+
+def _actions_from_wire(value: Any) -> np.ndarray:
+    """Numbers only (numpy would read text and times as such); what float32 cannot hold becomes infinity."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or not array.size:
+        raise ValueError(f"actions must be numbers [t, a]; got {_shown(array)}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def _answer_from_wire(fields: Mapping[str, Any]) -> Answer:
+    answer = Answer(**fields)
+    for name in ("question", "target", "answer"):
+        _parse_text(name, getattr(answer, name))
+    return dataclasses.replace(answer, probability=_parse_number("probability", answer.probability))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 import threading
 import time
 from typing import Any, Self
@@ -41,6 +42,7 @@ class PolicyClient:
         connect_timeout_s: float = 300.0,
         request_timeout_s: float = 120.0,
         max_frame_bytes: int = MAX_FRAME_BYTES,
+        ca_file: Path | None = None,
         on_wait: OnWait | None = None,
     ) -> None:
         """Connects and reads the server's metadata.
@@ -53,11 +55,12 @@ class PolicyClient:
             request_timeout_s: deadline of a request, unless it brings its own; covers reconnecting. The first request
                 to a server without warm-up waits for its compilation.
             max_frame_bytes: largest response accepted.
+            ca_file: certificates (PEM) that a `wss://` server's is checked against; None is the system's.
             on_wait: called every few seconds of waiting with (seconds so far, why); by default logged as a warning.
 
         Raises:
             ConnectionLostError: no server within `connect_timeout_s`.
-            AccessDeniedError: API key missing or wrong.
+            AccessDeniedError: API key missing or wrong, or the server's certificate is not to be trusted.
             ProtocolError: something else answers at this address.
         """
         uri = host if host.startswith(("ws://", "wss://")) else f"ws://{host}"
@@ -65,6 +68,7 @@ class PolicyClient:
             uri=uri if port is None else f"{uri}:{port}",
             api_key=api_key,
             max_frame_bytes=max_frame_bytes,
+            ca_file=ca_file,
         )
         self._request_timeout_s = request_timeout_s
         self._on_wait = on_wait

@@ -26,6 +26,7 @@ class RequestOptions:
         reask_every: ask on every n-th call with the same targets only; between, the last answers are kept as given. 1 asks
             on every call.
         session: whose last answers they are, where one connection (or process) speaks for several robots.
+        deadline_s: a server that has not answered so long after it got the request says so instead; 0 is never.
     """
 
     mode: Mode = "answer"
@@ -36,6 +37,7 @@ class RequestOptions:
     seed: int = 0
     reask_every: int = 1
     session: str = ""
+    deadline_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in ("answer", "skip", "force"):
@@ -44,6 +46,8 @@ class RequestOptions:
             raise ValueError(f"temperature must be finite and >= 0; got {self.temperature}.")
         if self.top_k < 0 or self.reask_every < 1:
             raise ValueError(f"top_k must be >= 0 and reask_every >= 1; got {self.top_k} and {self.reask_every}.")
+        if not 0 <= self.deadline_s < math.inf:
+            raise ValueError(f"deadline_s must be finite and >= 0; got {self.deadline_s}.")
         if (self.mode == "force") != (self.answers is not None):
             raise ValueError(
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."
@@ -65,4 +69,21 @@ class Policy(Protocol):
         Raises:
             ValueError: the observation does not meet the contract; the message names the key and what was expected.
         """
+        ...
+
+
+@runtime_checkable
+class BatchPolicy(Policy, Protocol):
+    """A policy that answers several observations in one call, and prepares each beforehand without its model."""
+
+    def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Any:
+        """What `infer_prepared` takes of one observation: checked, resized, tokenised. Safe to call from any thread at any time.
+
+        Raises:
+            ValueError: as `infer`.
+        """
+        ...
+
+    def infer_prepared(self, prepared: Sequence[Any]) -> list[ActionChunk]:
+        """Answers several; none depends on the others. From one thread at a time, like `infer`."""
         ...

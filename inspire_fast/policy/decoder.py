@@ -196,6 +196,14 @@ class Decoder:
         given = _given(turns, forced, drafts)
         return lay_out(self.script, turns, self.vocabulary, self.answers, given, least=least)
 
+    def check(self, turn: Turn, forced: Sequence[str] | None = None) -> None:
+        """Raises what `decode` would, without the network.
+
+        Raises:
+            ValueError: the prompt is longer than the largest bucket, or given answers do not fit the questions.
+        """
+        self.lay_out([turn], forced=[forced])
+
     def _compile(self, turn: Turn, drafted: Sequence[str] | None, rows: int, least: int) -> None:
         image = np.zeros((rows, *self.model.config.image_hw, 3), np.uint8)
         self.decode(

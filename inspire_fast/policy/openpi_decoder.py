@@ -103,6 +103,12 @@ class OpenpiDecoder:
         )
         return [self._read(row) for row in np.asarray(written)]
 
+    def check(self, turn: Turn, forced: Sequence[str] | None = None) -> None:
+        """See `Decoder.check`."""
+        if forced:
+            raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
+        self._prompt(turn)
+
     @property
     def cameras(self) -> tuple[str, ...]:
         """Those whose images `decode` takes."""

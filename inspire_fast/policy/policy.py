@@ -61,8 +61,27 @@ class _Given:
     kept: Said | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """One observation, checked and ready for the network.
+
+    Attributes:
+        options: what was asked for.
+        turn: instruction, normalised state, targets.
+        state: canonical, in the robot's units.
+        images: camera -> uint8 `[h, w, 3]` as the network sees it.
+        prepare_ms: how long that took.
+    """
+
+    options: RequestOptions
+    turn: Turn
+    state: np.ndarray
+    images: Mapping[str, np.ndarray]
+    prepare_ms: float
+
+
 class InspirePolicy:
-    """A trained network with everything its contract names. Implements `inspire_fast.core.policy.Policy`."""
+    """A trained network with everything its contract names. Implements `inspire_fast.core.policy.BatchPolicy`."""
 
     def __init__(
         self,
@@ -147,14 +166,32 @@ class InspirePolicy:
         Raises:
             ValueError: an observation breaks the contract, or answers do not fit the questions.
         """
+        return self.infer_prepared([self.prepare(o, r) for o, r in zip(observations, options, strict=True)])
+
+    def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Prepared:
+        """See `core.policy.BatchPolicy.prepare`."""
         start = time.perf_counter()
-        canonical = [self.robot.canonical(native) for native in observations]
-        turns = [self._turn(o, r) for o, r in zip(canonical, options, strict=True)]
-        given = [self._given(turn, r) for turn, r in zip(turns, options, strict=True)]
-        images = [self.inputs.images(o) for o in canonical]
-        prepared = time.perf_counter()
+        canonical = self.robot.canonical(observation)
+        turn = self._turn(canonical, options)
+        self.decoder.check(turn, options.answers if options.mode == "force" else None)
+        images = self.inputs.images(canonical)
+        return Prepared(
+            options=options,
+            turn=turn,
+            state=canonical.state,
+            images=images,
+            prepare_ms=1e3 * (time.perf_counter() - start),
+        )
+
+    def infer_prepared(self, prepared: Sequence[Prepared]) -> list[ActionChunk]:
+        """See `core.policy.BatchPolicy.infer_prepared`."""
+        if isinstance(self.decoder, OpenpiDecoder) and len(prepared) > 1:  # upstream has one seed per call
+            return [chunk for row in prepared for chunk in self.infer_prepared([row])]
+        start = time.perf_counter()
+        options, turns = [row.options for row in prepared], [row.turn for row in prepared]
+        given = [self._given(row.turn, row.options) for row in prepared]
         decoded = self.decoder.decode(
-            {camera: np.stack([row[camera] for row in images]) for camera in self.decoder.cameras},
+            {camera: np.stack([row.images[camera] for row in prepared]) for camera in self.decoder.cameras},
             {camera: np.ones(len(turns), bool) for camera in self.inputs.cameras},
             turns,
             forced=[one.forced for one in given],
@@ -163,12 +200,11 @@ class InspirePolicy:
             top_k=[o.top_k for o in options],
             seed=[o.seed for o in options],
         )
-        done = time.perf_counter()
-        timing = {"prepare_ms": 1e3 * (prepared - start), "infer_ms": 1e3 * (done - prepared)}
+        infer_ms = 1e3 * (time.perf_counter() - start)
         chunks = []
-        for row, turn, observation, one, request in zip(decoded, turns, canonical, given, options, strict=True):
-            said = self._remember(row, turn, one, request)
-            chunks.append(self._chunk(said, turn, observation.state, timing))
+        for row, said, one in zip(prepared, decoded, given, strict=True):
+            timing = {"prepare_ms": row.prepare_ms, "infer_ms": infer_ms}
+            chunks.append(self._chunk(self._remember(said, row.turn, one, row.options), row.turn, row.state, timing))
         return chunks
 
     def _given(self, turn: Turn, options: RequestOptions) -> _Given:

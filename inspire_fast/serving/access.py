@@ -1,4 +1,4 @@
-"""Who may use a server: API keys, given directly, in a file or in the environment. Keys are never logged."""
+"""Who may use a server, and over what: API keys (given directly, in a file or in the environment; never logged), TLS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import hmac
 import os
 from pathlib import Path
+import ssl
 
 KEYS_VARIABLE = "INSPIRE_FAST_API_KEYS"
 _SCHEME = "Api-Key "
@@ -25,6 +26,25 @@ def load_api_keys(file: Path | None = None, environ: Mapping[str, str] = os.envi
             raise ValueError(f"The API key file {file} holds no key; write one per line.")
         keys += in_file
     return tuple(key for key in keys if key)
+
+
+def load_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """A server's side of TLS 1.2 or newer; None without files.
+
+    Raises:
+        ValueError: one file without the other, or they do not hold a certificate chain and its key (PEM).
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("TLS needs both, the certificate chain and its private key (PEM files).")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # SSLError is one too
+        raise ValueError(f"{certificate} and {key} are no certificate chain with its private key: {error}") from error
+    return context
 
 
 class ApiKeys:

@@ -1,47 +1,69 @@
-"""Between connections and the model: requests queue up, one inference thread works them off.
-
-`Batcher` is the seam where requests of several connections can be put together into one call of the model.
-"""
+"""Between connections and the model: requests queue up, one inference thread works them off, several in one call."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+import logging
 import queue
 import threading
 import time
 from typing import Any, Protocol, TypeVar
 
-from inspire_fast.core.policy import Policy, RequestOptions
+from inspire_fast.core.policy import BatchPolicy, Policy, RequestOptions
 from inspire_fast.core.types import ActionChunk
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_RECENTLY_S = 1.0  # whoever asked within this time and is not being waited for yet is likely to ask again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One decoded request: the native observation and the options."""
+    """One decoded request: the native observation, the options, and the connection that it came on."""
 
     observation: Mapping[str, Any]
     options: RequestOptions
+    client: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the policy answered, and how long it alone took (waiting in the queue excluded)."""
+    """What the policy answered.
+
+    Attributes:
+        chunk: the answer.
+        infer_ms: how long the policy took for the whole batch, waiting excluded.
+        wait_ms: how long the request waited for its batch to begin.
+        rows: requests in the batch.
+    """
 
     chunk: ActionChunk
     infer_ms: float
+    wait_ms: float = 0.0
+    rows: int = 1
 
 
 class OverloadedError(Exception):
     """The queue is full; the request was not taken."""
 
 
+class DeadlineExceededError(Exception):
+    """The request's own deadline passed before there was an answer."""
+
+
 class Batcher(Protocol):
     """Takes requests from the event loop and answers them without ever blocking it."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are not being worked on yet."""
+        ...
 
     async def start(self) -> None:
         """Called once, in the server's event loop, before the first request."""
@@ -52,6 +74,7 @@ class Batcher(Protocol):
 
         Raises:
             OverloadedError: too many requests are waiting.
+            DeadlineExceededError: `options.deadline_s` passed.
             Exception: whatever the policy raised for this request.
         """
         ...
@@ -88,12 +111,8 @@ class InferenceThread:
             result, error = None, None
             try:
                 result = function()
-            except StopIteration as stop:
-                # A future refuses it; a policy that replays an iterator raises it.
-                error = RuntimeError(f"The policy has run out of data: {stop!r}")
-                error.__cause__ = stop
             except Exception as raised:
-                error = raised
+                error = _passable(raised)
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server gave up waiting
                 loop.call_soon_threadsafe(deliver, result, error)
 
@@ -109,14 +128,67 @@ class InferenceThread:
             work()
 
 
-class SequentialBatcher:
-    """One request at a time, in order of arrival."""
+def _passable(raised: Exception) -> Exception:
+    """A future refuses StopIteration, which a policy that replays an iterator raises."""
+    if not isinstance(raised, StopIteration):
+        return raised
+    error = RuntimeError(f"The policy has run out of data: {raised!r}")
+    error.__cause__ = raised
+    return error
 
-    def __init__(self, policy: Policy, *, max_waiting: int = 64) -> None:
-        """Takes the policy to ask, and how many requests may wait before further ones are refused."""
+
+@dataclass(eq=False, kw_only=True)
+class _Waiting:
+    """A request in the queue: what the policy takes of it, and where its answer goes."""
+
+    request: Request
+    prepared: Any
+    future: asyncio.Future[Reply]
+    since: float = field(default_factory=time.perf_counter)
+
+
+class MicroBatcher:
+    """Gathers requests that arrive close together into one call of the policy.
+
+    A call takes the requests that came while the last one ran. It waits for more, at most `max_wait_s`, only as long as a client
+    that asked within the last second has not asked again: a single robot never waits. Requests are taken in order of arrival, and a
+    connection has one at a time, so every client gets its turn however fast another asks. Observations are checked and
+    prepared in threads beside the inference; a bad one never reaches a batch.
+    """
+
+    def __init__(
+        self, policy: Policy, *, batch_sizes: Sequence[int] = (1,), max_wait_s: float = 0.005, max_waiting: int = 64
+    ) -> None:
+        """What is asked, and how.
+
+        Args:
+            policy: a `BatchPolicy` where batches are larger than 1.
+            batch_sizes: requests per call; the largest that is full is taken, since each size is a program of its own.
+            max_wait_s: how long the first of a batch waits for others.
+            max_waiting: requests that may wait before further ones are refused.
+
+        Raises:
+            ValueError: sizes without 1, or larger ones for a policy that takes one at a time.
+        """
+        if min(batch_sizes, default=0) != 1:
+            raise ValueError(f"batch_sizes must hold 1 and no less; got {list(batch_sizes)}.")
+        self._batches = policy if isinstance(policy, BatchPolicy) else None
+        if max(batch_sizes) > 1 and self._batches is None:
+            raise ValueError(f"{type(policy).__name__} takes one observation at a time; leave batch_sizes at 1.")
         self._policy = policy
-        self._waiting: asyncio.Queue[tuple[Request, asyncio.Future[Reply]]] = asyncio.Queue(max_waiting)
+        self._sizes = tuple(sorted(set(batch_sizes)))
+        self._max_wait_s = max_wait_s
+        self._max_waiting = max_waiting
+        self._queue: deque[_Waiting] = deque()
+        self._preparing = 0
+        self._arrived = asyncio.Event()
+        self._last_asked: dict[str, float] = {}
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """See `Batcher.waiting`."""
+        return len(self._queue) + self._preparing
 
     async def start(self) -> None:
         """Starts the inference thread."""
@@ -124,45 +196,102 @@ class SequentialBatcher:
 
     async def submit(self, request: Request) -> Reply:
         """See `Batcher.submit`."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        try:
-            self._waiting.put_nowait((request, future))
-        except asyncio.QueueFull:
+        if self.waiting >= self._max_waiting:
             raise OverloadedError(
-                f"{self._waiting.maxsize} requests are waiting already; try again later or send fewer at once."
-            ) from None
-        return await future
+                f"{self._max_waiting} requests are waiting already; try again later or send fewer at once."
+            )
+        seconds = request.options.deadline_s or None
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await self._answer(request)
+        except TimeoutError as error:
+            if not limit.expired():  # the policy's own
+                raise
+            raise DeadlineExceededError(f"No answer within the {seconds:.3g} s that the request allows.") from error
+
+    async def _answer(self, request: Request) -> Reply:
+        self._last_asked[request.client] = time.perf_counter()
+        prepared = None
+        if self._batches is not None:
+            self._preparing += 1
+            try:
+                prepared = await asyncio.to_thread(self._batches.prepare, request.observation, request.options)
+            finally:
+                self._preparing -= 1
+        entry = _Waiting(request=request, prepared=prepared, future=asyncio.get_running_loop().create_future())
+        self._queue.append(entry)
+        self._arrived.set()
+        try:
+            return await entry.future
+        finally:
+            with contextlib.suppress(ValueError):  # it left the queue when its batch began
+                self._queue.remove(entry)
 
     async def _work(self) -> None:
         thread = InferenceThread()
         try:
             while True:
-                request, future = await self._waiting.get()
-                if future.done():  # its client went away while it waited
-                    continue
+                batch = await self._gather()
                 try:
-                    reply = await thread.call(lambda request=request: self._infer(request))
+                    replies = await thread.call(lambda batch=batch: self._infer(batch))
                 except asyncio.CancelledError:
-                    future.cancel()
+                    for entry in batch:
+                        entry.future.cancel()
                     raise
-                except Exception as error:
-                    if not future.done():
-                        future.set_exception(error)
-                else:
-                    if not future.done():
-                        future.set_result(reply)
+                for entry, reply in zip(batch, replies, strict=True):
+                    if entry.future.done():  # its client left, or its deadline passed
+                        continue
+                    if isinstance(reply, Exception):
+                        entry.future.set_exception(reply)
+                    else:
+                        entry.future.set_result(reply)
         finally:
             thread.stop()
 
-    def _infer(self, request: Request) -> Reply:
+    async def _gather(self) -> list[_Waiting]:
+        """The next batch, as soon as there is one."""
+        while not self._queue:
+            self._arrived.clear()
+            await self._arrived.wait()
+        end = time.perf_counter() + self._max_wait_s
+        while len(self._queue) < self._expected() and (left := end - time.perf_counter()) > 0:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), left)
+        size = max((n for n in self._sizes if n <= len(self._queue)), default=0)
+        return [self._queue.popleft() for _ in range(size)] or await self._gather()
+
+    def _expected(self) -> int:
+        """Requests that are likely to be there soon."""
+        since = time.perf_counter() - _RECENTLY_S
+        self._last_asked = {client: asked for client, asked in self._last_asked.items() if asked > since}
+        return min(self._sizes[-1], len(self._last_asked))
+
+    def _infer(self, batch: Sequence[_Waiting]) -> list[Reply | Exception]:
+        """In the inference thread: an answer or an error for each."""
         start = time.perf_counter()
-        chunk = self._policy.infer(request.observation, request.options)
-        return Reply(chunk=chunk, infer_ms=1e3 * (time.perf_counter() - start))
+        try:
+            if self._batches is not None:
+                chunks = self._batches.infer_prepared([entry.prepared for entry in batch])
+            else:
+                chunks = [self._policy.infer(entry.request.observation, entry.request.options) for entry in batch]
+        except Exception as error:
+            if len(batch) == 1:
+                return [_passable(error)]
+            # One row's error must not be its neighbours': each is asked again, alone.
+            logger.exception("A batch of %d failed; its requests are answered one by one.", len(batch))
+            return [self._infer([entry])[0] for entry in batch]
+        infer_ms = 1e3 * (time.perf_counter() - start)
+        return [
+            Reply(chunk=chunk, infer_ms=infer_ms, wait_ms=1e3 * (start - entry.since), rows=len(batch))
+            for entry, chunk in zip(batch, chunks, strict=True)
+        ]
 
     async def close(self) -> None:
         """Stops after the inference that is running now; requests that still wait are cancelled."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        while not self._waiting.empty():
-            self._waiting.get_nowait()[1].cancel()
+        while self._queue:
+            self._queue.popleft().future.cancel()

@@ -10,9 +10,11 @@ import logging
 import os
 from pathlib import Path
 import signal
+import ssl
 from typing import Self
 
 import websockets.asyncio.server as ws
+from websockets.datastructures import Headers
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
@@ -20,8 +22,10 @@ from inspire_fast.client.codec import pack
 from inspire_fast.core.policy import Policy
 from inspire_fast.robots.registry import ROBOTS
 from inspire_fast.serving.access import ApiKeys
-from inspire_fast.serving.batcher import Batcher, InferenceThread, SequentialBatcher
-from inspire_fast.serving.session import Session, SessionSettings
+from inspire_fast.serving.batcher import Batcher, InferenceThread, MicroBatcher
+from inspire_fast.serving.live import LiveView
+from inspire_fast.serving.metrics import CONTENT_TYPE, Metrics
+from inspire_fast.serving.session import Observer, Session, SessionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +40,8 @@ class PolicyServer:
         async with PolicyServer(policy) as server:       # a free port, told by server.port
             ...
 
-    One inference runs at a time, in its own thread; connections, `/healthz` (the process lives) and `/readyz` (warmed
-    up, not draining) are answered meanwhile.
+    One inference runs at a time, in its own thread; connections, `/healthz` (the process lives), `/readyz` (warmed
+    up, not draining) and `/metrics` (Prometheus) are answered meanwhile.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class PolicyServer:
         port_file: Path | None = None,
         openpi_errors: bool = False,
         batcher: Batcher | None = None,
+        tls: ssl.SSLContext | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """Prepares a server; nothing listens before it is entered or `serve_forever` is called.
 
@@ -72,7 +78,13 @@ class PolicyServer:
             port_file: written with the port once it listens, removed at the end: how a parent process finds it.
             openpi_errors: errors as upstream's server sends them (traceback, then close with 1011).
             batcher: what stands between connections and policy, instead of one request at a time.
+            tls: serves `wss://`; see `access.load_tls`.
+            observers: told of every answered request and closed with the server: a `recording.Recorder`, a `live.LiveView`
+                (then the page is served too).
         """
+        self._batcher = batcher or MicroBatcher(policy, max_waiting=max_waiting)
+        self._sessions: set[Session] = set()
+        self._metrics = Metrics(waiting=lambda: self._batcher.waiting, connections=lambda: len(self._sessions))
         metadata = policy.metadata
         robot = metadata.get("robot")
         self._settings = SessionSettings(
@@ -80,16 +92,18 @@ class PolicyServer:
             max_frame_bytes=max_frame_bytes,
             state_key=ROBOTS[robot].state_key if isinstance(robot, str) and robot in ROBOTS else None,
             openpi_errors=openpi_errors,
+            metrics=self._metrics,
+            observers=tuple(observers),
         )
+        self._live = next((observer for observer in observers if isinstance(observer, LiveView)), None)
+        self._tls = tls
         self._host, self._requested_port = host, port
         self._keys = ApiKeys(api_keys)
         self._origins = origins
-        self._batcher = batcher or SequentialBatcher(policy, max_waiting=max_waiting)
         self._warm_up = warm_up
         self._drain_s = drain_s
         self._port_file = port_file
         self._ready = False
-        self._sessions: set[Session] = set()
         self._server: ws.Server | None = None
 
     @property
@@ -101,8 +115,9 @@ class PolicyServer:
 
     @property
     def uri(self) -> str:
-        """`ws://host:port`."""
-        return f"ws://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
+        """`ws://host:port`, or `wss://`."""
+        scheme = "ws" if self._tls is None else "wss"
+        return f"{scheme}://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
 
     def serve_forever(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
@@ -140,6 +155,7 @@ class PolicyServer:
             self._requested_port,
             process_request=self._answer_http,
             origins=self._origins,  # pyright: ignore[reportArgumentType]
+            ssl=self._tls,
             compression=None,  # a few hostile bytes would unpack to gigabytes
             max_size=self._settings.max_frame_bytes,
             max_queue=2,
@@ -180,7 +196,8 @@ class PolicyServer:
         finally:
             self._sessions.discard(session)
 
-    def _answer_http(self, connection: ws.ServerConnection, request: HttpRequest) -> HttpResponse | None:
+    async def _answer_http(self, connection: ws.ServerConnection, request: HttpRequest) -> HttpResponse | None:
+        """Answers plain HTTP; None lets a websocket in."""
         path = request.path.partition("?")[0]
         if path == "/healthz":
             return connection.respond(http.HTTPStatus.OK, "OK\n")
@@ -188,11 +205,19 @@ class PolicyServer:
             if self._ready:
                 return connection.respond(http.HTTPStatus.OK, "OK\n")
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
+        if path == "/live" and self._live is not None:  # holds nothing secret; it asks for the key
+            return _document(self._live.page(), "text/html; charset=utf-8")
         # Repeated headers count as one that matches no key.
         if not self._keys.allow(", ".join(request.headers.get_all("Authorization"))):
             return connection.respond(
                 http.HTTPStatus.UNAUTHORIZED, "API key missing or wrong (Authorization: Api-Key <key>).\n"
             )
+        if path == "/metrics":
+            return _document(self._metrics.text(), CONTENT_TYPE)
+        if path == "/live/state" and self._live is not None:
+            if not len(self._keys) and not _names_an_address(request.headers.get("Host", "")):
+                return connection.respond(http.HTTPStatus.FORBIDDEN, "Without API keys, only by address.\n")
+            return _document(await asyncio.to_thread(self._live.state), "application/json")
         return None
 
     async def _close(self) -> None:
@@ -210,6 +235,33 @@ class PolicyServer:
                 await asyncio.gather(*(c.close(1001) for c in self._server.connections))
             await asyncio.gather(*leaving)
         await self._batcher.close()
+        for observer in self._settings.observers:
+            await asyncio.to_thread(observer.close)
+
+
+def _document(body: bytes, content_type: str) -> HttpResponse:
+    headers = {
+        "Content-Type": content_type,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; img-src data:; connect-src 'self'; "
+        "style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+    }
+    return HttpResponse(http.HTTPStatus.OK, "OK", Headers(headers), body)
+
+
+def _names_an_address(host: str) -> bool:
+    """A foreign page whose name was made to point here sends its own name as the host."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

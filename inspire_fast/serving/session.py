@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 import logging
 import secrets
 import time
 import traceback
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -16,13 +17,31 @@ from websockets.exceptions import ConnectionClosed
 from inspire_fast.client.codec import CodecError, pack, unpack
 from inspire_fast.client.errors import ErrorCode, format_error
 from inspire_fast.client.messages import chunk_to_wire, request_from_wire
+from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
-from inspire_fast.serving.batcher import Batcher, OverloadedError, Reply, Request
+from inspire_fast.serving.batcher import Batcher, DeadlineExceededError, OverloadedError, Reply, Request
+from inspire_fast.serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 _MESSAGE_CHARACTERS = 4000  # a message may quote what the client sent, which may be megabytes
 _UPSTREAM_CLOSE_REASON = "Internal server error. Traceback included in previous frame."
+
+
+class Observer(Protocol):
+    """Is told of every answered request, in the event loop: returns at once and raises nothing."""
+
+    def record(self, session: str, observation: Mapping[str, Any], options: RequestOptions, chunk: ActionChunk) -> None:
+        """A request of the connection `session` was answered."""
+        ...
+
+    def end(self, session: str) -> None:
+        """The connection was closed."""
+        ...
+
+    def close(self) -> None:
+        """The server has ended. Called in a thread; may take its time."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +53,16 @@ class SessionSettings:
         max_frame_bytes: largest request.
         state_key: native key of the state, echoed in the response; None where the policy names no known robot.
         openpi_errors: answer an error as upstream does, with the traceback, and close the connection.
+        metrics: what is counted.
+        observers: who is told of every answered request.
     """
 
     metadata_frame: bytes
     max_frame_bytes: int
     state_key: str | None
     openpi_errors: bool
+    metrics: Metrics
+    observers: tuple[Observer, ...] = ()
 
 
 class RefusedError(Exception):
@@ -76,10 +99,15 @@ class Session:
                 self._idle = True
                 if self._draining:
                     await self._leave()
-        except (ConnectionClosed, ClientGoneError):
+        except ClientGoneError:
+            self._settings.metrics.lost()
+            logger.info("Client %s left before its answer.", self._connection.remote_address)
+        except ConnectionClosed:
             logger.info("Client %s left.", self._connection.remote_address)
         finally:
             gone.cancel()
+            for observer in self._settings.observers:
+                observer.end(str(self._connection.id))
 
     async def drain(self) -> None:
         """Closes the connection as soon as nothing is owed on it."""
@@ -93,29 +121,33 @@ class Session:
     async def _serve(self, frame: bytes | str, gone: asyncio.Task[None]) -> None:
         start = time.perf_counter()
         try:
-            response = await self._answer(frame, gone)
+            request, reply, response = await self._answer(frame, gone)
         except (ClientGoneError, ConnectionClosed):
             raise
         except Exception as error:
             await self._report(error)
         else:
             await self._connection.send(response)
-            self._total_ms = 1e3 * (time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._total_ms = 1e3 * seconds
+            self._settings.metrics.answered(reply, seconds)
+            for observer in self._settings.observers:
+                observer.record(request.client, request.observation, request.options, reply.chunk)
 
-    async def _answer(self, frame: bytes | str, gone: asyncio.Task[None]) -> bytes:
-        observation, request = self._read(frame)
+    async def _answer(self, frame: bytes | str, gone: asyncio.Task[None]) -> tuple[Request, Reply, bytes]:
+        request = self._read(frame)
         reply = await self._ask(request, gone)
         if not isinstance(reply.chunk, ActionChunk):
             raise TypeError(f"The policy must return an ActionChunk; got {type(reply.chunk).__name__}.")
-        server_timing = {"infer_ms": reply.infer_ms}
+        server_timing = {"infer_ms": reply.infer_ms, "wait_ms": reply.wait_ms}
         if self._total_ms is not None:
             server_timing["prev_total_ms"] = self._total_ms
-        state = observation.get(self._settings.state_key) if self._settings.state_key else None
+        state = request.observation.get(self._settings.state_key) if self._settings.state_key else None
         response = chunk_to_wire(reply.chunk, state=state, server_timing=server_timing)
         response["policy_timing"].setdefault("infer_ms", reply.infer_ms)
-        return pack(response)
+        return request, reply, pack(response)
 
-    def _read(self, frame: bytes | str) -> tuple[dict[str, Any], Request]:
+    def _read(self, frame: bytes | str) -> Request:
         if isinstance(frame, str):
             raise RefusedError(ErrorCode.MALFORMED_FRAME, "A request is a binary msgpack frame; this was a text frame.")
         try:
@@ -128,7 +160,7 @@ class Session:
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
         # Answers of one connection are never another's, whatever names their robots go by.
         options = replace(options, session=f"{self._connection.id}/{options.session}")
-        return observation, Request(observation=observation, options=options)
+        return Request(observation=observation, options=options, client=str(self._connection.id))
 
     async def _ask(self, request: Request, gone: asyncio.Task[None]) -> Reply:
         asked = asyncio.ensure_future(self._batcher.submit(request))
@@ -139,6 +171,8 @@ class Session:
             return asked.result()
         except OverloadedError as error:
             raise RefusedError(ErrorCode.OVERLOADED, str(error)) from error
+        except DeadlineExceededError as error:
+            raise RefusedError(ErrorCode.DEADLINE_EXCEEDED, str(error)) from error
         except ValueError as error:
             # By the policy's contract: the observation does not meet it.
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
@@ -148,6 +182,7 @@ class Session:
     async def _report(self, error: Exception) -> None:
         """Tells the client; what is not its fault stays in the log, found by the id."""
         error_id = secrets.token_hex(4)
+        self._settings.metrics.failed(error.code if isinstance(error, RefusedError) else ErrorCode.INTERNAL_ERROR)
         if isinstance(error, RefusedError):
             message = str(error)[:_MESSAGE_CHARACTERS]
             cause = error if logger.isEnabledFor(logging.DEBUG) else None

@@ -60,6 +60,31 @@ def test_wrong_options_are_refused(options, message):
         request_from_wire({**OBSERVATION, "inspire": options})
 
 
+MANY_ITEMS = np.zeros([6] * 7, np.uint8)  # numpy shortens no axis of six: its text takes a second, of 32 MB minutes
+
+
+@pytest.mark.parametrize("value", [MANY_ITEMS, [MANY_ITEMS] * 3, {"left": MANY_ITEMS}])
+@pytest.mark.parametrize("name", ["mode", "targets", "temperature", "seed", "session"])
+def test_what_is_wrong_with_an_option_is_said_in_few_words(name, value):
+    with pytest.raises(ValueError, match=name) as refused:
+        request_from_wire({**OBSERVATION, "inspire": {name: value}})
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"k" * 129: 1}, "at most 128 characters"),
+        ({"images": {"k" * 129: 1}}, "at most 128 characters"),  # as paths, 20,000 keys below one of 1 MB take 20 GB
+        ({"images": {b"cam": 1}}, "text keys"),
+        ({"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {}}}}}}}}}, "at most 8 deep"),
+    ],
+)
+def test_keys_are_short_and_not_nested_far(fields, message):
+    with pytest.raises(ValueError, match=message):
+        request_from_wire({**OBSERVATION, **fields})
+
+
 @pytest.mark.parametrize("request_", [None, [1], {b"prompt": "go"}])
 def test_a_request_is_a_dictionary_with_text_keys(request_):
     with pytest.raises(ValueError, match="dictionary with text keys"):
@@ -113,6 +138,12 @@ def test_actions_that_are_not_finite_are_held():
     assert "NaN" in chunk.reason
 
 
+def test_actions_that_float32_cannot_hold_are_held():
+    assert chunk_from_wire({"actions": np.full((2, 7), 1e300)}).status is Status.HELD
+    signalling = np.full((2, 7), 0x7FF0000000000001, np.uint64).view(np.float64)
+    assert chunk_from_wire({"actions": signalling}).status is Status.HELD
+
+
 @pytest.mark.parametrize(
     "response",
     [
@@ -123,6 +154,15 @@ def test_actions_that_are_not_finite_are_held():
         {"actions": "none"},
         {"actions": np.ones((2, 7)), "answers": [{"question": "direction"}]},
         {"actions": np.ones((2, 7)), "policy_timing": 3},
+        {"actions": np.ones((0, 7))},
+        {"actions": np.ones((2**31 - 1, 0))},
+        {"actions": np.full((2, 7), "1.5")},
+        {"actions": np.zeros((2, 7), "m8[s]")},
+        {"actions": np.ones((2, 7), bool)},
+        {"actions": np.ones((2, 7)), "answers": [{"question": 1, "target": "", "answer": "", "probability": 1.0}]},
+        {"actions": np.ones((2, 7)), "answers": [{"question": "", "target": "", "answer": "", "probability": "1"}]},
+        {"actions": np.ones((2, 7)), "answers": [3]},
+        {"status": "held", "reason": [MANY_ITEMS]},
     ],
 )
 def test_responses_that_make_no_sense_are_refused(response):

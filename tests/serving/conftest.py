@@ -52,8 +52,8 @@ def serve() -> Iterator[Callable[..., PolicyServer]]:
 def connect() -> Iterator[Callable[..., PolicyClient]]:
     """Connects clients; they are closed before the servers."""
     with contextlib.ExitStack() as stack:
-        yield lambda port, **options: stack.enter_context(
-            PolicyClient("127.0.0.1", port, **{"connect_timeout_s": 30.0, "request_timeout_s": 30.0, **options})
+        yield lambda port, host="127.0.0.1", **options: stack.enter_context(
+            PolicyClient(host, port, **{"connect_timeout_s": 30.0, "request_timeout_s": 30.0, **options})
         )
 
 

@@ -163,7 +163,7 @@ def test_a_full_queue_says_so(serve, connect, observation, gate):
         running = pool.submit(clients[0].infer, observation(gate.prompt))
         gate.wait_until_reached()
         waiting = pool.submit(clients[1].infer, observation("waits"))
-        wait_until(server._batcher._waiting.full)
+        wait_until(lambda: server._batcher.waiting == 1)
         with pytest.raises(ServerError, match="waiting already") as full:
             clients[2].infer(observation())
         assert full.value.code == ErrorCode.OVERLOADED
