@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 import threading
 import time
 from typing import Any, Self
@@ -73,6 +75,8 @@ class PolicyClient:
         self._request_timeout_s = request_timeout_s
         self._on_wait = on_wait
         self._lock = threading.Lock()
+        self._queue_lock = threading.Lock()
+        self._queue: SimpleQueue[Callable[[], None] | None] | None = None
         self._closed = False
         self._connection: Connection | None = open_connection(self._endpoint, Deadline(connect_timeout_s), on_wait)
         self._metadata = self._connection.metadata
@@ -115,6 +119,37 @@ class PolicyClient:
             reason=chunk.reason,
             timing_ms={**chunk.timing_ms, "round_trip_ms": round_trip_ms},
         )
+
+    def infer_async(
+        self,
+        observation: Mapping[str, Any],
+        options: RequestOptions | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Future[ActionChunk]:
+        """Like `infer`, but returns at once: a robot executes one chunk while the next is made.
+
+        Requests go out in the order of the calls, one at a time; the deadline runs from the call. A request that has not
+        gone out yet can be cancelled. The observation's arrays must not be changed meanwhile.
+        """
+        deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
+        future: Future[ActionChunk] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(self.infer(observation, options, timeout_s=deadline.left_s))
+            except Exception as error:
+                future.set_exception(error)
+
+        with self._queue_lock:
+            if self._queue is None:
+                self._queue = SimpleQueue()
+                # A daemon: a server that never answers must not keep a robot's process from ending.
+                threading.Thread(target=_work_off, args=(self._queue,), daemon=True, name="policy-client").start()
+            self._queue.put(work)
+        return future
 
     def request(
         self,
@@ -159,7 +194,11 @@ class PolicyClient:
             self._connection = None
 
     def close(self) -> None:
-        """Closes the connection. Calling it twice is harmless."""
+        """Closes the connection, behind the request that is on it. Calling it twice is harmless."""
+        with self._queue_lock:
+            if self._queue is not None:  # what is queued still runs, and says that the client was closed
+                self._queue.put(None)
+                self._queue = None
         with self._lock:
             self._closed = True
             if self._connection is not None:
@@ -171,3 +210,8 @@ class PolicyClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _work_off(calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()

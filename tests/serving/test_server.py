@@ -4,13 +4,14 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 import websockets.sync.client
 
-from inspire_fast.client import AccessDeniedError, ErrorCode, RequestTimeoutError, ServerError
+from inspire_fast.client import AccessDeniedError, ConnectionLostError, ErrorCode, RequestTimeoutError, ServerError
 from inspire_fast.client.codec import pack, unpack
 from inspire_fast.client.connection import Deadline
 from inspire_fast.core.policy import Policy, RequestOptions
@@ -128,6 +129,38 @@ def test_threads_may_share_a_client(serve, connect, observation):
     with ThreadPoolExecutor(4) as pool:
         chunks = list(pool.map(lambda i: client.infer(observation(value=i / 4)), range(20)))
     assert [chunk.actions[0, 0] for chunk in chunks] == [i / 4 for i in range(20)]
+
+
+def test_the_next_chunk_is_made_while_this_one_is_executed(serve, connect, observation, gate):
+    policy = PuppetPolicy()
+    client = connect(serve(policy).port)
+    running = client.infer_async(observation(gate.prompt, value=1.0))
+    gate.wait_until_reached()
+    waiting, unwanted = client.infer_async(observation(value=2.0)), client.infer_async(observation("unwanted"))
+    wrong = client.infer_async(observation(7))
+    assert not running.done()
+    assert unwanted.cancel()
+    gate.open()
+    assert (running.result(30).actions == 1.0).all()
+    assert (waiting.result(30).actions == 2.0).all()
+    with pytest.raises(ServerError, match="must be text"):
+        wrong.result(30)
+    assert policy.prompts == [gate.prompt, "go"]
+    client.close()
+    with pytest.raises(ConnectionLostError, match="was closed"):
+        client.infer_async(observation()).result(30)
+
+
+def test_the_deadline_of_a_queued_request_runs_from_the_call(serve, connect, observation, gate):
+    client = connect(serve().port)
+    running = client.infer_async(observation(gate.prompt))
+    gate.wait_until_reached()
+    late = client.infer_async(observation(), timeout_s=0.05)
+    time.sleep(0.1)
+    gate.open()
+    running.result(30)
+    with pytest.raises(RequestTimeoutError):
+        late.result(30)
 
 
 def test_a_late_answer_never_reaches_the_next_request(serve, connect, observation, gate):
