@@ -3,7 +3,7 @@
 <run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one): the layout of
                            openpi's released checkpoints, which openpi loads as it is
 <run>/<step>/train_state   step, params, ema, optimiser: what resuming needs
-<run>/<step>/loader        where the data stream stood
+<run>/<step>/loader        where the data stream stood, and figures that were not in the log yet
 <run>/<step>/assets        contract.json, tokenizers, <asset_id>/norm_stats.json
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 from etils import epath
 from flax import traverse_util
 import jax
+from jax.experimental import multihost_utils
 import orbax.checkpoint as ocp
 
 from inspire_fast.models.openpi import TABLE
@@ -83,12 +84,15 @@ class Checkpoints:
         directory = config.checkpoint_dir.resolve()
         if directory.exists():
             if config.overwrite:
-                shutil.rmtree(directory)
+                if jax.process_index() == 0:
+                    shutil.rmtree(directory)
             elif not config.resume and any(d.name.isdigit() for d in directory.iterdir()):
                 raise FileExistsError(
                     f"{config.checkpoint_dir} exists. Continue it with --resume, replace it with --overwrite, or choose "
                     "another --exp-name."
                 )
+        if jax.process_count() > 1:  # all have looked, and none begins before an old run is gone
+            multihost_utils.sync_global_devices("checkpoint folder")
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._manager = ocp.CheckpointManager(

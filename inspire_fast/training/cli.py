@@ -13,6 +13,7 @@ import tyro
 
 from inspire_fast.training.config import TrainConfig, config_names, load_config
 from inspire_fast.training.parts import parse
+from inspire_fast.training.preemption import EXIT_STATUS, PreemptedError
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
     """Reads the config from the command line and runs `function`.
 
     Errors that a person can mend (a wrong name, a missing file, a value that does not fit) are printed without a
-    traceback and end the process with status 2; `INSPIRE_FAST_TRACEBACK=1` shows it.
+    traceback and end the process with status 2 (a run that SIGTERM stopped: 143); `INSPIRE_FAST_TRACEBACK=1` shows it.
     """
     args = list(sys.argv[1:] if args is None else args)
     try:
@@ -32,6 +33,9 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
         config = _replaced(load_config(args[0]), args)
         config = tyro.cli(TrainConfig, args=args[1:], default=config, prog=args[0], description=description)
         return function(config)
+    except PreemptedError as stopped:
+        print(stopped, file=sys.stderr)  # noqa: T201
+        raise SystemExit(EXIT_STATUS) from stopped
     except (KeyError, ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
         if os.environ.get("INSPIRE_FAST_TRACEBACK") == "1":
             raise

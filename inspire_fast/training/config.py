@@ -137,6 +137,21 @@ class MeshConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistributedConfig:
+    """How the processes of one run find each other. All None: what SLURM, Open MPI, Kubernetes or Cloud TPU says; else alone.
+
+    Attributes:
+        coordinator: host:port of process 0.
+        processes: how many there are.
+        process: which one this is, from 0.
+    """
+
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run.
 
@@ -159,6 +174,8 @@ class TrainConfig:
             PaliGemma's `pt_224.npz`. None draws them. A LoRA network may start from a full checkpoint.
         freeze: which parameters stay as they are.
         augmentation: of the training pictures, on the device: a name of `RECIPES`; `intended` is openpi's recipe as meant.
+        accumulate: the batch goes through the network in so many pieces, one after another: the same gradient (to rounding) in
+            less memory.
         ema_decay: of the parameter average that is evaluated and served; None turns it off.
         log_every, eval_every, save_every: in steps; 0 turns off.
         keep: checkpoints that are kept.
@@ -186,7 +203,9 @@ class TrainConfig:
     vocab_skip: int | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
+    distributed: DistributedConfig = DistributedConfig()
     batch_size: int = 32
+    accumulate: int = 1
     steps: int = 30_000
     seed: int = 42
     augmentation: str = "intended"
@@ -216,6 +235,8 @@ class TrainConfig:
                 registry[name]  # raises with a suggestion
         if self.batch_size < 1 or self.steps < 1:
             raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate={self.accumulate} must divide batch_size={self.batch_size}.")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other; choose one.")
         if self.skip != PALIGEMMA_SKIP and self.init_from is not None and self.model.vocab_size == PALIGEMMA_IDS:

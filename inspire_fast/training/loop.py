@@ -32,11 +32,14 @@ from inspire_fast.training.assets import (
 from inspire_fast.training.checkpoints import Checkpoints, latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.initial import check_initial, initial_state
+from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
 from inspire_fast.training.sources import described, joined, open_parts, open_source
 from inspire_fast.training.state import TrainState, init_state, learning_rate, make_step, with_params
 
 logger = logging.getLogger(__name__)
+
+PENDING = "pending"  # beside the loader's position: figures of steps since the last line of the log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,12 @@ def to_batch(arrays: Mapping[str, np.ndarray], sharding: jax.sharding.Sharding) 
     return Batch(images=images, image_mask=dict.fromkeys(images, shown), **rest)
 
 
+def own_rows(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """This process's rows of a batch that every process has made."""
+    index, count = jax.process_index(), jax.process_count()
+    return {k: v[len(v) * index // count : len(v) * (index + 1) // count] for k, v in arrays.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A config with everything it needs, found and checked; nothing on disk has been touched.
@@ -92,8 +101,10 @@ def prepare(config: TrainConfig) -> Run:
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     transform = make_transform(config, vocabulary, stats)
     mesh = make_mesh(config.mesh)
-    if config.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
-        raise ValueError(f"batch_size {config.batch_size} does not divide over mesh {dict(mesh.shape)}.")
+    if config.batch_size % (config.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
+        raise ValueError(
+            f"batch_size {config.batch_size} does not divide into {config.accumulate} piece(s) over mesh {dict(mesh.shape)}."
+        )
     for part in parts:
         for sample in (0, len(part.source) - 1):
             transform(part.source[sample], np.random.default_rng(0))
@@ -112,7 +123,7 @@ def prepare(config: TrainConfig) -> Run:
         transform=transform,
         contract=contract,
         files=contract_files(config, contract),
-        held_out=[to_batch(batch, batch_sharding(mesh)) for batch in fixed],
+        held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in fixed],
     )
 
 
@@ -135,6 +146,7 @@ def train(config: TrainConfig) -> TrainResult:
         ValueError: a sample does not fit, the tokenizers do not fit the network's vocabulary, or a checkpoint to resume
             from was trained with another contract.
         FloatingPointError: the loss or a gradient stopped being finite.
+        PreemptedError: SIGTERM came; the run was saved.
     """
     start = time.perf_counter()
     run = prepare(config)
@@ -152,8 +164,8 @@ def train(config: TrainConfig) -> TrainResult:
     shapes = jax.eval_shape(lambda: init_state(config))
     shardings = state_shardings(shapes, run.mesh)
     try:
-        state = begin(config, checkpoints, run.contract, loader, shapes, shardings)
-        advance(run, state, loader, checkpoints, shardings)
+        state, pending = begin(config, checkpoints, run.contract, loader, shapes, shardings)
+        advance(run, state, pending, loader, checkpoints, shardings)
     finally:
         checkpoints.close()
     return TrainResult(
@@ -164,31 +176,55 @@ def train(config: TrainConfig) -> TrainResult:
     )
 
 
-def advance(run: Run, state: TrainState, loader: Loader, checkpoints: Checkpoints, shardings: TrainState) -> None:
-    """Takes the remaining steps: logs, evaluates and saves when they are due."""
+def advance(
+    run: Run,
+    state: TrainState,
+    pending: Sequence[Mapping[str, float]],
+    loader: Loader,
+    checkpoints: Checkpoints,
+    shardings: TrainState,
+) -> None:
+    """Takes the remaining steps: logs, evaluates and saves when they are due, and when SIGTERM comes.
+
+    Args:
+        run: what `prepare` found.
+        state: where to begin.
+        pending: figures of steps that were taken and are not in the log yet.
+        loader: gives the batches.
+        checkpoints: takes the states.
+        shardings: of the state.
+    """
     config = run.config
     step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
     evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
     done = int(state.step)
     log = MetricsLog(checkpoints.directory / "metrics.jsonl", resume_at=done)
-    pending: list[dict[str, jax.Array]] = []
+    rows: list[Mapping[str, Any]] = [*pending]
     name = f"train {config.name}"
-    with tqdm(total=config.steps, initial=done, desc=name, unit="step", mininterval=1.0, disable=None) as bar:
+    with (
+        Preemption() as preemption,
+        tqdm(total=config.steps, initial=done, desc=name, unit="step", mininterval=1.0, disable=None) as bar,
+    ):
         for number in range(done + 1, config.steps + 1):
             state, metrics = step(state, to_batch(next(loader), batch_sharding(run.mesh)))
-            pending.append(metrics)
+            rows.append(metrics)
             bar.update()
             edge = number in (1, config.steps)
             if edge or _due(number, config.log_every):
-                row = average(pending)
-                pending.clear()
+                row = average(rows)
+                rows.clear()
                 if edge or _due(number, config.eval_every):
                     row |= held_out_losses(evaluate, state, run.held_out)
                 log.write(number, row)
                 _show(bar, number, row)
-            if number == config.steps or _due(number, config.save_every):
-                require_finite(jax.device_get(pending))
-                checkpoints.save(state, loader.state(), run.files)
+            stop = preemption.asked(number)
+            if stop or number == config.steps or _due(number, config.save_every):
+                figures = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]
+                require_finite(figures)
+                checkpoints.save(state, {**loader.state(), PENDING: figures}, run.files)
+            if stop and number < config.steps:
+                checkpoints.wait()
+                raise PreemptedError(number, config.exp_name)
 
 
 def held_out_losses(
@@ -214,14 +250,14 @@ def begin(
     loader: Loader,
     shapes: TrainState,
     shardings: TrainState,
-) -> TrainState:
-    """The fresh state, or the latest checkpoint's with the loader moved to where it stood.
+) -> tuple[TrainState, Sequence[Mapping[str, float]]]:
+    """The fresh state, or the latest checkpoint's with the loader moved to where it stood; and figures that are not logged yet.
 
     Raises:
         ValueError: the checkpoint was trained with other tokenizers, statistics, script or network; names both sides.
     """
     if checkpoints.latest is None:
-        return initial_state(config, shardings)
+        return initial_state(config, shardings), ()
     saved = checkpoints.contract()
     differing = saved.differences(contract) + _other_state(saved.config, contract.config)
     if differing:
@@ -232,7 +268,7 @@ def begin(
     like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
     state, position = checkpoints.restore(like)
     loader.restore(position)
-    return state
+    return state, position.get(PENDING, ())
 
 
 def _other_state(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -246,13 +282,13 @@ def _due(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
 
 
-def average(metrics: list[dict[str, jax.Array]]) -> dict[str, float]:
+def average(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over steps; steps without a figure (NaN) do not count, and a figure that no step has is left out.
 
     Raises:
         FloatingPointError: see `require_finite`.
     """
-    rows = jax.device_get(metrics)
+    rows = jax.device_get(list(metrics))
     require_finite(rows)
     columns = {k: np.array([r[k] for r in rows], np.float64) for k in rows[0]}
     return {k: float(np.nanmean(v)) for k, v in columns.items() if not np.isnan(v).all()}

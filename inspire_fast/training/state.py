@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from inspire_fast.core.batch import Batch
+from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
@@ -118,12 +118,37 @@ def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tupl
     def gradient(params: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], Metrics]:
         trainable, frozen = split(params, config.freeze)
 
-        def objective(trainable: dict[str, Any]) -> tuple[jax.Array, Metrics]:
-            return loss(with_params(config, join(frozen, trainable)), batch)
+        def objective(trainable: dict[str, Any], part: Batch) -> tuple[jax.Array, Metrics]:
+            return loss(with_params(config, join(frozen, trainable)), part)
 
-        return jax.grad(objective, has_aux=True)(trainable)
+        def take(total: dict[str, Any], part: Batch) -> tuple[dict[str, Any], Metrics]:
+            gradients, metrics = jax.grad(objective, has_aux=True)(trainable, part)
+            return jax.tree.map(jnp.add, total, gradients), metrics
+
+        if config.accumulate == 1:
+            return jax.grad(objective, has_aux=True)(trainable, batch)
+        parts = pieces(batch, config.accumulate)
+        total, metrics = jax.lax.scan(take, jax.tree.map(jnp.zeros_like, trainable), parts)
+        return jax.tree.map(lambda x: x / config.accumulate, total), whole_metrics(metrics, parts)
 
     return gradient
+
+
+def pieces(batch: Batch, count: int) -> Batch:
+    """`[b, ...]` -> `[count, b / count, ...]`. Every `count`-th row goes into one piece, so that no row leaves its device."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0), batch)
+
+
+def whole_metrics(metrics: Metrics, parts: Batch) -> Metrics:
+    """What `loss` would have said of the whole batch, from what it said of its pieces `[m]`."""
+    kinds = {"answer": TARGET_ANSWER, "action": TARGET_ACTION}
+    counts = {name: (parts.target_kind == kind).sum(axis=(1, 2)) for name, kind in kinds.items()}
+
+    def mean(name: str, values: jax.Array) -> jax.Array:
+        count = counts.get(name.partition("_")[0], jnp.ones_like(values))
+        return jnp.sum(jnp.where(count > 0, values, 0) * count) / count.sum()  # 0 / 0 is NaN: no such token
+
+    return {name: mean(name, values) for name, values in metrics.items()}
 
 
 def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], TrainState]:

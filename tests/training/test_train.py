@@ -7,9 +7,14 @@ from dataclasses import replace
 import json
 import os
 from pathlib import Path
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 
+from flax.traverse_util import flatten_dict
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +23,7 @@ from inspire_fast.data.render import true_answers
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
 from inspire_fast.models.config import TEST
 from inspire_fast.models.freeze import FreezeConfig
+from inspire_fast.models.testing import quick_jit
 from inspire_fast.policy.checkpoint import read_params
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded
@@ -25,9 +31,12 @@ from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.held_out import evaluate_held_out
-from inspire_fast.training.loop import MetricsLog, prepare, require_finite, train
+from inspire_fast.training.loop import MetricsLog, prepare, require_finite, to_batch, train
 from inspire_fast.training.parts import DataPart
+from inspire_fast.training.preemption import PreemptedError, Preemption
+from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.sources import open_source
+from inspire_fast.training.state import init_state, make_gradient
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +89,61 @@ def test_resume_continues_bit_equal(config: TrainConfig, straight: TrainConfig) 
     ours, theirs = read_params(run.checkpoint_dir / "4"), read_params(straight.checkpoint_dir / "4")
     for path, value in theirs.items():
         np.testing.assert_array_equal(ours[path], value)
+
+
+def test_a_checkpoint_between_two_lines_of_the_log_loses_no_figure(config: TrainConfig, straight: TrainConfig) -> None:
+    sparse = replace(config, log_every=3, eval_every=0, save_every=2)
+    whole, cut = replace(sparse, exp_name="whole"), replace(sparse, exp_name="cut")
+    train(whole)
+    train(replace(cut, steps=3))
+    shutil.rmtree(cut.checkpoint_dir / "3")  # as if it had been killed behind step 2
+    train(replace(cut, resume=True))
+    assert losses(cut) == losses(whole)
+    assert [row["step"] for row in MetricsLog.read(whole.checkpoint_dir / "metrics.jsonl")] == [1, 3, 4]
+    first = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
+    row = MetricsLog.read(cut.checkpoint_dir / "metrics.jsonl")[1]
+    np.testing.assert_allclose(row["loss"], (first[1]["loss"] + first[2]["loss"]) / 2, rtol=1e-6)
+
+
+def test_sigterm_saves_and_ends_the_run(config: TrainConfig, straight: TrainConfig, monkeypatch) -> None:
+    run = replace(config, exp_name="preempted", save_every=0)
+    asked = Preemption.asked
+
+    def ask(self: Preemption, step: int) -> bool:
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return asked(self, step)
+
+    monkeypatch.setattr(Preemption, "asked", ask)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(PreemptedError, match=r"saved at step 3\. Go on with `--exp-name preempted --resume`"):
+        train(run)
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setattr(Preemption, "asked", asked)
+    train(replace(run, resume=True))
+    assert losses(run) == losses(straight)
+
+
+def test_a_batch_in_pieces_is_the_same_batch(config: TrainConfig) -> None:
+    run = prepare(config)
+    arrays = [run.transform(run.source[n], np.random.default_rng(n)) for n in range(8)]
+    batch = to_batch({k: np.stack([a[k] for a in arrays]) for k in arrays[0]}, batch_sharding(run.mesh))
+    params = init_state(config).params
+    gradient, metrics = quick_jit(make_gradient(config))(params, batch)
+    again, in_pieces = quick_jit(make_gradient(replace(config, accumulate=4)))(params, batch)
+    assert metrics.keys() == in_pieces.keys()
+    for name, value in metrics.items():
+        np.testing.assert_allclose(in_pieces[name], value, rtol=1e-5, err_msg=name)
+    scale = max(float(np.abs(value).max()) for value in jax.tree.leaves(gradient))
+    for path, value in flatten_dict(gradient, sep="/").items():
+        np.testing.assert_allclose(
+            flatten_dict(again, sep="/")[path], value, rtol=1e-4, atol=1e-6 * scale, err_msg=path
+        )
+
+
+def test_pieces_must_divide_the_batch(config: TrainConfig) -> None:
+    with pytest.raises(ValueError, match="accumulate=3 must divide batch_size=8"):
+        replace(config, accumulate=3)
 
 
 def test_the_loss_falls(straight: TrainConfig) -> None:
@@ -222,12 +286,15 @@ EIGHT_DEVICES = """
 import dataclasses, json, sys
 from pathlib import Path
 from inspire_fast.models.config import TEST
-from inspire_fast.training.config import MeshConfig, OptimizerConfig, load_config
+from inspire_fast.training.config import DistributedConfig, MeshConfig, OptimizerConfig, load_config
+from inspire_fast.training.distributed import join
 from inspire_fast.training.loop import MetricsLog, require_finite, train
 from inspire_fast.training.parts import DataPart
 import jax
-assert jax.device_count() == 8
-root = Path(sys.argv[1])
+root, exp_name, port, processes, process = Path(sys.argv[1]), *sys.argv[2:]
+if processes != "1":
+    join(DistributedConfig(coordinator=f"127.0.0.1:{port}", processes=int(processes), process=int(process)))
+assert (jax.device_count(), jax.process_count()) == (8, int(processes))
 demo = load_config("demo")
 config = dataclasses.replace(
     demo,
@@ -238,21 +305,44 @@ config = dataclasses.replace(
     ),
     optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
     assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=2,
-    log_every=1, eval_every=0, augmentation="intended",
-    eval_samples=0, save_every=0, exp_name="eight", mesh=MeshConfig(fsdp=2, tensor=2),
+    log_every=1, eval_every=2, augmentation="intended",
+    eval_samples=8, save_every=0, exp_name=exp_name, mesh=MeshConfig(fsdp=2, tensor=2),
 )
 train(config)
 """
 
 
-def test_eight_devices_agree_with_one(config: TrainConfig, straight: TrainConfig) -> None:
-    root = config.assets.parent
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"  # compiles in half the time
+def eight_devices(root: Path, exp_name: str, processes: int) -> list[dict[str, float]]:
+    """Two steps on eight devices, shared by so many processes; the log."""
+    devices = 8 // processes  # optimisation 0 compiles in half the time
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", EIGHT_DEVICES, str(root)], check=True, env=environment)
-    eight = MetricsLog.read(root / "checkpoints" / "demo" / "eight" / "metrics.jsonl")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", EIGHT_DEVICES, str(root), exp_name, str(port), str(processes), str(n)],
+            env=environment,
+        )
+        for n in range(processes)
+    ]
+    try:
+        assert [process.wait(300) for process in running] == [0] * processes
+    finally:
+        for process in running:
+            process.kill()
+    return MetricsLog.read(root / "checkpoints" / "demo" / exp_name / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_eight_devices_agree_with_one(config: TrainConfig, straight: TrainConfig, processes: int) -> None:
+    root = config.assets.parent
+    eight = eight_devices(root, f"eight-{processes}", processes)
     one = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
     assert len(eight) == 2
     for row, reference in zip(eight, one[:2], strict=True):
-        for key in ("loss", "answer_loss", "action_loss", "grad_norm"):
-            np.testing.assert_allclose(row[key], reference[key], rtol=1e-4, err_msg=f"{key} at step {row['step']}")
+        for key in ("loss", "answer_loss", "action_loss", "grad_norm", "held_out_answer_loss", "held_out_action_loss"):
+            if key in row or not key.startswith("held_out"):
+                np.testing.assert_allclose(row[key], reference[key], rtol=1e-4, err_msg=f"{key} at step {row['step']}")
+    assert "held_out_action_loss" in eight[1]

@@ -1,0 +1,139 @@
+"""Kills a training run at random moments and goes on: `uv run python benchmarks/kill_resume.py [--quick]`.
+
+A real config in a process of its own, on a small made-up dataset, killed with SIGKILL while it starts, compiles, trains or
+saves, and continued with `--resume`, again and again. It is exact when every figure of every line of the log equals that of a run
+that nobody disturbed, bit for bit. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+import tyro
+
+from inspire_fast.data.testing import write_fake_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+SAVE_EVERY, LOG_EVERY = 7, 3  # checkpoints fall between lines of the log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """What is done.
+
+    Attributes:
+        quick: 20 kills of runs of 120 steps instead of 100 of 400.
+        seed: of the moments.
+    """
+
+    quick: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Training processes that share dataset, tokenizers and compiled programs."""
+
+    folder: Path
+    steps: int
+
+    def command(self, script: str, *args: str) -> list[str]:
+        """A script with the config of these runs."""
+        paths = ["--data.root", self.folder / "data", "--assets", self.folder / "assets"]
+        paths += ["--checkpoint-root", self.folder / "runs"]
+        lengths = {"steps": self.steps, "save-every": SAVE_EVERY, "log-every": LOG_EVERY, "eval-every": 40}
+        rest = [word for name, value in lengths.items() for word in (f"--{name}", str(value))]
+        return [sys.executable, str(ROOT / "scripts" / script), "debug", *map(str, paths), *rest, *args]
+
+    def start(self, exp_name: str) -> subprocess.Popen[bytes]:
+        """Begins or continues a run."""
+        cache = {"JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"), "JAX_PLATFORMS": "cpu"}
+        environment = {**os.environ, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        with (self.folder / f"{exp_name}.txt").open("ab") as said:
+            command = self.command("train.py", "--exp-name", exp_name, "--resume")
+            return subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+
+    def lines(self, exp_name: str) -> list[dict[str, float]]:
+        """The log so far, without times; a line that was cut off is none."""
+        log = self.folder / "runs" / "debug" / exp_name / "metrics.jsonl"
+        rows = [json.loads(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
+        return [{key: value for key, value in row.items() if key != "time"} for row in rows]
+
+    def saved(self, exp_name: str) -> int:
+        """The step of the latest checkpoint."""
+        run = self.folder / "runs" / "debug" / exp_name
+        return max((int(step.name) for step in run.glob("*") if step.name.isdigit()), default=0)
+
+    def finish(self, exp_name: str) -> float:
+        """Runs to the end; returns the seconds it took."""
+        start = time.perf_counter()
+        if status := self.start(exp_name).wait():
+            raise SystemExit(
+                f"{exp_name} ended with {status}:\n{(self.folder / f'{exp_name}.txt').read_text()[-3000:]}"
+            )
+        return time.perf_counter() - start
+
+
+def main(args: Args) -> None:
+    """Kills, continues, compares."""
+    wanted, steps = (20, 120) if args.quick else (100, 400)
+    moments = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(folder=Path(folder), steps=steps)
+        write_fake_dataset(runs.folder / "data")
+        for script in ("compute_norm_stats.py", "fit_tokenizers.py"):
+            subprocess.run(runs.command(script), check=True, stdout=subprocess.DEVNULL)
+        runs.finish("compiles")
+        seconds = runs.finish("straight")
+        reference = runs.lines("straight")
+        kills = exact = lost = completed = 0
+        when = {"before its first line": 0, "later": 0}
+        resumed = False  # the process that runs now goes on behind a kill
+        while kills < wanted or resumed:
+            name = f"killed-{completed}"
+            process, begun = runs.start(name), len(runs.lines(name))
+            limit = moments.uniform(0.1, 0.9) * seconds if kills < wanted else None
+            try:
+                status = process.wait(limit)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                status = None
+            rows = runs.lines(name)
+            exact += resumed and rows == reference[: len(rows)]
+            resumed = status is None
+            if status is None:
+                kills += 1
+                reached = int(rows[-1]["step"]) if rows else 0
+                lost = max(lost, reached - runs.saved(name))
+                when["later" if len(rows) > begun else "before its first line"] += 1
+                sys.stderr.write(f"\rkill {kills}/{wanted}: step {reached}, checkpoint {runs.saved(name)}   ")
+            elif status:
+                raise SystemExit(f"{name} ended with {status}:\n{(runs.folder / f'{name}.txt').read_text()[-3000:]}")
+            else:
+                completed += 1
+        sys.stderr.write("\n")
+        for moment, count in when.items():
+            print(f"processes killed {moment}: {count}")
+        print(f"runs that came to their end: {completed}; lines of the log of each: {len(reference)}")
+        figures = {
+            "kills": kills,
+            "exact_resumes": exact,
+            "completed_runs": completed,
+            "most_logged_steps_lost": lost,
+            "save_every": SAVE_EVERY,
+            "seconds_per_run": round(seconds, 1),
+        }
+        print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

@@ -1,0 +1,27 @@
+"""InSpire on DROID (Franka, joint velocities): labels by hindsight, since nobody annotated it.
+
+Launch: uv run scripts/train.py inspire_droid --data.root <LeRobot dataset with labels> --exp-name first
+Before: `uv run scripts/convert_dataset.py rlds ...`, `uv run scripts/label_dataset.py hindsight --robot droid ...`, then
+`uv run scripts/compute_norm_stats.py inspire_droid` with the same `--data.root`.
+Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
+80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Expect: frames that hindsight refuses train without questions. Not measured yet.
+"""
+
+from pathlib import Path
+
+from inspire_fast.models.config import GEMMA_2B
+from inspire_fast.training.config import DataConfig, TrainConfig
+
+CONFIG = TrainConfig(
+    name="inspire_droid",
+    robot="droid",
+    asset_id="droid",
+    model=GEMMA_2B,
+    init_from=Path("checkpoints/pi0_fast_base"),
+    text_tokenizer="paligemma",
+    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    data=DataConfig(root=Path("data/droid"), horizon=10, max_token_len=220, unlabelled="ask_nothing"),
+    batch_size=32,
+    steps=30_000,
+)

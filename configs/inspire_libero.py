@@ -1,0 +1,25 @@
+"""InSpire on LIBERO, full fine-tuning of pi0-FAST: the question on directions, answered before acting.
+
+Launch: uv run scripts/train.py inspire_libero --data.root <LeRobot dataset with labels> --exp-name first
+Before: `uv run scripts/compute_norm_stats.py inspire_libero` with the same `--data.root`. The text tokenizer is PaliGemma's and the actions'
+is openpi's FAST, from their caches.
+Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
+80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Expect: the paper's batch, steps, horizon and token limit. Not reproduced here.
+"""
+
+from pathlib import Path
+
+from inspire_fast.models.config import GEMMA_2B
+from inspire_fast.training.config import DataConfig, TrainConfig
+
+CONFIG = TrainConfig(
+    name="inspire_libero",
+    model=GEMMA_2B,
+    init_from=Path("checkpoints/pi0_fast_base"),
+    text_tokenizer="paligemma",
+    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    data=DataConfig(root=Path("data/libero"), horizon=5, max_token_len=220),
+    batch_size=32,
+    steps=30_000,
+)

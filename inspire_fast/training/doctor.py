@@ -1,0 +1,228 @@
+"""Is this machine ready? What is there, what is missing, and what to do about it; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+import os
+from pathlib import Path
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from typing import Literal
+
+import jax
+
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.policy.checkpoint import find_step
+from inspire_fast.tokenizers.fast_processor import find as find_fast
+from inspire_fast.tokenizers.paligemma import find_paligemma
+from inspire_fast.training.assets import load_stats, load_vocabulary
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.sources import open_parts
+
+Level = Literal["ok", "note", "bad"]
+
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "pyarrow", "av", "mujoco", "websockets")
+_GIB = 2**30
+# Rendering in a process of its own: a broken driver crashes where it is loaded.
+_RENDER = """
+from inspire_fast.envs.gl import choose_backend
+backend = choose_backend()
+import mujoco, numpy as np
+model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light pos="0 0 3"/><geom size="1"/></worldbody></mujoco>')
+renderer, data = mujoco.Renderer(model, 64, 64), mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer.update_scene(data)
+picture = renderer.render()
+renderer.close()
+assert np.ptp(picture) > 0, "the picture is empty"
+print(backend)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: `ok`, `note` (some things will not work) or `bad` (what was asked for will not work).
+        what: the thing.
+        says: what was found.
+        do: what helps; empty when nothing needs to be done.
+    """
+
+    level: Level
+    what: str
+    says: str
+    do: str = ""
+
+
+def examine(config: TrainConfig | None = None, checkpoint: Path | None = None, port: int = 8000) -> Iterator[Finding]:
+    """Looks at one thing after another.
+
+    Args:
+        config: a run whose data, statistics, tokenizers and starting point are wanted.
+        checkpoint: one that is to be served.
+        port: that a server is to listen on.
+    """
+    yield versions()
+    yield accelerators()
+    yield memory()
+    yield disk(config.checkpoint_root if config else Path())
+    yield rendering()
+    yield free_port(port)
+    yield from tokenizers(config)
+    if config is not None:
+        yield dataset(config)
+        yield attempt("statistics", lambda: f"{len(load_stats(config))} quantities in {config.assets_dir}")
+        yield attempt("run's tokenizers", lambda: f"{load_vocabulary(config).size} ids")
+        if config.init_from is not None:
+            yield stored(config.init_from)
+    if checkpoint is not None:
+        yield stored(checkpoint)
+
+
+def attempt(what: str, look: Callable[[], str]) -> Finding:
+    """What `look` says, or why it failed: our errors say what to do."""
+    try:
+        return Finding(level="ok", what=what, says=look())
+    except (OSError, ValueError, KeyError) as error:
+        return Finding(level="bad", what=what, says=str(error.args[0] if error.args else error))
+
+
+def versions() -> Finding:
+    """Python and the packages that matter."""
+    found = {name: _version(name) for name in _PACKAGES}
+    missing = [name for name, version in found.items() if version is None]
+    says = f"Python {platform.python_version()}, " + ", ".join(f"{n} {v}" for n, v in found.items() if v)
+    if missing:
+        return Finding(level="bad", what="packages", says=f"{says}; without {', '.join(missing)}", do="uv sync")
+    return Finding(level="ok", what="packages", says=says)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def accelerators() -> Finding:
+    """JAX's devices, against what the driver reports."""
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        return Finding(level="bad", what="accelerators", says=str(error), do="unset JAX_PLATFORMS, or mend the driver")
+    limit = (devices[0].memory_stats() or {}).get("bytes_limit") if devices[0].platform != "cpu" else None
+    says = f"{len(devices)} x {devices[0].device_kind}" + (f", {limit / _GIB:.0f} GiB each for JAX" if limit else "")
+    if devices[0].platform != "cpu":
+        return Finding(level="ok", what="accelerators", says=says)
+    if driver := _nvidia():
+        return Finding(
+            level="bad",
+            what="accelerators",
+            says=f"the driver sees {driver}, JAX sees a CPU only",
+            do=f"uv pip install 'jax[cuda12]=={jax.__version__}'",
+        )
+    return Finding(level="note", what="accelerators", says=f"{says}: enough for the small configs and for tests")
+
+
+def _nvidia() -> str:
+    """Names and driver of NVIDIA's GPUs; empty where there are none."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip().replace("\n", "; ") if done.returncode == 0 else ""
+
+
+def memory() -> Finding:
+    """Main memory that is free, and the cores that may be used."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines()) if _linux() else {}
+    cores = len(os.sched_getaffinity(0)) if _linux() else os.cpu_count()
+    if "MemAvailable" not in fields:
+        return Finding(level="note", what="memory", says=f"{cores} cores; memory cannot be told on {sys.platform}")
+    free = int(fields["MemAvailable"].split()[0]) * 1024
+    says = f"{free / _GIB:.1f} GiB free, {cores} cores"
+    if free < 4 * _GIB:
+        return Finding(level="note", what="memory", says=says, do="`make demo` wants 3 GiB; lower `--loader-threads`")
+    return Finding(level="ok", what="memory", says=says)
+
+
+def _linux() -> bool:
+    return sys.platform == "linux"
+
+
+def disk(where: Path) -> Finding:
+    """Room for checkpoints."""
+    existing = next(p for p in [where.resolve(), *where.resolve().parents] if p.exists())
+    free = shutil.disk_usage(existing).free
+    says = f"{free / _GIB:.0f} GiB free in {existing}"
+    if free < 50 * _GIB:
+        do = "a checkpoint of 2.9B parameters takes 46 GiB with its optimiser; small ones fit"
+        return Finding(level="note", what="disk", says=says, do=do)
+    return Finding(level="ok", what="disk", says=says)
+
+
+def rendering() -> Finding:
+    """A picture of a sphere, drawn without a screen."""
+    done = subprocess.run([sys.executable, "-c", _RENDER], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode == 0:
+        return Finding(level="ok", what="rendering", says=f"MuJoCo draws with {done.stdout.strip()}")
+    said = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    return Finding(level="note", what="rendering", says=said, do="`make setup` brings OpenGL; simulators need it")
+
+
+def free_port(port: int) -> Finding:
+    """Whether a server could listen."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            return Finding(level="note", what=f"port {port}", says=error.strerror or str(error), do="serve with --port")
+    return Finding(level="ok", what=f"port {port}", says="free")
+
+
+def tokenizers(config: TrainConfig | None) -> Iterator[Finding]:
+    """Copies of the public tokenizers, which openpi's checkpoints and the large configs need."""
+    wanted = config is not None and config.text_tokenizer == "paligemma"
+    place = find_paligemma()
+    yield Finding(
+        level="ok" if place else "bad" if wanted else "note",
+        what="PaliGemma's tokenizer",
+        says=str(place) if place else "no copy in the caches",
+        do="" if place else "openpi's checkpoints and the gemma_2b configs need it: see `docs/training.md`",
+    )
+    source = (config.action_tokenizer_parameters.get("processor") if config else None) or "physical-intelligence/fast"
+    wanted = config is not None and "processor" in config.action_tokenizer_parameters
+    try:
+        yield Finding(level="ok", what="FAST processor", says=str(find_fast(source)))
+    except OSError as error:
+        level: Level = "bad" if wanted else "note"
+        yield Finding(level=level, what="FAST processor", says=str(error), do="")
+
+
+def dataset(config: TrainConfig) -> Finding:
+    """Opens the run's datasets and reads one sample of each."""
+
+    def look() -> str:
+        roots = [LeRobotDataset(part.root) for part in config.data.datasets]
+        samples = 0
+        for part in open_parts(config, "train"):
+            part.source[0]
+            samples += len(part.source)
+        return f"{sum(len(root.episodes) for root in roots)} episodes, {samples} training samples"
+
+    return attempt("dataset", look)
+
+
+def stored(path: Path) -> Finding:
+    """A checkpoint, or another file that training starts from."""
+    if path.is_file():
+        return Finding(level="ok", what="checkpoint", says=f"{path}, {path.stat().st_size / _GIB:.2f} GiB")
+    return attempt("checkpoint", lambda: f"{find_step(path)}")

@@ -1,0 +1,100 @@
+"""Every kind of finding, on a machine that has it and on one that lacks it."""
+
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+import shutil
+import socket
+
+import pytest
+
+from inspire_fast.training import doctor
+from inspire_fast.training.config import DistributedConfig, load_config
+from inspire_fast.training.distributed import detected, join
+
+
+def test_this_machine() -> None:
+    findings = {finding.what: finding for finding in doctor.examine(port=0)}
+    assert {"packages", "accelerators", "memory", "disk", "rendering", "port 0"} <= set(findings)
+    assert findings["packages"].level == findings["rendering"].level == "ok"
+    assert not [finding for finding in findings.values() if finding.level == "bad"]
+
+
+def test_what_a_config_wants_and_lacks_is_bad_and_says_how_to_get_it(tmp_path: Path) -> None:
+    config = load_config("debug")
+    config = replace(
+        config,
+        data=replace(config.data, root=tmp_path),
+        assets=tmp_path,
+        init_from=tmp_path / "base",
+        text_tokenizer="paligemma",
+    )
+    bad = {finding.what: finding for finding in doctor.examine(config, port=0) if finding.level == "bad"}
+    assert "meta/info.json" in bad["dataset"].says
+    assert "compute_norm_stats.py debug" in bad["statistics"].says
+    assert "fit_tokenizers.py debug" in bad["run's tokenizers"].says
+    assert str(tmp_path / "base") in bad["checkpoint"].says
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = doctor.free_port(other.getsockname()[1])
+    assert (taken.level, taken.do) == ("note", "serve with --port")
+
+
+def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "flax":
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = doctor.versions()
+    assert found.level == "bad"
+    assert "without flax" in found.says
+
+
+def test_a_gpu_that_jax_does_not_see(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H200, 590.1'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = doctor.accelerators()
+    assert found.level == "bad"
+    assert "the driver sees NVIDIA H200" in found.says
+
+
+def test_a_machine_that_cannot_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "disabled")
+    found = doctor.rendering()
+    assert found.level == "note"
+    assert "make setup" in found.do
+
+
+def test_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30))
+    assert doctor.disk(tmp_path / "not" / "yet").level == "note"
+
+
+@pytest.mark.parametrize(
+    ("environ", "cluster"),
+    [
+        ({}, None),
+        ({"SLURM_NTASKS": "1"}, None),
+        ({"SLURM_NTASKS": "16"}, "SLURM"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "Open MPI"),
+        ({"JOB_COMPLETION_INDEX": "0"}, "Kubernetes (an indexed Job)"),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, "Cloud TPU"),
+    ],
+)
+def test_a_cluster_is_told_by_its_variables(environ: dict[str, str], cluster: str | None) -> None:
+    assert detected(environ) == cluster
+
+
+def test_half_of_the_explicit_settings_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"distributed\.processes, distributed\.process missing"):
+        join(DistributedConfig(coordinator="a:1"), {})
