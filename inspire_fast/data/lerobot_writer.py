@@ -105,6 +105,16 @@ class DatasetWriter:
         """Episodes added so far."""
         return len(self._rows)
 
+    @property
+    def root(self) -> Path:
+        """The folder to become the dataset."""
+        return self._staged.final
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk so far; the metadata, written by `close`, and what encoders hold are not among them."""
+        return sum(path.stat().st_size for path in self._staged.path.rglob("*") if path.is_file())
+
     def add_episode(self, columns: Mapping[str, np.ndarray | Sequence[Any]], task: str) -> None:
         """Appends one episode.
 
@@ -169,9 +179,11 @@ class DatasetWriter:
     def discard(self) -> None:
         """Drops everything written so far."""
         if self._open:
-            self._files.close_files()
-            self._staged.discard()
             self._open = False
+            try:
+                self._files.close_files()
+            finally:  # a full disk: the footers do not fit, and the folder goes all the same
+                self._staged.discard()
 
     def _count(self, name: str, codes: np.ndarray, unique: list[np.ndarray]) -> dict[str, list[Any]]:
         histogram = PixelHistogram()

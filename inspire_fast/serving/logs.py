@@ -27,8 +27,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(form: LogFormat = "text", level: int = logging.INFO) -> None:
-    """Sends all logs to stderr in one of the formats; whoever configured logging before is replaced."""
+    """Sends all logs to stderr in one of the formats; whoever configured logging before (importing Orbax does) is replaced."""
     handler = logging.StreamHandler()
     plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else plain)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # a line per health check otherwise

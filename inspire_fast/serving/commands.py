@@ -1,0 +1,190 @@
+"""The command line of `scripts/serve_policy.py`: openpi's, and a plain `--checkpoint DIR`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from inspire_fast.core.policy import Policy
+from inspire_fast.models.serving import Weights
+from inspire_fast.policy.openpi_checkpoints import Env, Tokenizers, default_checkpoint, load_openpi, local_folder
+from inspire_fast.policy.options import require_unused
+from inspire_fast.policy.policy import InspirePolicy, ServingOptions
+from inspire_fast.policy.replay import ReplayPolicy
+from inspire_fast.robots import ROBOTS
+from inspire_fast.serving.logs import LogFormat
+from inspire_fast.serving.recording import Recorder, RecordingLimits
+
+_RECORDS = "policy_records"  # where upstream's `--record`, which takes no folder, puts them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint by the name of its config, as openpi names it.
+
+    Attributes:
+        config: an openpi config, or the one that a checkpoint of this package was trained with.
+        dir: a step's folder, or a run's, or an address such as gs://openpi-assets/checkpoints/pi0_fast_libero, of which
+            openpi's cache has a copy.
+        text_tokenizer: PaliGemma's, for a checkpoint of openpi's where the caches have none.
+        action_tokenizer: folder or repository of the FAST processor, where not the config's.
+        download: fetch tokenizers that the caches lack.
+    """
+
+    config: str
+    dir: str
+    text_tokenizer: Path | None = None
+    action_tokenizer: str | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Default:
+    """The default policy of `--env`, or `--checkpoint`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """A recorded episode, to bring up a robot without a model.
+
+    Attributes:
+        root: a LeRobot dataset.
+        robot: whose actions they are.
+        episode: which one.
+        horizon: actions per chunk.
+        execute: how many of them the client executes before it asks again; all by default.
+        loop: begin anew after the last action.
+        action_column: where not `actions` or `action`.
+    """
+
+    root: Path
+    robot: str
+    episode: int = 0
+    horizon: int = 10
+    execute: int | None = None
+    loop: bool = False
+    action_column: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeArgs:
+    """What to serve and where.
+
+    Attributes:
+        policy: what to serve, where it is not `--checkpoint`.
+        checkpoint: a step's folder, or a run's (then its latest step). It carries its own contract.
+        env: serve this environment's default policy, a pi0-FAST checkpoint of openpi's, from openpi's cache.
+        cache_dir: openpi's cache; by default OPENPI_DATA_HOME, or ~/.cache/openpi.
+        default_prompt: the instruction of requests that bring none.
+        host: address to listen on; anything but loopback should come with API keys.
+        port: 0 takes a free one.
+        port_file: written with the port once it listens.
+        api_key_file: one accepted key per line; without it, INSPIRE_FAST_API_KEYS is read.
+        tls_cert, tls_key: certificate chain and private key (PEM), to serve `wss://`.
+        batch_sizes: requests per call of the network, for several robots or simulator workers; each size is compiled before
+            the server is ready.
+        prompts: instructions as they will come. Programs for prompts of their length are compiled before the server is
+            ready; by default for instructions as long as LIBERO's.
+        compilation_cache: folder that keeps compiled programs, so that the next start takes seconds.
+        weights: what the language model's matrices are held in; int8 takes half the memory of bfloat16.
+        speculate: draft each call's answers from the last call's (changes the time a call takes, nothing else).
+        record: folder for LeRobot datasets of all requests and answers; without a folder it is policy_records.
+        record_max_gb: of disk that they may take (10^9 bytes); the oldest are deleted.
+        live: a page at /live with the cameras, the answers and the chunks.
+        log_format: lines for people, or one JSON object per line.
+    """
+
+    policy: Checkpoint | Default | Replay = field(default_factory=Default)
+    checkpoint: Path | None = None
+    env: Env | None = None
+    cache_dir: Path | None = None
+    default_prompt: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    port_file: Path | None = None
+    api_key_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    batch_sizes: tuple[int, ...] = (1,)
+    prompts: tuple[str, ...] = ()
+    compilation_cache: Path | None = None
+    weights: Weights | None = None
+    speculate: bool = True
+    record: Path | None = None
+    record_max_gb: float = 10.0
+    live: bool = False
+    log_format: LogFormat = "text"
+
+
+def parse(arguments: Sequence[str]) -> ServeArgs:
+    """A command line; options may come before and after the subcommand, and `--record` may stand alone.
+
+    Raises:
+        SystemExit: it is none, or asked for help.
+    """
+    given = list(arguments)
+    for i, word in enumerate(given):
+        if word == "--record" and (i + 1 == len(given) or given[i + 1].startswith(("-", "policy:"))):
+            given[i] = f"--record={_RECORDS}"
+    return tyro.cli(ServeArgs, args=given, config=(tyro.conf.CascadeSubcommandArgs,))
+
+
+def load_policy(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
+    """The policy that a command line asks for.
+
+    Raises:
+        ValueError: it asks for nothing, or for two things at once; or what it names is no such thing.
+        KeyError: an unknown name; suggests the closest.
+        OSError: a file or folder is missing.
+    """
+    serving = ServingOptions(weights=args.weights, speculate=args.speculate)
+    match args.policy:
+        case Replay() as replay:
+            no_model = {"checkpoint", "env", "cache_dir", "batch_sizes"}
+            no_model |= {"prompts", "compilation_cache", "weights", "speculate"}
+            require_unused(args, no_model, "policy:replay runs no model")
+            options = {key: value for key, value in vars(replay).items() if key != "robot"}
+            return ReplayPolicy(**options, robot=ROBOTS[replay.robot])
+        case Checkpoint() as named:
+            # `env` may be there: upstream's commands give it and upstream ignores it.
+            require_unused(args, {"checkpoint"}, "policy:checkpoint names another one")
+            tokenizers = Tokenizers(text=named.text_tokenizer, action=named.action_tokenizer, download=named.download)
+            folder = local_folder(named.dir, args.cache_dir)
+            return load_openpi(folder, named.config, tokenizers=tokenizers, serving=serving)
+        case Default():
+            return _load_default(args, serving)
+
+
+def _load_default(args: ServeArgs, serving: ServingOptions) -> InspirePolicy:
+    if args.checkpoint is not None:
+        require_unused(args, {"env", "cache_dir"}, "--checkpoint says what to serve")
+        return InspirePolicy.load(args.checkpoint, serving=serving)
+    if args.env is None:
+        raise ValueError(
+            "Nothing to serve. Give --checkpoint DIR; or policy:checkpoint --policy.config=NAME --policy.dir=DIR; or --env "
+            "LIBERO (DROID); or policy:replay --policy.root=DATASET --policy.robot=NAME."
+        )
+    config, address = default_checkpoint(args.env)
+    return load_openpi(local_folder(address, args.cache_dir), config, serving=serving)
+
+
+def open_recorder(args: ServeArgs, policy: Policy) -> Recorder | None:
+    """What `--record` asks for.
+
+    Raises:
+        ValueError: a size without a folder, or less than the least.
+        OSError: the folder cannot be written, or another process records there.
+    """
+    if args.record is None:
+        require_unused(args, {"record_max_gb"}, "nothing is recorded without --record")
+        return None
+    return Recorder(
+        args.record,
+        robot=ROBOTS[policy.metadata["robot"]],
+        horizon=policy.metadata["action_horizon"],
+        limits=RecordingLimits(max_bytes=int(args.record_max_gb * 1e9)),
+        default_prompt=args.default_prompt or "",
+    )

@@ -1,0 +1,128 @@
+"""Checkpoints as upstream's command names them: config and folder, address, environment."""
+
+from dataclasses import replace
+import json
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from inspire_fast.core.types import Status
+from inspire_fast.data.normalize import NormStats, save_norm_stats
+from inspire_fast.dialogue.testing import tiny_vocabulary
+from inspire_fast.policy import importing
+from inspire_fast.policy.openpi_checkpoints import (
+    DEFAULTS,
+    Env,
+    Tokenizers,
+    default_checkpoint,
+    load_openpi,
+    local_folder,
+    require_agreement,
+)
+from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.policy.stored_orbax import write_params
+from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.robots import ROBOTS
+from inspire_fast.tokenizers.fast import FastTokenizer
+from tests.policy.checkpoints import TEST, random_params, write_checkpoint
+
+VOCABULARY = tiny_vocabulary()
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A step as openpi writes it, of a network so small that it stands for Gemma."""
+    network = replace(TEST, vocab_size=VOCABULARY.size)
+    monkeypatch.setattr(importing, "PRESETS", {"gemma_2b": network})
+    step = tmp_path / "run" / "9"
+    write_params(step, random_params(network), layout="trained")
+    dims = {"state": ROBOTS["libero"].state_dim, "actions": ROBOTS["libero"].action_dim}
+    ones = {key: np.ones(n) for key, n in dims.items()}
+    stats = {key: NormStats(mean=0 * x, std=x, q01=-x, q99=x) for key, x in ones.items()}
+    save_norm_stats(step / "assets" / "physical-intelligence/libero", stats)
+    VOCABULARY.text.save(tmp_path)
+    assert isinstance(VOCABULARY.action, FastTokenizer)
+    VOCABULARY.action.save_processor(tmp_path / "processor")
+    config = tmp_path / "processor" / "processor_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"time_horizon": None, "action_dim": None}))
+    return step
+
+
+def test_a_checkpoint_of_openpis_is_served_as_it_lies(raw: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    tokenizers = Tokenizers(text=tmp_path, action=str(tmp_path / "processor"))
+    policy = load_openpi(raw.parent, "pi0_fast_libero", tokenizers=tokenizers)
+    assert sorted(tmp_path.rglob("*")) == before  # what was made to load it is gone
+    assert policy.contract.config["imported_from"] == "pi0_fast_libero"
+    assert policy.metadata["checkpoint"].startswith("step 9, ")
+    chunk = policy.infer(ROBOTS["libero"].fake_native(image_hw=(32, 32)))
+    assert chunk.status is Status.OK
+    assert chunk.actions.shape == (10, 7)
+
+
+def test_an_unknown_config_is_refused_before_anything_is_made(raw: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(KeyError, match="Did you mean 'pi0_fast_libero'"):
+        load_openpi(raw, "pi0_fast_lbero")
+    with pytest.raises(FileNotFoundError, match="No checkpoint at"):
+        load_openpi(tmp_path / "nothing", "pi0_fast_libero")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_checkpoint_with_a_contract_is_served_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy(script="pi0_fast")
+    policy.contract = replace(
+        policy.contract, config={"name": "mine"}, delta=OPENPI_CONFIGS["pi0_fast_libero"].delta, vocab_skip=128
+    )
+    step = write_checkpoint(policy, tmp_path / "0")
+    loaded = []
+    monkeypatch.setattr(InspirePolicy, "load", lambda step, **_: loaded.append(step))
+    load_openpi(tmp_path, "mine")
+    load_openpi(tmp_path, "pi0_fast_libero")  # says the same
+    assert loaded == [step, step]
+    with pytest.raises(ValueError, match="brings its tokenizers"):
+        load_openpi(tmp_path, "mine", tokenizers=Tokenizers(download=True))
+    with pytest.raises(ValueError, match=r"not trained with config 'pi0_fast_droid': its contract says robot 'libero'"):
+        load_openpi(tmp_path, "pi0_fast_droid")
+    with pytest.raises(ValueError, match=r"Unknown config 'mein'\. Did you mean 'mine'.*needs none"):
+        load_openpi(tmp_path, "mein")
+    assert len(loaded) == 2
+
+
+def test_an_imported_checkpoint_agrees_with_its_own_config() -> None:
+    contract = replace(tiny_policy().contract, config={"imported_from": "pi0_fast_vqa_libero"})
+    require_agreement(contract, "pi0_fast_vqa_libero", Path("0"))
+    with pytest.raises(ValueError, match="made with pi0_fast_vqa_libero"):
+        require_agreement(contract, "pi0_fast_libero", Path("0"))
+
+
+def test_an_address_is_looked_up_in_openpis_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "gs://openpi-assets/checkpoints/pi0_fast_droid"
+    folder = tmp_path / "openpi-assets/checkpoints/pi0_fast_droid"
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=rf"gsutil -m cp -r {address} {folder.parent}/.*OPENPI_DATA_HOME"):
+        local_folder(address)
+    folder.mkdir(parents=True)
+    assert local_folder(address) == folder
+    monkeypatch.delenv("OPENPI_DATA_HOME")
+    assert local_folder(address, tmp_path) == folder
+    assert local_folder("a/b") == Path("a/b")
+
+
+@pytest.mark.parametrize("env", get_args(Env))
+def test_every_environment_has_a_default_or_says_why_not(env: str) -> None:
+    if env in DEFAULTS:
+        config, address = default_checkpoint(env)
+        assert config in OPENPI_CONFIGS
+        assert address.startswith("gs://openpi-assets/")
+    else:
+        with pytest.raises(ValueError, match=f"no default policy for {env}: .*DROID, LIBERO"):
+            default_checkpoint(env)
+
+
+def test_an_unknown_environment_is_named() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'LIBERO'"):
+        default_checkpoint("LIBRO")

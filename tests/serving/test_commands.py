@@ -1,0 +1,207 @@
+"""The command line of the policy server: upstream's, today's, and what is refused."""
+
+from pathlib import Path
+import runpy
+
+import numpy as np
+import pytest
+
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.policy.openpi_checkpoints import Tokenizers
+from inspire_fast.policy.policy import ServingOptions
+from inspire_fast.policy.replay import ReplayPolicy
+from inspire_fast.robots import ROBOTS
+from inspire_fast.serving import commands, serve_in_background
+from inspire_fast.serving.commands import Checkpoint, Default, Replay, ServeArgs, load_policy, open_recorder, parse
+from inspire_fast.serving.recording_segments import list_segments
+
+UPSTREAM = ("policy:checkpoint", "--policy.config=pi0_fast_libero", "--policy.dir=runs/9")
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """What would have been loaded."""
+    calls = []
+    monkeypatch.setattr(
+        commands, "load_openpi", lambda folder, config, **options: calls.append((folder, config, options))
+    )
+    monkeypatch.setattr(commands.InspirePolicy, "load", lambda folder, **options: calls.append((folder, options)))
+    return calls
+
+
+def test_without_arguments_nothing_is_chosen():
+    args = parse([])
+    assert args == ServeArgs()
+    assert args.policy == Default()
+    with pytest.raises(ValueError, match=r"Nothing to serve.*--checkpoint DIR.*policy:replay"):
+        load_policy(args)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("--port=8001", "--env", "LIBERO", *UPSTREAM),
+        (*UPSTREAM, "--port", "8001", "--env=LIBERO"),
+        (
+            "policy:checkpoint",
+            "--policy.config",
+            "pi0_fast_libero",
+            "--port=8001",
+            "--policy.dir",
+            "runs/9",
+            "--env=LIBERO",
+        ),
+    ],
+)
+def test_upstreams_command_is_understood_in_any_order(line):
+    args = parse(line)
+    assert args.policy == Checkpoint(config="pi0_fast_libero", dir="runs/9")
+    assert (args.port, args.env) == (8001, "LIBERO")
+
+
+def test_a_named_checkpoint_is_loaded(loads, tmp_path):
+    load_policy(parse(("--weights=int8", "--env=DROID", *UPSTREAM, "--policy.text-tokenizer=tok", "--policy.download")))
+    serving = ServingOptions(weights="int8")
+    tokenizers = Tokenizers(text=Path("tok"), download=True)
+    assert loads == [(Path("runs/9"), "pi0_fast_libero", {"tokenizers": tokenizers, "serving": serving})]
+    folder = tmp_path / "bucket/x"
+    folder.mkdir(parents=True)
+    line = ("policy:checkpoint", "--policy.config=c", "--policy.dir=gs://bucket/x", f"--cache-dir={tmp_path}")
+    load_policy(parse(line))
+    assert loads[1][0] == folder
+
+
+def test_a_plain_checkpoint_is_loaded(loads):
+    load_policy(parse(("--checkpoint", "runs/mine", "--no-speculate")))
+    assert loads == [(Path("runs/mine"), {"serving": ServingOptions(speculate=False)})]
+
+
+@pytest.mark.parametrize("line", [("--env", "LIBERO"), ("--env=LIBERO", "policy:default")])
+def test_the_default_policy_of_an_environment_is_loaded(line, loads, tmp_path):
+    args = parse((*line, "--cache-dir", str(tmp_path)))
+    with pytest.raises(FileNotFoundError, match="gsutil -m cp -r gs://openpi-assets/checkpoints/pi0_fast_libero"):
+        load_policy(args)
+    folder = tmp_path / "openpi-assets/checkpoints/pi0_fast_libero"
+    folder.mkdir(parents=True)
+    load_policy(args)
+    assert [call[:2] for call in loads] == [(folder, "pi0_fast_libero")]
+
+
+def test_a_replay_is_loaded(tmp_path):
+    root = write_fake_dataset(tmp_path / "fake", episodes=2)
+    line = ("policy:replay", f"--policy.root={root}", "--policy.robot=libero", "--policy.episode=1", "--policy.loop")
+    args = parse((*line, "--policy.execute", "5"))
+    assert args.policy == Replay(root=root, robot="libero", episode=1, execute=5, loop=True)
+    policy = load_policy(args)
+    assert isinstance(policy, ReplayPolicy)
+    assert policy.metadata["replay"].endswith("episode 1")
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "words"),
+    [
+        (
+            ("--checkpoint=a", *UPSTREAM),
+            ValueError,
+            "--checkpoint would have no effect: policy:checkpoint names another",
+        ),
+        (("--checkpoint=a", "--env=LIBERO"), ValueError, "--env would have no effect: --checkpoint says what to serve"),
+        (("--env=ALOHA_SIM",), ValueError, "no default policy for ALOHA_SIM"),
+        (
+            ("policy:replay", "--policy.root=a", "--policy.robot=libero", "--weights=int8"),
+            ValueError,
+            "--weights would have no effect: policy:replay runs no model",
+        ),
+        (("policy:replay", "--policy.root=a", "--policy.robot=libro"), KeyError, "Did you mean 'libero'"),
+    ],
+)
+def test_contradictions_are_refused(line, error, words, loads):
+    with pytest.raises(error, match=words):
+        load_policy(parse(line))
+    assert loads == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (("--env=libero",), "LIBERO"),
+        (("policy:chekpoint",), "policy:checkpoint"),
+        (("--chekpoint=a",), "--checkpoint"),
+        (("policy:checkpoint", "--policy.config=a"), "--policy.dir"),
+    ],
+)
+def test_typing_errors_are_answered_with_what_there_is(line, words, capsys):
+    with pytest.raises(SystemExit):
+        parse(line)
+    output = capsys.readouterr()
+    assert words in output.out + output.err
+
+
+@pytest.mark.parametrize(
+    ("line", "folder"),
+    [
+        (("--record", "there"), "there"),
+        (("--record=there", *UPSTREAM), "there"),
+        (("--record",), "policy_records"),
+        (("--record", "--port=1"), "policy_records"),
+        (("--record", *UPSTREAM), "policy_records"),
+        ((*UPSTREAM, "--record"), "policy_records"),
+    ],
+)
+def test_record_takes_a_folder_or_upstreams(line, folder):
+    assert parse(line).record == Path(folder)
+
+
+def test_a_recorder_is_opened_only_when_asked_for(tmp_path):
+    policy = ReplayPolicy(write_fake_dataset(tmp_path / "fake", episodes=1), robot=ROBOTS["libero"])
+    assert open_recorder(parse([]), policy) is None
+    with pytest.raises(ValueError, match="--record-max-gb would have no effect"):
+        open_recorder(parse(["--record-max-gb=1"]), policy)
+    with pytest.raises(ValueError, match="max_bytes"):
+        open_recorder(parse([f"--record={tmp_path / 'a'}", "--record-max-gb=0"]), policy)
+    recorder = open_recorder(parse([f"--record={tmp_path / 'a'}", "--default-prompt=go"]), policy)
+    observation = ROBOTS["libero"].fake_native(image_hw=(16, 16))
+    del observation["prompt"]
+    chunk = policy.infer({**observation, "prompt": "go"}, RequestOptions())
+    recorder.record("one", observation, RequestOptions(), chunk)
+    recorder.close()
+    (segment,) = list_segments(tmp_path / "a")
+    row = LeRobotDataset(segment).row(0)
+    assert row["task"] == "go"
+    np.testing.assert_array_equal(row["action"], np.asarray(chunk.actions)[0])
+
+
+def test_the_script_serves_a_replay_and_records_it(root, tmp_path, connect):
+    script = runpy.run_path(str(root / "scripts" / "serve_policy.py"))
+    dataset = LeRobotDataset(write_fake_dataset(tmp_path / "fake", episodes=1))
+    line = (
+        "policy:replay",
+        f"--policy.root={dataset.root}",
+        "--policy.robot=libero",
+        "--port=0",
+        "--default-prompt=go",
+    )
+    observation = ROBOTS["libero"].fake_native(image_hw=(16, 16))
+    del observation["prompt"]
+    with serve_in_background(script["build_server"](parse((*line, f"--record={tmp_path / 'records'}")))) as server:
+        client = connect(server.port)
+        assert client.metadata["default_prompt"] == "go"
+        chunks = [client.infer(observation) for _ in range(4)]
+        client.close()
+    recorded = dataset.columns(["actions"])["actions"].clip(-1, 1)
+    np.testing.assert_array_equal(np.concatenate([chunk.actions for chunk in chunks[:3]]), recorded)
+    assert "is over" in chunks[3].reason
+    (segment,) = list_segments(tmp_path / "records")
+    rows = LeRobotDataset(segment)
+    assert rows.columns(["status"])["status"].tolist() == ["ok", "ok", "ok", "held"]
+    np.testing.assert_array_equal(rows.columns(["action"])["action"][:3], recorded[[0, 10, 20]])
+
+
+def test_the_script_says_what_is_wrong_without_a_traceback(root, capsys):
+    script = runpy.run_path(str(root / "scripts" / "serve_policy.py"))
+    with pytest.raises(SystemExit) as left:
+        script["main"](parse(["--env=ALOHA"]))
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("error: There is no default policy for ALOHA")
