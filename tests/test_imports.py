@@ -99,4 +99,9 @@ def test_the_client_loads_little(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     loaded = ast.literal_eval(done.stdout) - set(sys.stdlib_module_names)
     # Cython's own modules come with msgpack.
-    assert {n for n in loaded if not re.match("__main__|_*cython", n)} == {"inspire_fast", "msgpack", "numpy", "websockets"}
+    assert {n for n in loaded if not re.match("__main__|_*cython", n)} == {
+        "inspire_fast",
+        "msgpack",
+        "numpy",
+        "websockets",
+    }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from typing import Any, cast
 
 import msgpack
@@ -105,7 +106,16 @@ def _decode_array(fields: dict[Any, Any]) -> np.ndarray:
     array = np.ndarray(shape, dtype, buffer=data)
     if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise CodecError("A boolean array holds bytes other than 0 and 1.")
+    if dtype.kind == "U":
+        _check_text(array)
     return array
+
+
+def _check_text(array: np.ndarray) -> None:
+    """Code points that no text has make numpy raise SystemError wherever an element is looked at."""
+    points = np.frombuffer(array.tobytes(), array.dtype.byteorder.replace("=", "") + "u4")
+    if points.size and (points.max() > sys.maxunicode or ((points >= 0xD800) & (points <= 0xDFFF)).any()):
+        raise CodecError("A text array holds code points that are none.")
 
 
 def _decode_scalar(fields: dict[Any, Any]) -> np.generic:
@@ -115,8 +125,9 @@ def _decode_scalar(fields: dict[Any, Any]) -> np.generic:
     if expected is None or type(value) is not expected:
         raise CodecError(f"A scalar of dtype {dtype} cannot hold a {type(value).__name__}.")
     try:
-        return dtype.type(value)
-    except OverflowError as error:
+        with np.errstate(over="raise"):
+            return dtype.type(value)
+    except (OverflowError, FloatingPointError) as error:
         raise CodecError(f"Scalar {value} does not fit its dtype {dtype}.") from error
 
 

@@ -32,6 +32,8 @@ from inspire_fast.core.types import ActionChunk, Answer, Status
 OPTIONS_KEY = "inspire"
 MAX_KEY_CHARACTERS = 128
 MAX_NESTING = 8
+MAX_TEXT_CHARACTERS = 8192
+MAX_TEXTS = 64
 _DEFAULTS = RequestOptions()
 _OPTION_NAMES = [field.name for field in dataclasses.fields(RequestOptions)]
 
@@ -52,17 +54,21 @@ def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
     """A decoded request -> (native observation, options).
 
     Raises:
-        ValueError: not a dictionary with short text keys, or options that do not exist or have the wrong type.
+        ValueError: not a dictionary with short text keys, text longer than any instruction, or options that do not exist or have the wrong type.
     """
     if not isinstance(request, dict):
         raise ValueError(f"A request is a dictionary with text keys; got {type(request).__name__}.")
-    _check_keys(request)
+    _check_entries(request)
     observation = {key: value for key, value in request.items() if key != OPTIONS_KEY}
     return observation, _options_from_wire(request.get(OPTIONS_KEY, {}))
 
 
-def _check_keys(mapping: dict[Any, Any], depth: int = 1) -> None:
-    """Robots look nested keys up as paths: a long key above many others would be repeated in each, gigabytes in all."""
+def _check_entries(mapping: dict[Any, Any], depth: int = 1) -> None:
+    """What is small on the wire and large to work with. Arrays are as large as they look; a robot checks their shapes.
+
+    Robots look nested keys up as paths: a long key above many others would be repeated in each, gigabytes in all. A megabyte
+    of instruction takes seconds to tokenise, and as many targets longer still, before the policy finds them too long.
+    """
     if depth > MAX_NESTING:
         raise ValueError(f"A request's dictionaries are nested at most {MAX_NESTING} deep.")
     for key, value in mapping.items():
@@ -70,8 +76,10 @@ def _check_keys(mapping: dict[Any, Any], depth: int = 1) -> None:
             raise ValueError(
                 f"A request is a dictionary with text keys of at most {MAX_KEY_CHARACTERS} characters; got {_shown(key)}."
             )
+        if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
+            raise ValueError(f"{key!r} has {len(value)} characters; at most {MAX_TEXT_CHARACTERS} are read.")
         if isinstance(value, dict):
-            _check_keys(value, depth + 1)
+            _check_entries(value, depth + 1)
 
 
 def _shown(value: Any) -> str:
@@ -107,6 +115,11 @@ def _parse_texts(name: str, value: Any) -> tuple[str, ...] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError(f"Option {name!r} must be a list of texts; got {_shown(value)}.")
+    if len(value) > MAX_TEXTS or sum(map(len, value)) > MAX_TEXT_CHARACTERS:
+        raise ValueError(
+            f"Option {name!r} may hold {MAX_TEXTS} texts of {MAX_TEXT_CHARACTERS} characters in all; got {len(value)} of "
+            f"{sum(map(len, value))}."
+        )
     return tuple(value)
 
 

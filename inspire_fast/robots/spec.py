@@ -227,10 +227,10 @@ class Robot:
         except ValueError:  # lists of unequal lengths
             array = np.asarray(None)
         if array.dtype.kind not in "biuf":  # numpy would read numbers out of text
-            raise ValueError(
-                f"Robot {self.name!r}: {key!r} must hold numbers; got {type(value).__name__} {value!r:.60}."
-            )
-        with np.errstate(over="ignore"):
+            # Never the whole array: writing one out takes seconds.
+            shown = f"{value!r:.60}" if isinstance(value, str | bytes) else f"{array.dtype} of shape {array.shape}"
+            raise ValueError(f"Robot {self.name!r}: {key!r} must hold numbers; got {type(value).__name__} {shown}.")
+        with np.errstate(over="ignore", invalid="ignore"):  # signalling NaNs are NaNs
             return array.astype(np.float32)
 
     def native_images(self, native: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
 from dataclasses import dataclass, field
 import logging
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PREPARERS = 4
 _RECENTLY_S = 1.0  # whoever asked within this time and is not being waited for yet is likely to ask again
 
 
@@ -181,6 +183,7 @@ class MicroBatcher:
         self._max_waiting = max_waiting
         self._queue: deque[_Waiting] = deque()
         self._preparing = 0
+        self._preparers = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="policy-prepare")
         self._arrived = asyncio.Event()
         self._last_asked: dict[str, float] = {}
         self._worker: asyncio.Task[None] | None = None
@@ -216,7 +219,9 @@ class MicroBatcher:
         if self._batches is not None:
             self._preparing += 1
             try:
-                prepared = await asyncio.to_thread(self._batches.prepare, request.observation, request.options)
+                prepared = await asyncio.get_running_loop().run_in_executor(
+                    self._preparers, self._batches.prepare, request.observation, request.options
+                )
             finally:
                 self._preparing -= 1
         entry = _Waiting(request=request, prepared=prepared, future=asyncio.get_running_loop().create_future())
@@ -295,3 +300,4 @@ class MicroBatcher:
             await asyncio.wait([self._worker])
         while self._queue:
             self._queue.popleft().future.cancel()
+        self._preparers.shutdown(wait=False, cancel_futures=True)

@@ -59,6 +59,12 @@ def test_other_values_are_refused_with_a_typed_error(value):
         pack({"x": value})
 
 
+@pytest.mark.parametrize("order", ["<", ">", "="])
+def test_text_arrays_of_either_byte_order(order):
+    words = np.array(["left", "größer", "\U0010ffff", ""]).astype(f"{order}U9")
+    assert unpack(pack(words)).tolist() == words.tolist()
+
+
 def test_arrays_are_read_only_views():
     array = unpack(pack(np.arange(5)))
     assert not array.flags.writeable
@@ -148,6 +154,10 @@ def array_message(**changes: Any) -> bytes:
         ({"shape": [2**30] * 5}, "needs"),
         ({"shape": [0, 2**31], "data": b""}, "non-negative integers"),
         ({"dtype": "|b1", "shape": [8], "data": b"\x02" * 8}, "other than 0 and 1"),
+        # Found by benchmarks/fuzz_frames.py: SystemError from numpy as soon as somebody looked at an element.
+        ({"dtype": "<U1", "data": b"\xff" * 8}, "code points that are none"),
+        ({"dtype": ">U1", "data": bytes([0, 0x11, 0, 0, 0, 0, 0, 0x41])}, "code points that are none"),
+        ({"dtype": "<U2", "shape": [1], "data": b"\x00\xd8\x00\x00A\x00\x00\x00"}, "code points that are none"),
     ],
 )
 def test_arrays_that_lie_are_refused(changes, message):
@@ -156,7 +166,9 @@ def test_arrays_that_lie_are_refused(changes, message):
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize(("dtype", "value"), [("<i8", "7"), ("|i1", 300), ("<f4", 1), ("|b1", 1), ("<U1", "a")])
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("<i8", "7"), ("|i1", 300), ("<f4", 1), ("<f4", 1e300), ("<f2", 1e5), ("|b1", 1), ("<U1", "a")]
+)
 def test_scalars_that_lie_are_refused(dtype, value):
     with pytest.raises(CodecError, match=r"[Ss]calar"):
         unpack(foreign({b"__npgeneric__": True, b"data": value, b"dtype": dtype}))

@@ -85,6 +85,21 @@ def test_keys_are_short_and_not_nested_far(fields, message):
         request_from_wire({**OBSERVATION, **fields})
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt": "put the bowl on the plate and " * 300}, "'prompt' has 9000 characters; at most 8192"),
+        ({"inspire": {"session": "a" * 8193}}, "'session' has 8193 characters"),
+        ({"inspire": {"targets": ["the bowl"] * 65}}, "64 texts of 8192 characters in all; got 65 of 520"),
+        ({"inspire": {"targets": ["a " * 5000]}}, "got 1 of 10000"),
+        ({"inspire": {"mode": "force", "answers": ["left"] * 50_000}}, "got 50000 of 200000"),
+    ],
+)
+def test_text_is_no_longer_than_an_instruction(fields, message):
+    with pytest.raises(ValueError, match=message):
+        request_from_wire({**OBSERVATION, **fields})
+
+
 @pytest.mark.parametrize("request_", [None, [1], {b"prompt": "go"}])
 def test_a_request_is_a_dictionary_with_text_keys(request_):
     with pytest.raises(ValueError, match="dictionary with text keys"):

@@ -1,0 +1,192 @@
+"""The server of `server_faults.py`: a process that answers without a model, under a clock that jumps, and is killed and watched.
+
+python benchmarks/faulty_server.py PORT_FILE PORT
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import logging
+from pathlib import Path
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.robots import ROBOTS
+from inspire_fast.serving import PolicyServer
+from inspire_fast.serving.batcher import MicroBatcher
+from inspire_fast.serving.testing import PuppetPolicy
+
+LIMIT_BYTES = 2 << 20  # of a frame
+JUMP_EVERY_S = 0.25
+
+
+def jump_clock(every_s: float = JUMP_EVERY_S) -> None:
+    """From now on the wall clock of this process (not the monotonic one) jumps back and forth by up to two days."""
+    offsets_s = (0, 3600, -86400, 1, 172800, -0.5, -7200)
+    seconds, nanoseconds = time.time, time.time_ns
+
+    def offset_s() -> float:
+        return offsets_s[int(time.monotonic() / every_s) % len(offsets_s)]
+
+    time.time = lambda: seconds() + offset_s()
+    time.time_ns = lambda: nanoseconds() + int(1e9 * offset_s())
+
+
+class _OneLine(logging.Formatter):
+    """Without tracebacks, so that any other one in the log is a crash."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname}|{record.name}|{record.getMessage()[:300]!r}"
+
+
+class Puppets:
+    """A puppet that answers several in one call; where one row crashes, the call does."""
+
+    def __init__(self, puppet: Any) -> None:
+        self._puppet = puppet
+        self.metadata = puppet.metadata
+
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+        """See `Policy`."""
+        return self._puppet.infer(observation, options)
+
+    def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Any:
+        """See `BatchPolicy`: what breaks the contract is refused here."""
+        ROBOTS["libero"].canonical(observation)
+        return observation, options
+
+    def infer_prepared(self, prepared: Sequence[Any]) -> list[ActionChunk]:
+        """See `BatchPolicy`."""
+        return [self._puppet.infer(observation, options) for observation, options in prepared]
+
+
+def serve(port_file: Path, port: int) -> None:
+    """Is the server."""
+    jump_clock()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    puppet = PuppetPolicy()
+    puppet.prompts = deque(maxlen=8)  # pyright: ignore[reportAttributeAccessIssue]  # its own record would look like a leak
+    policy = Puppets(puppet)
+    batcher = MicroBatcher(policy, batch_sizes=(1, 2, 4, 8), max_waiting=24)
+    options = {"max_frame_bytes": LIMIT_BYTES, "batcher": batcher, "port_file": port_file}
+    PolicyServer(policy, port=port, **options).serve_forever()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """Of the server's process."""
+
+    rss_mb: float
+    descriptors: int
+    threads: int
+
+
+class Victim:
+    """The server's process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port_file = folder / "port"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.starts = 0
+        self.kills = 0
+        self.killed_at = -np.inf
+        self.back_at = np.inf
+        self.deaths: list[str] = []
+
+    def start(self) -> None:
+        """Starts it, at the port that it had before, and waits until it listens."""
+        log = (self._folder / f"server-{self.starts}.log").open("wb")
+        command = [sys.executable, __file__, str(self._port_file), str(self.port)]
+        with log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.starts += 1
+        while not self._port_file.exists():
+            if self._process.poll() is not None:
+                raise SystemExit(f"The server did not start; see {log.name}:\n{Path(log.name).read_text()[-2000:]}")
+            time.sleep(0.02)
+        self.port = int(self._port_file.read_text())
+        self.back_at = time.monotonic()
+
+    def kill(self) -> None:
+        """SIGKILL, in the middle of whatever it does."""
+        assert self._process is not None
+        self.killed_at, self.back_at = time.monotonic(), np.inf
+        self.kills += 1
+        self._process.kill()
+        self._process.wait()
+        self._port_file.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """SIGTERM; the end must be an orderly one."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            status = self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.deaths.append("does not end on SIGTERM")
+            return
+        if status != 0:
+            self.deaths.append(f"ended with status {status} on SIGTERM")
+
+    def clear_away(self) -> None:
+        """Nothing of it is left, however the campaign ended."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    def died(self) -> bool:
+        """Whether it ended by itself; started again where it did."""
+        assert self._process is not None
+        if (status := self._process.poll()) is None:
+            return False
+        self.deaths.append(f"ended with status {status}")
+        self.killed_at, self.back_at = time.monotonic(), np.inf
+        self._port_file.unlink(missing_ok=True)
+        self.start()
+        return True
+
+    def is_away(self) -> bool:
+        """Whether it was killed and has not started yet."""
+        return self.back_at == np.inf
+
+    def was_down(self, since: float) -> bool:
+        """Whether it was killed or away at any time since then (or a moment before: losses are noticed late)."""
+        return self.killed_at >= since - 1.0 or self.back_at > since - 1.0
+
+    def vitals(self) -> Vitals:
+        """Now."""
+        assert self._process is not None
+        proc = Path("/proc") / str(self._process.pid)
+        status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+        return Vitals(
+            rss_mb=int(status["VmRSS"].split()[0]) / 1024,
+            descriptors=len(list((proc / "fd").iterdir())),
+            threads=int(status["Threads"]),
+        )
+
+    def crashes(self) -> list[str]:
+        """Deaths, and lines of the logs that say that an exception went where none may go."""
+        found = list(self.deaths)
+        for path in sorted(self._folder.glob("server-*.log")):
+            for line in path.read_text(errors="replace").splitlines():
+                level, _, rest = line.partition("|")
+                ours = rest.startswith("inspire_fast.")
+                if "Traceback" in line or "Exception" in line.partition(":")[0] or (level == "ERROR" and not ours):
+                    found.append(line[:300])
+        return found
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))
