@@ -139,12 +139,12 @@ class Session:
         reply = await self._ask(request, gone)
         if not isinstance(reply.chunk, ActionChunk):
             raise TypeError(f"The policy must return an ActionChunk; got {type(reply.chunk).__name__}.")
-        server_timing = {"infer_ms": reply.infer_ms, "wait_ms": reply.wait_ms}
+        server_timing = {"infer_ms": reply.infer_ms}
         if self._total_ms is not None:
             server_timing["prev_total_ms"] = self._total_ms
         state = request.observation.get(self._settings.state_key) if self._settings.state_key else None
         response = chunk_to_wire(reply.chunk, state=state, server_timing=server_timing)
-        response["policy_timing"].setdefault("infer_ms", reply.infer_ms)
+        response["policy_timing"] = {"infer_ms": reply.infer_ms, "wait_ms": reply.wait_ms, **response["policy_timing"]}
         return request, reply, pack(response)
 
     def _read(self, frame: bytes | str) -> Request:

@@ -18,6 +18,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.data.device_images import to_float
@@ -90,13 +91,17 @@ RECIPES: Registry[Recipe] = Registry(
 )
 
 
-def augment(images: Mapping[str, jax.Array], key: jax.Array, recipe: str | Recipe = "intended") -> dict[str, jax.Array]:
+def augment(
+    images: Mapping[str, jax.Array], key: jax.Array, recipe: str | Recipe = "intended", *, processes: int = 1
+) -> dict[str, jax.Array]:
     """Changes a batch of pictures at random.
 
     Args:
         images: camera -> uint8, or float in [-1, 1], `[b, h, w, 3]`. A name with "wrist" in it is a wrist camera's.
         key: of this step; `jax.random.fold_in(key, step)` at the caller.
         recipe: a name of `RECIPES`, or one's own.
+        processes: that made the batch, each a block of rows, by taking turns at the stream of samples: a sample gets the same
+            numbers whatever process it came from.
 
     Returns:
         camera -> float32 in [-1, 1] of the same shapes.
@@ -118,7 +123,8 @@ def augment(images: Mapping[str, jax.Array], key: jax.Array, recipe: str | Recip
         if not chosen.recolours and (wrist or not chosen.moves):
             continue
         numbers = [int(wrist) if chosen.same_for_all_cameras else cameras.index(camera) for camera in alike]
-        keys = jnp.stack([jax.random.split(jax.random.fold_in(key, number), shape[0]) for number in numbers])
+        places = np.arange(shape[0]).reshape(-1, processes).T.ravel()  # of each row in the stream
+        keys = jnp.stack([jax.random.split(jax.random.fold_in(key, number), shape[0])[places] for number in numbers])
         one = partial(_augment_one, recipe=chosen, wrist=wrist)
         unit = jax.vmap(jax.vmap(one))((jnp.stack([pictures[camera] for camera in alike]) + 1) / 2, keys)
         pictures |= dict(zip(alike, jnp.clip(unit * 2 - 1, -1.0, 1.0), strict=True))

@@ -176,6 +176,7 @@ class TrainConfig:
         augmentation: of the training pictures, on the device: a name of `RECIPES`; `intended` is openpi's recipe as meant.
         accumulate: the batch goes through the network in so many pieces, one after another: the same gradient (to rounding) in
             less memory.
+        memory: a run whose memory plan exceeds the devices is refused (`refuse`), or begun all the same (`warn`).
         ema_decay: of the parameter average that is evaluated and served; None turns it off.
         log_every, eval_every, save_every: in steps; 0 turns off.
         keep: checkpoints that are kept.
@@ -206,6 +207,7 @@ class TrainConfig:
     distributed: DistributedConfig = DistributedConfig()
     batch_size: int = 32
     accumulate: int = 1
+    memory: Literal["refuse", "warn"] = "refuse"
     steps: int = 30_000
     seed: int = 42
     augmentation: str = "intended"

@@ -32,6 +32,7 @@ from inspire_fast.training.assets import (
 from inspire_fast.training.checkpoints import Checkpoints, latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.initial import check_initial, initial_state
+from inspire_fast.training.plan import device_memory, plan_memory, require_memory
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
 from inspire_fast.training.sources import described, joined, open_parts, open_source
@@ -105,6 +106,7 @@ def prepare(config: TrainConfig) -> Run:
         raise ValueError(
             f"batch_size {config.batch_size} does not divide into {config.accumulate} piece(s) over mesh {dict(mesh.shape)}."
         )
+    _plan(config, mesh)
     for part in parts:
         for sample in (0, len(part.source) - 1):
             transform(part.source[sample], np.random.default_rng(0))
@@ -127,6 +129,17 @@ def prepare(config: TrainConfig) -> Run:
     )
 
 
+def _plan(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    plan, available = plan_memory(config, mesh), device_memory()
+    logger.info("Mesh %s; memory plan: %s.", dict(mesh.shape), plan)
+    try:
+        require_memory(config, plan, available)
+    except ValueError as error:
+        if config.memory == "refuse":
+            raise
+        logger.warning("%s", error)
+
+
 def _warn_of_double_deltas(config: TrainConfig) -> None:
     if any(config.delta) and not any(config.embodiment.delta):
         logger.warning(
@@ -143,7 +156,7 @@ def train(config: TrainConfig) -> TrainResult:
     Raises:
         FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
         FileExistsError: the run exists and neither `resume` nor `overwrite` is set.
-        ValueError: a sample does not fit, the tokenizers do not fit the network's vocabulary, or a checkpoint to resume
+        ValueError: a sample does not fit, the devices' memory does not suffice, the tokenizers do not fit the network's vocabulary, or a checkpoint to resume
             from was trained with another contract.
         FloatingPointError: the loss or a gradient stopped being finite.
         PreemptedError: SIGTERM came; the run was saved.

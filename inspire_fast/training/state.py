@@ -176,7 +176,9 @@ def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainS
         if config.augmentation != "none":
             # From the step's number alone: a run that is resumed goes on with the same pictures.
             key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-            batch = replace(batch, images=augment(batch.images, key, config.augmentation))
+            batch = replace(
+                batch, images=augment(batch.images, key, config.augmentation, processes=jax.process_count())
+            )
         gradients, metrics = gradient(state.params, batch)
         metrics |= {"grad_norm": optax.tree.norm(gradients), "learning_rate": schedule(state.step)}
         return update(state, gradients), metrics  # pyright: ignore[reportReturnType]

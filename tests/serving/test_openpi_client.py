@@ -32,7 +32,7 @@ def test_two_requests_have_upstreams_keys(openpi, observation):
     assert set(TRANSCRIPT["reply_keys_first"]) <= set(first)
     assert list(first["server_timing"]) == TRANSCRIPT["reply_keys_first"]["server_timing"]
     assert list(second["server_timing"]) == TRANSCRIPT["reply_keys_second_server_timing"]
-    assert first["policy_timing"].keys() == {"prefill_ms", "infer_ms"}
+    assert first["policy_timing"].keys() == {"prefill_ms", "infer_ms", "wait_ms"}
     assert first["status"] == "ok"
     assert first["answers"] == []
 

@@ -223,3 +223,11 @@ def test_pictures_that_openpi_recorded_are_ours_with_the_amounts_that_it_drew(ca
 def test_wrong_input_is_refused(call, words):
     with pytest.raises((ValueError, KeyError), match=words):
         call()
+
+
+def test_a_sample_gets_the_same_numbers_whatever_process_it_came_from() -> None:
+    stream = jax.random.uniform(jax.random.key(1), (6, 8, 8, 3)) * 2 - 1
+    dealt = jnp.concatenate([stream[0::2], stream[1::2]])  # two processes take turns; each makes a block of rows
+    one = augment({"base": stream}, jax.random.key(0))["base"]
+    two = augment({"base": dealt}, jax.random.key(0), processes=2)["base"]
+    np.testing.assert_array_equal(jnp.concatenate([one[0::2], one[1::2]]), two)

@@ -1,0 +1,72 @@
+"""The memory plan against XLA's own figures, and what it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+import numpy as np
+import pytest
+
+from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST
+from inspire_fast.models.freeze import FreezeConfig
+from inspire_fast.training.config import DataConfig, MeshConfig, TrainConfig
+from inspire_fast.training.plan import MemoryPlan, device_memory, plan_memory, require_memory
+from inspire_fast.training.sharding import AXES, make_mesh
+from inspire_fast.training.state import init_state
+
+FULL = TrainConfig(name="full", data=DataConfig(root=Path("x"), max_token_len=220), model=GEMMA_2B)
+
+
+def mesh(fsdp: int = 1, tensor: int = 1) -> Mesh:
+    """A mesh of devices that need not exist: plans only read its shape."""
+    device = np.empty((1, fsdp, tensor), object)
+    device[...] = jax.devices()[0]
+    return Mesh(device, AXES)
+
+
+def test_the_state_is_exactly_what_it_takes() -> None:
+    config = replace(FULL, model=TEST)
+    state = jax.eval_shape(lambda: init_state(config))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.ema, state.opt_state)))
+    assert plan_memory(config, make_mesh(MeshConfig())).state == size
+
+
+def test_full_fine_tuning_of_gemma_2b_takes_what_the_guide_says() -> None:
+    plan = plan_memory(FULL, mesh())
+    assert plan.parameters == plan.average == plan.gradients
+    assert plan.state / 1e9 == pytest.approx(4 * 4 * 2.92, rel=0.02)
+    sharded = plan_memory(replace(FULL, mesh=MeshConfig(fsdp=8)), mesh(fsdp=8))
+    assert sharded.state == pytest.approx(plan.state / 8, rel=0.01)
+    assert sharded.activations == pytest.approx(plan.activations / 8)
+
+
+def test_pieces_and_lora_need_less() -> None:
+    plan = plan_memory(FULL, mesh())
+    pieces = plan_memory(replace(FULL, accumulate=4), mesh())
+    assert (pieces.activations, pieces.logits) == (plan.activations // 4, plan.logits // 4)
+    assert pieces.gradients == 2 * plan.gradients
+    lora = plan_memory(replace(FULL, model=GEMMA_2B_LORA, freeze=FreezeConfig(what="language"), ema_decay=None), mesh())
+    assert lora.average == 0
+    assert lora.state < 0.3 * plan.state
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, r"needs about 8\d\.\d+ GiB.*8.00 GiB.*--mesh.fsdp \(now 1\) divides.*--ema-decay None saves.*LoRA preset"),
+        ({"batch_size": 4096}, r"--accumulate \(now 1\) divides.*--memory warn"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_what_helps(change: dict, words: str) -> None:
+    config = replace(FULL, **change)
+    with pytest.raises(ValueError, match=words):
+        require_memory(config, plan_memory(config, mesh()), 8 * 2**30)
+
+
+def test_what_fits_or_cannot_be_known_is_begun() -> None:
+    small = MemoryPlan(parameters=1, average=1, optimizer=2, gradients=1, activations=1, logits=1, batch=1)
+    assert small.total == 8
+    require_memory(FULL, small, 8)
+    require_memory(FULL, small, None)
+    assert (device_memory() or 2**31) > 2**30
