@@ -13,6 +13,7 @@ import jax
 
 from inspire_fast.policy.policy import WARM_UP_PROMPTS, InspirePolicy
 from inspire_fast.policy.prompted import with_default_prompt
+from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.access import load_api_keys, load_tls
 from inspire_fast.serving.batcher import MicroBatcher
 from inspire_fast.serving.commands import ServeArgs, load_policy, open_recorder, parse
@@ -29,8 +30,9 @@ def build_server(args: ServeArgs) -> PolicyServer:
     policy = load_policy(args)
     warm_up = None
     if isinstance(policy, InspirePolicy):
-        warm_up = partial(policy.warm_up, args.prompts or WARM_UP_PROMPTS, rows=args.batch_sizes)
-    recorder = open_recorder(args, policy)
+        default = () if args.default_prompt is None else (args.default_prompt,)
+        warm_up = partial(policy.warm_up, (*default, *(args.prompts or WARM_UP_PROMPTS)), rows=args.batch_sizes)
+    observers = [*open_recorder(args, policy), *([LiveView(ROBOTS[policy.metadata["robot"]])] if args.live else [])]
     served = policy if args.default_prompt is None else with_default_prompt(policy, args.default_prompt)
     return PolicyServer(
         served,
@@ -41,18 +43,17 @@ def build_server(args: ServeArgs) -> PolicyServer:
         tls=tls,
         warm_up=warm_up,
         batcher=MicroBatcher(served, batch_sizes=args.batch_sizes),
-        observers=[observer for observer in (recorder, LiveView() if args.live else None) if observer is not None],
+        observers=observers,
     )
 
 
 def main(args: ServeArgs) -> None:
     """Loads, warms up, serves until SIGTERM or Ctrl-C."""
     try:
-        server = build_server(args)
+        build_server(args).serve_forever()
     except (KeyError, ValueError, OSError) as error:
         print(f"error: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         raise SystemExit(2) from error
-    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import http
 import logging
 from pathlib import Path
 import random
 import socket
 import ssl
-import struct
 import threading
 import time
 from typing import Any
@@ -72,16 +71,25 @@ class Endpoint:
         api_key: sent as `Authorization: Api-Key <key>`.
         max_frame_bytes: largest response accepted.
         ca_file: certificates (PEM) that a `wss://` server's is checked against; None is the system's.
+
+    Raises:
+        ValueError: a key or certificates that cannot be used.
     """
 
     uri: str
     api_key: str | None
     max_frame_bytes: int
     ca_file: Path | None = None
+    tls: ssl.SSLContext | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         if self.ca_file is not None and not self.uri.startswith("wss://"):
             raise ValueError(f"ca_file is for wss:// servers; this one is {self.uri}.")
+        if self.uri.startswith("wss://"):
+            try:
+                object.__setattr__(self, "tls", ssl.create_default_context(cafile=self.ca_file))
+            except OSError as error:  # SSLError is one too
+                raise ValueError(f"{self.ca_file} holds no certificates (PEM): {error}") from error
         key = self.api_key
         if key is not None and (not key.isascii() or not key.isprintable() or not key.strip()):
             raise ValueError("The API key must be printable ASCII on one line; check for a stray line break.")
@@ -91,14 +99,13 @@ class Connection:
     """An open connection whose metadata frame has been read."""
 
     def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
-        tls = ssl.create_default_context(cafile=endpoint.ca_file) if endpoint.uri.startswith("wss://") else None
         headers = {"Authorization": f"Api-Key {endpoint.api_key}"} if endpoint.api_key else None
         self._max_bytes = endpoint.max_frame_bytes
         with contextlib.ExitStack() as stack:
             self._socket = stack.enter_context(
                 websockets.sync.client.connect(
                     endpoint.uri,
-                    ssl=tls,
+                    ssl=endpoint.tls,
                     compression=None,
                     max_size=endpoint.max_frame_bytes,
                     additional_headers=headers,
@@ -129,8 +136,8 @@ class Connection:
         """
         sent = False
         try:
-            self._limit_send(deadline.left_s)
-            self._socket.send(frame)
+            with self._limited(deadline.left_s):
+                self._socket.send(frame)
             sent = True
             return self._decode(self._socket.recv(timeout=deadline.left_s))
         except TimeoutError as error:
@@ -140,13 +147,21 @@ class Connection:
         except ConnectionClosed as error:
             raise self._explain(error, sent=sent, deadline=deadline) from error
 
-    def _limit_send(self, seconds: float) -> None:
-        """A hung server takes no data: then the kernel ends the send, which has no timeout of its own here."""
-        seconds = max(seconds, 1e-3)  # zero would mean no limit
-        timeval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-        # A socket that is closed already is reported by the send that follows.
-        with contextlib.suppress(OSError):
-            self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+    @contextlib.contextmanager
+    def _limited(self, seconds: float) -> Iterator[None]:
+        """A hung server takes no data: then the connection is cut, since a send has no timeout of its own (nor over TLS)."""
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):  # closed already: the send says so
+                self._socket.socket.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _explain(self, error: ConnectionClosed, *, sent: bool, deadline: Deadline) -> Exception:
         code = error.rcvd.code if error.rcvd else None
@@ -221,6 +236,8 @@ def _fatal(error: Exception, uri: str) -> PolicyClientError | None:
         return AccessDeniedError(
             f"The certificate of {uri} is not to be trusted: {error.verify_message} (see ca_file)."
         )
+    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return ProtocolError(f"{uri} does not speak TLS: {error}. Is it a ws:// server?")
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):

@@ -30,6 +30,7 @@ from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import ActionChunk, Answer, Status
 
 OPTIONS_KEY = "inspire"
+MAX_NAME_CHARACTERS = 128
 MAX_KEY_CHARACTERS = 128
 MAX_NESTING = 8
 MAX_TEXT_CHARACTERS = 8192
@@ -110,6 +111,12 @@ def _parse_text(name: str, value: Any) -> str:
     return value
 
 
+def _parse_name(name: str, value: Any) -> str:
+    if len(text := _parse_text(name, value)) > MAX_NAME_CHARACTERS:
+        raise ValueError(f"{name!r} may have {MAX_NAME_CHARACTERS} characters; got {len(text)}.")
+    return text
+
+
 def _parse_texts(name: str, value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -143,7 +150,7 @@ _OPTION_PARSERS = {
     "top_k": _parse_integer,
     "seed": _parse_integer,
     "reask_every": _parse_integer,
-    "session": _parse_text,
+    "session": _parse_name,
     "deadline_s": _parse_number,
 }
 

@@ -131,6 +131,9 @@ class PolicyClient:
 
         Requests go out in the order of the calls, one at a time; the deadline runs from the call. A request that has not
         gone out yet can be cancelled. The observation's arrays must not be changed meanwhile.
+
+        Raises:
+            ConnectionLostError: this client was closed.
         """
         deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
         future: Future[ActionChunk] = Future()
@@ -144,6 +147,8 @@ class PolicyClient:
                 future.set_exception(error)
 
         with self._queue_lock:
+            if self._closed:
+                raise ConnectionLostError("This client was closed.")
             if self._queue is None:
                 self._queue = SimpleQueue()
                 # A daemon: a server that never answers must not keep a robot's process from ending.
@@ -164,6 +169,8 @@ class PolicyClient:
         if not self._lock.acquire(timeout=deadline.left_s):
             raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
         try:
+            if deadline.left_s <= 0:  # it was never sent: the connection is as it was
+                raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
             return self._exchange(frame, deadline)
         finally:
             self._lock.release()
@@ -195,12 +202,12 @@ class PolicyClient:
 
     def close(self) -> None:
         """Closes the connection, behind the request that is on it. Calling it twice is harmless."""
+        self._closed = True  # what waits for the lock goes out no more
         with self._queue_lock:
             if self._queue is not None:  # what is queued still runs, and says that the client was closed
                 self._queue.put(None)
                 self._queue = None
         with self._lock:
-            self._closed = True
             if self._connection is not None:
                 self._connection.close(wait=True)
                 self._connection = None

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PREPARERS = 4
+_CLOSING = "The server is shutting down."
 _RECENTLY_S = 1.0  # whoever asked within this time and is not being waited for yet is likely to ask again
 
 
@@ -67,8 +68,12 @@ class Batcher(Protocol):
         """Requests that are not being worked on yet."""
         ...
 
-    async def start(self) -> None:
-        """Called once, in the server's event loop, before the first request."""
+    async def start(self, warm_up: Callable[[], object] | None = None) -> None:
+        """Called once, in the server's event loop; returns when `warm_up` has run. Requests that come before wait.
+
+        Raises:
+            Exception: whatever `warm_up` raised.
+        """
         ...
 
     async def submit(self, request: Request) -> Reply:
@@ -79,6 +84,10 @@ class Batcher(Protocol):
             DeadlineExceededError: `options.deadline_s` passed.
             Exception: whatever the policy raised for this request.
         """
+        ...
+
+    def forget(self, client: str) -> None:
+        """The connection was closed: nothing more is expected of it."""
         ...
 
     async def close(self) -> None:
@@ -113,7 +122,7 @@ class InferenceThread:
             result, error = None, None
             try:
                 result = function()
-            except Exception as raised:
+            except BaseException as raised:  # a policy that ends its thread would end the service
                 error = _passable(raised)
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server gave up waiting
                 loop.call_soon_threadsafe(deliver, result, error)
@@ -130,11 +139,12 @@ class InferenceThread:
             work()
 
 
-def _passable(raised: Exception) -> Exception:
-    """A future refuses StopIteration, which a policy that replays an iterator raises."""
-    if not isinstance(raised, StopIteration):
+def _passable(raised: BaseException) -> Exception:
+    """A future refuses StopIteration, which a policy that replays an iterator raises; SystemExit would end the event loop."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
         return raised
-    error = RuntimeError(f"The policy has run out of data: {raised!r}")
+    ended = isinstance(raised, StopIteration)
+    error = RuntimeError(f"The policy {'has run out of data' if ended else 'wanted to end the process'}: {raised!r}")
     error.__cause__ = raised
     return error
 
@@ -186,6 +196,7 @@ class MicroBatcher:
         self._preparers = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="policy-prepare")
         self._arrived = asyncio.Event()
         self._last_asked: dict[str, float] = {}
+        self._closed = False
         self._worker: asyncio.Task[None] | None = None
 
     @property
@@ -193,12 +204,21 @@ class MicroBatcher:
         """See `Batcher.waiting`."""
         return len(self._queue) + self._preparing
 
-    async def start(self) -> None:
-        """Starts the inference thread."""
-        self._worker = asyncio.create_task(self._work(), name="batcher")
+    async def start(self, warm_up: Callable[[], object] | None = None) -> None:
+        """See `Batcher.start`; the warm-up runs in the inference thread."""
+        thread = InferenceThread()
+        try:
+            if warm_up is not None:
+                await thread.call(warm_up)
+        except BaseException:
+            thread.stop()
+            raise
+        self._worker = asyncio.create_task(self._work(thread), name="batcher")
 
     async def submit(self, request: Request) -> Reply:
         """See `Batcher.submit`."""
+        if self._closed:
+            raise OverloadedError(_CLOSING)
         if self.waiting >= self._max_waiting:
             raise OverloadedError(
                 f"{self._max_waiting} requests are waiting already; try again later or send fewer at once."
@@ -214,7 +234,6 @@ class MicroBatcher:
             raise DeadlineExceededError(f"No answer within the {seconds:.3g} s that the request allows.") from error
 
     async def _answer(self, request: Request) -> Reply:
-        self._last_asked[request.client] = time.perf_counter()
         prepared = None
         if self._batches is not None:
             self._preparing += 1
@@ -224,6 +243,9 @@ class MicroBatcher:
                 )
             finally:
                 self._preparing -= 1
+        if self._closed:  # meanwhile
+            raise OverloadedError(_CLOSING)
+        self._last_asked[request.client] = time.perf_counter()
         entry = _Waiting(request=request, prepared=prepared, future=asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self._arrived.set()
@@ -233,8 +255,7 @@ class MicroBatcher:
             with contextlib.suppress(ValueError):  # it left the queue when its batch began
                 self._queue.remove(entry)
 
-    async def _work(self) -> None:
-        thread = InferenceThread()
+    async def _work(self, thread: InferenceThread) -> None:
         try:
             while True:
                 batch = await self._gather()
@@ -244,6 +265,8 @@ class MicroBatcher:
                     for entry in batch:
                         entry.future.cancel()
                     raise
+                except Exception as error:  # beside the policy's own errors, which come as replies
+                    replies = [error] * len(batch)
                 for entry, reply in zip(batch, replies, strict=True):
                     if entry.future.done():  # its client left, or its deadline passed
                         continue
@@ -256,16 +279,22 @@ class MicroBatcher:
 
     async def _gather(self) -> list[_Waiting]:
         """The next batch, as soon as there is one."""
-        while not self._queue:
-            self._arrived.clear()
-            await self._arrived.wait()
-        end = time.perf_counter() + self._max_wait_s
-        while len(self._queue) < self._expected() and (left := end - time.perf_counter()) > 0:
-            self._arrived.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), left)
-        size = max((n for n in self._sizes if n <= len(self._queue)), default=0)
-        return [self._queue.popleft() for _ in range(size)] or await self._gather()
+        while True:
+            while not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+            end = time.perf_counter() + self._max_wait_s
+            while len(self._queue) < self._expected() and (left := end - time.perf_counter()) > 0:
+                self._arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._arrived.wait(), left)
+            if self._queue:  # nobody left or gave up meanwhile
+                size = max(n for n in self._sizes if n <= len(self._queue))
+                return [self._queue.popleft() for _ in range(size)]
+
+    def forget(self, client: str) -> None:
+        """See `Batcher.forget`."""
+        self._last_asked.pop(client, None)
 
     def _expected(self) -> int:
         """Requests that are likely to be there soon."""
@@ -281,12 +310,14 @@ class MicroBatcher:
                 chunks = self._batches.infer_prepared([entry.prepared for entry in batch])
             else:
                 chunks = [self._policy.infer(entry.request.observation, entry.request.options) for entry in batch]
-        except Exception as error:
+            if len(chunks) != len(batch):
+                raise RuntimeError(f"The policy gave {len(chunks)} chunks for {len(batch)} observations.")
+        except BaseException as error:
             if len(batch) == 1:
                 return [_passable(error)]
-            # One row's error must not be its neighbours': each is asked again, alone.
+            # One row's error must not be its neighbours': each is asked again, alone, unless nobody waits for it any more.
             logger.exception("A batch of %d failed; its requests are answered one by one.", len(batch))
-            return [self._infer([entry])[0] for entry in batch]
+            return [_passable(error) if entry.future.done() else self._infer([entry])[0] for entry in batch]
         infer_ms = 1e3 * (time.perf_counter() - start)
         return [
             Reply(chunk=chunk, infer_ms=infer_ms, wait_ms=1e3 * (start - entry.since), rows=len(batch))
@@ -294,7 +325,8 @@ class MicroBatcher:
         ]
 
     async def close(self) -> None:
-        """Stops after the inference that is running now; requests that still wait are cancelled."""
+        """Takes no more and cancels what waits; an inference that is running now ends in its thread, unheard."""
+        self._closed = True
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])

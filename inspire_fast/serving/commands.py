@@ -171,8 +171,8 @@ def _load_default(args: ServeArgs, serving: ServingOptions) -> InspirePolicy:
     return load_openpi(local_folder(address, args.cache_dir), config, serving=serving)
 
 
-def open_recorder(args: ServeArgs, policy: Policy) -> Recorder | None:
-    """What `--record` asks for.
+def open_recorder(args: ServeArgs, policy: Policy) -> tuple[Recorder, ...]:
+    """What `--record` asks for; nothing without it.
 
     Raises:
         ValueError: a size without a folder, or less than the least.
@@ -180,11 +180,12 @@ def open_recorder(args: ServeArgs, policy: Policy) -> Recorder | None:
     """
     if args.record is None:
         require_unused(args, {"record_max_gb"}, "nothing is recorded without --record")
-        return None
-    return Recorder(
+        return ()
+    recorder = Recorder(
         args.record,
         robot=ROBOTS[policy.metadata["robot"]],
         horizon=policy.metadata["action_horizon"],
         limits=RecordingLimits(max_bytes=int(args.record_max_gb * 1e9)),
         default_prompt=args.default_prompt or "",
     )
+    return (recorder,)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.robots import Robot
 
 _SHOWN = 8  # connections
 _LATENCIES = 120
@@ -38,9 +39,14 @@ class _Latest:
 
 
 class LiveView:
-    """Keeps the last exchange of each connection, and makes of them what the page shows. An `Observer` of a server."""
+    """Keeps the last exchange of each connection, and makes of them what the page shows. An `Observer` of a server.
 
-    def __init__(self) -> None:
+    Args:
+        robot: whose observations they are; its cameras are shown.
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
         self._lock = threading.Lock()  # guards what follows
         self._latest: OrderedDict[str, _Latest] = OrderedDict()
         self._state: tuple[float, bytes] = (-1e9, b"")
@@ -77,23 +83,28 @@ class LiveView:
                 return state
             latest = [(session, one, list(one.latency_ms)) for session, one in reversed(self._latest.items())]
         now = time.monotonic()
-        shown = [_shown(session, one, latencies, now) for session, one, latencies in latest]
+        shown = [_shown(self._robot, session, one, latencies, now) for session, one, latencies in latest]
         state = json.dumps({"connections": shown}, allow_nan=False).encode()
         with self._lock:
             self._state = (now, state)
         return state
 
 
-def _shown(session: str, one: _Latest, latencies: list[float], now: float) -> dict[str, Any]:
-    observation, chunk = one.observation or {}, one.chunk
+def _shown(robot: Robot, session: str, one: _Latest, latencies: list[float], now: float) -> dict[str, Any]:
+    observation, chunk = one.observation, one.chunk
+    assert observation is not None
     assert chunk is not None
+    try:
+        images = {name: _data_url(image) for name, image in robot.native_images(observation).items()}
+    except ValueError:  # a policy that is no robot's may take what it likes
+        images = {}
     return {
         "connection": session[:8],
         "calls": one.calls,
         "age_s": now - one.at,
         "prompt": str(observation.get("prompt", "")),
         "mode": one.mode,
-        "images": {name: url for name, value in sorted(observation.items()) if (url := _data_url(value))},
+        "images": images,
         "answers": [
             {"question": a.question, "target": a.target, "answer": a.answer, "probability": a.probability}
             for a in chunk.answers
@@ -106,11 +117,9 @@ def _shown(session: str, one: _Latest, latencies: list[float], now: float) -> di
     }
 
 
-def _data_url(value: object) -> str | None:
-    """A picture as it came, `[h, w, 3]` or `[3, h, w]`; None for what is none."""
-    if not isinstance(value, np.ndarray) or value.ndim != 3 or value.dtype != np.uint8 or 3 not in value.shape:
-        return None
-    image = Image.fromarray(np.ascontiguousarray(value if value.shape[2] == 3 else value.transpose(1, 2, 0)))
+def _data_url(picture: np.ndarray) -> str:
+    """uint8 `[h, w, 3]` as a JPEG."""
+    image = Image.fromarray(picture)
     image.thumbnail((_LARGEST_PX, _LARGEST_PX))
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=80)

@@ -13,6 +13,7 @@ from inspire_fast.serving.batcher import Reply
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30)
+_WORDS = 32  # answers of a question that have a series of their own; positions have thousands
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -24,7 +25,7 @@ class Metrics:
     | `inspire_fast_phase_seconds` | phase | histogram: `wait` (queue), `infer` (the policy's call), `total` (frame in to frame out), and the policy's own phases |
     | `inspire_fast_batch_rows` | | histogram of requests per call, one entry per request |
     | `inspire_fast_chunks_total` | status | chunks sent: `ok`, `held` |
-    | `inspire_fast_answers_total` | question, answer | answers sent |
+    | `inspire_fast_answers_total` | question, answer | answers sent; beyond 32 words of a question, `other` |
     | `inspire_fast_errors_total` | code | error frames sent |
     | `inspire_fast_lost_total` | | requests whose client left before the answer |
     | `inspire_fast_waiting`, `inspire_fast_connections` | | gauges |
@@ -33,6 +34,7 @@ class Metrics:
     def __init__(self, *, waiting: Callable[[], float], connections: Callable[[], float]) -> None:
         """Takes what the gauges read."""
         self._registry = CollectorRegistry()
+        self._words: dict[str, set[str]] = {}
         kept = {"registry": self._registry, "namespace": "inspire_fast"}
         self._phases = Histogram("phase_seconds", "Time per phase of a request.", ["phase"], buckets=_SECONDS, **kept)
         self._rows = Histogram("batch_rows", "Requests in the batch of a request.", buckets=_ROWS, **kept)
@@ -53,7 +55,10 @@ class Metrics:
         self._rows.observe(reply.rows)
         self._chunks.labels(str(chunk.status)).inc()
         for answer in chunk.answers:
-            self._answers.labels(answer.question, answer.answer).inc()
+            known = self._words.setdefault(answer.question, set())
+            if len(known) < _WORDS:
+                known.add(answer.answer)
+            self._answers.labels(answer.question, answer.answer if answer.answer in known else "other").inc()
 
     def failed(self, code: str) -> None:
         """An error was sent."""

@@ -8,6 +8,7 @@ Columns: see `recording_frames`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 import logging
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 _MIN_BYTES = 1 << 20
 _REPORT_EVERY_S = 10.0
 _EPISODE_FRAMES = 1000
+_SESSIONS = 1024  # whose requests are counted; the longest silent begins anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class Recorder:
 
     What comes faster than it can be written is dropped; the log says how much. When writing fails (a full disk), recording
     stops with one error in the log, and every later call returns at once. A process that is killed loses what the open
-    dataset holds, and no other.
+    dataset holds and what was not written yet, and no other.
 
     Args:
         directory: of the datasets; one process at a time records there.
@@ -116,9 +118,10 @@ class Recorder:
         self._calls: queue.SimpleQueue[Exchange | _Ended | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards what follows
         self._waiting = self._waiting_bytes = 0
-        self._requests: dict[tuple[str, str], int] = {}
+        self._requests: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._dropped = self._dropped_reported = self._recorded = 0
-        self._reported_s = -_REPORT_EVERY_S
+        self._reported_s = self._left_out_s = -_REPORT_EVERY_S
+        self._left_out = 0
         self._running = True
         self._episodes: dict[tuple[str, str], OpenEpisode] = {}  # the thread's alone
         self._thread = threading.Thread(target=self._run, daemon=True, name="recorder")
@@ -153,6 +156,9 @@ class Recorder:
                 return
             key = (session, options.session)
             request = self._requests[key] = self._requests.get(key, -1) + 1
+            self._requests.move_to_end(key)
+            while len(self._requests) > _SESSIONS:
+                self._requests.popitem(last=False)
             try:
                 relevant = self._format.relevant(observation)
             except ValueError as error:
@@ -173,7 +179,8 @@ class Recorder:
     def end(self, session: str) -> None:
         """The connection was closed: its episodes end. Returns at once."""
         with self._lock:
-            self._requests = {key: n for key, n in self._requests.items() if key[0] != session}
+            for key in [key for key in self._requests if key[0] == session]:
+                del self._requests[key]
             if self._running:
                 self._calls.put(_Ended(session=session))
 
@@ -273,4 +280,9 @@ class Recorder:
         """Counts requests that cannot be recorded, and says why."""
         self._dropped += requests
         self._dropped_reported += requests
-        logger.warning("Recording: %d requests of session %s are left out: %s", requests, session, error)
+        self._left_out += requests
+        if time.monotonic() - self._left_out_s >= _REPORT_EVERY_S:
+            logger.warning(
+                "Recording: %d requests are left out; the last, of session %s: %s", self._left_out, session, error
+            )
+            self._left_out, self._left_out_s = 0, time.monotonic()

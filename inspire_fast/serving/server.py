@@ -22,13 +22,14 @@ from inspire_fast.client.codec import pack
 from inspire_fast.core.policy import Policy
 from inspire_fast.robots.registry import ROBOTS
 from inspire_fast.serving.access import ApiKeys
-from inspire_fast.serving.batcher import Batcher, InferenceThread, MicroBatcher
+from inspire_fast.serving.batcher import Batcher, MicroBatcher
 from inspire_fast.serving.live import LiveView
 from inspire_fast.serving.metrics import CONTENT_TYPE, Metrics
 from inspire_fast.serving.session import Observer, Session, SessionSettings
 
 logger = logging.getLogger(__name__)
 
+_SAME_SIGNAL_S = 2.0
 MAX_FRAME_BYTES = 32 * 2**20
 
 
@@ -73,7 +74,8 @@ class PolicyServer:
                 opens in a browser on this machine can talk to the server.
             max_frame_bytes: a larger request closes its connection with code 1009 before it is read.
             max_waiting: requests that may wait before further ones are refused as overloaded.
-            warm_up: called before the server says that it is ready, in a thread of its own (compiles the policy's programs).
+            warm_up: called before the server says that it is ready, in the inference thread (compiles the policy's programs);
+                requests that come before wait.
             drain_s: how long a stopping server waits for the answers that it owes.
             port_file: written with the port once it listens, removed at the end: how a parent process finds it.
             openpi_errors: errors as upstream's server sends them (traceback, then close with 1011).
@@ -120,7 +122,7 @@ class PolicyServer:
         return f"{scheme}://{f'[{self._host}]' if ':' in self._host else self._host}:{self.port}"
 
     def serve_forever(self) -> None:
-        """Serves until SIGTERM or SIGINT, then drains; a second signal ends the process at once."""
+        """Serves until SIGTERM or SIGINT, then drains; another one, two seconds later or more, ends the process at once."""
         asyncio.run(self._serve_until_signal())
 
     async def _serve_until_signal(self) -> None:
@@ -128,7 +130,8 @@ class PolicyServer:
 
         def on_signal(number: signal.Signals) -> None:
             logger.warning("%s: finishing what is owed, up to %.0f s.", number.name, self._drain_s)
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, lambda: None)  # a launcher may pass on what its child got already
+            loop.call_later(_SAME_SIGNAL_S, loop.remove_signal_handler, number)
             if self._ready:
                 stop.set()
             else:  # a warm-up can take minutes; nothing is owed to anybody yet
@@ -148,27 +151,21 @@ class PolicyServer:
 
     async def __aenter__(self) -> Self:
         """Listens and warms up; returns when ready."""
-        await self._batcher.start()
-        self._server = await ws.serve(
-            self._handle,
-            self._host,
-            self._requested_port,
-            process_request=self._answer_http,
-            origins=self._origins,  # pyright: ignore[reportArgumentType]
-            ssl=self._tls,
-            compression=None,  # a few hostile bytes would unpack to gigabytes
-            max_size=self._settings.max_frame_bytes,
-            max_queue=2,
-            close_timeout=2.0,
-        )
         try:
+            self._server = await ws.serve(
+                self._handle,
+                self._host,
+                self._requested_port,
+                process_request=self._answer_http,
+                origins=self._origins,  # pyright: ignore[reportArgumentType]
+                ssl=self._tls,
+                compression=None,  # a few hostile bytes would unpack to gigabytes
+                max_size=self._settings.max_frame_bytes,
+                max_queue=2,
+                close_timeout=2.0,
+            )
             self._announce()
-            if self._warm_up is not None:
-                thread = InferenceThread()
-                try:
-                    await thread.call(self._warm_up)
-                finally:
-                    thread.stop()
+            await self._batcher.start(self._warm_up)
         except BaseException:
             await self._close()
             raise

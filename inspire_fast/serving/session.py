@@ -106,6 +106,7 @@ class Session:
             logger.info("Client %s left.", self._connection.remote_address)
         finally:
             gone.cancel()
+            self._batcher.forget(str(self._connection.id))
             for observer in self._settings.observers:
                 observer.end(str(self._connection.id))
 
@@ -127,7 +128,10 @@ class Session:
         except Exception as error:
             await self._report(error)
         else:
-            await self._connection.send(response)
+            try:
+                await self._connection.send(response)
+            except ConnectionClosed as error:
+                raise ClientGoneError from error
             seconds = time.perf_counter() - start
             self._total_ms = 1e3 * seconds
             self._settings.metrics.answered(reply, seconds)

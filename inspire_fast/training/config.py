@@ -138,14 +138,16 @@ class MeshConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedConfig:
-    """How the processes of one run find each other. All None: what SLURM, Open MPI, Kubernetes or Cloud TPU says; else alone.
+    """How the processes of one run find each other. By default as SLURM says, elsewhere alone.
 
     Attributes:
+        auto: let JAX find them on any cluster that it knows (Cloud TPU; Kubernetes with the package `kubernetes`; ...).
         coordinator: host:port of process 0.
         processes: how many there are.
         process: which one this is, from 0.
     """
 
+    auto: bool = False
     coordinator: str | None = None
     processes: int | None = None
     process: int | None = None

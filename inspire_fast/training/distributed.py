@@ -12,21 +12,12 @@ from inspire_fast.training.config import DistributedConfig
 
 logger = logging.getLogger(__name__)
 
-# What sets the number of processes of a job that JAX knows how to join by itself.
-_CLUSTERS = {
-    "SLURM_NTASKS": "SLURM",
-    "OMPI_COMM_WORLD_SIZE": "Open MPI",
-    "JOB_COMPLETION_INDEX": "Kubernetes (an indexed Job)",
-    "TPU_WORKER_HOSTNAMES": "Cloud TPU",
-    "MEGASCALE_COORDINATOR_ADDRESS": "Cloud TPU multislice",
-}
-
 
 def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> None:
     """Joins the other processes, if there are any. Called once, before anything asks JAX for devices.
 
     Raises:
-        ValueError: some of the explicit settings are given and others are not.
+        ValueError: some of the explicit settings are given and others are not, or nothing says who the others are.
         RuntimeError: the others did not come.
     """
     given = {"coordinator": config.coordinator, "processes": config.processes, "process": config.process}
@@ -36,11 +27,15 @@ def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> 
                 f"distributed.{', distributed.'.join(missing)} missing: give all of {', '.join(given)}, or none of them "
                 "and let the cluster's environment say."
             )
-        cluster = detected(environ)
-        if cluster is None:
+        if not (config.auto or in_slurm(environ)):
             return
-        logger.info("Joining the processes of a %s job.", cluster)
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"JAX cannot tell from this job's environment who the other processes are ({error}). Say it: "
+                "--distributed.coordinator HOST:PORT --distributed.processes N --distributed.process K."
+            ) from error
     else:
         jax.distributed.initialize(config.coordinator, config.processes, config.process)
     logger.info(
@@ -52,13 +47,7 @@ def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> 
     )
 
 
-def detected(environ: Mapping[str, str]) -> str | None:
-    """The kind of cluster whose job this is, if it has several processes."""
-    for variable, cluster in _CLUSTERS.items():
-        value = environ.get(variable, "")
-        several = int(value) > 1 if variable.endswith(("NTASKS", "SIZE")) and value.isdigit() else bool(value)
-        if variable == "TPU_WORKER_HOSTNAMES":
-            several = "," in value
-        if several:
-            return cluster
-    return None
+def in_slurm(environ: Mapping[str, str]) -> bool:
+    """Whether this is one of several processes that `srun` started."""
+    tasks = environ.get("SLURM_STEP_NUM_TASKS", "")
+    return "SLURM_PROCID" in environ and tasks.isdigit() and int(tasks) > 1

@@ -136,7 +136,10 @@ def _nvidia() -> str:
     if shutil.which("nvidia-smi") is None:
         return ""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return "a GPU whose nvidia-smi does not answer"
     return done.stdout.strip().replace("\n", "; ") if done.returncode == 0 else ""
 
 
@@ -170,7 +173,12 @@ def disk(where: Path) -> Finding:
 
 def rendering() -> Finding:
     """A picture of a sphere, drawn without a screen."""
-    done = subprocess.run([sys.executable, "-c", _RENDER], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-c", _RENDER]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        says = "the OpenGL driver did not answer within two minutes"
+        return Finding(level="note", what="rendering", says=says, do="MUJOCO_GL=osmesa draws without it")
     if done.returncode == 0:
         return Finding(level="ok", what="rendering", says=f"MuJoCo draws with {done.stdout.strip()}")
     said = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]

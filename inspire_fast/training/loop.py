@@ -102,6 +102,11 @@ def prepare(config: TrainConfig) -> Run:
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     transform = make_transform(config, vocabulary, stats)
     mesh = make_mesh(config.mesh)
+    if mesh.shape["data"] * mesh.shape["fsdp"] % jax.process_count():
+        raise ValueError(
+            f"{jax.process_count()} processes cannot each have rows of their own over mesh {dict(mesh.shape)}: data x fsdp must "
+            "be a multiple of the processes. Lower --mesh.tensor: it must not reach across machines."
+        )
     if config.batch_size % (config.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
         raise ValueError(
             f"batch_size {config.batch_size} does not divide into {config.accumulate} piece(s) over mesh {dict(mesh.shape)}."
@@ -161,6 +166,11 @@ def train(config: TrainConfig) -> TrainResult:
         FloatingPointError: the loss or a gradient stopped being finite.
         PreemptedError: SIGTERM came; the run was saved.
     """
+    with Preemption() as preemption:
+        return _train(config, preemption)
+
+
+def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
     start = time.perf_counter()
     run = prepare(config)
     checkpoints = Checkpoints(config)
@@ -178,7 +188,7 @@ def train(config: TrainConfig) -> TrainResult:
     shardings = state_shardings(shapes, run.mesh)
     try:
         state, pending = begin(config, checkpoints, run.contract, loader, shapes, shardings)
-        advance(run, state, pending, loader, checkpoints, shardings)
+        advance(run, state, pending, loader, checkpoints, shardings, preemption)
     finally:
         checkpoints.close()
     return TrainResult(
@@ -196,6 +206,7 @@ def advance(
     loader: Loader,
     checkpoints: Checkpoints,
     shardings: TrainState,
+    preemption: Preemption,
 ) -> None:
     """Takes the remaining steps: logs, evaluates and saves when they are due, and when SIGTERM comes.
 
@@ -206,6 +217,7 @@ def advance(
         loader: gives the batches.
         checkpoints: takes the states.
         shardings: of the state.
+        preemption: says when to stop.
     """
     config = run.config
     step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
@@ -214,10 +226,7 @@ def advance(
     log = MetricsLog(checkpoints.directory / "metrics.jsonl", resume_at=done)
     rows: list[Mapping[str, Any]] = [*pending]
     name = f"train {config.name}"
-    with (
-        Preemption() as preemption,
-        tqdm(total=config.steps, initial=done, desc=name, unit="step", mininterval=1.0, disable=None) as bar,
-    ):
+    with tqdm(total=config.steps, initial=done, desc=name, unit="step", mininterval=1.0, disable=None) as bar:
         for number in range(done + 1, config.steps + 1):
             state, metrics = step(state, to_batch(next(loader), batch_sharding(run.mesh)))
             rows.append(metrics)

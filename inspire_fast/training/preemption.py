@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -11,6 +12,8 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+# To a process group, a launcher (uv run, say) passes on the signal that its child has got already.
+_SAME_SIGNAL_S = 2.0
 EXIT_STATUS = 128 + signal.SIGTERM
 
 
@@ -23,10 +26,10 @@ class PreemptedError(Exception):
 
 
 class Preemption:
-    """Watches for SIGTERM while it is entered; a second one ends the process at once."""
+    """Watches for SIGTERM while it is entered; another one, two seconds later or more, ends the process at once."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked_at: float | None = None
         self._before: Any = signal.SIG_DFL
 
     def __enter__(self) -> Self:
@@ -40,11 +43,18 @@ class Preemption:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self._asked = True
-        signal.signal(number, signal.SIG_DFL)
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        elif time.monotonic() - self._asked_at > _SAME_SIGNAL_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def asked(self, step: int) -> bool:
         """Whether to stop behind this step; the same on every process, however late a signal reaches one of them."""
         if jax.process_count() == 1:
-            return self._asked
-        return bool(np.any(multihost_utils.process_allgather(np.array([self._asked])))) if step % 10 == 0 else False
+            return self._asked_at is not None
+        return (
+            bool(np.any(multihost_utils.process_allgather(np.array([self._asked_at is not None]))))
+            if step % 10 == 0
+            else False
+        )

@@ -53,6 +53,7 @@ def test_the_options_key_is_reserved():
         ({"top_k": -1}, "integer"),
         ({"reask_every": 0}, "reask_every >= 1"),
         ({"session": 7}, "must be text"),
+        ({"session": "x" * 129}, "may have 128 characters; got 129"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

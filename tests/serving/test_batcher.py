@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+import contextlib
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from inspire_fast.core.policy import BatchPolicy, RequestOptions
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving.batcher import MicroBatcher, Request
+from inspire_fast.serving.batcher import DeadlineExceededError, MicroBatcher, OverloadedError, Request
 from inspire_fast.serving.testing import PuppetPolicy
 from tests.serving.conftest import wait_until
 
@@ -139,6 +141,89 @@ def test_a_request_says_itself_how_long_it_may_take(serve, connect, observation,
     assert hasty.infer(observation("go"), RequestOptions(deadline_s=30)).status is Status.OK
     assert hasty._connection is connection
     assert policy.prompts == [gate.prompt, "go"]
+
+
+def test_clients_that_give_up_while_others_are_awaited_do_not_wear_it_out(observation) -> None:
+    policy = PuppetBatches()
+
+    async def run() -> Status:
+        batcher = MicroBatcher(policy, batch_sizes=(1, 2), max_wait_s=0.002)
+        await batcher.start()
+        hasty = Request(observation=observation(), options=RequestOptions(deadline_s=1e-4), client="hasty")
+        for number in range(1500):  # more than Python's frames go deep
+            batcher._last_asked["another"] = time.perf_counter()
+            with contextlib.suppress(DeadlineExceededError):
+                await batcher.submit(hasty)
+            if number % 2:
+                await asyncio.sleep(0)
+        patient = Request(observation=observation(), options=RequestOptions(), client="patient")
+        reply = await asyncio.wait_for(batcher.submit(patient), 10)
+        await batcher.close()
+        return reply.chunk.status
+
+    assert asyncio.run(run()) is Status.OK
+
+
+@pytest.mark.parametrize("failure", ["too few", "exit"])
+def test_whatever_a_policy_does_the_next_request_is_answered(observation, failure: str) -> None:
+    class Broken(PuppetBatches):
+        def infer_prepared(self, prepared: Sequence[Any]) -> list[ActionChunk]:
+            if prepared[0][0]["prompt"] != "break":
+                return super().infer_prepared(prepared)
+            if failure == "exit":
+                raise SystemExit(3)
+            return []
+
+    async def run() -> Status:
+        batcher = MicroBatcher(Broken(), batch_sizes=(1, 2))
+        await batcher.start()
+        with pytest.raises(RuntimeError, match=r"0 chunks for 1|wanted to end the process"):
+            await asyncio.wait_for(
+                batcher.submit(Request(observation=observation("break"), options=RequestOptions())), 10
+            )
+        reply = await asyncio.wait_for(batcher.submit(Request(observation=observation(), options=RequestOptions())), 10)
+        await batcher.close()
+        return reply.chunk.status
+
+    assert asyncio.run(run()) is Status.OK
+
+
+def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(observation) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(PuppetBatches):
+        def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Any:
+            begun.set()
+            go_on.wait(30)
+            return super().prepare(observation, options)
+
+    async def run() -> None:
+        batcher = MicroBatcher(Slow(), batch_sizes=(1, 2))
+        await batcher.start()
+        request = Request(observation=observation(), options=RequestOptions())
+        preparing = asyncio.create_task(batcher.submit(request))
+        await asyncio.to_thread(begun.wait, 30)
+        await batcher.close()
+        go_on.set()
+        for late in (preparing, asyncio.create_task(batcher.submit(request))):
+            with pytest.raises(OverloadedError, match="shutting down"):
+                await asyncio.wait_for(late, 10)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_kept_of_clients_that_left(serve, connect, observation) -> None:
+    policy = PuppetBatches()
+    server = serve(policy, **batched(policy))
+    for _ in range(3):
+        connect(server.port).infer(observation())
+    for client in range(3):
+        with pytest.raises(ServerError):
+            connect(server.port).infer({"client": client})
+    assert len(server._batcher._last_asked) <= 3
+    for session in list(server._sessions):
+        server._batcher.forget(str(session._connection.id))
+    assert server._batcher._last_asked == {}
 
 
 @pytest.mark.parametrize("sizes", [(), (2, 4), (0, 1)])

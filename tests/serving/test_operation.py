@@ -20,7 +20,8 @@ import trustme
 
 from inspire_fast.client import AccessDeniedError, ServerError
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.core.types import Status
+from inspire_fast.core.types import ActionChunk, Status
+from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.access import load_tls
 from inspire_fast.serving.live import LiveView
 from inspire_fast.serving.logs import JsonFormatter
@@ -110,7 +111,7 @@ def live_state(port: int, **headers: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_the_live_page_shows_the_last_exchange(serve, connect, observation, get) -> None:
-    port = serve(observers=[LiveView()]).port
+    port = serve(observers=[LiveView(ROBOTS["libero"])]).port
     assert get(port, "/live")[0] == 200
     assert live_state(port) == (200, {"connections": []})
     client = connect(port)
@@ -128,25 +129,35 @@ def test_the_live_page_shows_the_last_exchange(serve, connect, observation, get)
     np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(jpeg)))[16, 16], (200, 40, 90), atol=4)
 
 
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_the_live_page_shows_the_cameras_of_every_robot_whatever_else_comes(robot: str) -> None:
+    live, native = LiveView(ROBOTS[robot]), ROBOTS[robot].fake_native()
+    extras = {"a": np.zeros((5, 3, 7), np.uint8), "b": np.zeros((0, 5, 3), np.uint8)}
+    chunk = ActionChunk(actions=None, status=Status.HELD, reason="x")
+    live.record("1", {**native, "other": extras}, RequestOptions(), chunk)
+    (one,) = json.loads(live.state())["connections"]
+    assert set(one["images"]) == set(ROBOTS[robot].native_images(native))
+
+
 def test_the_live_page_is_off_by_default_and_behind_the_keys(serve, get) -> None:
     plain = serve().port
     assert get(plain, "/live")[0] != 200
     assert get(plain, "/live/state")[0] != 200
-    kept = serve(observers=[LiveView()], api_keys=["key"]).port
+    kept = serve(observers=[LiveView(ROBOTS["libero"])], api_keys=["key"]).port
     assert get(kept, "/live")[0] == 200
     assert live_state(kept)[0] == 401
     assert live_state(kept, Authorization="Api-Key key") == (200, {"connections": []})
 
 
 def test_a_name_that_was_made_to_point_here_sees_nothing(serve) -> None:
-    port = serve(observers=[LiveView()]).port
+    port = serve(observers=[LiveView(ROBOTS["libero"])]).port
     assert live_state(port, Host=f"evil.example:{port}")[0] == 403
     assert live_state(port, Host=f"localhost:{port}")[0] == live_state(port, Host="[::1]")[0] == 200
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium on this machine (apt install chromium)")
 def test_a_browser_draws_the_page(serve, connect, observation, tmp_path) -> None:
-    port = serve(observers=[LiveView()]).port
+    port = serve(observers=[LiveView(ROBOTS["libero"])]).port
     client = connect(port)
     client.infer(observation("hold"))
     client.infer(observation(), RequestOptions(mode="force", targets=["the <b>bowl"], answers=["left"]))

@@ -177,7 +177,8 @@ def test_a_missing_prompt_is_the_default_one(record, directory):
     assert [row["task"] for row in rows(directory)] == ["open the drawer"]
 
 
-def test_what_cannot_be_recorded_is_counted_and_named(record, directory, caplog):
+def test_what_cannot_be_recorded_is_counted_and_named(record, directory, caplog, monkeypatch):
+    monkeypatch.setattr("inspire_fast.serving.recording._REPORT_EVERY_S", 0.0)
     recorder = record()
     observation = native()
     del observation["prompt"]

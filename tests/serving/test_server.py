@@ -148,19 +148,24 @@ def test_the_next_chunk_is_made_while_this_one_is_executed(serve, connect, obser
     assert policy.prompts == [gate.prompt, "go"]
     client.close()
     with pytest.raises(ConnectionLostError, match="was closed"):
-        client.infer_async(observation()).result(30)
+        client.infer_async(observation())
 
 
 def test_the_deadline_of_a_queued_request_runs_from_the_call(serve, connect, observation, gate):
-    client = connect(serve().port)
+    policy = PuppetPolicy()
+    client = connect(serve(policy).port)
     running = client.infer_async(observation(gate.prompt))
     gate.wait_until_reached()
-    late = client.infer_async(observation(), timeout_s=0.05)
+    connection = client._connection
+    late = client.infer_async(observation("late"), timeout_s=0.05)
     time.sleep(0.1)
     gate.open()
     running.result(30)
-    with pytest.raises(RequestTimeoutError):
+    with pytest.raises(RequestTimeoutError, match="took all of"):
         late.result(30)
+    assert client.infer(observation("next")).status is Status.OK
+    assert client._connection is connection
+    assert policy.prompts == [gate.prompt, "next"]
 
 
 def test_a_late_answer_never_reaches_the_next_request(serve, connect, observation, gate):

@@ -6,11 +6,12 @@ from pathlib import Path
 import shutil
 import socket
 
+import jax
 import pytest
 
 from inspire_fast.training import doctor
 from inspire_fast.training.config import DistributedConfig, load_config
-from inspire_fast.training.distributed import detected, join
+from inspire_fast.training.distributed import in_slurm, join
 
 
 def test_this_machine() -> None:
@@ -80,19 +81,25 @@ def test_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "cluster"),
+    ("environ", "several"),
     [
-        ({}, None),
-        ({"SLURM_NTASKS": "1"}, None),
-        ({"SLURM_NTASKS": "16"}, "SLURM"),
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, "Open MPI"),
-        ({"JOB_COMPLETION_INDEX": "0"}, "Kubernetes (an indexed Job)"),
-        ({"TPU_WORKER_HOSTNAMES": "localhost"}, None),
-        ({"TPU_WORKER_HOSTNAMES": "a,b"}, "Cloud TPU"),
+        ({}, False),
+        ({"SLURM_STEP_NUM_TASKS": "16"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "3"}, True),
     ],
 )
-def test_a_cluster_is_told_by_its_variables(environ: dict[str, str], cluster: str | None) -> None:
-    assert detected(environ) == cluster
+def test_processes_of_srun_are_told_by_its_variables(environ: dict[str, str], several: bool) -> None:
+    assert in_slurm(environ) is several
+
+
+def test_a_cluster_that_jax_does_not_know_says_which_flags_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def initialize() -> None:
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(ValueError, match=r"coordinator_address.*--distributed\.coordinator HOST:PORT"):
+        join(DistributedConfig(auto=True), {})
 
 
 def test_half_of_the_explicit_settings_is_refused() -> None:
