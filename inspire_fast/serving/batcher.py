@@ -287,7 +287,7 @@ class MicroBatcher:
             while len(self._queue) < self._expected() and (left := end - time.perf_counter()) > 0:
                 self._arrived.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), left)
+                    await asyncio.wait_for(self._arrived.wait(), min(left, _RECENTLY_S / 4))  # who is awaited changes
             if self._queue:  # nobody left or gave up meanwhile
                 size = max(n for n in self._sizes if n <= len(self._queue))
                 return [self._queue.popleft() for _ in range(size)]

@@ -237,6 +237,7 @@ def test_larger_sizes_need_a_policy_that_takes_them() -> None:
         MicroBatcher(PuppetPolicy(), batch_sizes=(1, 2))
 
 
+@pytest.mark.slow
 def test_a_network_answers_several_robots_as_it_answers_each(serve, connect) -> None:
     policy = tiny_policy()
     assert isinstance(policy, BatchPolicy)

@@ -3,6 +3,7 @@
 It trains on two datasets of different versions; one alone is trained on in tests/serving/test_action_tokenizers.py.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 import json
 import os
@@ -15,9 +16,11 @@ import sys
 
 from flax.traverse_util import flatten_dict
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.data.normalize import normalize_quantile
 from inspire_fast.data.render import true_answers
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
@@ -28,6 +31,7 @@ from inspire_fast.policy.checkpoint import read_params
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.training import state
 from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.held_out import evaluate_held_out
@@ -37,6 +41,15 @@ from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.sources import open_source
 from inspire_fast.training.state import init_state, make_gradient
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiles_fast() -> Iterator[None]:
+    """Compiling is nearly all of what these tests take."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +137,8 @@ def test_sigterm_saves_and_ends_the_run(config: TrainConfig, straight: TrainConf
     assert losses(run) == losses(straight)
 
 
+@pytest.mark.slow
 def test_a_batch_in_pieces_is_the_same_batch(config: TrainConfig) -> None:
-    config = replace(config, model=replace(config.model, remat="none"))
     run = prepare(config)
     arrays = [run.transform(run.source[n], np.random.default_rng(n)) for n in range(8)]
     batch = to_batch({k: np.stack([a[k] for a in arrays]) for k in arrays[0]}, batch_sharding(run.mesh))
@@ -140,6 +153,39 @@ def test_a_batch_in_pieces_is_the_same_batch(config: TrainConfig) -> None:
         np.testing.assert_allclose(
             flatten_dict(again, sep="/")[path], value, rtol=1e-4, atol=1e-6 * scale, err_msg=path
         )
+
+
+def test_pieces_add_up_to_the_batch(config: TrainConfig, monkeypatch) -> None:
+    """The arithmetic, with a loss of one parameter in place of the network's."""
+    batch = Batch(
+        images={},
+        image_mask={},
+        ids=jnp.zeros((8, 1), int),
+        valid=jnp.ones((8, 1), bool),
+        block=jnp.zeros((8, 1), int),
+        target_at=jnp.zeros((8, 2), int),
+        target_weight=jnp.arange(16.0).reshape(8, 2),
+        target_kind=jnp.array([[2, 2], [1, 2], [2, 0], [0, 0], [2, 2], [1, 1], [2, 2], [2, 2]]),
+    )
+
+    def loss(params: dict, part: Batch) -> tuple:
+        of_kind = part.target_kind == TARGET_ACTION
+        rows = (params["a"] * part.target_weight).sum(axis=1) ** 2
+        count = of_kind.sum()
+        return rows.mean(), {
+            "loss": rows.mean(),
+            "action_loss": jnp.where(count > 0, (part.target_weight * of_kind).sum() / count, jnp.nan),
+        }
+
+    monkeypatch.setattr(state, "loss", loss)
+    monkeypatch.setattr(state, "with_params", lambda _, params: params)
+    params = {"a": jnp.float32(0.5)}
+    whole, metrics = make_gradient(config)(params, batch)
+    for count in (2, 4, 8):
+        gradient, in_pieces = make_gradient(replace(config, accumulate=count))(params, batch)
+        np.testing.assert_allclose(gradient["a"], whole["a"], rtol=1e-6)
+        for name, value in metrics.items():
+            np.testing.assert_allclose(in_pieces[name], value, rtol=1e-6)
 
 
 def test_pieces_must_divide_the_batch(config: TrainConfig) -> None:
