@@ -23,7 +23,9 @@ class Pi0Fast(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
-        self.vision = Siglip(config.vision, image_hw=config.image_hw, out_dim=config.language.width, rngs=rngs)
+        self.vision = Siglip(
+            config.vision, image_hw=config.image_hw, out_dim=config.language.width, rngs=rngs, remat=config.remat
+        )
         self.language = Gemma(config.language, vocab_size=config.vocab_size, remat=config.remat, rngs=rngs)
 
     @property

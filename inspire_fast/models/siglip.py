@@ -6,7 +6,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.config import SiglipConfig
+from inspire_fast.models.config import Remat, SiglipConfig
 from inspire_fast.models.layers import attend, layer_norm
 
 _xavier = nnx.initializers.xavier_uniform
@@ -47,12 +47,15 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class Siglip(nnx.Module):
-    """Images `[b, h, w, 3]` in [-1, 1] -> tokens `[b, patches, out_dim]`."""
+    """Images `[b, h, w, 3]` in [-1, 1] -> tokens `[b, patches, out_dim]`; `remat` as in `ModelConfig`."""
 
-    def __init__(self, config: SiglipConfig, *, image_hw: tuple[int, int], out_dim: int, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: SiglipConfig, *, image_hw: tuple[int, int], out_dim: int, rngs: nnx.Rngs, remat: Remat = "none"
+    ) -> None:
         w, p = config.width, config.patch
         patches = (image_hw[0] // p) * (image_hw[1] // p)
         self.config = config
+        self.remat: Remat = remat
         self.patch = nnx.Param(nnx.initializers.lecun_normal(in_axis=(0, 1, 2))(rngs.params(), (p, p, 3, w)))
         self.patch_bias = nnx.Param(jnp.zeros(w))
         self.position = nnx.Param(_normal(w**-0.5)(rngs.params(), (1, patches, w)))
@@ -72,6 +75,8 @@ class Siglip(nnx.Module):
         def block(x: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, None]:
             return add_mlp(add_attention(x, layer), layer), None
 
+        if self.remat != "none":
+            block = jax.checkpoint(block, policy=getattr(jax.checkpoint_policies, self.remat), prevent_cse=False)
         x, _ = jax.lax.scan(block, x, nnx.to_pure_dict(nnx.state(self.layers)))
         return layer_norm(x, self.norm_scale[...], self.norm_bias[...])
 

@@ -8,12 +8,13 @@ from jax.sharding import Mesh
 import numpy as np
 import pytest
 
-from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST
+from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST, TINY, Remat
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.training.config import DataConfig, MeshConfig, TrainConfig
+from inspire_fast.training.loop import to_batch
 from inspire_fast.training.plan import MemoryPlan, device_memory, plan_memory, require_memory
-from inspire_fast.training.sharding import AXES, make_mesh
-from inspire_fast.training.state import init_state
+from inspire_fast.training.sharding import AXES, batch_sharding, make_mesh
+from inspire_fast.training.state import init_state, make_step
 
 FULL = TrainConfig(name="full", data=DataConfig(root=Path("x"), max_token_len=220), model=GEMMA_2B)
 
@@ -70,3 +71,27 @@ def test_what_fits_or_cannot_be_known_is_begun() -> None:
     require_memory(FULL, small, 8)
     require_memory(FULL, small, None)
     assert (device_memory() or 2**31) > 2**30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", ["none", "nothing_saveable"])
+@pytest.mark.parametrize("rows", [2, 16])
+def test_the_plan_is_near_what_xla_says(remat: Remat, rows: int) -> None:
+    config = replace(FULL, model=replace(TINY, remat=remat), batch_size=rows, augmentation="none")
+    config = replace(config, data=replace(config.data, max_token_len=160, max_supervised=96))
+    text, supervised = config.data.max_token_len, config.data.max_supervised
+    arrays = {
+        **{f"image:{c}": np.zeros((rows, *config.model.image_hw, 3), np.uint8) for c in config.model.cameras},
+        "ids": np.zeros((rows, text), np.int32),
+        "valid": np.ones((rows, text), bool),
+        "block": np.zeros((rows, text), np.int32),
+        "target_at": np.zeros((rows, supervised), np.int32),
+        "target_weight": np.ones((rows, supervised), np.float32),
+        "target_kind": np.full((rows, supervised), 2, np.int8),
+    }
+    one = make_mesh(config.mesh)
+    shapes = jax.eval_shape(lambda: init_state(config))
+    step = jax.jit(make_step(config), donate_argnums=0).lower(shapes, to_batch(arrays, batch_sharding(one)))
+    said = step.compile().memory_analysis()
+    taken = said.argument_size_in_bytes + said.temp_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
+    assert 0.75 < plan_memory(config, one).total / taken < 1.4
