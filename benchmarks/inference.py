@@ -203,7 +203,7 @@ def procedures(bench: Bench, rounds: int, *, quick: bool) -> dict[str, float]:
     short = publish(bench.trained, 1, published.MAX_STEPS)
     times = take_turns(sides, rounds, warm={"published, 256 steps": short})
     read = f"{bench.config.image_tokens} + {', '.join(str(len(ids)) for ids, _ in prompts)}"
-    shapes = dict.fromkeys(sides, (f"3 x {read}", ACTION_IDS))
+    shapes: dict[str, tuple[str, int]] = dict.fromkeys(sides, (f"3 x {read}", ACTION_IDS))
     shapes["published, 256 steps"] = (f"3 x {read}", published.MAX_STEPS)
     shapes["ours"] = described(bench, ours, None)
     table(times, shapes, "ours")

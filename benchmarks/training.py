@@ -151,6 +151,8 @@ def planned(config: TrainConfig) -> dict[str, float]:
     batch = made_up_batch(config, config.batch_size, config.data.max_token_len, config.data.max_supervised)
     state: TrainState = jax.eval_shape(lambda: init_state(config))
     analysis = jax.jit(make_step(config), donate_argnums=0).lower(state, batch).compile().memory_analysis()
+    if analysis is None:
+        raise RuntimeError("This backend does not say what a compiled program takes.")
     measured = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
     measured += analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     plan = plan_memory(config, make_mesh(config.mesh))
