@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.serving import ServedModel, logits
+from inspire_fast.models.served import ServedModel, logits
 
 MAX_STEPS = 256
 

@@ -18,7 +18,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.serving import ServedCache, ServedModel, logits
+from inspire_fast.models.served import ServedCache, ServedModel, logits
 from inspire_fast.policy.layout import Layout, Slots
 
 

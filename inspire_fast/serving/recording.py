@@ -198,6 +198,9 @@ class Recorder:
             logger.error("Recording: gave up after %.0f s; what was not written yet is lost.", timeout_s)
         with self._lock:
             self._report_dropped(last=True)
+            if self._left_out:
+                logger.warning("Recording: %d more requests were left out.", self._left_out)
+                self._left_out = 0
 
     def _report_dropped(self, *, last: bool = False) -> None:
         new = self._dropped - self._dropped_reported

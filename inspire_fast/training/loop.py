@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import json
-import logging
 from pathlib import Path
 import time
 from typing import Any
@@ -15,30 +14,17 @@ import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.core.batch import Batch
-from inspire_fast.data.asking import Asking
 from inspire_fast.data.loader import Loader
-from inspire_fast.data.mixture import spread
-from inspire_fast.data.render import TrainingTransform
-from inspire_fast.data.statistics import Source
 from inspire_fast.models.loss import loss
 from inspire_fast.policy.contract import Contract
-from inspire_fast.training.assets import (
-    contract_files,
-    load_stats,
-    load_vocabulary,
-    make_contract,
-    make_transform,
-)
-from inspire_fast.training.checkpoints import Checkpoints, latest_step
+from inspire_fast.training.checkpoints import Checkpoints
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.initial import check_initial, initial_state
-from inspire_fast.training.plan import device_memory, plan_memory, require_memory
+from inspire_fast.training.initial import initial_state
+from inspire_fast.training.metrics_log import MetricsLog, average, require_finite
 from inspire_fast.training.preemption import PreemptedError, Preemption
-from inspire_fast.training.sharding import batch_sharding, make_mesh, state_shardings
-from inspire_fast.training.sources import described, joined, open_parts, open_source
-from inspire_fast.training.state import TrainState, init_state, learning_rate, make_step, with_params
-
-logger = logging.getLogger(__name__)
+from inspire_fast.training.prepare import Run, prepare, to_batch
+from inspire_fast.training.sharding import batch_sharding, state_shardings
+from inspire_fast.training.state import TrainState, init_state, make_step, with_params
 
 PENDING = "pending"  # beside the loader's position: figures of steps since the last line of the log
 
@@ -58,101 +44,6 @@ class TrainResult:
     parameters: int
     checkpoint: Path
     seconds: float
-
-
-def to_batch(arrays: Mapping[str, np.ndarray], sharding: jax.sharding.Sharding) -> Batch:
-    """A loader's arrays on the devices; cameras are never masked in pi0-FAST."""
-
-    def put(array: np.ndarray) -> jax.Array:
-        return jax.make_array_from_process_local_data(sharding, array)
-
-    images = {k.removeprefix("image:"): put(v) for k, v in arrays.items() if k.startswith("image:")}
-    rest = {k: put(v) for k, v in arrays.items() if not k.startswith("image:")}
-    shown = put(np.ones(len(arrays["ids"]), bool))
-    return Batch(images=images, image_mask=dict.fromkeys(images, shown), **rest)
-
-
-def own_rows(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """This process's rows of a batch that every process has made."""
-    index, count = jax.process_index(), jax.process_count()
-    return {k: v[len(v) * index // count : len(v) * (index + 1) // count] for k, v in arrays.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A config with everything it needs, found and checked; nothing on disk has been touched.
-
-    Attributes:
-        held_out: fixed batches for the held-out losses, on the devices.
-        files: what each checkpoint carries beside its arrays.
-    """
-
-    config: TrainConfig
-    mesh: jax.sharding.Mesh
-    source: Source
-    transform: TrainingTransform
-    contract: Contract
-    files: Mapping[str, bytes]
-    held_out: list[Batch]
-
-
-def prepare(config: TrainConfig) -> Run:
-    """Finds and checks what a run needs; see `train` for what it raises."""
-    parts = open_parts(config, "train")
-    stats, vocabulary = load_stats(config), load_vocabulary(config)
-    transform = make_transform(config, vocabulary, stats)
-    mesh = make_mesh(config.mesh)
-    if mesh.shape["data"] * mesh.shape["fsdp"] % jax.process_count():
-        raise ValueError(
-            f"{jax.process_count()} processes cannot each have rows of their own over mesh {dict(mesh.shape)}: data x fsdp must "
-            "be a multiple of the processes. Lower --mesh.tensor: it must not reach across machines."
-        )
-    if config.batch_size % (config.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
-        raise ValueError(
-            f"batch_size {config.batch_size} does not divide into {config.accumulate} piece(s) over mesh {dict(mesh.shape)}."
-        )
-    _plan(config, mesh)
-    for part in parts:
-        for sample in (0, len(part.source) - 1):
-            transform(part.source[sample], np.random.default_rng(0))
-    for line in described(parts):
-        logger.info(line)
-    fixed = fixed_batches(config, open_source(config, "held_out"), transform)
-    contract = make_contract(config, vocabulary, stats)
-    learning_rate(config.optimizer, config.steps)
-    if not config.resume or latest_step(config.checkpoint_dir) is None:
-        check_initial(config)
-    _warn_of_double_deltas(config)
-    return Run(
-        config=config,
-        mesh=mesh,
-        source=joined(parts),
-        transform=transform,
-        contract=contract,
-        files=contract_files(config, contract),
-        held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in fixed],
-    )
-
-
-def _plan(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
-    plan, available = plan_memory(config, mesh), device_memory()
-    logger.info("Mesh %s; memory plan: %s.", dict(mesh.shape), plan)
-    try:
-        require_memory(config, plan, available)
-    except ValueError as error:
-        if config.memory == "refuse":
-            raise
-        logger.warning("%s", error)
-
-
-def _warn_of_double_deltas(config: TrainConfig) -> None:
-    if any(config.delta) and not any(config.embodiment.delta):
-        logger.warning(
-            "data.delta makes the actions of robot %r relative to its state, but they are trained as they are: on LIBERO, "
-            "whose actions are deltas already, this cost pi0 25 points of LIBERO-10 (openpi PR 1048). Keep it only to go on "
-            "with weights that were trained so.",
-            config.robot,
-        )
 
 
 def train(config: TrainConfig) -> TrainResult:
@@ -302,71 +193,3 @@ def _other_state(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _due(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
-
-
-def average(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over steps; steps without a figure (NaN) do not count, and a figure that no step has is left out.
-
-    Raises:
-        FloatingPointError: see `require_finite`.
-    """
-    rows = jax.device_get(list(metrics))
-    require_finite(rows)
-    columns = {k: np.array([r[k] for r in rows], np.float64) for k in rows[0]}
-    return {k: float(np.nanmean(v)) for k, v in columns.items() if not np.isnan(v).all()}
-
-
-def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Asked before every checkpoint and log line, so that no broken state is ever saved.
-
-    Raises:
-        FloatingPointError: a loss or a gradient is not finite.
-    """
-    for row in rows:
-        if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
-            raise FloatingPointError(
-                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the learning rate "
-                "or look at the data; the last checkpoint was written before this."
-            )
-
-
-def fixed_batches(config: TrainConfig, held_out: Source, transform: TrainingTransform) -> list[dict[str, np.ndarray]]:
-    """About `eval_samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one.
-
-    Those of several datasets come in the shares that they are trained in.
-    """
-    if not config.eval_samples or not len(held_out):
-        return []
-    size = config.batch_size
-    count = max(min(config.eval_samples, len(held_out)) // size, 1) * size
-    clean = replace(transform, state_noise=0.0, asking=Asking())
-    rows = [clean(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
-    return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]
-
-
-class MetricsLog:
-    """`metrics.jsonl`: one object per line. Lines past the step that a run resumes at are dropped, so none is double."""
-
-    def __init__(self, path: Path, *, resume_at: int) -> None:
-        self._path = path
-        if path.exists() and jax.process_index() == 0:
-            kept = [line for line in self._lines(path) if json.loads(line)["step"] <= resume_at]
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(line + "\n" for line in kept))
-            partial.replace(path)
-
-    @staticmethod
-    def _lines(path: Path) -> list[str]:
-        """Complete lines; what a killed process left behind the last newline is none."""
-        return path.read_text().split("\n")[:-1]
-
-    def write(self, step: int, row: Mapping[str, float]) -> None:
-        """Appends one line."""
-        if jax.process_index() == 0:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"step": step, "time": time.time(), **row}) + "\n")
-
-    @staticmethod
-    def read(path: Path) -> list[dict[str, float]]:
-        """Every line."""
-        return [json.loads(line) for line in MetricsLog._lines(path)]

@@ -11,7 +11,8 @@ from inspire_fast.models.attention import attend_by, fused, implementation_for
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
 from inspire_fast.models.layers import attend
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.serving import Matrix, ServedModel, Weights, logits, serve
+from inspire_fast.models.served import Matrix, ServedModel, logits
+from inspire_fast.models.serving import Weights, serve
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
 ROWS, LENGTH, PROMPT = 3, 20, 9

@@ -215,15 +215,16 @@ def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(observation) -
 def test_nothing_is_kept_of_clients_that_left(serve, connect, observation) -> None:
     policy = PuppetBatches()
     server = serve(policy, **batched(policy))
-    for _ in range(3):
-        connect(server.port).infer(observation())
-    for client in range(3):
+    good, bad = [connect(server.port) for _ in range(3)], [connect(server.port) for _ in range(3)]
+    for client in good:
+        client.infer(observation())
+    for client in bad:
         with pytest.raises(ServerError):
-            connect(server.port).infer({"client": client})
-    assert len(server._batcher._last_asked) <= 3
-    for session in list(server._sessions):
-        server._batcher.forget(str(session._connection.id))
-    assert server._batcher._last_asked == {}
+            client.infer({"prompt": "go"})
+    assert len(server._batcher._last_asked) == 3  # of those whose observations were taken
+    for client in (*good, *bad):
+        client.close()
+    wait_until(lambda: not server._batcher._last_asked)
 
 
 @pytest.mark.parametrize("sizes", [(), (2, 4), (0, 1)])

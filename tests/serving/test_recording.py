@@ -177,6 +177,18 @@ def test_a_missing_prompt_is_the_default_one(record, directory):
     assert [row["task"] for row in rows(directory)] == ["open the drawer"]
 
 
+def test_what_is_left_out_is_told_once_in_a_while_and_in_the_end(record, caplog):
+    recorder = record()
+    for _ in range(20):
+        recorder.record("one", {**native(), "prompt": ""}, OPTIONS, chunk_of())
+    recorder.close()
+    assert (recorder.recorded, recorder.dropped) == (0, 20)
+    told = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert len(told) == 2
+    assert "1 requests are left out" in told[0]
+    assert "19 more requests were left out" in told[1]
+
+
 def test_what_cannot_be_recorded_is_counted_and_named(record, directory, caplog, monkeypatch):
     monkeypatch.setattr("inspire_fast.serving.recording._REPORT_EVERY_S", 0.0)
     recorder = record()

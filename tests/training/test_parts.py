@@ -32,8 +32,9 @@ from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import DataConfig, TrainConfig, load_config
 from inspire_fast.training.inspection import inspect
 from inspire_fast.training.inspection_page import write_page
-from inspire_fast.training.loop import fixed_batches, train
+from inspire_fast.training.loop import train
 from inspire_fast.training.parts import DataPart, parse, part_names
+from inspire_fast.training.prepare import fixed_batches
 from inspire_fast.training.sources import described, open_parts, open_source
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,66 @@
+"""`metrics.jsonl`: figures averaged over steps, checked, and written a line at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+from pathlib import Path
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one object per line. Lines past the step that a run resumes at are dropped, so none is double."""
+
+    def __init__(self, path: Path, *, resume_at: int) -> None:
+        self._path = path
+        if path.exists() and jax.process_index() == 0:
+            kept = [line for line in self._lines(path) if json.loads(line)["step"] <= resume_at]
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join(line + "\n" for line in kept))
+            partial.replace(path)
+
+    @staticmethod
+    def _lines(path: Path) -> list[str]:
+        """Complete lines; what a killed process left behind the last newline is none."""
+        return path.read_text().split("\n")[:-1]
+
+    def write(self, step: int, row: Mapping[str, float]) -> None:
+        """Appends one line."""
+        if jax.process_index() == 0:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"step": step, "time": time.time(), **row}) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> list[dict[str, float]]:
+        """Every line."""
+        return [json.loads(line) for line in MetricsLog._lines(path)]
+
+
+def average(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over steps; steps without a figure (NaN) do not count, and a figure that no step has is left out.
+
+    Raises:
+        FloatingPointError: see `require_finite`.
+    """
+    rows = jax.device_get(list(metrics))
+    require_finite(rows)
+    columns = {k: np.array([r[k] for r in rows], np.float64) for k in rows[0]}
+    return {k: float(np.nanmean(v)) for k, v in columns.items() if not np.isnan(v).all()}
+
+
+def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Asked before every checkpoint and log line, so that no broken state is ever saved.
+
+    Raises:
+        FloatingPointError: a loss or a gradient is not finite.
+    """
+    for row in rows:
+        if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
+            raise FloatingPointError(
+                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the learning rate "
+                "or look at the data; the last checkpoint was written before this."
+            )
