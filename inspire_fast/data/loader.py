@@ -76,10 +76,9 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         self._iterator = iter(batches.to_iter_dataset(options))
         self._contract = {
             "samples": len(source),
-            "batch_size": batch_size,
+            "batch_size": batch_size * process_count,  # of all: however many they are, the next batch is the same rows
             "seed": seed,
             "shuffle": shuffle,
-            "process_count": process_count,
             "drop_remainder": drop_remainder,
             "epochs": epochs,
             **({"mixture": source.identity()} if isinstance(source, Mixture) else {}),
@@ -94,6 +93,8 @@ class Loader(Iterator[dict[str, np.ndarray]]):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes to where `state()` was called; the batches from there on are the same.
+
+        The number of processes may be another one, as long as all of them together take as many samples per batch.
 
         Raises:
             ValueError: the state comes from another stream; names what differs.

@@ -5,6 +5,8 @@ Neither one-hot targets nor logits of unsupervised positions are ever made: hidd
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
@@ -12,30 +14,78 @@ from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 
-def token_nll(model: Pi0Fast, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """(negative log-likelihood `[b, k]` of each supervised token, whether it was the most likely one `[b, k]`)."""
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What is added to the cross-entropy of every supervised token; losses in the log stay the plain ones.
+
+    Attributes:
+        z_loss: times the square of the log of the softmax's denominator, so that logits do not drift (Chowdhery et al. 2022,
+            "PaLM", which takes 1e-4).
+        label_smoothing: share of the target's probability that is spread over the whole vocabulary (Szegedy et al. 2016).
+            It makes stated probabilities of answers smaller than their frequencies: leave it off where they are used.
+    """
+
+    z_loss: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.z_loss < float("inf") or not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"objective: z_loss must be finite and not negative, label_smoothing from 0 to below 1; got {self.z_loss} and "
+                f"{self.label_smoothing}."
+            )
+
+
+PLAIN = Objective()
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TokenLosses:
+    """Of supervised tokens, each `[b, k]`; meaningless on padding.
+
+    Attributes:
+        nll: negative log-likelihood, nats.
+        hit: whether it was the most likely one.
+        objective: what is minimised.
+    """
+
+    nll: jax.Array
+    hit: jax.Array
+    objective: jax.Array
+
+
+def token_losses(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> TokenLosses:
+    """What every supervised token costs."""
     hidden = model(batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
     before = jnp.maximum(batch.target_at - 1, 0)[..., None]
     logits = model.logits(jnp.take_along_axis(hidden, before, axis=1))
     targets = jnp.take_along_axis(batch.ids, batch.target_at, axis=1)
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == targets
+    normalizer = jax.nn.logsumexp(logits, axis=-1)
+    minimised = nll = normalizer - chosen
+    if objective.label_smoothing:
+        spread = normalizer - logits.mean(axis=-1)
+        minimised = (1 - objective.label_smoothing) * nll + objective.label_smoothing * spread
+    if objective.z_loss:
+        minimised = minimised + objective.z_loss * normalizer**2
+    return TokenLosses(nll=nll, hit=jnp.argmax(logits, axis=-1) == targets, objective=minimised)
 
 
-def loss(model: Pi0Fast, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+def loss(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean over rows of a row's weighted mean (openpi's reduction; weights are relative to the number of tokens).
 
     Returns:
-        The scalar loss, and metrics: `answer_loss`, `action_loss` (nats per token), `answer_token_accuracy`,
-        `action_token_accuracy`; NaN where the batch holds no such token.
+        The scalar to minimise, and metrics: `loss` (the same), `answer_loss`, `action_loss` (nats per token, plain
+        cross-entropy), `answer_token_accuracy`, `action_token_accuracy`; NaN where the batch holds no such token.
     """
-    nll, hit = token_nll(model, batch)
+    tokens = token_losses(model, batch, objective)
     real = batch.target_weight > 0
-    per_row = jnp.sum(nll * batch.target_weight, axis=1) / jnp.maximum(real.sum(axis=1), 1)
+    per_row = jnp.sum(tokens.objective * batch.target_weight, axis=1) / jnp.maximum(real.sum(axis=1), 1)
     metrics = {"loss": per_row.mean()}
     for name, kind in (("answer", TARGET_ANSWER), ("action", TARGET_ACTION)):
         of_kind = batch.target_kind == kind
         count = of_kind.sum()
-        metrics[f"{name}_loss"] = jnp.where(count > 0, jnp.sum(nll * of_kind) / count, jnp.nan)
-        metrics[f"{name}_token_accuracy"] = jnp.where(count > 0, jnp.sum(hit * of_kind) / count, jnp.nan)
+        metrics[f"{name}_loss"] = jnp.where(count > 0, jnp.sum(tokens.nll * of_kind) / count, jnp.nan)
+        metrics[f"{name}_token_accuracy"] = jnp.where(count > 0, jnp.sum(tokens.hit * of_kind) / count, jnp.nan)
     return per_row.mean(), metrics

@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 from dataclasses import dataclass
+import errno
 from pathlib import Path
 import shutil
 from typing import Any
@@ -26,6 +28,8 @@ from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.stored_orbax import in_pieces
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
+
+_UNFINISHED = "*.orbax-checkpoint-tmp"  # Orbax's name of a step until it is complete
 
 
 class FilesHandler(ocp.CheckpointHandler):
@@ -73,6 +77,32 @@ def latest_step(directory: Path) -> int | None:
     return max(steps, default=None)
 
 
+class DiskFullError(OSError):
+    """A checkpoint or a line of the log could not be written; complete checkpoints are as they were.
+
+    Args:
+        directory: the run's.
+        latest: the latest complete checkpoint's step, or None.
+        cause: what was said.
+    """
+
+    def __init__(self, directory: Path, latest: int | None, cause: object) -> None:
+        stands = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is whole"
+        super().__init__(
+            errno.ENOSPC,
+            f"The disk of {directory} is full ({shutil.disk_usage(directory).free / 2**20:,.0f} MiB free); {stands}. Make room, or lower "
+            f"`--keep`, and go on with `--resume`. ({str(cause)[:160]})",
+        )
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of the file system or of TensorStore says that there is no room."""
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -110,10 +140,18 @@ class Checkpoints:
         return Contract.read(self.directory / str(self.latest) / "assets")
 
     def save(self, state: TrainState, loader: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-        """Begins writing the state's step; returns as soon as the arrays are copied off the device."""
+        """Begins writing the state's step; returns as soon as the arrays are copied off the device.
+
+        Raises:
+            DiskFullError: this or the last checkpoint finds no room. What was written of it is removed.
+        """
         step = int(state.step)
         if step == self.latest:
             return
+        with self.room():
+            self._save(step, state, loader, files)
+
+    def _save(self, step: int, state: TrainState, loader: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         served = {"params": upstream_tree(state.serving_params)}
         self._manager.save(
             step,
@@ -137,10 +175,33 @@ class Checkpoints:
         return restored["train_state"], restored["loader"]
 
     def wait(self) -> None:
-        """Blocks until everything begun is on disk."""
-        self._manager.wait_until_finished()
+        """Blocks until everything begun is on disk.
+
+        Raises:
+            DiskFullError: see `save`.
+        """
+        with self.room():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Finishes writing and frees the manager."""
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """Whatever is written inside, a full disk is reported as such; unfinished checkpoints are removed.
+
+        Raises:
+            DiskFullError: the disk is full.
+        """
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if isinstance(error, DiskFullError) or not is_disk_full(error):
+                raise
+            for unfinished in self.directory.glob(_UNFINISHED):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise DiskFullError(self.directory, latest_step(self.directory), error) from error

@@ -36,10 +36,10 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
     except PreemptedError as stopped:
         print(stopped, file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_STATUS) from stopped
-    except (KeyError, ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+    except (KeyError, ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("INSPIRE_FAST_TRACEBACK") == "1":
             raise
-        message = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        message = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
         print(f"error: {message}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from error
 

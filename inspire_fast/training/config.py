@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.asking import Asking
@@ -15,14 +15,17 @@ from inspire_fast.data.normalizer import Normalisation
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS
-from inspire_fast.models.config import GEMMA_2B, ModelConfig
+from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
+from inspire_fast.models.loss import PLAIN, Objective
 from inspire_fast.policy.contract import COMPATIBILITY, build_script
 from inspire_fast.robots import ROBOTS, Robot
 from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.training.augment import RECIPES
+from inspire_fast.training.optimizer import OptimizerConfig
 from inspire_fast.training.parts import DataPart, DataPartArgument, check_parts
+from inspire_fast.training.precision import Precision
 
 PALIGEMMA_SKIP = 128
 
@@ -110,25 +113,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """AdamW with warm-up and cosine decay; defaults are openpi's.
-
-    Attributes:
-        decay_steps: steps until `end_lr` is reached; None is the run's length.
-    """
-
-    peak_lr: float = 2.5e-5
-    end_lr: float = 2.5e-6
-    warmup_steps: int = 1_000
-    decay_steps: int | None = None
-    b1: float = 0.9
-    b2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 1e-10
-    clip_norm: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class MeshConfig:
     """How devices are arranged. `data` is whatever remains: devices / (fsdp * tensor)."""
 
@@ -175,12 +159,19 @@ class TrainConfig:
         init_from: where the parameters of a new run come from: a checkpoint of ours or openpi's, a safetensors file, or
             PaliGemma's `pt_224.npz`. None draws them. A LoRA network may start from a full checkpoint.
         freeze: which parameters stay as they are.
+        objective: what is added to the cross-entropy; nothing by default.
+        precision: `mixed` is openpi's: parameters, moments and the average are float32, the network computes in `model.dtype`.
+            `bfloat16` stores all of them in half the memory and rounds updates at random (see `training.precision`).
         augmentation: of the training pictures, on the device: a name of `RECIPES`; `intended` is openpi's recipe as meant.
         accumulate: the batch goes through the network in so many pieces, one after another: the same gradient (to rounding) in
             less memory.
         memory: a run whose memory plan exceeds the devices is refused (`refuse`), or begun all the same (`warn`).
         ema_decay: of the parameter average that is evaluated and served; None turns it off.
         log_every, eval_every, save_every: in steps; 0 turns off.
+        eval_samples: held-out samples whose losses are taken at every `eval_every`.
+        decode_every: every so many steps, and at the end, `decode_samples` held-out samples are decoded as a robot would have them: errors of actions in
+            native units, answers by question and word against the commonest answer; with pictures of them and of what the network
+            sees. 0 turns off.
         keep: checkpoints that are kept.
         resume: continue from the latest checkpoint if there is one; otherwise an existing run is refused.
         overwrite: delete an existing run of this name first.
@@ -198,13 +189,15 @@ class TrainConfig:
     model: ModelConfig = GEMMA_2B
     init_from: Path | None = None
     freeze: FreezeConfig = TRAIN_ALL
+    objective: Objective = PLAIN
+    precision: Precision = "mixed"
     action_tokenizer: str = "fast"
     action_tokenizer_parameters: Mapping[str, Any] = field(default_factory=dict)
     text_tokenizer: str | None = None
     text_vocab_size: int = 768
     action_vocab_size: int = 256
     vocab_skip: int | None = None
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     mesh: MeshConfig = MeshConfig()
     distributed: DistributedConfig = DistributedConfig()
     batch_size: int = 32
@@ -220,6 +213,8 @@ class TrainConfig:
     log_every: int = 50
     eval_every: int = 1_000
     eval_samples: int = 64
+    decode_every: int = 5_000
+    decode_samples: int = 32
     save_every: int = 1_000
     keep: int = 2
     loader_threads: int = 2
@@ -241,6 +236,8 @@ class TrainConfig:
             raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
         if self.accumulate < 1 or self.batch_size % self.accumulate:
             raise ValueError(f"accumulate={self.accumulate} must divide batch_size={self.batch_size}.")
+        if self.precision not in get_args(Precision):
+            raise ValueError(unknown_name("precision", self.precision, list(get_args(Precision))))
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other; choose one.")
         if self.skip != PALIGEMMA_SKIP and self.init_from is not None and self.model.vocab_size == PALIGEMMA_IDS:
@@ -260,6 +257,11 @@ class TrainConfig:
         if self.vocab_skip is not None:
             return self.vocab_skip
         return PALIGEMMA_SKIP if self.model.vocab_size == PALIGEMMA_IDS else 0
+
+    @property
+    def trained_dtype(self) -> DType:
+        """That parameters which train are stored in."""
+        return "bfloat16" if self.precision == "bfloat16" else "float32"
 
     @property
     def delta(self) -> tuple[bool, ...]:

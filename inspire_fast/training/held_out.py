@@ -1,17 +1,55 @@
-"""What the trained policy really says and does on held-out samples: the dialogue is decoded, not teacher-forced."""
+"""What a policy really says and does on held-out samples: the dialogue is decoded, not teacher-forced."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from inspire_fast.core.types import Sample
 from inspire_fast.data.actions import absolute_actions
 from inspire_fast.data.render import true_answers
+from inspire_fast.dialogue.render import Turn
+from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionFigures:
+    """One question's answers.
+
+    Attributes:
+        asked: how often.
+        accuracy: share of decoded answers that are the true ones.
+        majority_baseline: accuracy of the best constant answer.
+        by_word: true answer -> (times it was the truth, times it was found).
+    """
+
+    asked: int
+    accuracy: float
+    majority_baseline: float
+    by_word: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One sample beside what was decoded.
+
+    Attributes:
+        instruction: as it was rendered.
+        dialogue: (question, target, truth, answer, probability), in order.
+        images: camera -> uint8 `[h, w, 3]`, as the network saw it, before augmentation.
+        actions: the record's, `[horizon, dim]`, canonical, native units.
+        decoded: the policy's, likewise; None where it gave none.
+    """
+
+    instruction: str
+    dialogue: tuple[tuple[str, str, str, str, float], ...]
+    images: Mapping[str, np.ndarray]
+    actions: np.ndarray
+    decoded: np.ndarray | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +61,9 @@ class HeldOut:
         answer_accuracy: share of decoded answers that are the true ones; NaN without questions.
         answer_majority_baseline: accuracy of the best constant answer on the same questions.
         confusion: (truth, answer) -> count.
-        action_error: mean absolute error of decoded chunks, native units, over time and dimensions.
+        questions: question -> its figures.
+        well_formed: share of samples with a chunk of the right shape. Errors are over these.
+        action_error: mean absolute error of decoded chunks, native units, over time and dimensions; NaN without a chunk.
         action_error_mean_baseline: the same of always predicting the training mean.
         action_error_by_dim: per action dimension.
     """
@@ -32,9 +72,73 @@ class HeldOut:
     answer_accuracy: float
     answer_majority_baseline: float
     confusion: dict[tuple[str, str], int]
+    questions: dict[str, QuestionFigures]
+    well_formed: float
     action_error: float
     action_error_mean_baseline: float
     action_error_by_dim: tuple[float, ...]
+
+    def row(self) -> dict[str, float]:
+        """The figures as a line of the log has them: `decoded_...`, per dimension, question and word."""
+        row = {
+            "decoded_action_error": self.action_error,
+            "decoded_action_error_mean_baseline": self.action_error_mean_baseline,
+            "decoded_well_formed": self.well_formed,
+        }
+        row |= {f"decoded_action_error/{n}": error for n, error in enumerate(self.action_error_by_dim)}
+        if self.questions:
+            row["decoded_answer_accuracy"] = self.answer_accuracy
+            row["decoded_answer_majority_baseline"] = self.answer_majority_baseline
+        for name, figures in self.questions.items():
+            row[f"decoded_answer_accuracy/{name}"] = figures.accuracy
+            row |= {f"decoded_answer_accuracy/{name}/{w}": right / n for w, (n, right) in figures.by_word.items()}
+        return {name: value for name, value in row.items() if not np.isnan(value)}
+
+
+@dataclass
+class _Tally:
+    """What has been counted so far."""
+
+    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # question, truth, answer
+    errors: list[np.ndarray] = field(default_factory=list)
+    baseline: list[np.ndarray] = field(default_factory=list)
+
+    def result(self, samples: int) -> HeldOut:
+        confusion: Counter[tuple[str, str]] = Counter()
+        for (_, truth, answer), n in self.answers.items():
+            confusion[truth, answer] += n
+        overall = _figures(confusion)
+        names = dict.fromkeys(name for name, _, _ in self.answers)
+        questions = {
+            name: _figures(Counter({(t, a): n for (q, t, a), n in self.answers.items() if q == name})) for name in names
+        }
+        by_dim = np.mean(self.errors, axis=0) if self.errors else np.full(1, np.nan)
+        return HeldOut(
+            samples=samples,
+            answer_accuracy=overall.accuracy,
+            answer_majority_baseline=overall.majority_baseline,
+            confusion=dict(confusion),
+            questions=questions,
+            well_formed=len(self.errors) / samples if samples else float("nan"),
+            action_error=float(by_dim.mean()),
+            action_error_mean_baseline=float(np.mean(self.baseline)),
+            action_error_by_dim=tuple(float(e) for e in by_dim),
+        )
+
+
+def _figures(confusion: Counter[tuple[str, str]]) -> QuestionFigures:
+    truths: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    for (truth, answer), n in confusion.items():
+        truths[truth] += n
+        found[truth] += n * (truth == answer)
+    asked = truths.total()
+    return QuestionFigures(
+        asked=asked,
+        accuracy=found.total() / asked if asked else float("nan"),
+        majority_baseline=max(truths.values()) / asked if asked else float("nan"),
+        by_word={word: (n, found[word]) for word, n in sorted(truths.items())},
+    )
 
 
 def evaluate_held_out(
@@ -45,43 +149,72 @@ def evaluate_held_out(
     progress: Callable[[int], object] = lambda _: None,
 ) -> HeldOut:
     """Decodes every sample greedily, questions first, and compares with the record."""
-    confusion: Counter[tuple[str, str]] = Counter()
-    errors, baseline = [], []
-    normalizer = policy.inputs.normalizer
+    return decode_held_out(policy, samples, rows=rows, progress=progress, keep=0)[0]
+
+
+def decode_held_out(
+    policy: InspirePolicy,
+    samples: Sequence[Sample],
+    *,
+    rows: int = 16,
+    progress: Callable[[int], object] = lambda _: None,
+    keep: int,
+) -> tuple[HeldOut, list[Example]]:
+    """As `evaluate_held_out`, and the first `keep` samples beside what was decoded."""
+    tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]
-        asks = bool(policy.script.questions)
-        turns = [
-            policy.inputs.turn(s.observation, [t.phrase for t in s.facts.targets] if asks and s.facts else ())
-            for s in batch
-        ]
-        images = [policy.inputs.images(s.observation) for s in batch]
+        turns = [_turn(policy, sample) for sample in batch]
+        images = [policy.inputs.images(sample.observation) for sample in batch]
         decoded = policy.decoder.decode(
             {c: np.stack([row[c] for row in images]) for c in policy.decoder.cameras},
             {c: np.ones(len(batch), bool) for c in policy.inputs.cameras},
             turns,
         )
-        for sample, turn, row in zip(batch, turns, decoded, strict=True):
-            confusion.update(zip(true_answers(policy.script, turn, sample.facts), row.answers, strict=True))
-            chunk = policy.vocabulary.action.decode(
-                list(row.action_ids), policy.contract.horizon, policy.robot.action_dim
-            )
-            truth = np.asarray(sample.actions)
-            state = sample.observation.state
-            errors.append(np.abs(normalizer.canonical_actions(chunk, state) - truth).mean(axis=0))
-            mean = absolute_actions(
-                np.broadcast_to(normalizer.stats["actions"].mean, truth.shape), state, normalizer.delta
-            )
-            baseline.append(np.abs(mean - truth).mean(axis=0))
+        for sample, turn, shown, row in zip(batch, turns, images, decoded, strict=True):
+            example = _compare(policy, sample, turn, shown, row)
+            tally.answers.update((question, truth, answer) for question, _, truth, answer, _ in example.dialogue)
+            tally.baseline.append(np.abs(_mean_actions(policy, sample) - example.actions).mean(axis=0))
+            if example.decoded is not None:
+                tally.errors.append(np.abs(example.decoded - example.actions).mean(axis=0))
+            if len(examples) < keep:
+                examples.append(example)
         progress(len(batch))
-    truths = Counter(truth for (truth, _), n in confusion.items() for _ in range(n))
-    asked = sum(truths.values())
-    return HeldOut(
-        samples=len(samples),
-        answer_accuracy=sum(n for (t, a), n in confusion.items() if t == a) / asked if asked else float("nan"),
-        answer_majority_baseline=max(truths.values()) / asked if asked else float("nan"),
-        confusion=dict(confusion),
-        action_error=float(np.mean(errors)),
-        action_error_mean_baseline=float(np.mean(baseline)),
-        action_error_by_dim=tuple(float(e) for e in np.mean(errors, axis=0)),
+    return tally.result(len(samples)), examples
+
+
+def _turn(policy: InspirePolicy, sample: Sample) -> Turn:
+    asks = policy.script.questions and sample.facts
+    return policy.inputs.turn(sample.observation, [t.phrase for t in sample.facts.targets] if asks else ())
+
+
+def _compare(
+    policy: InspirePolicy, sample: Sample, turn: Turn, images: Mapping[str, np.ndarray], row: Decoded
+) -> Example:
+    asked = [(question.name, target) for target in turn.targets for question in policy.script.questions]
+    truths = true_answers(policy.script, turn, sample.facts)
+    dialogue = tuple(
+        (question, target, truth, answer, probability)
+        for (question, target), truth, answer, probability in zip(
+            asked, truths, row.answers, row.answer_probabilities, strict=True
+        )
     )
+    chunk = None
+    if not row.problem:
+        normalised = policy.vocabulary.action.decode(
+            list(row.action_ids), policy.contract.horizon, policy.robot.action_dim
+        )
+        chunk = policy.inputs.normalizer.canonical_actions(normalised, sample.observation.state)
+    return Example(
+        instruction=turn.instruction,
+        dialogue=dialogue,
+        images=images,
+        actions=np.asarray(sample.actions),
+        decoded=chunk,
+    )
+
+
+def _mean_actions(policy: InspirePolicy, sample: Sample) -> np.ndarray:
+    normalizer = policy.inputs.normalizer
+    mean = np.broadcast_to(normalizer.stats["actions"].mean, np.asarray(sample.actions).shape)
+    return absolute_actions(mean, sample.observation.state, normalizer.delta)

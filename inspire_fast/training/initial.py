@@ -65,7 +65,7 @@ def _read(
     frozen = [path for path in stored.leaves if config.freeze.freezes(_OURS[path])]
     trained = [path for path in stored.leaves if path not in frozen]
     params: dict[str, jax.Array] = {}
-    for paths, dtype in ((trained, "float32"), (frozen, config.freeze.dtype)):
+    for paths, dtype in ((trained, config.trained_dtype), (frozen, config.freeze.dtype)):
         for path, array in stored.stream(jnp.dtype(dtype), paths):
             require_finite(stored, path, array)
             params[_OURS[path]] = _place(array, shardings[_OURS[path]])

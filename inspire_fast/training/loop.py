@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
+import logging
 from pathlib import Path
 import time
 from typing import Any
 
 import jax
-import numpy as np
-from tqdm import tqdm
 
-from inspire_fast.core.batch import Batch
 from inspire_fast.data.loader import Loader
-from inspire_fast.models.loss import loss
-from inspire_fast.policy.contract import Contract
 from inspire_fast.training.checkpoints import Checkpoints
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.initial import initial_state
-from inspire_fast.training.metrics_log import MetricsLog, average, require_finite
+from inspire_fast.training.metrics_log import require_finite
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import Run, prepare, to_batch
-from inspire_fast.training.sharding import batch_sharding, state_shardings
-from inspire_fast.training.state import TrainState, init_state, make_step, with_params
+from inspire_fast.training.reporting import Reporter, due
+from inspire_fast.training.sharding import batch_sharding, placement_table, state_shardings
+from inspire_fast.training.state import TrainState, init_state, make_step
+from inspire_fast.training.unchanged import require_unchanged
 
-PENDING = "pending"  # beside the loader's position: figures of steps since the last line of the log
+logger = logging.getLogger(__name__)
+
+# Beside the loader's position: figures of steps since the last line of the log; the datasets' fingerprints.
+PENDING, DATA = "pending", "data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ def train(config: TrainConfig) -> TrainResult:
         ValueError: a sample does not fit, the devices' memory does not suffice, the tokenizers do not fit the network's vocabulary, or a checkpoint to resume
             from was trained with another contract.
         FloatingPointError: the loss or a gradient stopped being finite.
+        DiskFullError: a checkpoint, the log or a picture found no room; complete checkpoints are as they were.
         PreemptedError: SIGTERM came; the run was saved.
     """
     with Preemption() as preemption:
@@ -77,9 +79,15 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
     )
     shapes = jax.eval_shape(lambda: init_state(config))
     shardings = state_shardings(shapes, run.mesh)
+    if jax.process_index() == 0:
+        logger.info(
+            "Parameters; moments and the average lie as theirs do:\n%s",
+            placement_table(shapes.params, shardings.params),
+        )
     try:
-        state, pending = begin(config, checkpoints, run.contract, loader, shapes, shardings)
-        advance(run, state, pending, loader, checkpoints, shardings, preemption)
+        state, pending = begin(run, checkpoints, loader, shapes, shardings)
+        with checkpoints.room():
+            advance(run, state, pending, loader, checkpoints, shardings, preemption)
     finally:
         checkpoints.close()
     return TrainResult(
@@ -99,7 +107,7 @@ def advance(
     shardings: TrainState,
     preemption: Preemption,
 ) -> None:
-    """Takes the remaining steps: logs, evaluates and saves when they are due, and when SIGTERM comes.
+    """Takes the remaining steps: reports and saves when it is due, and when SIGTERM comes.
 
     Args:
         run: what `prepare` found.
@@ -112,54 +120,30 @@ def advance(
     """
     config = run.config
     step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
-    evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
     done = int(state.step)
-    log = MetricsLog(checkpoints.directory / "metrics.jsonl", resume_at=done)
     rows: list[Mapping[str, Any]] = [*pending]
-    name = f"train {config.name}"
-    with tqdm(total=config.steps, initial=done, desc=name, unit="step", mininterval=1.0, disable=None) as bar:
+    with Reporter(run, checkpoints.directory, done=done) as reporter:
         for number in range(done + 1, config.steps + 1):
-            state, metrics = step(state, to_batch(next(loader), batch_sharding(run.mesh)))
+            arrays = reporter.throughput.next(loader, rows[-1]["loss"] if number > done + 1 and rows else None)
+            state, metrics = step(state, to_batch(arrays, batch_sharding(run.mesh)))
             rows.append(metrics)
-            bar.update()
-            edge = number in (1, config.steps)
-            if edge or _due(number, config.log_every):
-                row = average(rows)
+            if reporter.step(number, rows, state, arrays):
                 rows.clear()
-                if edge or _due(number, config.eval_every):
-                    row |= held_out_losses(evaluate, state, run.held_out)
-                log.write(number, row)
-                _show(bar, number, row)
             stop = preemption.asked(number)
-            if stop or number == config.steps or _due(number, config.save_every):
+            if stop or number == config.steps or due(number, config.save_every):
+                reporter.throughput.pause()
                 figures = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]
                 require_finite(figures)
-                checkpoints.save(state, {**loader.state(), PENDING: figures}, run.files)
+                checkpoints.save(state, {**loader.state(), PENDING: figures, DATA: run.data}, run.files)
+                reporter.throughput.go_on()
             if stop and number < config.steps:
                 checkpoints.wait()
                 raise PreemptedError(number, config.exp_name)
 
 
-def held_out_losses(
-    evaluate: Callable[[dict[str, Any], Batch], dict[str, jax.Array]], state: TrainState, batches: Sequence[Batch]
-) -> dict[str, float]:
-    """Teacher-forced losses on the held-out batches, answers and actions apart; nothing where there are none."""
-    rows = [jax.device_get(evaluate(state.serving_params, batch)) for batch in batches]
-    means = {k: [r[k] for r in rows if not np.isnan(r[k])] for k in ("answer_loss", "action_loss")}
-    return {f"held_out_{k}": float(np.mean(v)) for k, v in means.items() if v}
-
-
-def _show(bar: tqdm, number: int, row: Mapping[str, float]) -> None:
-    """On a terminal, losses behind the bar; elsewhere a line."""
-    bar.set_postfix({k: f"{row[k]:.3f}" for k in ("answer_loss", "action_loss") if k in row})
-    if bar.disable:
-        print(f"step {number}/{bar.total}", *(f"{k}={v:.4g}" for k, v in row.items()), flush=True)  # noqa: T201
-
-
 def begin(
-    config: TrainConfig,
+    run: Run,
     checkpoints: Checkpoints,
-    contract: Contract,
     loader: Loader,
     shapes: TrainState,
     shardings: TrainState,
@@ -167,29 +151,28 @@ def begin(
     """The fresh state, or the latest checkpoint's with the loader moved to where it stood; and figures that are not logged yet.
 
     Raises:
-        ValueError: the checkpoint was trained with other tokenizers, statistics, script or network; names both sides.
+        ValueError: the checkpoint was trained with other tokenizers, statistics, script or network, or the data changed since;
+            says what differs.
     """
     if checkpoints.latest is None:
-        return initial_state(config, shardings), ()
+        return initial_state(run.config, shardings), ()
     saved = checkpoints.contract()
-    differing = saved.differences(contract) + _other_state(saved.config, contract.config)
+    differing = saved.differences(run.contract) + _other_state(saved.config, run.contract.config)
     if differing:
         raise ValueError(
-            f"{config.checkpoint_dir} cannot be continued: it was trained with another contract (then, now).\n  "
+            f"{run.config.checkpoint_dir} cannot be continued: it was trained with another contract (then, now).\n  "
             + "\n  ".join(differing)
         )
     like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
     state, position = checkpoints.restore(like)
     loader.restore(position)
+    require_unchanged(position.get(DATA, {}), run.data)
     return state, position.get(PENDING, ())
 
 
 def _other_state(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Fields of the config that decide what a train state holds, or which pictures come next."""
     then, current = json.loads(json.dumps([saved, now], default=str))
-    keys = ("freeze", "ema_decay", "augmentation", "seed")
+    then.setdefault("precision", "mixed")  # checkpoints from before there was a choice
+    keys = ("freeze", "ema_decay", "augmentation", "seed", "precision")
     return [f"{key}: {then.get(key)!r} and {current.get(key)!r}" for key in keys if then.get(key) != current.get(key)]
-
-
-def _due(number: int, every: int) -> bool:
-    return every > 0 and number % every == 0

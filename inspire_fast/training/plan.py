@@ -24,13 +24,15 @@ class MemoryPlan:
     """Bytes per device.
 
     Attributes:
-        parameters: float32 masters, and frozen ones in the dtype that they are kept in.
+        parameters: in the dtypes that they are kept in.
         average: of the parameters.
         optimizer: AdamW's two moments.
-        gradients: of those that train; twice where pieces of a batch are added up.
+        gradients: of those that train; and their float32 sum where pieces of a batch are added up.
         activations: what the backward pass keeps, and the working set of the largest layer.
         logits: of supervised positions, with their gradients.
         batch: ids and pictures.
+        decoding: the parameters once more, whole, on the device that decodes held-out samples; between steps, when there are no
+            gradients, activations and logits.
     """
 
     parameters: int
@@ -40,11 +42,12 @@ class MemoryPlan:
     activations: int
     logits: int
     batch: int
+    decoding: int = 0
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return sum(asdict(self).values())
+        """At the worst moment, of a step or of decoding."""
+        return self.state + self.batch + max(self.gradients + self.activations + self.logits, self.decoding)
 
     @property
     def state(self) -> int:
@@ -73,15 +76,18 @@ def plan_memory(config: TrainConfig, mesh: Mesh) -> MemoryPlan:
     placed, _ = split(shardings.params, config.freeze)
     gradients = held(trainable, placed)
     rows = math.ceil(config.batch_size / config.accumulate / (mesh.shape["data"] * mesh.shape["fsdp"]))
+    width = jnp.dtype(config.model.dtype).itemsize
     pixels = len(config.model.cameras) * math.prod(config.model.image_hw) * 3
     return MemoryPlan(
         parameters=held(shapes.params, shardings.params),
         average=held(shapes.ema, shardings.ema) if shapes.ema is not None else 0,
         optimizer=held(shapes.opt_state, shardings.opt_state),
-        gradients=gradients * (1 if config.accumulate == 1 else 2),
+        gradients=gradients
+        + (0 if config.accumulate == 1 else gradients * 4 // jnp.dtype(config.trained_dtype).itemsize),
         activations=rows * _activations_of_a_row(config, mesh.shape["tensor"]),
         logits=3 * rows * config.data.max_supervised * config.model.vocab_size * 4 // mesh.shape["tensor"],
         batch=rows * config.accumulate * (pixels + 32 * config.data.max_token_len) + rows * pixels * 4,
+        decoding=width * sum(x.size for x in jax.tree.leaves(shapes.params)) if config.decode_every else 0,
     )
 
 
@@ -135,8 +141,12 @@ def require_memory(config: TrainConfig, plan: MemoryPlan, available: int | None)
         advice.append(f"--mesh.fsdp (now {config.mesh.fsdp}) divides {_shown(plan.state + plan.gradients)}")
         if plan.average:
             advice.append(f"--ema-decay None saves {_shown(plan.average)}")
+        if config.precision == "mixed":
+            advice.append("--precision bfloat16 halves parameters, moments and the average")
         if not config.model.language.has_lora:
             advice.append("a LoRA preset (gemma_2b_lora) with --freeze.what language keeps moments of what trains only")
+    if plan.decoding > plan.gradients + plan.activations + plan.logits:
+        advice.append(f"--decode-every 0 saves {_shown(plan.decoding)}")
     if (passing := plan.activations + plan.logits) > available / 4:
         advice.append(f"--accumulate (now {config.accumulate}) divides {_shown(passing)}")
         if config.model.remat == "none":

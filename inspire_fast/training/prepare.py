@@ -14,6 +14,7 @@ from inspire_fast.data.asking import Asking
 from inspire_fast.data.mixture import spread
 from inspire_fast.data.render import TrainingTransform
 from inspire_fast.data.statistics import Source
+from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.policy.contract import Contract
 from inspire_fast.training.assets import (
     contract_files,
@@ -25,10 +26,12 @@ from inspire_fast.training.assets import (
 from inspire_fast.training.checkpoints import latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.initial import check_initial
+from inspire_fast.training.optimizer import check_groups, learning_rate
 from inspire_fast.training.plan import device_memory, plan_memory, require_memory
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.sources import described, joined, open_parts, open_source
-from inspire_fast.training.state import learning_rate
+from inspire_fast.training.state import trained_paths
+from inspire_fast.training.unchanged import Fingerprint, fingerprints
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ class Run:
     """A config with everything it needs, found and checked; nothing on disk has been touched.
 
     Attributes:
+        vocabulary: the tokenizers in one id space.
+        data: the datasets' fingerprints, see `training.unchanged`.
         held_out: fixed batches for the held-out losses, on the devices.
         files: what each checkpoint carries beside its arrays.
     """
@@ -47,6 +52,8 @@ class Run:
     source: Source
     transform: TrainingTransform
     contract: Contract
+    vocabulary: Vocabulary
+    data: Mapping[str, Fingerprint]
     files: Mapping[str, bytes]
     held_out: list[Batch]
 
@@ -75,6 +82,7 @@ def prepare(config: TrainConfig) -> Run:
     fixed = fixed_batches(config, open_source(config, "held_out"), transform)
     contract = make_contract(config, vocabulary, stats)
     learning_rate(config.optimizer, config.steps)
+    check_groups(config.optimizer, trained_paths(config))
     if not config.resume or latest_step(config.checkpoint_dir) is None:
         check_initial(config)
     _warn_of_double_deltas(config)
@@ -84,6 +92,8 @@ def prepare(config: TrainConfig) -> Run:
         source=joined(parts),
         transform=transform,
         contract=contract,
+        vocabulary=vocabulary,
+        data=fingerprints(config),
         files=contract_files(config, contract),
         held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in fixed],
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
+from flax import traverse_util
 import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -12,6 +14,7 @@ import numpy as np
 
 from inspire_fast.training.config import MeshConfig
 
+_SMALL = 2**16  # elements
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
 
@@ -73,3 +76,28 @@ def state_shardings(state: Any, mesh: Mesh) -> Any:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows over `data` and `fsdp`."""
     return NamedSharding(mesh, BATCH)
+
+
+def placement_table(params: Any, shardings: Any) -> str:
+    """Which parameter lies how on the mesh, and what a device holds of it; small ones that are whole everywhere in one line.
+
+    Args:
+        params: nested dictionary of arrays or shapes.
+        shardings: the same of shardings, see `state_shardings`.
+    """
+    flat, placed = (traverse_util.flatten_dict(tree, sep="/") for tree in (params, shardings))
+    rows, small, count = [], 0, 0
+    for path, value in flat.items():
+        each = math.prod(placed[path].shard_shape(value.shape)) * value.dtype.itemsize
+        axes = [axis or "-" for axis in placed[path].spec]
+        if value.size < _SMALL and set(axes) <= {"-"}:
+            small, count = small + each, count + 1
+            continue
+        shape = " x ".join(map(str, value.shape))
+        rows.append((path, shape, value.dtype.name, " x ".join(axes) or "-", f"{each / 2**20:,.1f} MiB"))
+    if count:
+        rows.append((f"{count} small ones", "", "", "-", f"{small / 2**20:,.1f} MiB"))
+    head = ("parameter", "shape", "dtype", "split over", "per device")
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows))
+    return "\n".join(line.rstrip() for line in lines)

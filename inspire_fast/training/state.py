@@ -16,7 +16,9 @@ from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.augment import augment
-from inspire_fast.training.config import OptimizerConfig, TrainConfig
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.optimizer import learning_rate, make_optimizer
+from inspire_fast.training.precision import rounded, widened
 
 Metrics = dict[str, jax.Array]
 
@@ -28,9 +30,10 @@ class TrainState:
 
     Attributes:
         step: int32, steps taken.
-        params: nested dict by our parameter paths: float32 masters, and frozen ones in the dtype that they are kept in.
+        params: nested dict by our parameter paths: those that train in float32 (bfloat16 with `precision="bfloat16"`), frozen ones
+            in the dtype that they are kept in.
         ema: moving average of those that train, or None.
-        opt_state: optax's, of those that train.
+        opt_state: optax's, of those that train; its moments in their dtype.
     """
 
     step: jax.Array
@@ -57,31 +60,15 @@ def join(params: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return traverse_util.unflatten_dict({**traverse_util.flatten_dict(params), **traverse_util.flatten_dict(over)})
 
 
-def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Linear warm-up from peak / (warmup + 1), cosine decay to `end_lr` (openpi's schedule)."""
-    decay = config.decay_steps or steps
-    if config.warmup_steps >= decay:
-        raise ValueError(f"warmup_steps={config.warmup_steps} must be less than the {decay} steps of the schedule.")
-    return optax.warmup_cosine_decay_schedule(
-        init_value=config.peak_lr / (config.warmup_steps + 1),
-        peak_value=config.peak_lr,
-        warmup_steps=config.warmup_steps,
-        decay_steps=decay,
-        end_value=config.end_lr,
-    )
-
-
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Gradient clipping by global norm, then AdamW."""
-    adamw = optax.adamw(
-        learning_rate(config, steps), b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=config.weight_decay
-    )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
-
-
 def build_model(config: TrainConfig) -> Pi0Fast:
     """The network with fresh parameters from the config's seed."""
     return Pi0Fast(config.model, rngs=nnx.Rngs(config.seed))
+
+
+def trained_paths(config: TrainConfig) -> list[str]:
+    """Our paths of the parameters that train."""
+    shapes = nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: build_model(config)), nnx.Param))
+    return list(traverse_util.flatten_dict(split(shapes, config.freeze)[0], sep="/"))
 
 
 def init_state(config: TrainConfig, params: dict[str, Any] | None = None) -> TrainState:
@@ -94,7 +81,8 @@ def init_state(config: TrainConfig, params: dict[str, Any] | None = None) -> Tra
     if params is None:
         params = nnx.to_pure_dict(nnx.state(build_model(config), nnx.Param))
     trainable, frozen = split(params, config.freeze)
-    kept = jnp.dtype(config.freeze.dtype)
+    kept, trained = jnp.dtype(config.freeze.dtype), jnp.dtype(config.trained_dtype)
+    trainable: dict[str, Any] = jax.tree.map(lambda x: x.astype(trained), trainable)
     return TrainState(
         step=jnp.int32(0),
         params=join(jax.tree.map(lambda x: x.astype(kept), frozen), trainable),
@@ -119,7 +107,7 @@ def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tupl
         trainable, frozen = split(params, config.freeze)
 
         def objective(trainable: dict[str, Any], part: Batch) -> tuple[jax.Array, Metrics]:
-            return loss(with_params(config, join(frozen, trainable)), part)
+            return loss(with_params(config, join(frozen, trainable)), part, config.objective)
 
         def take(total: dict[str, Any], part: Batch) -> tuple[dict[str, Any], Metrics]:
             gradients, metrics = jax.grad(objective, has_aux=True)(trainable, part)
@@ -128,7 +116,8 @@ def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tupl
         if config.accumulate == 1:
             return jax.grad(objective, has_aux=True)(trainable, batch)
         parts = pieces(batch, config.accumulate)
-        total, metrics = jax.lax.scan(take, jax.tree.map(jnp.zeros_like, trainable), parts)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), trainable)
+        total, metrics = jax.lax.scan(take, nothing, parts)
         return jax.tree.map(lambda x: x / config.accumulate, total), whole_metrics(metrics, parts)
 
     return gradient
@@ -152,19 +141,30 @@ def whole_metrics(metrics: Metrics, parts: Batch) -> Metrics:
 
 
 def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], TrainState]:
-    """(state, gradient) -> the next state: clipping, AdamW, the average."""
+    """(state, gradient) -> the next state: clipping, AdamW, the average; in float32, whatever the state is stored in."""
     optimizer, decay = make_optimizer(config.optimizer, config.steps), config.ema_decay
 
     def update(state: TrainState, gradients: dict[str, Any]) -> TrainState:
         trainable, _ = split(state.params, config.freeze)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, trainable)
-        trained: Any = optax.apply_updates(trainable, updates)
-        ema: Any = state.ema
+        before: Any = (trainable, state.ema, state.opt_state)
+        wide, ema, opt_state = widened(before)
+        updates, opt_state = optimizer.update(widened(gradients), opt_state, wide)
+        trained: Any = optax.apply_updates(wide, updates)
         if ema is not None and decay is not None:
             ema = optax.incremental_update(trained, ema, 1 - decay)
+        after = (trained, ema, opt_state)
+        if config.precision == "bfloat16":
+            # From the step's number alone, as the pictures: a run that is resumed rounds as it would have.
+            after = rounded(after, before, jax.random.fold_in(jax.random.key(~config.seed), state.step))
+        trained, ema, opt_state = after
         return TrainState(step=state.step + 1, params=join(state.params, trained), ema=ema, opt_state=opt_state)
 
     return update
+
+
+def augmentation_key(config: TrainConfig, taken: int | jax.Array) -> jax.Array:
+    """Of the step after so many: from that number alone, so that a run that is resumed goes on with the same pictures."""
+    return jax.random.fold_in(jax.random.key(config.seed), taken)
 
 
 def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
@@ -174,13 +174,14 @@ def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainS
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         if config.augmentation != "none":
-            # From the step's number alone: a run that is resumed goes on with the same pictures.
-            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+            key = augmentation_key(config, state.step)
             batch = replace(
                 batch, images=augment(batch.images, key, config.augmentation, processes=jax.process_count())
             )
         gradients, metrics = gradient(state.params, batch)
-        metrics |= {"grad_norm": optax.tree.norm(gradients), "learning_rate": schedule(state.step)}
+        norms = {tower: optax.tree.norm(widened(part)) for tower, part in gradients.items()}
+        metrics |= {f"grad_norm_{tower}": norm for tower, norm in norms.items()}
+        metrics |= {"grad_norm": optax.tree.norm(list(norms.values())), "learning_rate": schedule(state.step)}
         return update(state, gradients), metrics  # pyright: ignore[reportReturnType]
 
     return step

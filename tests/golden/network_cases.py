@@ -19,7 +19,7 @@ import pytest
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.config import GemmaConfig, LoraConfig, ModelConfig, SiglipConfig, siglip
 from inspire_fast.models.layers import attention_mask
-from inspire_fast.models.loss import loss, token_nll
+from inspire_fast.models.loss import loss, token_losses
 from inspire_fast.models.openpi import load_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.sampling import forced_logits, sample
@@ -118,7 +118,7 @@ def forward(model: Pi0Fast, batch: Batch) -> dict[str, jax.Array]:
     hidden = model(*inputs)
     rows, behind = batch.ids.shape[0], jnp.arange(1, batch.ids.shape[1])
     every = replace(batch, target_at=jnp.broadcast_to(behind, (rows, behind.size)))
-    nll, real = token_nll(model, batch)[0], batch.target_weight > 0
+    nll, real = token_losses(model, batch).nll, batch.target_weight > 0
     return {
         "embed_tokens": x,
         "valid": valid,
@@ -126,7 +126,7 @@ def forward(model: Pi0Fast, batch: Batch) -> dict[str, jax.Array]:
         "attn_mask": attention_mask(block, valid),
         "pre_logits_text": hidden[:, :-1],
         "logits_text": model.logits(hidden)[:, :-1],
-        "token_nll": token_nll(model, every)[0],
+        "token_nll": token_losses(model, every).nll,
         "loss": jnp.sum(nll * real, axis=1) / real.sum(axis=1),
         "mean_loss": loss(model, batch)[0],
     }

@@ -20,7 +20,8 @@ from inspire_fast.models.freeze import FreezeConfig, Frozen
 from inspire_fast.models.openpi import TABLE, flat_params
 from inspire_fast.models.testing import quick_jit
 from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
-from inspire_fast.training.state import init_state, learning_rate, make_gradient, make_update
+from inspire_fast.training.optimizer import learning_rate
+from inspire_fast.training.state import init_state, make_gradient, make_update
 from tests.golden.network_cases import Case, case, folders
 
 NOISE = 1e-6  # of the whole gradient's l2: what is smaller is rounding

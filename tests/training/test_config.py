@@ -8,8 +8,8 @@ import pytest
 from inspire_fast.models.config import GEMMA_2B, PRESETS
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.config import MeshConfig, TrainConfig, config_names, load_config
+from inspire_fast.training.optimizer import learning_rate
 from inspire_fast.training.sharding import make_mesh, spec_for
-from inspire_fast.training.state import learning_rate
 
 
 @pytest.mark.parametrize("name", config_names())

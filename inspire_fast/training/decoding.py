@@ -1,0 +1,89 @@
+"""Decoding held-out samples in the middle of a run: figures in native units, and pictures of a few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from inspire_fast.core.types import Sample
+from inspire_fast.data.mixture import spread
+from inspire_fast.policy.policy import InspirePolicy, ServingOptions
+from inspire_fast.training.augment import augment
+from inspire_fast.training.held_out import decode_held_out
+from inspire_fast.training.pictures import draw_examples, draw_views
+from inspire_fast.training.prepare import Run
+from inspire_fast.training.sources import open_source
+from inspire_fast.training.state import TrainState, with_params
+
+SHOWN = 4  # samples per picture
+
+
+class HeldOutDecoding:
+    """Decodes `decode_samples` held-out samples, evenly spread, with the parameters of the moment.
+
+    The first process does, on its first device, which for that time holds the parameters once more, in the network's own dtype;
+    the others wait at the next step.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        source = open_source(run.config, "held_out")
+        count = min(run.config.decode_samples, len(source))
+        self.samples: list[Sample] = [source[i] for i in spread(source, count)] if count else []
+
+    def __call__(self, state: TrainState) -> tuple[dict[str, float], np.ndarray | None]:
+        """A line of figures and a picture; nothing where nothing is held out, or in the other processes."""
+        if not self.samples:
+            return {}, None
+        params = gathered(state.serving_params, jnp.dtype(self._run.config.model.dtype))
+        if jax.process_index() != 0:
+            return {}, None
+        policy = InspirePolicy(
+            with_params(self._run.config, params),
+            self._run.contract,
+            self._run.vocabulary,
+            serving=ServingOptions(speculate=False),
+            consume=True,
+        )
+        result, examples = decode_held_out(policy, self.samples, rows=min(16, len(self.samples)), keep=SHOWN)
+        return result.row(), draw_examples(examples, f"held out, step {int(state.step)}")
+
+
+def gathered(params: dict[str, Any], dtype: jnp.dtype) -> dict[str, Any]:
+    """A copy of the whole parameters on this process's first device, in `dtype`; every process must ask."""
+    cast = jax.jit(lambda tree: jax.tree.map(lambda x: jnp.copy(x.astype(dtype)), tree))(params)
+    if jax.process_count() > 1:
+        cast = multihost_utils.process_allgather(cast, tiled=True)
+        if jax.process_index() != 0:
+            return {}
+    return jax.device_put(cast, jax.local_devices()[0])
+
+
+def views(images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: int) -> np.ndarray:
+    """A picture of what the network sees of a few samples of this step.
+
+    Args:
+        images: camera -> uint8 `[b, h, w, 3]`, this process's rows.
+        recipe: of the augmentation.
+        key: of the step.
+        step: for the title.
+    """
+    few = {camera: batch[:SHOWN] for camera, batch in images.items()}
+    changed = few if recipe == "none" else jax.device_get(augment(few, key, recipe))
+    return draw_views(changed, f"as the network sees them, step {step}, augmentation {recipe!r}")
+
+
+def save_picture(folder: Path, step: int, name: str, image: np.ndarray) -> None:
+    """`<folder>/<step>_<name>.png`; appears whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{step:07d}_{name}.png"
+    partial = path.with_suffix(".partial")
+    Image.fromarray(image).save(partial, format="png")
+    partial.replace(path)

@@ -1,0 +1,145 @@
+"""Learning rates and the optimiser: schedules, clipping, AdamW, groups of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import re
+from typing import Any, Literal, get_args
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import optax
+
+from inspire_fast.core.registry import unknown_name
+
+Schedule = Literal["cosine", "linear", "rsqrt", "constant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW (Loshchilov & Hutter 2019) behind clipping by the global norm; defaults are openpi's.
+
+    Attributes:
+        schedule: what follows the warm-up. `cosine` and `linear` fall to `end_lr`; `rsqrt` is openpi's
+            `peak_lr / sqrt(1 + steps since the warm-up / rsqrt_steps)`; `constant` stays.
+        decay_steps: steps until `end_lr` is reached; None is the run's length.
+        clip_norm: of the gradient over all parameters that train.
+        lr_factors: regular expression over our parameter paths -> factor of the learning rate, e.g. `{"^vision/": 0.1}`. The first
+            that is found in a path counts; other parameters have factor 1. On the command line: `--optimizer.lr-factors ^vision/ 0.1`.
+        weight_decays: regular expression -> weight decay in place of `weight_decay`; likewise.
+    """
+
+    peak_lr: float = 2.5e-5
+    end_lr: float = 2.5e-6
+    schedule: Schedule = "cosine"
+    warmup_steps: int = 1_000
+    decay_steps: int | None = None
+    rsqrt_steps: int = 10_000
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 1e-10
+    clip_norm: float = 1.0
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
+    weight_decays: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(unknown_name("schedule", self.schedule, list(get_args(Schedule))))
+        for name, values, least in (("lr_factors", self.lr_factors, 0), ("weight_decays", self.weight_decays, -1e-30)):
+            for pattern, value in values.items():
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(
+                        f"optimizer.{name}: {pattern!r} is no regular expression: {error}. Give one over parameter paths, "
+                        "as '^vision/' or 'lora'."
+                    ) from error
+                if not least < value < float("inf"):
+                    raise ValueError(
+                        f"optimizer.{name}: {pattern!r} has {value}; expected a finite number that is not negative"
+                        f"{'' if least < 0 else ' nor zero (`freeze` leaves parameters as they are, without their moments)'}."
+                    )
+
+
+def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Step -> learning rate: linear from peak / (warmup + 1) to the peak, then as `config.schedule` says.
+
+    Raises:
+        ValueError: the warm-up is longer than the schedule.
+    """
+    decay = config.decay_steps or steps
+    if config.warmup_steps >= decay:
+        raise ValueError(f"warmup_steps={config.warmup_steps} must be less than the {decay} steps of the schedule.")
+    first = config.peak_lr / (config.warmup_steps + 1)
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(
+            init_value=first,
+            peak_value=config.peak_lr,
+            warmup_steps=config.warmup_steps,
+            decay_steps=decay,
+            end_value=config.end_lr,
+        )
+    after: optax.Schedule = {
+        "linear": optax.linear_schedule(config.peak_lr, config.end_lr, decay - config.warmup_steps),
+        "rsqrt": lambda step: config.peak_lr / jnp.sqrt(1 + step / config.rsqrt_steps),
+        "constant": optax.constant_schedule(config.peak_lr),
+    }[config.schedule]
+    warm_up = optax.linear_schedule(first, config.peak_lr, config.warmup_steps)
+    return optax.join_schedules([warm_up, after], [config.warmup_steps])
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Clipping by the global norm, then AdamW, then each group's factor; state as optax's own chain has it."""
+    rate = learning_rate(config, steps)
+    if not config.lr_factors and not config.weight_decays:
+        decayed = optax.adamw(rate, b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=config.weight_decay)
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), decayed)
+
+    def decay(updates: Any, params: Any) -> Any:
+        strengths = by_group(params, config.weight_decays, config.weight_decay)
+        return jax.tree.map(lambda u, p, strength: u + strength * p, updates, params, strengths)
+
+    def scale(updates: Any, params: Any) -> Any:
+        return jax.tree.map(jnp.multiply, updates, by_group(params, config.lr_factors, 1.0))
+
+    in_groups = optax.chain(
+        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
+        optax.stateless(decay),
+        optax.scale_by_learning_rate(rate),
+    )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), in_groups, optax.stateless(scale))
+
+
+def by_group(params: Mapping[str, Any], values: Mapping[str, float], otherwise: float) -> dict[str, Any]:
+    """Each parameter's number: that of the first pattern found in its path, else `otherwise`; a tree like `params`."""
+
+    def chosen(path: str) -> float:
+        return next((value for pattern, value in values.items() if re.search(pattern, path)), otherwise)
+
+    flat = traverse_util.flatten_dict(params, sep="/")
+    return traverse_util.unflatten_dict({path: chosen(path) for path in flat}, sep="/")
+
+
+def check_groups(config: OptimizerConfig, paths: list[str]) -> None:
+    """Refuses a group without members: a typing error would otherwise train as if it were not there.
+
+    Args:
+        config: whose groups.
+        paths: of the parameters that train.
+
+    Raises:
+        ValueError: a pattern is found in no path, or in none that an earlier pattern has left over.
+    """
+    for name, values in (("lr_factors", config.lr_factors), ("weight_decays", config.weight_decays)):
+        left = list(paths)
+        for pattern in values:
+            rest = [path for path in left if not re.search(pattern, path)]
+            if len(rest) == len(left):
+                raise ValueError(
+                    f"optimizer.{name}: {pattern!r} is found in no parameter that trains and that no earlier pattern has taken. "
+                    f"There are {', '.join(sorted({'/'.join(path.split('/')[:3]) for path in left})) or 'none left'}."
+                )
+            left = rest

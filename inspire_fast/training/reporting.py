@@ -1,0 +1,115 @@
+"""What a run tells while it goes on: figures, held-out losses, decoded samples, pictures, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from inspire_fast.core.batch import Batch
+from inspire_fast.models.loss import loss
+from inspire_fast.training.decoding import HeldOutDecoding, save_picture, views
+from inspire_fast.training.metrics_log import MetricsLog, average
+from inspire_fast.training.prepare import Run
+from inspire_fast.training.state import TrainState, augmentation_key, with_params
+from inspire_fast.training.throughput import Throughput
+
+
+def due(number: int, every: int) -> bool:
+    """Whether something that happens at every `every`-th step (0: never) happens at this one."""
+    return every > 0 and number % every == 0
+
+
+class Reporter:
+    """Reports on the steps of one run; a context manager.
+
+    Args:
+        run: what `prepare` found.
+        folder: the run's; gets `metrics.jsonl` and `pictures/`.
+        done: steps that were taken before; lines of later ones, by a process that was killed, are dropped.
+    """
+
+    def __init__(self, run: Run, folder: Path, *, done: int) -> None:
+        config = run.config
+        self._run, self._folder = run, folder
+        self._evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
+        self._decode = HeldOutDecoding(run) if config.decode_every else None
+        self._log = MetricsLog(folder / "metrics.jsonl", resume_at=done)
+        self.throughput = Throughput(config)
+        self._bar = tqdm(
+            total=config.steps, initial=done, desc=f"train {config.name}", unit="step", mininterval=1.0, disable=None
+        )
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def step(
+        self,
+        number: int,
+        rows: Sequence[Mapping[str, Any]],
+        state: TrainState,
+        arrays: Mapping[str, np.ndarray],
+    ) -> bool:
+        """Says that a step was taken; reports if it is time to, and says whether it did.
+
+        Args:
+            number: of the step, from 1.
+            rows: figures of the steps since the last report.
+            state: after the step.
+            arrays: the step's batch, this process's rows.
+
+        Raises:
+            FloatingPointError: a loss or a gradient is not finite.
+        """
+        config = self._run.config
+        self._bar.update()
+        edge = number in (1, config.steps)
+        if not edge and not due(number, config.log_every):
+            return False
+        row = average(rows)  # waits for the steps
+        row |= self.throughput.figures()
+        if edge or due(number, config.eval_every):
+            row |= held_out_losses(self._evaluate, state, self._run.held_out)
+        if self._decode and (number == config.steps or due(number, config.decode_every)):
+            row |= self._decoded(self._decode, number, state, arrays)
+        self._log.write(number, row)
+        self._show(number, row)
+        self.throughput.begin()
+        return True
+
+    def _decoded(
+        self, decode: HeldOutDecoding, number: int, state: TrainState, arrays: Mapping[str, np.ndarray]
+    ) -> dict[str, float]:
+        figures, picture = decode(state)
+        if jax.process_index() == 0:
+            config = self._run.config
+            cameras = {k.removeprefix("image:"): v for k, v in arrays.items() if k.startswith("image:")}
+            seen = views(cameras, config.augmentation, augmentation_key(config, number - 1), number)
+            for name, image in (("views", seen), ("held_out", picture)):
+                if image is not None:
+                    save_picture(self._folder / "pictures", number, name, image)
+        return figures
+
+    def _show(self, number: int, row: Mapping[str, float]) -> None:
+        """On a terminal, losses behind the bar; elsewhere a line."""
+        short = {k: f"{row[k]:.3f}" for k in ("answer_loss", "action_loss") if k in row}
+        self._bar.set_postfix(short | {k: f"{row[k]:.1%}" for k in ("mfu", "data_wait_fraction") if k in row})
+        if self._bar.disable:
+            shown = (f"{k}={v:.4g}" for k, v in row.items() if k.count("/") == 0)
+            print(f"step {number}/{self._bar.total}", *shown, flush=True)  # noqa: T201
+
+
+def held_out_losses(
+    evaluate: Callable[[dict[str, Any], Batch], dict[str, jax.Array]], state: TrainState, batches: Sequence[Batch]
+) -> dict[str, float]:
+    """Teacher-forced losses on the held-out batches, answers and actions apart; nothing where there are none."""
+    rows = [jax.device_get(evaluate(state.serving_params, batch)) for batch in batches]
+    means = {k: [r[k] for r in rows if not np.isnan(r[k])] for k in ("answer_loss", "action_loss")}
+    return {f"held_out_{k}": float(np.mean(v)) for k, v in means.items() if v}
