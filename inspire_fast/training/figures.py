@@ -83,6 +83,11 @@ def unit(name: str) -> str:
     return "share" if {*words} & {"accuracy", "formed", "fraction", "mfu", "baseline", "majority"} else ""
 
 
+def is_noisy(name: str) -> bool:
+    """Whether a figure is of single training batches, so that a mean over steps says more than the value."""
+    return group_of(name) not in ("held_out", "decoded") and "rate" not in _words(name)
+
+
 def tag(name: str) -> str:
     """The name that a tracker shows: with its group before it, unless the name brings a folder of its own."""
     return name if "/" in name else f"{group_of(name)}/{name}"
