@@ -22,8 +22,9 @@ PROJECT = "inspire_fast"
 class WandbTracker(Tracker):
     """One run of the project that `WANDB_PROJECT` names, by default `inspire_fast`.
 
-    Its id lies in `<run>/wandb_id`, so that a resumed run goes on in the same charts. W&B takes no step twice: of steps
-    between the checkpoint and where the run was killed, those of the first time stay, which a resumed run repeats exactly.
+    Its id lies in `<run>/wandb_id`, so that a resumed run goes on in the same charts. W&B takes no step that is not beyond the
+    last: of those between the checkpoint and where the run was killed, the first ones stay, which a resumed run repeats exactly.
+    Offline, each start is a folder of its own with the same id, to be sent in their order.
 
     Raises:
         ValueError: W&B cannot begin: nobody is logged in, or there is no network; says what to do.
