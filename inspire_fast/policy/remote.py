@@ -91,6 +91,9 @@ def _file_system(address: str, target: Path) -> Any:
             # Not the class that fsspec gives: that one asks for a bucket's kind through gRPC, which needs credentials.
             from gcsfs.core import GCSFileSystem  # pyright: ignore[reportMissingImports]
 
+            logging.getLogger("gcsfs").setLevel(
+                logging.CRITICAL
+            )  # a traceback for each failed attempt; ours tells the last
             return GCSFileSystem(token="anon")
         return fsspec.filesystem(scheme)
     except ImportError as error:
