@@ -13,6 +13,7 @@ import tyro
 from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
 from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.policy.options import require_unused
+from inspire_fast.policy.remote import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class Args:
     """See `import_checkpoint`.
 
     Attributes:
-        source, out: a step or a run of openpi's, or a .safetensors file of ours, is left as it is; `out` is made.
+        source: a step or a run of openpi's, or a .safetensors file of ours; an address (gs://...) is downloaded, once.
+        out: is made.
         config: the named config that it was trained with; openpi's checkpoints need it.
         model: the architecture, where not the config's: a preset, or a JSON file of a `ModelConfig`.
         text_tokenizer: PaliGemma's, a file or a folder; without it, the caches of openpi and Hugging Face are searched.
@@ -33,7 +35,7 @@ class Args:
         assets: of a checkpoint with the same tokenizers; with a .safetensors file.
     """
 
-    source: Path
+    source: str
     out: Path
     config: str = ""
     model: str | None = None
@@ -49,14 +51,15 @@ class Args:
 
 def main(args: Args) -> None:
     """Imports, and says how to serve the result."""
-    if args.source.suffix == ".safetensors":
+    source = local_path(args.source)
+    if source.suffix == ".safetensors":
         require_unused(args, vars(args).keys() - {"assets"}, "a .safetensors file brings its contract")
-        import_safetensors(args.source, args.out, assets=args.assets or args.source.parent / "assets")
+        import_safetensors(source, args.out, assets=args.assets or source.parent / "assets")
     else:
         require_unused(args, {"assets"}, "it is for .safetensors files")
         if not args.config:
             raise ValueError(f"An openpi checkpoint needs --config, one of: {', '.join(sorted(OPENPI_CONFIGS))}.")
-        options: dict[str, Any] = {k: v for k, v in vars(args).items() if k != "assets"}
+        options: dict[str, Any] = {k: v for k, v in vars(args).items() if k != "assets"} | {"source": source}
         options["model"] = None if args.model is None else read_model(args.model)
         import_checkpoint(**options)
     print(f"{args.out}: serve it with `uv run scripts/serve_policy.py --checkpoint {args.out}`")

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 import tempfile
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.policy.assets import FOLDER
@@ -54,31 +53,6 @@ def default_checkpoint(env: str) -> tuple[str, str]:
             "--checkpoint DIR, or policy:checkpoint --policy.config=... --policy.dir=DIR."
         )
     return DEFAULTS[env]
-
-
-def local_folder(address: str, cache_dir: Path | None = None) -> Path:
-    """The folder itself, or where openpi's cache keeps a copy of `gs://bucket/path`: `<cache>/bucket/path`.
-
-    Args:
-        address: a folder, or an address with a scheme. Nothing is downloaded.
-        cache_dir: of openpi; None is `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
-
-    Raises:
-        FileNotFoundError: there is no copy; says what to download, and where to.
-    """
-    parts = urlsplit(address)
-    if not parts.scheme:
-        return Path(address).expanduser()
-    home = os.environ.get("OPENPI_DATA_HOME")
-    cache = cache_dir or (Path(home) if home else Path.home() / ".cache/openpi")
-    folder = cache / parts.netloc / parts.path.strip("/")
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{address} is not on this machine: there is no {folder}. Download it on a machine with access, for instance with "
-            f"`gsutil -m cp -r {address} {folder.parent}/`, or say where openpi's cache is: --cache-dir, or the variable "
-            "OPENPI_DATA_HOME."
-        )
-    return folder
 
 
 def load_openpi(

@@ -10,9 +10,10 @@ import tyro
 
 from inspire_fast.core.policy import Policy
 from inspire_fast.models.serving import Weights
-from inspire_fast.policy.openpi_checkpoints import Env, Tokenizers, default_checkpoint, load_openpi, local_folder
+from inspire_fast.policy.openpi_checkpoints import Env, Tokenizers, default_checkpoint, load_openpi
 from inspire_fast.policy.options import require_unused
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
+from inspire_fast.policy.remote import local_path
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.logs import LogFormat
@@ -27,8 +28,8 @@ class Checkpoint:
 
     Attributes:
         config: an openpi config, or the one that a checkpoint of this package was trained with.
-        dir: a step's folder, or a run's, or an address such as gs://openpi-assets/checkpoints/pi0_fast_libero, of which
-            openpi's cache has a copy.
+        dir: a step's folder, or a run's, or an address such as gs://openpi-assets/checkpoints/pi0_fast_libero. It is
+            downloaded (extra `gcs`) unless openpi's cache has a copy.
         text_tokenizer: PaliGemma's, for a checkpoint of openpi's where the caches have none.
         action_tokenizer: folder or repository of the FAST processor, where not the config's.
         download: fetch tokenizers that the caches lack.
@@ -152,7 +153,7 @@ def load_policy(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
             # `env` may be there: upstream's commands give it and upstream ignores it.
             require_unused(args, {"checkpoint"}, "policy:checkpoint names another one")
             tokenizers = Tokenizers(text=named.text_tokenizer, action=named.action_tokenizer, download=named.download)
-            folder = local_folder(named.dir, args.cache_dir)
+            folder = local_path(named.dir, args.cache_dir)
             return load_openpi(folder, named.config, tokenizers=tokenizers, serving=serving)
         case Default():
             return _load_default(args, serving)
@@ -168,7 +169,7 @@ def _load_default(args: ServeArgs, serving: ServingOptions) -> InspirePolicy:
             "LIBERO (DROID); or policy:replay --policy.root=DATASET --policy.robot=NAME."
         )
     config, address = default_checkpoint(args.env)
-    return load_openpi(local_folder(address, args.cache_dir), config, serving=serving)
+    return load_openpi(local_path(address, args.cache_dir), config, serving=serving)
 
 
 def open_recorder(args: ServeArgs, policy: Policy) -> tuple[Recorder, ...]:

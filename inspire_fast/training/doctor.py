@@ -18,6 +18,7 @@ import jax
 
 from inspire_fast.data.lerobot import LeRobotDataset
 from inspire_fast.policy.checkpoint import find_step
+from inspire_fast.policy.remote import cached_path, is_address, local_path
 from inspire_fast.tokenizers.fast_processor import find as find_fast
 from inspire_fast.tokenizers.paligemma import find_paligemma
 from inspire_fast.training.assets import load_stats, load_vocabulary
@@ -229,8 +230,14 @@ def dataset(config: TrainConfig) -> Finding:
     return attempt("dataset", look)
 
 
-def stored(path: Path) -> Finding:
-    """A checkpoint, or another file that training starts from."""
+def stored(source: str | Path) -> Finding:
+    """A checkpoint, or another file that training starts from; of an address, whether its copy is there."""
+    if is_address(source) and not cached_path(str(source)).exists():
+        says = (
+            f"{source} is not in openpi's cache yet; training downloads it to {cached_path(str(source))} (extra `gcs`)"
+        )
+        return Finding(level="note", what="checkpoint", says=says)
+    path = local_path(source)
     if path.is_file():
         return Finding(level="ok", what="checkpoint", says=f"{path}, {path.stat().st_size / _GIB:.2f} GiB")
     return attempt("checkpoint", lambda: f"{find_step(path)}")

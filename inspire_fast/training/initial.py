@@ -14,6 +14,7 @@ import numpy as np
 from inspire_fast.models.lora import A_STD
 from inspire_fast.models.openpi import TABLE
 from inspire_fast.policy.checkpoint import open_params
+from inspire_fast.policy.remote import local_path
 from inspire_fast.policy.stored import StoredParams, is_lora, require_finite, require_fit, wanted_by
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState, build_model, init_state
@@ -22,10 +23,10 @@ _OURS = {theirs: ours for ours, theirs in TABLE.items()}
 
 
 def check_initial(config: TrainConfig) -> None:
-    """Finds out, without reading an array, whether `config.init_from` can be started from.
+    """Finds out, without reading an array, whether `config.init_from` can be started from; an address is downloaded first.
 
     Raises:
-        FileNotFoundError: there is nothing.
+        FileNotFoundError: there is nothing, or it cannot be downloaded.
         ValueError: not the network's parameters (lists every difference), or an incomplete copy.
     """
     if config.init_from is not None:
@@ -50,8 +51,8 @@ def initial_state(config: TrainConfig, shardings: TrainState) -> TrainState:
     return jax.jit(lambda p: init_state(config, p), out_shardings=shardings, donate_argnums=0)(nested)
 
 
-def _open(config: TrainConfig, source: Path) -> StoredParams:
-    stored = open_params(source)
+def _open(config: TrainConfig, source: str | Path) -> StoredParams:
+    stored = open_params(local_path(source))
     wanted = wanted_by(nnx.eval_shape(lambda: build_model(config)))
     begun = any(is_lora(path) for path in stored.leaves)
     require_fit(stored, wanted, may_lack=() if begun else [path for path in wanted if is_lora(path)])

@@ -18,7 +18,6 @@ from inspire_fast.policy.openpi_checkpoints import (
     Tokenizers,
     default_checkpoint,
     load_openpi,
-    local_folder,
     require_agreement,
 )
 from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
@@ -97,19 +96,6 @@ def test_an_imported_checkpoint_agrees_with_its_own_config() -> None:
     require_agreement(contract, "pi0_fast_vqa_libero", Path("0"))
     with pytest.raises(ValueError, match="made with pi0_fast_vqa_libero"):
         require_agreement(contract, "pi0_fast_libero", Path("0"))
-
-
-def test_an_address_is_looked_up_in_openpis_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = "gs://openpi-assets/checkpoints/pi0_fast_droid"
-    folder = tmp_path / "openpi-assets/checkpoints/pi0_fast_droid"
-    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=rf"gsutil -m cp -r {address} {folder.parent}/.*OPENPI_DATA_HOME"):
-        local_folder(address)
-    folder.mkdir(parents=True)
-    assert local_folder(address) == folder
-    monkeypatch.delenv("OPENPI_DATA_HOME")
-    assert local_folder(address, tmp_path) == folder
-    assert local_folder("a/b") == Path("a/b")
 
 
 @pytest.mark.parametrize("env", get_args(Env))

@@ -105,3 +105,13 @@ def test_a_cluster_that_jax_does_not_know_says_which_flags_to_give(monkeypatch: 
 def test_half_of_the_explicit_settings_is_refused() -> None:
     with pytest.raises(ValueError, match=r"distributed\.processes, distributed\.process missing"):
         join(DistributedConfig(coordinator="a:1"), {})
+
+
+def test_an_address_is_looked_up_and_not_downloaded(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path))
+    address = "gs://openpi-assets/checkpoints/pi0_fast_base"
+    finding = doctor.stored(address)
+    assert finding.level == "note"
+    assert f"downloads it to {tmp_path / 'openpi-assets/checkpoints/pi0_fast_base'}" in finding.says
+    (tmp_path / "openpi-assets/checkpoints/pi0_fast_base/params").mkdir(parents=True)
+    assert doctor.stored(address).level == "ok"

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flax import nnx, traverse_util
+import fsspec
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,6 +97,16 @@ def test_paligemma_is_a_start(config: TrainConfig, tmp_path: Path) -> None:
     np.savez(tmp_path / "wide.npz", **names | {"params/llm/embedder/input_embedding": np.zeros((9, 32), np.float32)})
     with pytest.raises(ValueError, match=r"input_embedding is \(9, 32\), the network has \(512, 32\)"):
         check_initial(replace(config, init_from=tmp_path / "wide.npz"))
+
+
+def test_an_address_is_a_start(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path / "cache"))
+    bucket = fsspec.filesystem("memory")
+    bucket.put(f"{config.init_from}/", "/assets/base/", recursive=True)
+    run = replace(config, init_from="memory://assets/base")
+    check_initial(run)
+    bucket.rm("/assets", recursive=True)  # the copy is there by now
+    assert_equal(by_upstream(begin(run).params), PARAMS)
 
 
 def test_what_cannot_be_started_from_is_found_before_the_run_begins(config: TrainConfig, tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""What a run has left in its folder so far: its curves, its decoded held-out figures, the config of its last checkpoint.
+
+Read as plain JSON, without JAX and without the classes that wrote it: a comparison begins at once, and old runs can take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.core.paths import flatten_dict
+
+METRICS, HELD_OUT, CONTRACT = "metrics.jsonl", "held_out.json", "assets/contract.json"
+_NO_FIGURES = {"step", "time"}
+_NO_DIFFERENCE = {"exp_name", "resume", "overwrite"}
+# Losses are nats per token: between runs that differ here, a token is another thing.
+TOKENS = ("script", "questions", "action_tokenizer", "text_fingerprint", "action_fingerprint", "horizon")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRun:
+    """What one run's folder holds so far.
+
+    Attributes:
+        label: the shortest name that no other of the runs has.
+        curves: figure -> rows of (step, value), float64 `[n, 2]`, in the order of steps.
+        step: of the last line.
+        step_s: median of the time between two lines over their steps, seconds; None with fewer than two lines.
+        held_out: figure -> value, of `held_out.json`; empty where it is not there.
+        config: path -> value of the last checkpoint's config; empty before the first one.
+        tokens: what the last checkpoint's contract says of its tokens; likewise.
+    """
+
+    label: str
+    folder: Path
+    curves: Mapping[str, np.ndarray]
+    step: int
+    step_s: float | None
+    held_out: Mapping[str, float]
+    config: Mapping[str, Any]
+    tokens: Mapping[str, Any]
+
+
+def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
+    """Reads each; a run may be in the middle of writing.
+
+    Raises:
+        FileNotFoundError: a folder is no run's; says what was looked for, and what is there.
+        ValueError: a folder is named twice, or a file is damaged.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    if twice := [str(f) for f, r in zip(folders, resolved, strict=True) if resolved.count(r) > 1]:
+        raise ValueError(f"The same run is named more than once: {', '.join(twice)}.")
+    return [read_run(f, label) for f, label in zip(folders, labels(resolved), strict=True)]
+
+
+def labels(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell them apart.
+
+    checkpoints/demo/first, checkpoints/demo/second  -> first, second
+    checkpoints/demo/first, checkpoints/debug/first  -> demo/first, debug/first
+    """
+    longest = max((len(folder.parts) for folder in folders), default=1)
+    for parts in range(1, longest):
+        names = ["/".join(folder.parts[-parts:]) for folder in folders]
+        if len({*names}) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def read_run(folder: Path, label: str) -> RecordedRun:
+    """See `read_runs`."""
+    file = folder / METRICS
+    if not file.is_file():
+        raise FileNotFoundError(_no_run(folder))
+    rows = _read_lines(file)
+    if not rows:
+        raise ValueError(f"{file} holds no line yet; the run logs its first after step 1.")
+    steps, times = (np.array([row[key] for row in rows], np.float64) for key in ("step", "time"))
+    gaps = np.diff(times) / np.maximum(np.diff(steps), 1)
+    contract = _read_contract(folder)
+    return RecordedRun(
+        label=label,
+        folder=folder,
+        curves=_curves(rows),
+        step=int(steps[-1]),
+        step_s=float(np.median(gaps)) if len(gaps) else None,
+        held_out=_numbers(_read_json(folder / HELD_OUT)),
+        config={k: v for k, v in flatten_dict(contract.get("config", {})).items() if k not in _NO_DIFFERENCE},
+        tokens={key: contract[key] for key in TOKENS if key in contract},
+    )
+
+
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    """The complete lines; what is behind the last newline is still being written."""
+    rows = []
+    for number, line in enumerate(file.read_text().split("\n")[:-1], 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{file}, line {number}: not a JSON object, {error}: {line:.80}") from error
+    return rows
+
+
+def _no_run(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is no folder. Name runs by their folders, <checkpoint_root>/<config>/<exp_name>."
+    below = sorted(str(path.parent) for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{METRICS}"))
+    if (folder.parent / METRICS).is_file():
+        return f"{folder} holds no {METRICS}: it is one step of a run. Name the run: {folder.parent}."
+    there = f"There are runs below it: {', '.join(below)}." if below else f"It holds {_names(folder)}."
+    return f"{folder} is no run's folder: it holds no {METRICS}, which training writes from the first step on. {there}"
+
+
+def _names(folder: Path, most: int = 8) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in _NO_FIGURES and isinstance(value, int | float) and np.isfinite(value):
+                points.setdefault(name, []).append((row["step"], value))
+    return {name: np.array(values, np.float64) for name, values in points.items()}
+
+
+def _numbers(held_out: Mapping[str, Any]) -> dict[str, float]:
+    """The plain numbers, and those in lists by their place."""
+    found: dict[str, float] = {}
+    for name, value in flatten_dict(held_out).items():
+        cells = {f"{name}[{i}]": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value}
+        found |= {key: float(v) for key, v in cells.items() if isinstance(v, int | float)}
+    return found
+
+
+def _read_contract(folder: Path) -> Mapping[str, Any]:
+    """Of the last checkpoint, as it is stored: one of an older version is still good enough to be compared."""
+    found = [path for path in folder.glob(f"*/{CONTRACT}") if path.relative_to(folder).parts[0].isdigit()]
+    return _read_json(max(found, key=lambda path: int(path.relative_to(folder).parts[0]))) if found else {}
+
+
+def _read_json(file: Path) -> Mapping[str, Any]:
+    """Empty where there is no file."""
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged or still being written: {error}") from error

@@ -1,0 +1,74 @@
+"""TensorBoard event files, written by `tensorboardX`, which needs neither TensorFlow nor PyTorch.
+
+Its `SummaryWriter` is left aside: that hands events to a thread, which dies silently on a full disk, after which the tenth
+event would block the training loop forever. The writer below it is called here directly: an error is raised where it happens,
+and every row is on disk when `scalars` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+import time
+from typing import Any, final
+
+import numpy as np
+
+from inspire_fast.training.figures import tag
+from inspire_fast.training.tracker import Tracker, png
+
+FOLDER = "tensorboard"
+
+
+@final
+class TensorBoardTracker(Tracker):
+    """Event files below `<run>/tensorboard`.
+
+    A resumed run adds a file that begins with the mark of a restart: TensorBoard drops whatever earlier files hold from
+    step `resume_at + 1` on, so that nothing is shown double.
+    """
+
+    def __init__(self, folder: Path, *, resume_at: int, config: Mapping[str, Any]) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+
+        target = folder / FOLDER
+        target.mkdir(parents=True, exist_ok=True)
+        # Files are read in the order of their names, which tell seconds; two begun within one second are told apart by the rest.
+        self._writer = EventsWriter(str(target / "events"), filename_suffix=f".{time.time_ns() % 10**9:09d}")
+        start = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(wall_time=time.time(), step=resume_at + 1, session_log=start))
+        self.text(resume_at, "config", f"```json\n{json.dumps(config, indent=2, default=str)}\n```")
+
+    def scalars(self, step: int, row: Mapping[str, float]) -> None:
+        """One event for the whole row."""
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+        values = [Summary.Value(tag=tag(name), simple_value=value) for name, value in row.items()]
+        self._write(step, Summary(value=values))
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """As PNG."""
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+        height, width, channels = image.shape
+        stored = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png(image))
+        self._write(step, Summary(value=[Summary.Value(tag=name, image=stored)]))
+
+    def text(self, step: int, name: str, markdown: str) -> None:
+        """Shown in the tab "Text"."""
+        from tensorboardX.summary import text
+
+        self._write(step, text(name, markdown))
+
+    def close(self, *, failed: bool = False) -> None:
+        """Ends the file."""
+        del failed
+        self._writer.close()
+
+    def _write(self, step: int, summary: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._writer.flush()

@@ -1,0 +1,82 @@
+"""Weights & Biases. Needs the extra `wandb`, and a login or `WANDB_MODE=offline` (then `wandb sync` later)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
+import secrets
+from typing import Any, final
+
+import numpy as np
+
+from inspire_fast.training.figures import tag
+from inspire_fast.training.tracker import Tracker
+
+ID_FILE = "wandb_id"
+PROJECT = "inspire_fast"
+
+
+@final
+class WandbTracker(Tracker):
+    """One run of the project that `WANDB_PROJECT` names, by default `inspire_fast`.
+
+    Its id lies in `<run>/wandb_id`, so that a resumed run goes on in the same charts. W&B takes no step that is not beyond the
+    last: of those between the checkpoint and where the run was killed, the first ones stay, which a resumed run repeats exactly.
+    Offline, each start is a folder of its own with the same id, to be sent in their order.
+
+    Raises:
+        ValueError: W&B cannot begin: nobody is logged in, or there is no network; says what to do.
+    """
+
+    def __init__(self, folder: Path, *, config: Mapping[str, Any], run_name: str) -> None:
+        import wandb  # pyright: ignore[reportMissingImports]
+
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                id=run_id(folder),
+                resume="allow",
+                name=run_name,
+                dir=str(folder),
+                config=json.loads(json.dumps(config, default=str)),
+                settings=wandb.Settings(console="off"),  # the progress bar is no log
+            )
+        except wandb.Error as error:
+            raise ValueError(
+                f"Weights & Biases could not begin: {error}\nLog in with `wandb login`, or set WANDB_MODE=offline and send the run "
+                f"later with `wandb sync {folder}/wandb/offline-run-*`, or leave the tracker `wandb` out."
+            ) from error
+        self._image, self._html = wandb.Image, wandb.Html
+
+    def scalars(self, step: int, row: Mapping[str, float]) -> None:
+        """Of one step."""
+        self._run.log({tag(name): value for name, value in row.items()}, step=step)
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """As PNG."""
+        self._run.log({name: self._image(image, file_type="png")}, step=step)
+
+    def text(self, step: int, name: str, markdown: str) -> None:
+        """As it is: W&B's charts show no Markdown."""
+        self._run.log({name: self._html(f"<pre>{_escaped(markdown)}</pre>")}, step=step)
+
+    def close(self, *, failed: bool = False) -> None:
+        """Waits until all is sent; a run that failed is shown as such."""
+        self._run.finish(exit_code=int(failed))
+
+
+def run_id(folder: Path) -> str:
+    """The id in `<run>/wandb_id`; drawn where there is none yet."""
+    file = folder / ID_FILE
+    if not file.exists():
+        partial = file.with_suffix(".partial")
+        partial.write_text(secrets.token_hex(4))
+        partial.replace(file)
+    return file.read_text().strip()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
