@@ -73,6 +73,7 @@ class Contract:
         config: the training config, for the record.
         compatibility: names of `COMPATIBILITY`: upstream behaviour that is reproduced instead of the right one.
         package_version: that wrote the checkpoint.
+        revision: of the code that trained it, as git names it, with `-dirty` where files were changed; empty where it was no checkout.
     """
 
     robot: str
@@ -95,6 +96,7 @@ class Contract:
     config: Mapping[str, Any] = field(default_factory=dict)
     compatibility: tuple[str, ...] = ()
     package_version: str = inspire_fast.__version__
+    revision: str = ""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -157,7 +159,7 @@ class Contract:
 
     def differences(self, other: Contract) -> list[str]:
         """What makes the numbers of two checkpoints mean different things; configs and versions may differ."""
-        free = {"config", "package_version"}
+        free = {"config", "package_version", "revision"}
         mine, theirs = (dict(_leaves(_plain(asdict(contract)))) for contract in (self, other))
         found: dict[str, list[str]] = {}
         for path in dict.fromkeys((*mine, *theirs)):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 import shlex
+import shutil
+import subprocess
 
 import numpy as np
 
+import inspire_fast
 from inspire_fast.data.chunks import ChunkSource, Split
 from inspire_fast.data.normalize import (
     NormStats,
@@ -200,7 +203,19 @@ def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, 
         image_orientation=config.embodiment.image_orientation,
         asset_id=config.asset_id,
         config=_jsonable(config),
+        revision=git_revision(),
     )
+
+
+def git_revision() -> str:
+    """Of the checkout that this package is run from; empty where it is installed, or where there is no git."""
+    checkout = Path(inspire_fast.__file__).parents[1]
+    git = shutil.which("git")
+    if git is None or not (checkout / ".git").exists():
+        return ""
+    command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
+    return asked.stdout.strip()
 
 
 def _jsonable(config: TrainConfig) -> dict:

@@ -157,7 +157,8 @@ class TrainConfig:
         assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
         asset_id: folder name of the statistics in the checkpoint, as openpi lays it out.
         init_from: where the parameters of a new run come from: a checkpoint of ours or openpi's, a safetensors file, or
-            PaliGemma's `pt_224.npz`. None draws them. A LoRA network may start from a full checkpoint.
+            PaliGemma's `pt_224.npz`; also at an address such as `gs://openpi-assets/checkpoints/pi0_fast_base`, of which openpi's
+            cache keeps a copy. None draws them. A LoRA network may start from a full checkpoint.
         freeze: which parameters stay as they are.
         objective: what is added to the cross-entropy; nothing by default.
         precision: `mixed` is openpi's: parameters, moments and the average are float32, the network computes in `model.dtype`.
@@ -173,6 +174,7 @@ class TrainConfig:
             native units, answers by question and word against the commonest answer; with pictures of them and of what the network
             sees. 0 turns off.
         keep: checkpoints that are kept.
+        trackers: where figures and pictures go beside `metrics.jsonl`, `pictures/` and TensorBoard's files: `wandb`, `rerun`.
         resume: continue from the latest checkpoint if there is one; otherwise an existing run is refused.
         overwrite: delete an existing run of this name first.
     """
@@ -187,7 +189,7 @@ class TrainConfig:
     max_targets: int | None = None
     compatibility: tuple[str, ...] = ()
     model: ModelConfig = GEMMA_2B
-    init_from: Path | None = None
+    init_from: str | Path | None = None
     freeze: FreezeConfig = TRAIN_ALL
     objective: Objective = PLAIN
     precision: Precision = "mixed"
@@ -217,6 +219,7 @@ class TrainConfig:
     decode_samples: int = 32
     save_every: int = 1_000
     keep: int = 2
+    trackers: tuple[str, ...] = ()
     loader_threads: int = 2
     resume: bool = False
     overwrite: bool = False

@@ -16,8 +16,8 @@ from inspire_fast.core.types import Sample
 from inspire_fast.data.mixture import spread
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.training.augment import augment
-from inspire_fast.training.held_out import decode_held_out
-from inspire_fast.training.pictures import draw_examples, draw_views
+from inspire_fast.training.held_out import Example, decode_held_out
+from inspire_fast.training.pictures import draw_views
 from inspire_fast.training.prepare import Run
 from inspire_fast.training.sources import open_source
 from inspire_fast.training.state import TrainState, with_params
@@ -38,13 +38,13 @@ class HeldOutDecoding:
         count = min(run.config.decode_samples, len(source))
         self.samples: list[Sample] = [source[i] for i in spread(source, count)] if count else []
 
-    def __call__(self, state: TrainState) -> tuple[dict[str, float], np.ndarray | None]:
-        """A line of figures and a picture; nothing where nothing is held out, or in the other processes."""
+    def __call__(self, state: TrainState) -> tuple[dict[str, float], list[Example]]:
+        """Figures for the log, and a few samples to look at; nothing where nothing is held out, or in the other processes."""
         if not self.samples:
-            return {}, None
+            return {}, []
         params = gathered(state.serving_params, jnp.dtype(self._run.config.model.dtype))
         if jax.process_index() != 0:
-            return {}, None
+            return {}, []
         policy = InspirePolicy(
             with_params(self._run.config, params),
             self._run.contract,
@@ -53,7 +53,7 @@ class HeldOutDecoding:
             consume=True,
         )
         result, examples = decode_held_out(policy, self.samples, rows=min(16, len(self.samples)), keep=SHOWN)
-        return result.row(), draw_examples(examples, f"held out, step {int(state.step)}")
+        return result.row(), examples
 
 
 def gathered(params: dict[str, Any], dtype: jnp.dtype) -> dict[str, Any]:
@@ -75,9 +75,20 @@ def views(images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: i
         key: of the step.
         step: for the title.
     """
-    few = {camera: batch[:SHOWN] for camera, batch in images.items()}
-    changed = few if recipe == "none" else jax.device_get(augment(few, key, recipe))
+    few = {camera: jnp.asarray(batch[:SHOWN]) for camera, batch in images.items()}
+    changed = jax.device_get(few if recipe == "none" else augment(few, key, recipe))
     return draw_views(changed, f"as the network sees them, step {step}, augmentation {recipe!r}")
+
+
+def dialogues(examples: list[Example]) -> str:
+    """What was asked and answered, as Markdown."""
+    lines = []
+    for example in examples:
+        lines.append(f"- **{example.instruction}**")
+        for question, target, truth, answer, probability in example.dialogue:
+            verdict = "right" if answer == truth else f"wrong, it is {truth}"
+            lines.append(f"    - {question} of {target}: **{answer}** ({probability:.2f}), {verdict}")
+    return "\n".join(lines)
 
 
 def save_picture(folder: Path, step: int, name: str, image: np.ndarray) -> None:

@@ -7,8 +7,7 @@ not what rematerialisation repeats or padding wastes. Attention counts every pai
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import jax
+from typing import Any
 
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.freeze import FreezeConfig
@@ -71,6 +70,6 @@ def training_flops(model: ModelConfig, freeze: FreezeConfig, *, text_tokens: flo
     return vision * forward.vision + (2 + by_weights) * forward.language + (2 + by_head_weights) * forward.head
 
 
-def peak_flops(device: jax.Device) -> float | None:
-    """Dense bfloat16 operations per second of the device; None where it is not in the table (as every CPU)."""
+def peak_flops(device: Any) -> float | None:
+    """Dense bfloat16 operations per second of a `jax.Device`; None where it is not in the table (as every CPU)."""
     return next((peak for kind, peak in PEAK_FLOPS.items() if kind in device.device_kind), None)

@@ -184,8 +184,8 @@ def decode_held_out(
 
 
 def _turn(policy: InspirePolicy, sample: Sample) -> Turn:
-    asks = policy.script.questions and sample.facts
-    return policy.inputs.turn(sample.observation, [t.phrase for t in sample.facts.targets] if asks else ())
+    known = sample.facts.targets if policy.script.questions and sample.facts else ()
+    return policy.inputs.turn(sample.observation, [target.phrase for target in known])
 
 
 def _compare(

@@ -31,6 +31,7 @@ from inspire_fast.training.plan import device_memory, plan_memory, require_memor
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.sources import described, joined, open_parts, open_source
 from inspire_fast.training.state import trained_paths
+from inspire_fast.training.tracking import check_trackers
 from inspire_fast.training.unchanged import Fingerprint, fingerprints
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Run:
 
 def prepare(config: TrainConfig) -> Run:
     """Finds and checks what a run needs; see `train` for what it raises."""
+    check_trackers(config.trackers)
     parts = open_parts(config, "train")
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     transform = make_transform(config, vocabulary, stats)

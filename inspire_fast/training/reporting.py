@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from tqdm import tqdm
 
 from inspire_fast.core.batch import Batch
 from inspire_fast.models.loss import loss
-from inspire_fast.training.decoding import HeldOutDecoding, save_picture, views
+from inspire_fast.training.decoding import HeldOutDecoding, dialogues, save_picture, views
 from inspire_fast.training.metrics_log import MetricsLog, average
+from inspire_fast.training.pictures import draw_examples
 from inspire_fast.training.prepare import Run
 from inspire_fast.training.state import TrainState, augmentation_key, with_params
 from inspire_fast.training.throughput import Throughput
+from inspire_fast.training.tracking import open_trackers
 
 
 def due(number: int, every: int) -> bool:
@@ -29,7 +32,7 @@ class Reporter:
 
     Args:
         run: what `prepare` found.
-        folder: the run's; gets `metrics.jsonl` and `pictures/`.
+        folder: the run's; gets `metrics.jsonl`, `pictures/`, and what the trackers write.
         done: steps that were taken before; lines of later ones, by a process that was killed, are dropped.
     """
 
@@ -39,6 +42,13 @@ class Reporter:
         self._evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
         self._decode = HeldOutDecoding(run) if config.decode_every else None
         self._log = MetricsLog(folder / "metrics.jsonl", resume_at=done)
+        self._tracker = open_trackers(
+            config.trackers,
+            folder,
+            resume_at=done,
+            config=asdict(config),
+            run_name=f"{config.name}/{config.exp_name}",
+        )
         self.throughput = Throughput(config)
         self._bar = tqdm(
             total=config.steps, initial=done, desc=f"train {config.name}", unit="step", mininterval=1.0, disable=None
@@ -47,8 +57,9 @@ class Reporter:
     def __enter__(self) -> Reporter:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._bar.close()
+        self._tracker.close(failed=error is not None)
 
     def step(
         self,
@@ -80,6 +91,7 @@ class Reporter:
         if self._decode and (number == config.steps or due(number, config.decode_every)):
             row |= self._decoded(self._decode, number, state, arrays)
         self._log.write(number, row)
+        self._tracker.scalars(number, row)
         self._show(number, row)
         self.throughput.begin()
         return True
@@ -87,15 +99,20 @@ class Reporter:
     def _decoded(
         self, decode: HeldOutDecoding, number: int, state: TrainState, arrays: Mapping[str, np.ndarray]
     ) -> dict[str, float]:
-        figures, picture = decode(state)
+        figures, examples = decode(state)
         if jax.process_index() == 0:
             config = self._run.config
             cameras = {k.removeprefix("image:"): v for k, v in arrays.items() if k.startswith("image:")}
             seen = views(cameras, config.augmentation, augmentation_key(config, number - 1), number)
-            for name, image in (("views", seen), ("held_out", picture)):
-                if image is not None:
-                    save_picture(self._folder / "pictures", number, name, image)
+            self._picture(number, "views", seen)
+        if examples:
+            self._picture(number, "held_out", draw_examples(examples, f"held out, step {number}"))
+            self._tracker.text(number, "dialogues", dialogues(examples))
         return figures
+
+    def _picture(self, number: int, name: str, image: np.ndarray) -> None:
+        save_picture(self._folder / "pictures", number, name, image)
+        self._tracker.picture(number, name, image)
 
     def _show(self, number: int, row: Mapping[str, float]) -> None:
         """On a terminal, losses behind the bar; elsewhere a line."""

@@ -85,7 +85,8 @@ def placement_table(params: Any, shardings: Any) -> str:
         params: nested dictionary of arrays or shapes.
         shardings: the same of shardings, see `state_shardings`.
     """
-    flat, placed = (traverse_util.flatten_dict(tree, sep="/") for tree in (params, shardings))
+    flat: dict[str, Any] = traverse_util.flatten_dict(params, sep="/")
+    placed: dict[str, Any] = traverse_util.flatten_dict(shardings, sep="/")
     rows, small, count = [], 0, 0
     for path, value in flat.items():
         each = math.prod(placed[path].shard_shape(value.shape)) * value.dtype.itemsize

@@ -152,7 +152,7 @@ def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], T
         trained: Any = optax.apply_updates(wide, updates)
         if ema is not None and decay is not None:
             ema = optax.incremental_update(trained, ema, 1 - decay)
-        after = (trained, ema, opt_state)
+        after: Any = (trained, ema, opt_state)
         if config.precision == "bfloat16":
             # From the step's number alone, as the pictures: a run that is resumed rounds as it would have.
             after = rounded(after, before, jax.random.fold_in(jax.random.key(~config.seed), state.step))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,12 +33,12 @@ class Throughput:
         self._seconds = self._waited = self._tokens = self._flops = 0.0
         self._steps = 0
 
-    def next(self, loader: Iterator[Mapping[str, np.ndarray]], last: jax.Array | None) -> Mapping[str, np.ndarray]:
+    def next(self, loader: Iterator[Mapping[str, np.ndarray]], last: Any) -> Mapping[str, np.ndarray]:
         """The loader's next batch.
 
         Args:
             loader: gives this process's rows.
-            last: a result of the step before, or None.
+            last: a result of the step before, a `jax.Array`, or None.
         """
         start = time.perf_counter()
         arrays = next(loader)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import json
 import os
 from pathlib import Path
+import re
 import shutil
 import signal
 import socket
@@ -309,7 +310,10 @@ def test_a_run_over_other_parts_is_not_continued(straight: TrainConfig) -> None:
 
 
 def test_a_checkpoint_says_what_it_was_trained_on(straight: TrainConfig) -> None:
-    stored = Contract.read(straight.checkpoint_dir / "4" / "assets").config["data"]
+    contract = Contract.read(straight.checkpoint_dir / "4" / "assets")
+    checkout = (Path(__file__).parents[2] / ".git").exists() and shutil.which("git")
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?" if checkout else "", contract.revision)
+    stored = contract.config["data"]
     kept = [(part["name"], part["weight"], part["exclude_episodes"]) for part in stored["parts"]]
     assert kept == [("new", 1, []), ("old", 2, [1])]
     assert str(straight.assets.parent) not in json.dumps(stored), "no machine paths"
