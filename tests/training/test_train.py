@@ -40,12 +40,11 @@ from inspire_fast.training.held_out import evaluate_held_out
 from inspire_fast.training.loop import train
 from inspire_fast.training.metrics_log import MetricsLog, require_finite
 from inspire_fast.training.parts import DataPart
-from inspire_fast.training.precision import Precision
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.sources import open_source
-from inspire_fast.training.state import init_state, make_gradient, make_step
+from inspire_fast.training.state import init_state, make_gradient
 from inspire_fast.training.throughput import FIGURES
 
 
@@ -143,23 +142,6 @@ def test_sigterm_saves_and_ends_the_run(config: TrainConfig, straight: TrainConf
     monkeypatch.setattr(Preemption, "asked", asked)
     train(replace(run, resume=True))
     assert losses(run) == losses(straight)
-
-
-@pytest.mark.parametrize("precision", ["mixed", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_a_batch_is_learnt_by_heart(config: TrainConfig, precision: Precision) -> None:
-    optimizer = OptimizerConfig(peak_lr=1e-2, end_lr=1e-3, warmup_steps=10)
-    config = replace(config, optimizer=optimizer, steps=400, augmentation="none", precision=precision)
-    run = prepare(config)
-    arrays = [run.transform(run.source[10 * n], np.random.default_rng(n)) for n in range(8)]
-    batch = to_batch({k: np.stack([a[k] for a in arrays]) for k in arrays[0]}, batch_sharding(run.mesh))
-    state, step, metrics = init_state(config), quick_jit(make_step(config)), {}
-    for _ in range(100):
-        state, metrics = step(state, batch)
-    assert metrics["action_token_accuracy"] >= 0.99
-    assert metrics["answer_token_accuracy"] >= 0.99
-    assert metrics["loss"] < 0.05
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.ema))}
-    assert dtypes == {np.dtype(config.trained_dtype)}
 
 
 @pytest.mark.slow
@@ -358,7 +340,7 @@ def test_the_command_explains_itself(arguments: list[str], words: str) -> None:
 
 
 EIGHT_DEVICES = """
-import dataclasses, json, sys
+import dataclasses, json, signal, sys
 from pathlib import Path
 from inspire_fast.models.config import TEST
 from inspire_fast.training.config import DistributedConfig, MeshConfig, OptimizerConfig, load_config
@@ -366,8 +348,9 @@ from inspire_fast.training.distributed import join
 from inspire_fast.training.loop import train
 from inspire_fast.training.metrics_log import MetricsLog
 from inspire_fast.training.parts import DataPart
+from inspire_fast.training.preemption import PreemptedError, Preemption
 import jax
-root, exp_name, port, processes, process = Path(sys.argv[1]), *sys.argv[2:]
+root, exp_name, port, processes, process, steps = Path(sys.argv[1]), *sys.argv[2:]
 if processes != "1":
     join(DistributedConfig(coordinator=f"127.0.0.1:{port}", processes=int(processes), process=int(process)))
 assert (jax.device_count(), jax.process_count()) == (8, int(processes))
@@ -380,16 +363,28 @@ config = dataclasses.replace(
         held_out_every=4, max_token_len=160, max_supervised=96,
     ),
     optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
-    assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=2,
+    assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=int(steps),
     log_every=1, eval_every=2, augmentation="intended",
     eval_samples=8, decode_every=2, decode_samples=2, save_every=0, exp_name=exp_name, mesh=MeshConfig(fsdp=2, tensor=2),
 )
-train(config)
+if steps != "2":  # the second process is told to end at its third step
+    asked = Preemption.asked
+    def ask(self, step):
+        if process == "1" and step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return asked(self, step)
+    Preemption.asked = ask
+try:
+    train(config)
+except PreemptedError:
+    sys.exit(143)
 """
 
 
-def eight_devices(root: Path, exp_name: str, processes: int) -> list[dict[str, float]]:
-    """Two steps on eight devices, shared by so many processes; the log."""
+def eight_devices(
+    root: Path, exp_name: str, processes: int, *, steps: int = 2, status: int = 0
+) -> list[dict[str, float]]:
+    """Two steps on eight devices, shared by so many processes, that end with `status`; the log. More steps are interrupted."""
     devices = 8 // processes  # optimisation 0 compiles in half the time
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -398,13 +393,13 @@ def eight_devices(root: Path, exp_name: str, processes: int) -> list[dict[str, f
         port = free.getsockname()[1]
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", EIGHT_DEVICES, str(root), exp_name, str(port), str(processes), str(n)],
+            [sys.executable, "-c", EIGHT_DEVICES, str(root), exp_name, str(port), str(processes), str(n), str(steps)],
             env=environment,
         )
         for n in range(processes)
     ]
     try:
-        assert [process.wait(300) for process in running] == [0] * processes
+        assert [process.wait(300) for process in running] == [status] * processes
     finally:
         for process in running:
             process.kill()
@@ -431,3 +426,11 @@ def test_eight_devices_agree_with_one(config: TrainConfig, straight: TrainConfig
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     for row, reference in zip(rows[2:], one[2:], strict=True):
         np.testing.assert_allclose(row["loss"], reference["loss"], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_processes_end_together_when_one_is_told_to(config: TrainConfig) -> None:
+    """They ask each other at every tenth step."""
+    rows = eight_devices(config.assets.parent, "told", 2, steps=12, status=143)
+    assert [row["step"] for row in rows] == list(range(1, 11))
+    assert (config.checkpoint_root / "demo" / "told" / "10" / "params").is_dir()
