@@ -20,6 +20,7 @@ import time
 import tyro
 
 from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.training.throughput import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 SAVE_EVERY, LOG_EVERY = 7, 3  # checkpoints fall between lines of the log
@@ -49,7 +50,13 @@ class Runs:
         """A script with the config of these runs."""
         paths = ["--data.root", self.folder / "data", "--assets", self.folder / "assets"]
         paths += ["--checkpoint-root", self.folder / "runs"]
-        lengths = {"steps": self.steps, "save-every": SAVE_EVERY, "log-every": LOG_EVERY, "eval-every": 40}
+        lengths = {
+            "steps": self.steps,
+            "save-every": SAVE_EVERY,
+            "log-every": LOG_EVERY,
+            "eval-every": 40,
+            "decode-every": 0,
+        }
         rest = [word for name, value in lengths.items() for word in (f"--{name}", str(value))]
         return [sys.executable, str(ROOT / "scripts" / script), "debug", *map(str, paths), *rest, *args]
 
@@ -65,7 +72,7 @@ class Runs:
         """The log so far, without times; a line that was cut off is none."""
         log = self.folder / "runs" / "debug" / exp_name / "metrics.jsonl"
         rows = [json.loads(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
-        return [{key: value for key, value in row.items() if key != "time"} for row in rows]
+        return [{key: value for key, value in row.items() if key not in ("time", *FIGURES)} for row in rows]
 
     def saved(self, exp_name: str) -> int:
         """The step of the latest checkpoint."""

@@ -24,5 +24,7 @@ CONFIG = TrainConfig(
     log_every=1,
     eval_every=1,
     eval_samples=4,
+    decode_every=2,
+    decode_samples=2,
     save_every=1,
 )

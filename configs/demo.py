@@ -28,6 +28,7 @@ CONFIG = TrainConfig(
     log_every=10,
     eval_every=70,
     eval_samples=64,
+    decode_every=0,  # the demo decodes held-out samples in a stage of its own
     save_every=70,
     keep=2,
 )

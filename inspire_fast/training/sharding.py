@@ -90,8 +90,10 @@ def placement_table(params: Any, shardings: Any) -> str:
     rows, small, count = [], 0, 0
     for path, value in flat.items():
         each = math.prod(placed[path].shard_shape(value.shape)) * value.dtype.itemsize
-        axes = [axis or "-" for axis in placed[path].spec]
-        if value.size < _SMALL and set(axes) <= {"-"}:
+        sizes = placed[path].mesh.shape
+        axes = [axis if axis and sizes[axis] > 1 else "-" for axis in placed[path].spec]
+        axes = axes if any(axis != "-" for axis in axes) else []
+        if value.size < _SMALL and not axes:
             small, count = small + each, count + 1
             continue
         shape = " x ".join(map(str, value.shape))
