@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-import contextlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality
 from inspire_fast.envs.install import import_simulator
+from inspire_fast.envs.seeding import FixtureSeeding, Placements, seeded
 from inspire_fast.envs.suites import Problem, find_task
 from inspire_fast.envs.table import targets_of
 from inspire_fast.envs.targets import Target
@@ -38,8 +38,8 @@ class LiberoEnvironment:
         initial_states: `fixed` takes number `episode` of the suite's 50 stored states; `randomized` draws one from the
             task's own placement regions, and again where objects were drawn onto each other and slide off.
         fixture_seeding: `episode` draws fixture poses anew per episode; `constant` gives every episode those of `seed`
-            (what InSpire-FAST's evaluation does; openpi's draws on from one seed, which depends on the order of episodes
-            and is not offered).
+            (what InSpire-FAST's evaluation does); `sequence` draws on from `seed` from episode to episode (openpi's, with
+            fixed states only), see `seeding.Placements`.
         settle_steps: control steps without motion after each reset, while objects come to rest.
         render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
 
@@ -61,13 +61,17 @@ class LiberoEnvironment:
         camera_hw: tuple[int, int] = (224, 224),
         seed: int = 7,
         initial_states: Literal["fixed", "randomized"] = "fixed",
-        fixture_seeding: Literal["episode", "constant"] = "episode",
+        fixture_seeding: FixtureSeeding = "episode",
         settle_steps: int = 10,
         render_quality: RenderQuality = "full",
     ) -> None:
         _choice("initial_states", initial_states, ("fixed", "randomized"))
-        _choice("fixture_seeding", fixture_seeding, ("episode", "constant"))
+        _choice("fixture_seeding", fixture_seeding, ("episode", "constant", "sequence"))
         _choice("render_quality", render_quality, ("full", "reduced"))
+        if fixture_seeding == "sequence" and initial_states != "fixed":
+            raise ValueError(
+                "fixture_seeding='sequence' needs initial_states='fixed': redrawn placements have no order."
+            )
         if seed < 0 or settle_steps < 0 or min(camera_hw) < 1:
             raise ValueError(
                 f"seed and settle_steps must be >= 0 and camera_hw >= 1; got {seed}, {settle_steps}, {camera_hw}."
@@ -76,8 +80,11 @@ class LiberoEnvironment:
         self.unlabelled = ""
         self._camera_hw = camera_hw
         self._quality: RenderQuality = render_quality
-        self._seed, self._constant_fixtures, self._settle_steps = seed, fixture_seeding == "constant", settle_steps
-        self._states = self.task.initial_states() if initial_states == "fixed" else None
+        self._seed, self._settle_steps = seed, settle_steps
+        fixed = initial_states == "fixed"
+        # Drawn placements are drawn anew per episode, whatever fixtures do.
+        self._placements = Placements(seed, fixture_seeding if fixed else "episode", self._draw)
+        self._states = self.task.initial_states() if fixed else None
         self._cameras: Cameras | None = None
         self._success = self._ready = False
         self._problem = self.task.problem()
@@ -190,11 +197,15 @@ class LiberoEnvironment:
 
     def state(self) -> np.ndarray:
         """Proprioception, float32 `[8]`, as `robots.libero` names it. Cheap: nothing is rendered."""
+        return self.measured().astype(np.float32)
+
+    def measured(self) -> np.ndarray:
+        """The same in float64, as the simulator has it and openpi's client sends it."""
         domain = self._alive()
         robot, data = domain.robots[0], domain.sim.data
         quaternion = np.roll(data.get_body_xquat(robot.robot_model.eef_name), -1)  # w x y z -> x y z w
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
-        return np.concatenate([self.gripper_m(), axis_angle(quaternion), fingers]).astype(np.float32)
+        return np.concatenate([self.gripper_m(), axis_angle(quaternion), fingers])
 
     def observe(self) -> Mapping[str, Any]:
         """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt."""
@@ -254,7 +265,7 @@ class LiberoEnvironment:
 
     def _create(self) -> Any:
         wrapper = import_simulator()
-        with _seeded([self._seed]):
+        with seeded([self._seed]):
             control = wrapper.ControlEnv(
                 bddl_file_name=str(self.task.bddl_file),
                 use_camera_obs=False,
@@ -269,28 +280,28 @@ class LiberoEnvironment:
 
     def _place(self, episode: int, attempt: int) -> None:
         """Draws fixtures (and objects), then puts a fixed initial state over it."""
-        from robosuite.utils.errors import RandomizationError
-
-        domain, fixed = self._alive(), self._states is not None
+        domain = self._alive()
         # robosuite forgets to put the fingers' command back, which would carry the last episode's grip into this one.
         domain.robots[0].gripper.current_action = np.zeros(domain.robots[0].gripper.dof)
-        with _seeded([self._seed] if fixed and self._constant_fixtures else [self._seed, episode, attempt]):
-            for _ in range(_PLACEMENT_ATTEMPTS):
-                try:
-                    domain.reset()
-                    break
-                except RandomizationError:  # the regions happened to be too full: draw on
-                    continue
-            else:
-                raise RuntimeError(
-                    f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts."
-                )
+        self._placements.place(episode, attempt)
         if self._states is not None:
             # Only after the reset proper: before it, markers at the gripper would show in the pictures.
             domain.sim.set_state_from_flattened(self._states[episode])
             domain.sim.forward()
             domain._post_process()
         self._success, self._ready = bool(domain._check_success()), True
+
+    def _draw(self) -> None:
+        """One placement of everything, from numpy's global generator."""
+        from robosuite.utils.errors import RandomizationError
+
+        for _ in range(_PLACEMENT_ATTEMPTS):
+            try:
+                self._alive().reset()
+                return
+            except RandomizationError:  # the regions happened to be too full: draw on
+                continue
+        raise RuntimeError(f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts.")
 
     def _at_rest(self) -> bool:
         """Waits for objects that were drawn in mid-air (onto another object) to come down."""
@@ -325,18 +336,6 @@ class LiberoEnvironment:
 def _slide_m(before: np.ndarray, after: np.ndarray) -> float:
     """The furthest horizontal way of any object, `[n, 3]` each."""
     return float(np.abs(after - before)[:, :2].max(initial=0.0))
-
-
-@contextlib.contextmanager
-def _seeded(entropy: list[int]) -> Iterator[None]:
-    """Seeds numpy's global generator inside a `with` block and puts its state back afterwards."""
-    before = np.random.get_state()
-    # One number is used as it is, so that it means what `np.random.seed(7)` means to LIBERO's other users.
-    np.random.seed(entropy[0] if len(entropy) == 1 else np.random.SeedSequence(entropy).generate_state(1)[0])
-    try:
-        yield
-    finally:
-        np.random.set_state(before)
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

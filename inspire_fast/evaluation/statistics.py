@@ -53,9 +53,7 @@ def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> Rate:
     half = z / scale * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
     # At the ends the bound is exact; rounding would leave it a hair inside.
     low = 0.0 if successes == 0 else middle - half
-    return Rate(
-        successes=successes, trials=trials, low=low, high=1.0 if successes == trials else middle + half
-    )
+    return Rate(successes=successes, trials=trials, low=low, high=1.0 if successes == trials else middle + half)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,7 @@ def test_power_is_what_a_simulation_finds() -> None:
         only_second, only_first, _ = rng.multinomial(n, [0.25, 0.05, 0.7])
         found += mcnemar(int(only_first), int(only_second)) < 0.05
     assert 0.68 < found / 1000 < 0.88  # the exact test is a little below the formula's 0.8
-    with pytest.raises(ValueError, match="at most 0.800"):
+    with pytest.raises(ValueError, match=r"at most 0\.800"):
         episodes_needed(0.6, 0.2, agreement=0.9)
     with pytest.raises(ValueError, match="must lie in"):
         episodes_needed(0.9, 0.2)

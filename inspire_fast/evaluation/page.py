@@ -1,0 +1,254 @@
+"""The page of an evaluation, made from its folder alone: what was measured how, success, answers, time, every episode."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.evaluation import records
+from inspire_fast.evaluation.accuracy import (
+    Group,
+    Judged,
+    by_distance,
+    by_phase,
+    by_target,
+    by_word,
+    calibration,
+    confusion,
+    judged,
+    success_by_answers,
+)
+from inspire_fast.evaluation.machine import Failure, read_failures
+from inspire_fast.evaluation.markup import RATE_HEAD, STYLE, Markup, percent, rate_cells, table
+from inspire_fast.evaluation.page_compare import comparison
+from inspire_fast.evaluation.page_episodes import SCRIPT, episodes
+from inspire_fast.evaluation.protocols import Protocol, protocol_from
+from inspire_fast.evaluation.records import EpisodeRecord
+from inspire_fast.evaluation.statistics import wilson
+from inspire_fast.evaluation.tables import results
+
+_STYLE = """
+details{border:1px solid #ddd;border-radius:8px;padding:.4rem .9rem;margin:.5rem 0} summary{cursor:pointer}
+pre{overflow:auto;background:#f6f6f6;padding:.6rem} .grid{display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}
+.heat td{text-align:center;border:1px solid #fff} .heat th{font-weight:400} .calls{font-size:.85rem}
+.stack{position:relative;display:inline-block;width:11rem;margin:.2rem} .stack img{width:100%;display:block}
+.stack .map{position:absolute;left:0;top:0;opacity:0} .maps-on .stack .map{opacity:.75}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What lies in a folder."""
+
+    folder: Path
+    protocol: Protocol
+    answers: str
+    settings: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    records: Sequence[EpisodeRecord]
+    failures: Sequence[Failure]
+
+    @classmethod
+    def read(cls, folder: Path) -> Evaluation:
+        """Reads it.
+
+        Raises:
+            ValueError: there is no evaluation in this folder, or another version wrote it.
+        """
+        try:
+            claim = json.loads((folder / records.CLAIM).read_text())
+            settings = claim["settings"]
+            protocol = protocol_from(settings["protocol"])
+        except (OSError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder} holds no evaluation of this version ({records.CLAIM}): {error}.") from error
+        return cls(
+            folder=folder,
+            protocol=protocol,
+            answers=settings["answers"],
+            settings=settings,
+            policy=claim["policy"],
+            records=records.read(folder),
+            failures=read_failures(folder),
+        )
+
+
+def write_page(folder: Path, *, compare: Path | None = None, embed: bool = True) -> Path:
+    """Writes `report.html` into the folder and returns its path.
+
+    Args:
+        folder: of an evaluation, finished or not.
+        compare: of another one, paired with it episode by episode.
+        embed: videos inside the page; else linked, and the folder must go with it.
+
+    Raises:
+        ValueError: no evaluation there, or one that cannot be paired.
+    """
+    evaluation = Evaluation.read(folder)
+    page = folder / "report.html"
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>LIBERO evaluation</title><style>{STYLE}{_STYLE}</style>",
+        "<h1>LIBERO evaluation</h1>",
+        _lead(evaluation),
+        "<h2>Success</h2>",
+        _success(evaluation),
+        "" if compare is None else comparison(evaluation.records, Evaluation.read(compare).records, compare.name),
+        *_answers(evaluation),
+        "<h2>Time</h2>",
+        _time(evaluation.records),
+        _failures(evaluation),
+        "<h2>Episodes</h2>",
+        episodes(evaluation.records, folder, embed=embed),
+        f"<script>{SCRIPT}</script>",
+    ]
+    page.write_text("\n".join(parts))
+    return page
+
+
+def _lead(e: Evaluation) -> str:
+    tasks = len({(r.suite, r.task) for r in e.records})
+    # What a whole evaluation has cannot be told without the simulator; what a task has can.
+    short = sum(n < e.protocol.trials for n in Counter((r.suite, r.task) for r in e.records).values())
+    part = f", {short} of them with fewer than the protocol's {e.protocol.trials} trials" if short else ""
+    who = {
+        "own": "the policy answers its questions itself",
+        "oracle": "the simulator's truth is forced as every answer (oracle)",
+        "adversarial": "a wrong answer is forced every time",
+        "skip": "no question is asked",
+    }[e.answers]
+    policy = {k: e.policy[k] for k in ("checkpoint", "robot", "script", "image_orientation") if e.policy.get(k)}
+    shown = ", ".join(f"{k} <b>{html.escape(str(v))}</b>" for k, v in policy.items()) or "says nothing of itself"
+    return (
+        f"<p>Protocol <b>{html.escape(e.protocol.name)}</b> <code>{e.settings['protocol_hash']}</code>: "
+        f"{len(e.records)} episodes of {tasks} tasks{part}; {who}. Policy: {shown}.</p>"
+        f"<details><summary>Everything that decides an episode</summary><pre>"
+        f"{html.escape(json.dumps(e.settings, indent=1, sort_keys=True))}</pre></details>"
+    )
+
+
+def _success(e: Evaluation) -> str:
+    rows = results(e.records, seen=e.protocol.seen)
+    head = ["", "instruction", *RATE_HEAD, "held", "steps when solved"]
+    body = [
+        [
+            row.what,
+            row.prompt,
+            *rate_cells(row.rate),
+            str(row.held),
+            "–" if row.mean_steps is None else f"{row.mean_steps:.0f}",
+        ]
+        for row in [r for r in rows if not r.prompt] + [r for r in rows if r.prompt]
+    ]
+    return "<p class=note>Wilson intervals.</p>" + table(head, body, numbers={2, 3, 4, 6, 7})
+
+
+def _answers(e: Evaluation) -> list[str]:
+    given = judged(e.records)
+    if not given:
+        return ["<h2>Answers</h2><p class=note>No answer whose truth is known.</p>"]
+    forced = "" if e.answers == "own" else " They were forced, so their accuracy is not the policy's."
+    right = wilson(sum(bool(a.right) for _, a in given), len(given))
+    commonest = max(Counter(a.truth for _, a in given).values()) / len(given)
+    groups = {
+        "true word": by_word(given),
+        "phase": by_phase(given),
+        "distance": by_distance(given),
+        "probability given": calibration(given),
+        "target": by_target(given)[:20],
+    }
+    tables = "".join(f"<div>{_groups(name, group)}</div>" for name, group in groups.items())
+    return [
+        "<h2>Answers</h2>",
+        (
+            f"<p>{right.successes} of {right.trials} answers are the simulator's truth of that moment: "
+            f"<b>{percent(right.share)}</b>; always giving the commonest answer would be right in {percent(commonest)}.{forced} "
+            "<span class=note>Answers of one episode resemble each other, so the intervals below are too narrow.</span></p>"
+        ),
+        "<h3>Rows: the truth; columns: the answer</h3>",
+        _confusion(given),
+        tables,
+        (
+            "<h3>Success by how right an episode's answers were</h3>"
+            "<p class=note>Easy episodes may have both; the oracle and wrong answers (--answers) tell cause from coincidence.</p>"
+        ),
+        _groups("episodes with", success_by_answers(e.records)),
+    ]
+
+
+def _groups(name: str, groups: Sequence[Group]) -> str:
+    return table([name, *RATE_HEAD], [[g.what, *rate_cells(g.rate)] for g in groups], numbers={1, 2, 3})
+
+
+def _confusion(given: Sequence[Judged]) -> str:
+    counts = {(truth, answer): n for truth, answer, n in confusion(given)}
+    words = sorted({word for pair in counts for word in pair})
+    if len(words) > 20:  # of questions whose answers are numbers
+        return f"<p class=note>{len(words)} different answers: too many for a matrix.</p>"
+    body = []
+    for truth in words:
+        total = sum(counts.get((truth, w), 0) for w in words)
+        body.append([truth, *(_heat(counts.get((truth, w), 0), total, right=w == truth) for w in words)])
+    return f"<div class=heat>{table(['', *words], body, numbers=())}</div>"
+
+
+def _heat(count: int, total: int, *, right: bool) -> Markup:
+    if not count:
+        return Markup("")
+    red, green, blue = (27, 127, 59) if right else (179, 54, 43)
+    return Markup(f"<div style='background:rgba({red},{green},{blue},{0.1 + 0.6 * count / total:.2f})'>{count}</div>")
+
+
+def _time(found: Sequence[EpisodeRecord]) -> str:
+    if not found:
+        return "<p class=note>Nothing ran yet.</p>"
+    total, parts = sum(r.seconds for r in found), Counter[str]()
+    for record in found:
+        parts.update(record.times)
+    names = {
+        "observe_s": "rendering",
+        "infer_s": "waiting for the policy",
+        "step_s": "physics",
+        "other_s": "resets, truth, video",
+    }
+    spent = [[names[k], f"{parts[k]:.0f}", percent(parts[k] / total if total else None)] for k in names]
+    calls = [c for r in found for c in r.calls]
+    phases = sorted({k for c in calls for k in c.timing_ms})
+    quantiles = []
+    for phase in phases:
+        values = np.array([c.timing_ms[phase] for c in calls if phase in c.timing_ms])
+        quantiles.append([phase, *(f"{np.quantile(values, q):.1f}" for q in (0.5, 0.95)), f"{values.max():.1f}"])
+    held = sum(c.status != "ok" for c in calls)
+    return (
+        f"<p>{total:.0f} simulator seconds (of all workers together), {sum(r.steps for r in found)} control steps, "
+        f"{len(calls)} calls of the policy, {held} of them held.</p><div class=grid><div>"
+        + table(["episodes' time", "seconds", "share"], spent, numbers={1, 2})
+        + "</div><div>"
+        + table(["per call, ms", "median", "95 %", "longest"], quantiles, numbers={1, 2, 3})
+        + "</div></div>"
+    )
+
+
+def _failures(e: Evaluation) -> str:
+    if not e.failures:
+        return ""
+    done = {r.key for r in e.records}
+    body = [
+        [
+            f"{f.suite}:{f.task}",
+            str(f.episode),
+            f.kind,
+            f.reason[:300],
+            "finished since" if f.key in done else "missing",
+        ]
+        for f in e.failures
+    ]
+    return (
+        "<h2>Failures of the machine</h2><p class=note>None of these counts as an episode of the policy.</p>"
+        + table(["task", "episode", "kind", "what happened", "now"], body, numbers={1})
+    )
