@@ -10,6 +10,7 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality
 from inspire_fast.envs.install import import_simulator
+from inspire_fast.envs.sampling import Sampled, Sampling
 from inspire_fast.envs.seeding import FixtureSeeding, Placements, seeded
 from inspire_fast.envs.suites import Problem, find_task
 from inspire_fast.envs.table import targets_of
@@ -41,6 +42,8 @@ class LiberoEnvironment:
             (what InSpire-FAST's evaluation does); `sequence` draws on from `seed` from episode to episode (openpi's, with
             fixed states only), see `seeding.Placements`.
         settle_steps: control steps without motion after each reset, while objects come to rest.
+        sampling: observations are of the `end` of the control step, or of the instant that openpi's client sees, see
+            `sampling`; facts and success always are of the end.
         render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
 
     Attributes:
@@ -63,10 +66,12 @@ class LiberoEnvironment:
         initial_states: Literal["fixed", "randomized"] = "fixed",
         fixture_seeding: FixtureSeeding = "episode",
         settle_steps: int = 10,
+        sampling: Sampling = "end",
         render_quality: RenderQuality = "full",
     ) -> None:
         _choice("initial_states", initial_states, ("fixed", "randomized"))
         _choice("fixture_seeding", fixture_seeding, ("episode", "constant", "sequence"))
+        _choice("sampling", sampling, ("end", "robosuite"))
         _choice("render_quality", render_quality, ("full", "reduced"))
         if fixture_seeding == "sequence" and initial_states != "fixed":
             raise ValueError(
@@ -89,6 +94,7 @@ class LiberoEnvironment:
         self._success = self._ready = False
         self._problem = self.task.problem()
         self._domain: Any = self._create()
+        self._sampled = Sampled(self._domain) if sampling == "robosuite" else None
         self._targets = self._match()
 
     @property
@@ -202,17 +208,18 @@ class LiberoEnvironment:
     def measured(self) -> np.ndarray:
         """The same in float64, as the simulator has it and openpi's client sends it."""
         domain = self._alive()
-        robot, data = domain.robots[0], domain.sim.data
-        quaternion = np.roll(data.get_body_xquat(robot.robot_model.eef_name), -1)  # w x y z -> x y z w
+        robot, data = domain.robots[0], self._seen()
+        hand = domain.sim.model.body_name2id(robot.robot_model.eef_name)
+        quaternion = np.roll(data.xquat[hand], -1)  # w x y z -> x y z w
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
-        return np.concatenate([self.gripper_m(), axis_angle(quaternion), fingers])
+        return np.concatenate([data.site_xpos[robot.eef_site_id], axis_angle(quaternion), fingers])
 
     def observe(self) -> Mapping[str, Any]:
         """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt."""
         sim = self._alive().sim
         if self._cameras is None:
             self._cameras = Cameras(sim.model._model, self._camera_hw, self._quality)
-        images = {key: self._cameras.render(sim.data._data, camera) for key, camera in VIEWS.items()}
+        images = {key: self._cameras.render(self._seen(), camera) for key, camera in VIEWS.items()}
         return {**images, "observation/state": self.state(), "prompt": self.prompt}
 
     def facts(self) -> SceneFacts | None:
@@ -289,6 +296,8 @@ class LiberoEnvironment:
             domain.sim.set_state_from_flattened(self._states[episode])
             domain.sim.forward()
             domain._post_process()
+        if self._sampled is not None:
+            self._sampled.begin()
         self._success, self._ready = bool(domain._check_success()), True
 
     def _draw(self) -> None:
@@ -311,6 +320,10 @@ class LiberoEnvironment:
             if np.abs(self._movable_m() - before).max(initial=0.0) < _REST_M:
                 return True
         return False
+
+    def _seen(self) -> Any:
+        """mujoco.MjData of the instant that observations show."""
+        return self._alive().sim.data._data if self._sampled is None else self._sampled.data
 
     def _movable_m(self) -> np.ndarray:
         """Positions of all movable objects, `[n, 3]`."""

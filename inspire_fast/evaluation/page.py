@@ -34,7 +34,9 @@ from inspire_fast.evaluation.records import EpisodeRecord
 from inspire_fast.evaluation.statistics import wilson
 from inspire_fast.evaluation.tables import results
 
+_EMBED_BYTES = 64 * 2**20
 _STYLE = """
+table{margin:.3rem 0 1.1rem} td.n{white-space:nowrap}
 details{border:1px solid #ddd;border-radius:8px;padding:.4rem .9rem;margin:.5rem 0} summary{cursor:pointer}
 pre{overflow:auto;background:#f6f6f6;padding:.6rem} .grid{display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}
 .heat td{text-align:center;border:1px solid #fff} .heat th{font-weight:400} .calls{font-size:.85rem}
@@ -79,19 +81,23 @@ class Evaluation:
         )
 
 
-def write_page(folder: Path, *, compare: Path | None = None, embed: bool = True) -> Path:
+def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None = None) -> Path:
     """Writes `report.html` into the folder and returns its path.
 
     Args:
         folder: of an evaluation, finished or not.
         compare: of another one, paired with it episode by episode.
-        embed: videos inside the page; else linked, and the folder must go with it.
+        embed: videos inside the page; else linked, and the folder must go with it. None embeds up to 64 MB of them, and
+            the page says which it is.
 
     Raises:
         ValueError: no evaluation there, or one that cannot be paired.
     """
     evaluation = Evaluation.read(folder)
     page = folder / "report.html"
+    if embed is None:
+        films = [folder / r.video for r in evaluation.records if r.video]
+        embed = sum(film.stat().st_size for film in films if film.exists()) <= _EMBED_BYTES
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>LIBERO evaluation</title><style>{STYLE}{_STYLE}</style>",
         "<h1>LIBERO evaluation</h1>",

@@ -32,7 +32,10 @@ def episodes(found: Sequence[EpisodeRecord], folder: Path, *, embed: bool) -> st
     """All of them, folded."""
     maps = {record.key: read_pictures(folder, record.key) for record in found}
     switch = _MAPS if any(maps.values()) else ""
-    return f"<p class=note>{_NOTE}</p>{switch}" + "".join(_episode(r, folder, maps[r.key], embed=embed) for r in found)
+    place = "Videos are inside this page." if embed else "Videos lie beside this page: keep them together."
+    return f"<p class=note>{_NOTE} {place}</p>{switch}" + "".join(
+        _episode(r, folder, maps[r.key], embed=embed) for r in found
+    )
 
 
 def _episode(record: EpisodeRecord, folder: Path, maps: Sequence[AttentionPicture], *, embed: bool) -> str:

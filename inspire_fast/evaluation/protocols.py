@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.envs.camera import RenderQuality
+from inspire_fast.envs.sampling import Sampling
 from inspire_fast.envs.seeding import FixtureSeeding
 from inspire_fast.envs.suites import SUITES
 
@@ -34,7 +35,7 @@ class Protocol:
         execute: actions of each chunk that are executed before the policy is asked again.
         orientation: in which pictures are sent: turned by 180 degrees whatever the policy says (a policy trained on others
             is refused), or as the policy's `contract` says (`rotated_180` for servers that say nothing).
-        seed, fixtures: see `LiberoEnvironment`.
+        seed, fixtures, sampling: see `LiberoEnvironment`.
         camera_px: rendered height and width.
         image_px: height and width sent (resized with padding); the policy resizes to its own size.
         render_quality: see `envs.camera.Cameras`.
@@ -51,6 +52,7 @@ class Protocol:
     orientation: Literal["rotated_180", "contract"] = "contract"
     seed: int = 7
     fixtures: FixtureSeeding = "episode"
+    sampling: Sampling = "end"
     camera_px: int = 256
     image_px: int = 224
     render_quality: RenderQuality = "full"
@@ -111,6 +113,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
             max_steps=OPENPI_STEPS,
             orientation="rotated_180",
             fixtures="sequence",
+            sampling="robosuite",
         ),
         # InSpire's table (arXiv 2505.13888): trained on LIBERO-90, all five suites, an environment seeded per episode.
         "inspire": Protocol(
@@ -119,6 +122,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
             trials=10,
             max_steps=OPENPI_STEPS,
             fixtures="constant",
+            sampling="robosuite",
             seen=("libero_90",),
         ),
         # To see that everything works, as `make demo` does; its figures are comparable among themselves only.

