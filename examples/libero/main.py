@@ -50,6 +50,7 @@ class Args:
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, with --checkpoint only.
         answers: who answers the questions: the policy, the simulator's truth, its opposite, or nobody.
         videos: a picture per call of the policy, per control step (rendered for it alone), or none.
+        attention: with --checkpoint, each so many-th call's attention maps are drawn for the page; 0 draws none.
         connect_timeout_s, request_timeout_s: how long to wait for a server to appear, and for an answer.
         execute, max_steps, camera_px, render_quality, seed: instead of the protocol's, which is then another protocol.
     """
@@ -66,6 +67,7 @@ class Args:
     workers: int = 2
     answers: Answering = "own"
     videos: Videos = "calls"
+    attention: int = 0
     connect_timeout_s: float = 300.0
     request_timeout_s: float = 120.0
     execute: int | None = None
@@ -79,17 +81,30 @@ def main(args: Args) -> None:
     """Runs what is not yet recorded, prints success by task, writes the page."""
     if args.workers < (0 if args.checkpoint else 1):
         raise ValueError(f"--workers is at least 1 (0 with --checkpoint); got {args.workers}.")
+    if args.attention and not args.checkpoint:
+        raise ValueError("--attention needs --checkpoint: a server does not show its network's attention.")
     protocol = _protocol(args)
     keys = plan(protocol, suites=args.suites, only=args.tasks, episodes=args.episodes)
     with _policy(args) as (metadata, run), tqdm(total=len(keys), desc="episodes", unit="ep", disable=None) as bar:
-        job = Job(protocol=protocol, policy=metadata, answering=args.answers, videos=args.videos, out=args.out)
+        job = Job(
+            protocol=protocol,
+            policy=metadata,
+            answering=args.answers,
+            videos=args.videos,
+            keep_looks=args.attention > 0,
+            out=args.out,
+        )
 
         def show(key: Key, outcome: Outcome) -> None:
             tqdm.write(_line(key, outcome))
             bar.update()
 
         found = evaluate(job, keys, run, patience=max(3, args.workers + 1), on_outcome=show)
-    print(text_table(results(found)))
+    if args.attention and args.checkpoint:
+        from inspire_fast.evaluation.attention import Lens, draw_attention
+
+        draw_attention(Lens.load(args.checkpoint), args.out, found, every=args.attention)
+    print(text_table(results(found, seen=protocol.seen)))
     page = write_page(args.out)
     print(
         f"protocol {protocol.name} ({protocol.hash}), answers {args.answers}: {sum(r.success for r in found)} of "

@@ -13,6 +13,7 @@ import numpy as np
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.evaluation.film import Film
+from inspire_fast.evaluation.looks import Looks, looks_file
 from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
 from inspire_fast.robots import Robot
 from inspire_fast.robots.broker import Infer
@@ -31,6 +32,7 @@ class Rollout:
         max_steps: control steps after which an episode has failed.
         videos: folder for one mp4 per episode, or None.
         every_step: the video shows every control step, which is rendered for it alone; else every call of the policy.
+        looks: folder of the evaluation, where what the policy saw is kept (see `looks`), or None.
         protocol: hash, for the records.
     """
 
@@ -40,13 +42,14 @@ class Rollout:
     max_steps: int
     videos: Path | None = None
     every_step: bool = False
+    looks: Path | None = None
     protocol: str = ""
 
     def run(self, environment: Environment, infer: Infer, *, suite: str, task: int, episode: int) -> EpisodeRecord:
         """Runs one episode and returns its record; the video appears whole or not at all."""
         calls: list[CallRecord] = []
         name = f"{suite}_{task}_{episode}.mp4"
-        phases = Phases()
+        phases, looks = Phases(), Looks()
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(Film(self.videos / name, self.robot)) if self.videos else None
             where = f"{suite} task {task}, episode {episode}"
@@ -64,6 +67,8 @@ class Rollout:
                         phase=phases.at(facts),
                     )
                 )
+                if self.looks is not None:
+                    looks.add(observation)
                 if video is not None:
                     video.add(observation, answers, str(chunk.status), f"{where}, step {step}")
 
@@ -84,6 +89,8 @@ class Rollout:
                 on_chunk=on_chunk,
                 on_step=on_step,
             )
+        if self.looks is not None:
+            looks.save(looks_file(self.looks, (suite, task, episode)))
         return EpisodeRecord(
             suite=suite,
             task=task,

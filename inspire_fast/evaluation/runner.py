@@ -92,6 +92,7 @@ class Job:
         policy: the metadata that the evaluation was begun with.
         answering: who answers the questions.
         videos: a picture per call, per control step, or none.
+        keep_looks: what the policy saw is kept, for attention maps.
         out: the evaluation's folder.
         make: builds the environment.
     """
@@ -100,6 +101,7 @@ class Job:
     policy: Mapping[str, Any]
     answering: Answering = "own"
     videos: Videos = "calls"
+    keep_looks: bool = False
     out: Path = Path()
     make: Make = libero
 
@@ -129,6 +131,7 @@ class Runner:
             max_steps=self._job.protocol.max_steps[suite],
             videos=None if self._job.videos == "none" else self._job.out,
             every_step=self._job.videos == "steps",
+            looks=self._job.out if self._job.keep_looks else None,
             protocol=self._job.protocol.hash,
         )
         try:
