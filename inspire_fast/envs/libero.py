@@ -12,10 +12,11 @@ from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality
 from inspire_fast.envs.install import import_simulator
 from inspire_fast.envs.sampling import Sampled, Sampling
 from inspire_fast.envs.seeding import FixtureSeeding, Placements, seeded
+from inspire_fast.envs.settings import check_settings
 from inspire_fast.envs.suites import Problem, find_task
 from inspire_fast.envs.table import targets_of
 from inspire_fast.envs.targets import Target
-from inspire_fast.envs.truth import axis_angle, point_m, scene_facts
+from inspire_fast.envs.truth import axis_angle, box_m, point_m, scene_facts
 from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
@@ -69,18 +70,10 @@ class LiberoEnvironment:
         sampling: Sampling = "end",
         render_quality: RenderQuality = "full",
     ) -> None:
-        _choice("initial_states", initial_states, ("fixed", "randomized"))
-        _choice("fixture_seeding", fixture_seeding, ("episode", "constant", "sequence"))
-        _choice("sampling", sampling, ("end", "robosuite"))
-        _choice("render_quality", render_quality, ("full", "reduced"))
-        if fixture_seeding == "sequence" and initial_states != "fixed":
-            raise ValueError(
-                "fixture_seeding='sequence' needs initial_states='fixed': redrawn placements have no order."
-            )
-        if seed < 0 or settle_steps < 0 or min(camera_hw) < 1:
-            raise ValueError(
-                f"seed and settle_steps must be >= 0 and camera_hw >= 1; got {seed}, {settle_steps}, {camera_hw}."
-            )
+        choices = {"initial_states": initial_states, "fixture_seeding": fixture_seeding, "sampling": sampling}
+        check_settings(
+            {**choices, "render_quality": render_quality}, seed=seed, settle_steps=settle_steps, camera_hw=camera_hw
+        )
         self.task = find_task(suite, task)
         self.unlabelled = ""
         self._camera_hw = camera_hw
@@ -214,13 +207,25 @@ class LiberoEnvironment:
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
         return np.concatenate([data.site_xpos[robot.eef_site_id], axis_angle(quaternion), fingers])
 
-    def observe(self) -> Mapping[str, Any]:
-        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt."""
+    def observe(self, *, pictured: Any = None) -> Mapping[str, Any]:
+        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt.
+
+        `pictured` is the mujoco.MjData that is drawn, where it is another instant's than now.
+        """
         sim = self._alive().sim
         if self._cameras is None:
             self._cameras = Cameras(sim.model._model, self._camera_hw, self._quality)
-        images = {key: self._cameras.render(self._seen(), camera) for key, camera in VIEWS.items()}
+        images = {key: self._cameras.render(pictured or self._seen(), camera) for key, camera in VIEWS.items()}
         return {**images, "observation/state": self.state(), "prompt": self.prompt}
+
+    def refresh(self) -> None:
+        """To be called after the simulator's model or state was changed from outside, before anybody looks."""
+        domain = self._alive()
+        domain.sim.forward()
+        domain._post_process()
+        if self._sampled is not None:
+            self._sampled.begin()
+        self._success = bool(domain._check_success())
 
     def facts(self) -> SceneFacts | None:
         """Truth about the instruction's targets, or None where they are not known (`unlabelled`)."""
@@ -248,13 +253,7 @@ class LiberoEnvironment:
 
     def bounds_m(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
-        domain = self._alive()
-        model, data = domain.sim.model._model, domain.sim.data._data
-        ids = [domain.sim.model.geom_name2id(geom) for geom in self._model_of(name).contact_geoms]
-        matrices = data.geom_xmat[ids].reshape(-1, 3, 3)
-        centres = data.geom_xpos[ids] + np.einsum("gij,gj->gi", matrices, model.geom_aabb[ids, :3])
-        halves = np.einsum("gij,gj->gi", np.abs(matrices), model.geom_aabb[ids, 3:])
-        return (centres - halves).min(axis=0), (centres + halves).max(axis=0)
+        return box_m(self._alive().sim, self._model_of(name).contact_geoms)
 
     def holds(self, name: str) -> bool:
         """Both finger pads touch the object: the simulator's own grasp check."""
@@ -350,7 +349,3 @@ def _slide_m(before: np.ndarray, after: np.ndarray) -> float:
     """The furthest horizontal way of any object, `[n, 3]` each."""
     return float(np.abs(after - before)[:, :2].max(initial=0.0))
 
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inspire_fast.core.registry import unknown_name
 from inspire_fast.envs.suites import find_task, tasks
 from inspire_fast.evaluation.protocols import Protocol
 
@@ -34,8 +33,7 @@ def plan(
     for suite in suites or (() if only else protocol.suites):
         chosen += [(suite, task.index) for task in tasks(suite)]
     for suite, task in chosen:
-        if suite not in protocol.max_steps:
-            raise ValueError(unknown_name(f"suite of protocol {protocol.name!r}", suite, list(protocol.max_steps)))
+        protocol.limit(suite)
         find_task(suite, task)
     return [(suite, task, episode) for suite, task in dict.fromkeys(chosen) for episode in range(trials)]
 

@@ -12,11 +12,11 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from inspire_fast.core.registry import Registry
+from inspire_fast.core.registry import Registry, unknown_name
 from inspire_fast.envs.camera import RenderQuality
 from inspire_fast.envs.sampling import Sampling
 from inspire_fast.envs.seeding import FixtureSeeding
-from inspire_fast.envs.suites import SUITES
+from inspire_fast.envs.suites import PRO_SUITES, SUITES
 
 # Steps after which openpi's client gives an episode up: the longest demonstration of each suite, and a little more.
 OPENPI_STEPS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
@@ -66,6 +66,17 @@ class Protocol:
             raise ValueError(f"A suite has 50 fixed initial states per task; {self.trials} trials cannot be had.")
         if missing := [s for s in self.suites if s not in self.max_steps]:
             raise ValueError(f"Protocol {self.name!r} has no step limit for {missing}.")
+
+    def limit(self, suite: str) -> int:
+        """Step limit of a suite; LIBERO-PRO's have that of the suite that they disturb.
+
+        Raises:
+            ValueError: the protocol does not know the suite; lists what it knows.
+        """
+        base = PRO_SUITES.get(suite, suite)
+        if base not in self.max_steps:
+            raise ValueError(unknown_name(f"suite of protocol {self.name!r}", suite, [*self.max_steps, *PRO_SUITES]))
+        return self.max_steps[base]
 
     def canonical(self) -> str:
         """The protocol as JSON: sorted keys, no spaces."""

@@ -128,7 +128,7 @@ class Runner:
             robot=self._robot,
             questions=self._questions,
             execute=self._job.protocol.execute,
-            max_steps=self._job.protocol.max_steps[suite],
+            max_steps=self._job.protocol.limit(suite),
             videos=None if self._job.videos == "none" else self._job.out,
             every_step=self._job.videos == "steps",
             looks=self._job.out if self._job.keep_looks else None,
