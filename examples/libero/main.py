@@ -20,6 +20,7 @@ import tyro
 
 from inspire_fast.client import PolicyClientError
 from inspire_fast.envs.camera import RenderQuality
+from inspire_fast.envs.disturbances import parse_disturbances
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.answering import Answering
 from inspire_fast.evaluation.evaluate import Run, evaluate, in_processes, in_this_process
@@ -38,8 +39,7 @@ class Args:
     """What to run.
 
     Attributes:
-        protocol: `openpi`, `inspire` or `quick`; everything that decides how an episode goes, see `--help` of none but
-            docs/evaluation.md.
+        protocol: `openpi`, `inspire` or `quick`: everything that decides how an episode goes, see docs/evaluation.md.
         suites: these instead of the protocol's.
         tasks: single tasks, `suite:number`, e.g. `libero_spatial:0`.
         episodes: only the first so many of the protocol's trials per task.
@@ -49,6 +49,8 @@ class Args:
         checkpoint: loads this policy here instead of asking a server.
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, with --checkpoint only.
         answers: who answers the questions: the policy, the simulator's truth, its opposite, or nobody.
+        disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
+            distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
         videos: a picture per call of the policy, per control step (rendered for it alone), or none.
         attention: with --checkpoint, each so many-th call's attention maps are drawn for the page; 0 draws none.
         connect_timeout_s, request_timeout_s: how long to wait for a server to appear, and for an answer.
@@ -66,6 +68,7 @@ class Args:
     checkpoint: Path | None = None
     workers: int = 2
     answers: Answering = "own"
+    disturb: tuple[str, ...] = ()
     videos: Videos = "calls"
     attention: int = 0
     connect_timeout_s: float = 300.0
@@ -90,6 +93,7 @@ def main(args: Args) -> None:
             protocol=protocol,
             policy=metadata,
             answering=args.answers,
+            disturbances=parse_disturbances(args.disturb),
             videos=args.videos,
             keep_looks=args.attention > 0,
             out=args.out,

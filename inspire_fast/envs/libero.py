@@ -212,11 +212,15 @@ class LiberoEnvironment:
 
         `pictured` is the mujoco.MjData that is drawn, where it is another instant's than now.
         """
-        sim = self._alive().sim
-        if self._cameras is None:
-            self._cameras = Cameras(sim.model._model, self._camera_hw, self._quality)
-        images = {key: self._cameras.render(pictured or self._seen(), camera) for key, camera in VIEWS.items()}
+        cameras, shown = self.cameras(), pictured or self._seen()
+        images = {key: cameras.render(shown, camera) for key, camera in VIEWS.items()}
         return {**images, "observation/state": self.state(), "prompt": self.prompt}
+
+    def cameras(self) -> Cameras:
+        """What draws the pictures; made when first asked for."""
+        if self._cameras is None:
+            self._cameras = Cameras(self._alive().sim.model._model, self._camera_hw, self._quality)
+        return self._cameras
 
     def refresh(self) -> None:
         """To be called after the simulator's model or state was changed from outside, before anybody looks."""
@@ -348,4 +352,3 @@ class LiberoEnvironment:
 def _slide_m(before: np.ndarray, after: np.ndarray) -> float:
     """The furthest horizontal way of any object, `[n, 3]` each."""
     return float(np.abs(after - before)[:, :2].max(initial=0.0))
-

@@ -8,6 +8,7 @@ are to be comparable see the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import importlib
 from typing import Any, Literal
 
@@ -37,9 +38,7 @@ class Sampled:
         self.data = mujoco.MjData(domain.sim.model._model)
 
         def copy(_: object) -> np.ndarray:
-            source = domain.sim.data._data
-            for name in _FIELDS:
-                getattr(self.data, name)[:] = getattr(source, name)
+            show(self.data, copy_of(domain.sim.data._data))
             return np.zeros(1)
 
         copy.__modality__ = "none"
@@ -51,3 +50,14 @@ class Sampled:
         self._observable.reset()
         for _ in range(_FORCED_UPDATES):
             self._observable.update(timestep=self._domain.model_timestep, obs_cache={}, force=True)
+
+
+def copy_of(data: Any) -> dict[str, np.ndarray]:
+    """What a picture and the proprioception are made of, of mujoco.MjData as it is now."""
+    return {name: getattr(data, name).copy() for name in _FIELDS}
+
+
+def show(data: Any, instant: Mapping[str, np.ndarray]) -> None:
+    """Writes a copy into other data, which then looks as the simulator did."""
+    for name, values in instant.items():
+        getattr(data, name)[:] = values

@@ -16,8 +16,8 @@ from PIL import Image
 
 from inspire_fast.data.render import ModelInput
 from inspire_fast.dialogue.render import Kind, render
-from inspire_fast.evaluation.attention_files import AttentionPicture, stem, write_pictures
 from inspire_fast.evaluation.attention_files import FOLDER as PICTURES
+from inspire_fast.evaluation.attention_files import AttentionPicture, stem, write_pictures
 from inspire_fast.evaluation.looks import load_looks, looks_file
 from inspire_fast.evaluation.pictures import upright
 from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord
@@ -124,9 +124,7 @@ def draw_attention(lens: Lens, folder: Path, found: Sequence[EpisodeRecord], *, 
             for answer, heat in zip(call.answers, lens.look(observation, call.answers), strict=True):
                 image, over = lens.picture(observation, heat)
                 pictures.append(
-                    AttentionPicture(
-                        step=call.step, target=answer.target, answer=answer.answer, image=image, heat=over
-                    )
+                    AttentionPicture(step=call.step, target=answer.target, answer=answer.answer, image=image, heat=over)
                 )
         write_pictures(folder, record.key, pictures)
         drawn += 1

@@ -94,6 +94,7 @@ def settings(job: Job) -> dict[str, Any]:
         "protocol": asdict(job.protocol),
         "protocol_hash": job.protocol.hash,
         "answers": job.answering,
+        "disturbances": {name: severity for name, severity in sorted(job.disturbances.items()) if severity},
         "simulator": simulator_versions(job.protocol),
     }
 

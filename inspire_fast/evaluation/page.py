@@ -128,11 +128,13 @@ def _lead(e: Evaluation) -> str:
         "adversarial": "a wrong answer is forced every time",
         "skip": "no question is asked",
     }[e.answers]
+    disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())
+    how = f"; disturbed by {disturbed} (of 5)" if disturbed else ""
     policy = {k: e.policy[k] for k in ("checkpoint", "robot", "script", "image_orientation") if e.policy.get(k)}
     shown = ", ".join(f"{k} <b>{html.escape(str(v))}</b>" for k, v in policy.items()) or "says nothing of itself"
     return (
         f"<p>Protocol <b>{html.escape(e.protocol.name)}</b> <code>{e.settings['protocol_hash']}</code>: "
-        f"{len(e.records)} episodes of {tasks} tasks{part}; {who}. Policy: {shown}.</p>"
+        f"{len(e.records)} episodes of {tasks} tasks{part}; {who}{how}. Policy: {shown}.</p>"
         f"<details><summary>Everything that decides an episode</summary><pre>"
         f"{html.escape(json.dumps(e.settings, indent=1, sort_keys=True))}</pre></details>"
     )

@@ -10,6 +10,7 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.envs.camera import VIEWS
+from inspire_fast.envs.disturbances import Disturbed
 from inspire_fast.envs.libero import LiberoEnvironment
 
 ORIENTATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -40,7 +41,7 @@ def present(native: Mapping[str, Any], measured: np.ndarray, *, orientation: str
 class Presented:
     """The environment of one episode after another, whose `observe` is what goes over the wire."""
 
-    def __init__(self, environment: LiberoEnvironment, *, orientation: str, image_px: int) -> None:
+    def __init__(self, environment: LiberoEnvironment | Disturbed, *, orientation: str, image_px: int) -> None:
         self._environment, self._orientation, self._image_px = environment, orientation, image_px
 
     @property

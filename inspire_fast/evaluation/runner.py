@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from inspire_fast.client import PolicyClient
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.envs.disturbances import Disturbed
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero import LiberoEnvironment
 from inspire_fast.evaluation.answering import Answering, options_for
@@ -64,13 +65,39 @@ class Address:
         )
 
 
-Make = Callable[[str, int, Protocol, str], Environment]
-"""(suite, task, protocol, orientation) -> what a policy is asked in."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What every runner of an evaluation needs; travels between processes and machines.
+
+    Attributes:
+        protocol: how episodes are run.
+        policy: the metadata that the evaluation was begun with.
+        answering: who answers the questions.
+        disturbances: name -> severity, see `envs.disturbances`.
+        videos: a picture per call, per control step, or none.
+        keep_looks: what the policy saw is kept, for attention maps.
+        out: the evaluation's folder.
+        make: builds the environment of a suite's task; None is LIBERO's.
+    """
+
+    protocol: Protocol
+    policy: Mapping[str, Any]
+    answering: Answering = "own"
+    disturbances: Mapping[str, int] = field(default_factory=dict[str, int])
+    videos: Videos = "calls"
+    keep_looks: bool = False
+    out: Path = Path()
+    make: Callable[[str, int, Job], Environment] | None = None
+
+    def environment(self, suite: str, task: int) -> Environment:
+        """What a policy is asked in."""
+        return (self.make or libero)(suite, task, self)
 
 
-def libero(suite: str, task: int, protocol: Protocol, orientation: str) -> Environment:
-    """The simulator under a protocol."""
-    environment = LiberoEnvironment(
+def libero(suite: str, task: int, job: Job) -> Environment:
+    """The simulator under a protocol, perhaps disturbed."""
+    protocol = job.protocol
+    environment: LiberoEnvironment | Disturbed = LiberoEnvironment(
         suite,
         task,
         camera_hw=(protocol.camera_px, protocol.camera_px),
@@ -80,30 +107,10 @@ def libero(suite: str, task: int, protocol: Protocol, orientation: str) -> Envir
         sampling=protocol.sampling,
         render_quality=protocol.render_quality,
     )
+    if any(job.disturbances.values()):
+        environment = Disturbed(environment, job.disturbances, seed=protocol.seed)
+    orientation = str(job.policy.get("image_orientation", "rotated_180"))
     return Presented(environment, orientation=orientation, image_px=protocol.image_px)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What every runner of an evaluation needs; travels between processes and machines.
-
-    Attributes:
-        protocol: how episodes are run.
-        policy: the metadata that the evaluation was begun with.
-        answering: who answers the questions.
-        videos: a picture per call, per control step, or none.
-        keep_looks: what the policy saw is kept, for attention maps.
-        out: the evaluation's folder.
-        make: builds the environment.
-    """
-
-    protocol: Protocol
-    policy: Mapping[str, Any]
-    answering: Answering = "own"
-    videos: Videos = "calls"
-    keep_looks: bool = False
-    out: Path = Path()
-    make: Make = libero
 
 
 class Runner:
@@ -154,9 +161,8 @@ class Runner:
     def _at(self, suite: str, task: int) -> Environment:
         if self._environment is None or self._task != (suite, task):
             self.close()
-            orientation = str(self._job.policy.get("image_orientation", "rotated_180"))
             try:
-                self._environment = self._job.make(suite, task, self._job.protocol, orientation)
+                self._environment = self._job.environment(suite, task)
             except (ImportError, RenderingUnavailableError, ValueError) as error:
                 raise StoppedError(f"{suite} task {task} cannot be run here: {error}") from error
             self._task = (suite, task)

@@ -12,6 +12,7 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.evaluation.protocols import Protocol
+from inspire_fast.evaluation.runner import Job
 from inspire_fast.robots import ROBOTS
 
 LIBERO = ROBOTS["libero"]
@@ -25,9 +26,9 @@ class Faked:
     a file; when it exists, the process that resets to the episode named in it dies once.
     """
 
-    def __init__(self, suite: str, task: int, protocol: Protocol, orientation: str) -> None:
+    def __init__(self, suite: str, task: int, job: Job) -> None:
         self.prompt = "pick up the bowl"
-        self._seed = [protocol.seed, task]
+        self._seed = [job.protocol.seed, task]
         self._step_s = float(os.environ.get("FAKED_STEP_S", "0"))
         self._steps = self._needed = 0
 

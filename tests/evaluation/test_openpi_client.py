@@ -13,7 +13,7 @@ from inspire_fast.client.messages import request_to_wire
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.evaluation.presented import present
 from inspire_fast.evaluation.protocols import PROTOCOLS
-from inspire_fast.evaluation.runner import libero
+from inspire_fast.evaluation.runner import Job
 from inspire_fast.robots import ROBOTS
 
 
@@ -25,7 +25,7 @@ def test_the_first_request_is_openpis_byte_for_byte(tmp_path: Path, root: Path) 
     script = root / "tests/evaluation/openpi_client_loop.py"
     command = [sys.executable, str(script), "libero_spatial", "3", "2", str(theirs)]
     process = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL)  # robosuite's noise at exit
-    environment = libero("libero_spatial", 3, PROTOCOLS["openpi"], "rotated_180")
+    environment = Job(protocol=PROTOCOLS["openpi"], policy={}).environment("libero_spatial", 3)
     try:
         environment.reset(2)
         ours = environment.observe()
