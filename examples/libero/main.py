@@ -25,6 +25,7 @@ from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.answering import Answering
 from inspire_fast.evaluation.evaluate import Run, evaluate, in_processes, in_this_process
 from inspire_fast.evaluation.machine import StoppedError
+from inspire_fast.evaluation.on_ray import on_ray
 from inspire_fast.evaluation.page import write_page
 from inspire_fast.evaluation.plan import Key, plan
 from inspire_fast.evaluation.processes import Outcome
@@ -48,6 +49,8 @@ class Args:
         api_key_file: holds the server's API key.
         checkpoint: loads this policy here instead of asking a server.
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, with --checkpoint only.
+        ray_address: of a Ray cluster (`auto`, `host:6379`) whose machines run the workers; the server must be reachable
+            from there.
         answers: who answers the questions: the policy, the simulator's truth, its opposite, or nobody.
         disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
             distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
@@ -67,6 +70,7 @@ class Args:
     api_key_file: Path | None = None
     checkpoint: Path | None = None
     workers: int = 2
+    ray_address: str | None = None
     answers: Answering = "own"
     disturb: tuple[str, ...] = ()
     videos: Videos = "calls"
@@ -135,16 +139,7 @@ def _policy(args: Args) -> Iterator[tuple[dict[str, Any], Run]]:
     """What the policy says of itself, and who runs its episodes."""
     if args.checkpoint is None:
         key = None if args.api_key_file is None else args.api_key_file.read_text().strip()
-        yield _served(
-            Address(
-                host=args.host,
-                port=args.port,
-                api_key=key,
-                connect_timeout_s=args.connect_timeout_s,
-                request_timeout_s=args.request_timeout_s,
-            ),
-            args.workers,
-        )
+        yield _served(args, _address(args, args.port, key))
         return
     from inspire_fast.policy.policy import InspirePolicy
     from inspire_fast.serving.background import serve_in_background
@@ -155,13 +150,26 @@ def _policy(args: Args) -> Iterator[tuple[dict[str, Any], Run]]:
     if args.workers == 0:
         yield dict(policy.metadata), in_this_process(policy)
         return
-    with serve_in_background(PolicyServer(policy, host="127.0.0.1", port=0)) as server:
-        yield _served(Address(port=server.port, request_timeout_s=args.request_timeout_s), args.workers)
+    with serve_in_background(PolicyServer(policy, host=args.host)) as server:
+        yield _served(args, _address(args, server.port, None))
 
 
-def _served(address: Address, workers: int) -> tuple[dict[str, Any], Run]:
+def _served(args: Args, address: Address) -> tuple[dict[str, Any], Run]:
     with address() as client:
-        return dict(client.metadata), in_processes(address, workers)
+        metadata = dict(client.metadata)
+    if args.ray_address is None:
+        return metadata, in_processes(address, args.workers)
+    return metadata, on_ray(address, args.ray_address, args.workers)
+
+
+def _address(args: Args, port: int, api_key: str | None) -> Address:
+    return Address(
+        host=args.host,
+        port=port,
+        api_key=api_key,
+        connect_timeout_s=args.connect_timeout_s,
+        request_timeout_s=args.request_timeout_s,
+    )
 
 
 def _line(key: Key, outcome: Outcome) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from inspire_fast.data.render import ModelInput
-from inspire_fast.dialogue.render import Kind, render
+from inspire_fast.dialogue.render import Kind, Rendered, render
 from inspire_fast.evaluation.attention_files import FOLDER as PICTURES
 from inspire_fast.evaluation.attention_files import AttentionPicture, stem, write_pictures
 from inspire_fast.evaluation.looks import load_looks, looks_file
@@ -71,9 +71,7 @@ class Lens:
         turn = self._inputs.turn(canonical, tuple(dict.fromkeys(a.target for a in answers)))
         rendered = render(self._script, turn, self._vocabulary, answers=[a.answer for a in answers])
         tokens, config = rendered.tokens, self._model.config
-        slots = [n for n, piece in enumerate(rendered.pieces) if piece.kind is Kind.ANSWER][: len(answers)]
-        # A token is predicted at the position before it.
-        before = [int(np.flatnonzero(tokens.segment == slot)[0]) - 1 for slot in slots]
+        before = asking_positions(rendered)[: len(answers)]
         pad = -len(tokens) % _PAD
         images = {k: jnp.asarray(v)[None] for k, v in self._inputs.images(canonical).items()}
         found = self._maps(
@@ -101,6 +99,13 @@ class Lens:
             _png(picture.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.BICUBIC))
             for picture in (image, Image.fromarray(colours))
         )  # pyright: ignore[reportReturnType]
+
+
+def asking_positions(rendered: Rendered) -> list[int]:
+    """Where each filled answer is predicted: the position before its first token."""
+    slots = [n for n, piece in enumerate(rendered.pieces) if piece.kind is Kind.ANSWER]
+    places = [np.flatnonzero(rendered.tokens.segment == slot) for slot in slots]
+    return [int(place[0]) - 1 for place in places if len(place)]
 
 
 def draw_attention(lens: Lens, folder: Path, found: Sequence[EpisodeRecord], *, every: int) -> int:

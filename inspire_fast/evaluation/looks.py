@@ -32,7 +32,9 @@ class Looks:
     def save(self, path: Path) -> None:
         """Writes arrays stacked over calls, and the prompt; the file appears whole or not at all."""
         path.parent.mkdir(exist_ok=True)
-        stacked = {key: np.stack([seen[key] for seen in self._seen]) for key in self._seen[0]} if self._seen else {}
+        stacked: dict[str, Any] = (
+            {key: np.stack([seen[key] for seen in self._seen]) for key in self._seen[0]} if self._seen else {}
+        )
         partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
         try:
             np.savez_compressed(partial, **stacked)

@@ -54,7 +54,9 @@ def main(suite: str, number: int, episode: int) -> bytes:
         ),
         "prompt": str(task.prompt),
     }
-    return msgpack_numpy.packb(element)
+    packed = msgpack_numpy.packb(element)
+    assert packed is not None
+    return packed
 
 
 if __name__ == "__main__":

@@ -225,3 +225,15 @@ def test_machine_errors_travel_between_processes() -> None:
 
     error = pickle.loads(pickle.dumps(MachineError("late", "no answer")))
     assert (error.kind, error.reason, str(error)) == ("late", "no answer", "late: no answer")
+
+
+def test_simulator_workers_never_load_jax(root: Path) -> None:
+    """A worker imports the command's module, too: hundreds of megabytes and an accelerator for nothing."""
+    code = (
+        "import runpy, sys; import inspire_fast.evaluation.processes, inspire_fast.envs.libero\n"
+        "runpy.run_path('examples/libero/main.py', run_name='__mp_main__'); print('jax' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert said.stdout.strip() == "False"
