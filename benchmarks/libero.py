@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import json
 import multiprocessing
 from multiprocessing.connection import Connection
+import os
 from pathlib import Path
 import sys
 import time
@@ -45,6 +46,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Measures, prints a table and the JSON line."""
+    load = round(os.getloadavg()[0], 1)  # on a busy machine wall-clock figures say little; processor time still does
     seconds, suite, number = 12 if args.quick else 60, *args.task.split(":")
     plan = [
         ("plain_128", plain, 128, 1),
@@ -54,12 +56,14 @@ def main(args: Args) -> None:
         ("on_demand_256_two_workers", on_demand, 256, 2),
     ]
     rates: Times = {}
+    cpu: Times = {}
     shares: dict[str, Times] = {}
     for place, (name, loop, px, workers) in enumerate(plan, start=1):
         print(f"[{place}/{len(plan)}] {name}: {workers} process(es), {seconds} s ...", flush=True)
         found = measure(loop, suite, int(number), px, workers, seconds)
         rates[name] = sum(times["steps"] / times["wall_s"] for times in found)
-        print(f"        {rates[name]:.2f} steps/s", flush=True)
+        cpu[name] = sum(times["cpu_s"] for times in found) / sum(times["steps"] for times in found)
+        print(f"        {rates[name]:.2f} steps/s, {cpu[name]:.3f} s of processor time per step", flush=True)
         if loop is on_demand:
             total = {k: sum(t[k] for t in found) / sum(t["wall_s"] for t in found) for k in ("render_s", "step_s")}
             shares[name] = {"rendering": round(total["render_s"], 3), "physics": round(total["step_s"], 3)}
@@ -76,6 +80,8 @@ def main(args: Args) -> None:
                 "speedup_render_on_demand": round(rates["on_demand_256"] / rates["plain_256"], 3),
                 "speedup_render_on_demand_128": round(rates["on_demand_128"] / rates["plain_128"], 3),
                 "speedup_two_workers_over_plain": round(rates["on_demand_256_two_workers"] / rates["plain_256"], 3),
+                "cpu_s_per_step": {name: round(value, 4) for name, value in cpu.items()},
+                "load_average_before": load,
                 "shares": shares,
                 "task": args.task,
             }
@@ -101,6 +107,8 @@ def measure(loop: Callable[..., Times], suite: str, task: int, px: int, workers:
 
 
 def _work(pipe: Connection, barrier: Any, loop: Callable[..., Times], *arguments: Any) -> None:
+    # As evaluation's workers do: Mesa's renderer would start a thread per core in each process.
+    os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // barrier.parties)))
     pipe.send(loop(barrier, *arguments))
 
 
@@ -120,13 +128,13 @@ def plain(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Tim
     action = _actions()
     env.step(action())
     barrier.wait()
-    start, steps = time.perf_counter(), 0
+    start, cpu, steps = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - start < seconds:
         env.step(action())
         steps += 1
-    wall = time.perf_counter() - start
+    wall, used = time.perf_counter() - start, time.process_time() - cpu
     env.close()
-    return {"steps": steps, "wall_s": wall, "render_s": 0.0, "step_s": 0.0}
+    return {"steps": steps, "wall_s": wall, "cpu_s": used, "render_s": 0.0, "step_s": 0.0}
 
 
 def on_demand(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Times:
@@ -136,7 +144,8 @@ def on_demand(barrier: Any, suite: str, number: int, px: int, seconds: float) ->
     action = _actions()
     env.observe()
     barrier.wait()
-    start, steps, render_s, step_s = time.perf_counter(), 0, 0.0, 0.0
+    start, cpu = time.perf_counter(), time.process_time()
+    steps, render_s, step_s = 0, 0.0, 0.0
     while time.perf_counter() - start < seconds:
         began = time.perf_counter()
         if steps % EXECUTE == 0:
@@ -146,9 +155,9 @@ def on_demand(barrier: Any, suite: str, number: int, px: int, seconds: float) ->
         env.step(action())
         step_s += time.perf_counter() - began
         steps += 1
-    wall = time.perf_counter() - start
+    wall, used = time.perf_counter() - start, time.process_time() - cpu
     env.close()
-    return {"steps": steps, "wall_s": wall, "render_s": render_s, "step_s": step_s}
+    return {"steps": steps, "wall_s": wall, "cpu_s": used, "render_s": render_s, "step_s": step_s}
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ class Args:
         host, port: of the policy server.
         api_key_file: holds the server's API key.
         checkpoint: loads this policy here instead of asking a server.
+        batch_sizes: with --checkpoint: requests of several workers are answered in one call of these sizes (each is a
+            program that is compiled first).
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, with --checkpoint only.
         ray_address: of a Ray cluster (`auto`, `host:6379`) whose machines run the workers; the server must be reachable
             from there.
@@ -69,6 +71,7 @@ class Args:
     port: int = 8000
     api_key_file: Path | None = None
     checkpoint: Path | None = None
+    batch_sizes: tuple[int, ...] = (1,)
     workers: int = 2
     ray_address: str | None = None
     answers: Answering = "own"
@@ -143,14 +146,16 @@ def _policy(args: Args) -> Iterator[tuple[dict[str, Any], Run]]:
         return
     from inspire_fast.policy.policy import InspirePolicy
     from inspire_fast.serving.background import serve_in_background
+    from inspire_fast.serving.batcher import MicroBatcher
     from inspire_fast.serving.server import PolicyServer
 
     policy = InspirePolicy.load(args.checkpoint)
-    policy.warm_up()
+    policy.warm_up(rows=args.batch_sizes)
     if args.workers == 0:
         yield dict(policy.metadata), in_this_process(policy)
         return
-    with serve_in_background(PolicyServer(policy, host=args.host)) as server:
+    batcher = MicroBatcher(policy, batch_sizes=args.batch_sizes)
+    with serve_in_background(PolicyServer(policy, host=args.host, batcher=batcher)) as server:
         yield _served(args, _address(args, server.port, None))
 
 

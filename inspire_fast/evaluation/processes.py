@@ -46,7 +46,7 @@ def run_in_processes(
     schedule, crew = Schedule(keys), {}
     try:
         for number in range(min(workers, len(keys))):
-            crew[number] = _Worker.start(number, job, connect, schedule)
+            crew[number] = _Worker.start(number, job, connect, schedule, workers)
         while crew:
             for number in _ready(crew):
                 worker = crew[number]
@@ -54,7 +54,7 @@ def run_in_processes(
                 if worker.gone:
                     del crew[number]
                     if len(schedule):
-                        crew[number] = _Worker.start(number, job, connect, schedule)
+                        crew[number] = _Worker.start(number, job, connect, schedule, workers)
                 elif not worker.give(schedule.next(number)):
                     worker.end()
                     del crew[number]
@@ -74,11 +74,12 @@ class _Worker:
     gone: bool = False
 
     @classmethod
-    def start(cls, number: int, job: Job, connect: Callable[[], Asked], schedule: Schedule) -> _Worker:
+    def start(cls, number: int, job: Job, connect: Callable[[], Asked], schedule: Schedule, workers: int) -> _Worker:
         key = schedule.next(number)
         assert key is not None  # only started where something waits
         ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(target=_serve, args=(theirs, job, connect), name=f"simulator-{number}", daemon=True)
+        work = (theirs, job, connect, workers)
+        process = _SPAWN.Process(target=_serve, args=work, name=f"simulator-{number}", daemon=True)
         process.start()
         theirs.close()
         worker = cls(process=process, pipe=ours, key=key)
@@ -131,8 +132,10 @@ def _how(exitcode: int | None) -> str:
     return f"by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def _serve(pipe: Connection, job: Job, connect: Callable[[], Asked]) -> None:
+def _serve(pipe: Connection, job: Job, connect: Callable[[], Asked], workers: int) -> None:
     """The worker's side: episodes in, outcomes out, until there are no more."""
+    # Mesa's renderer would start a thread per core in each worker.
+    os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends its workers
     _end_with_parent()
     policy: Asked | None = None
