@@ -14,7 +14,7 @@ _VERBS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"place it", ("put it", "set it", "lay it", "drop it", "deposit it")),
     (r"put", ("place", "set", "move", "bring", "transfer")),
     (r"open", ("pull open", "slide open", "draw open", "get open", "make open")),
-    (r"close", ("shut", "push shut", "slide shut", "bring shut", "make shut")),
+    (r"close", ("shut", "slam", "seal", "fasten", "secure")),
     (r"turn on", ("switch on", "start", "light", "activate", "power on")),
     (r"turn off", ("switch off", "stop", "put out", "deactivate", "power off")),
     (r"push", ("slide", "shove", "move", "press", "nudge")),
