@@ -104,7 +104,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         _lead(evaluation),
         "<h2>Success</h2>",
         _success(evaluation),
-        "" if compare is None else comparison(evaluation.records, Evaluation.read(compare).records, compare.name),
+        "" if compare is None else _compared(evaluation, Evaluation.read(compare)),
         *_answers(evaluation),
         "<h2>Time</h2>",
         _time(evaluation.records),
@@ -115,6 +115,18 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
     ]
     page.write_text("\n".join(parts))
     return page
+
+
+def _compared(this: Evaluation, other: Evaluation) -> str:
+    apart = [
+        *records.differences(this.settings, other.settings),
+        *records.differences(this.policy, other.policy, "policy."),
+    ]
+    said = "".join(
+        f"<li>{html.escape(line.replace(' then, ', ' here, ').removesuffix(' now'))} there</li>" for line in apart
+    )
+    what = f"<p>What differs:</p><ul>{said}</ul>" if apart else "<p>The same policy, asked in the same way.</p>"
+    return comparison(this.records, other.records, other.folder.name) + what
 
 
 def _lead(e: Evaluation) -> str:

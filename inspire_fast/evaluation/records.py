@@ -112,7 +112,7 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
     now = json.loads(json.dumps({"settings": dict(settings), "policy": dict(policy)}))
     if path.exists():
         before = json.loads(path.read_text())
-        differing = list(_differences(before, now))
+        differing = list(differences(before, now))
         if differing:
             raise ValueError(
                 f"{folder} holds episodes of another evaluation; choose another folder or delete it.\n  "
@@ -124,11 +124,12 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
     partial.replace(path)
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """What two JSON objects do not have in common, one line each: `a.b: 1 then, 2 now`."""
     for key in {**before, **now}:
         then, this, name = before.get(key), now.get(key), f"{path}{key}"
         if isinstance(then, Mapping) and isinstance(this, Mapping):
-            yield from _differences(then, this, f"{name}.")
+            yield from differences(then, this, f"{name}.")
         elif then != this:
             yield f"{name}: {then!r} then, {this!r} now"
 

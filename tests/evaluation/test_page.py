@@ -91,7 +91,15 @@ def test_two_evaluations_are_paired_by_episode(folder: Path, tmp_path: Path) -> 
     evaluate(job, KEYS, in_this_process(Policy()))
     page = write_page(folder, compare=tmp_path / "other").read_text()
     assert "Compared with other" in page
-    assert "of 5 common episodes" in page
+    assert "common episodes the other solves" in page
+    assert "fewer; they agree on" in page
+    assert "The same policy, asked in the same way." in page
+    liar = replace(job, answering="adversarial", out=tmp_path / "liar")
+    evaluate(liar, KEYS, in_this_process(Policy()))
+    assert (
+        "<li>answers: &#x27;oracle&#x27; here, &#x27;adversarial&#x27; there</li>"
+        in write_page(folder, compare=tmp_path / "liar").read_text()
+    )
     changed = replace(job, protocol=PROTOCOL.changed(execute=3), out=tmp_path / "changed")
     evaluate(changed, KEYS[:2], in_this_process(Policy()))
     with pytest.raises(ValueError, match="different protocols cannot be paired"):
