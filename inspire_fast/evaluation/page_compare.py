@@ -53,13 +53,15 @@ def _row(what: str, paired: Paired) -> list[str]:
 def _verdict(paired: Paired) -> str:
     difference = paired.difference or 0.0
     agreement = (paired.both + paired.neither) / paired.episodes
+    points, more = 100 * abs(difference), "more" if difference > 0 else "fewer"
     seen = (
-        f"The other solves {difference:+.1%} of {paired.episodes} common episodes; they agree on {percent(agreement)}."
+        f"Of {paired.episodes} common episodes the other solves {points:.1f} percentage points {more}; they agree on "
+        f"{percent(agreement)}."
     )
     if paired.p_value < _SIGNIFICANT:
         return f"{seen} So uneven a split is unlikely between equal policies (p = {paired.p_value:.2g})."
     if not difference:
-        return f"{seen} No difference was seen."
+        return f"Of {paired.episodes} common episodes both solve as many; they agree on {percent(agreement)}."
     rate = (paired.both + paired.only_first) / paired.episodes
     needed = episodes_needed(rate, difference, agreement=agreement)
     return (
