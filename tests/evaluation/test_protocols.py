@@ -78,3 +78,12 @@ def test_another_simulator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: "3.3.7")
     with pytest.raises(ValueError, match=r"of mujoco 3\.2\.7; 3\.3\.7 is installed"):
         simulator_versions(PROTOCOLS["quick"])
+
+
+def test_disturbed_suites_have_the_limits_of_those_they_disturb() -> None:
+    openpi = PROTOCOLS["openpi"]
+    assert openpi.limit("libero_10_swap") == openpi.limit("libero_10") == 520
+    assert len(plan(openpi, suites=["libero_goal_lan"], episodes=1)) == 10
+    only_goal = openpi.changed(suites=("libero_goal",), max_steps={"libero_goal": 300})
+    with pytest.raises(ValueError, match="Unknown suite of protocol"):
+        only_goal.limit("libero_spatial")

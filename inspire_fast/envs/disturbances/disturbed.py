@@ -17,7 +17,7 @@ from inspire_fast.envs.libero import LiberoEnvironment
 class Disturbed:
     """Looks like the environment inside it.
 
-    What an episode's disturbance is depends on `(seed, name, episode)` alone: at another severity the same direction is
+    What an episode's disturbance is depends on `(seed, name, task, episode)` alone: at another severity the same direction is
     gone further, where that makes sense, and several disturbances do not change each other's draws.
 
     Args:
@@ -56,7 +56,9 @@ class Disturbed:
         self._environment.reset(episode)
         for name, severity in self._severities.items():
             self._environment.refresh()
-            rng = np.random.default_rng([self._seed, zlib.crc32(name.encode()), episode])
+            task = self._environment.task
+            key = zlib.crc32(f"{name} {task.suite} {task.index}".encode())
+            rng = np.random.default_rng([self._seed, key, episode])
             scene = Scene(environment=self._environment, rng=rng, severity=severity)
             self._active.append(DISTURBANCES[name](scene))
             self._environment.refresh()
