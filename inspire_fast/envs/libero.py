@@ -43,8 +43,7 @@ class LiberoEnvironment:
             (what InSpire-FAST's evaluation does); `sequence` draws on from `seed` from episode to episode (openpi's, with
             fixed states only), see `seeding.Placements`.
         settle_steps: control steps without motion after each reset, while objects come to rest.
-        sampling: observations are of the `end` of the control step, or of the instant that openpi's client sees, see
-            `sampling`; facts and success always are of the end.
+        sampling: observations are of the `end` of a control step, or of openpi's instant, see `sampling`; truth is of the end.
         render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
 
     Attributes:
@@ -136,7 +135,9 @@ class LiberoEnvironment:
             placed = self._movable_m()
             for _ in range(self._settle_steps):
                 self.step(SETTLE_ACTION)
-            if self._states is not None or (self._at_rest() and _slide_m(placed, self._movable_m()) < _SLIDE_M):
+            if self._states is not None:
+                return
+            if self._at_rest() and np.abs(self._movable_m() - placed)[:, :2].max(initial=0.0) < _SLIDE_M:
                 return
         raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {_PLACEMENT_ATTEMPTS} attempts.")
 
@@ -347,8 +348,3 @@ class LiberoEnvironment:
         if self._domain is None:
             raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
         return self._domain
-
-
-def _slide_m(before: np.ndarray, after: np.ndarray) -> float:
-    """The furthest horizontal way of any object, `[n, 3]` each."""
-    return float(np.abs(after - before)[:, :2].max(initial=0.0))

@@ -13,25 +13,13 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.evaluation import records
-from inspire_fast.evaluation.accuracy import (
-    Group,
-    Judged,
-    by_distance,
-    by_phase,
-    by_target,
-    by_word,
-    calibration,
-    confusion,
-    judged,
-    success_by_answers,
-)
 from inspire_fast.evaluation.machine import Failure, read_failures
-from inspire_fast.evaluation.markup import RATE_HEAD, STYLE, Markup, percent, rate_cells, table
+from inspire_fast.evaluation.markup import RATE_HEAD, STYLE, percent, rate_cells, table
+from inspire_fast.evaluation.page_answers import answers_section
 from inspire_fast.evaluation.page_compare import comparison
 from inspire_fast.evaluation.page_episodes import SCRIPT, episodes
 from inspire_fast.evaluation.protocols import Protocol, protocol_from
 from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.statistics import wilson
 from inspire_fast.evaluation.tables import results
 
 _EMBED_BYTES = 64 * 2**20
@@ -105,7 +93,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         "<h2>Success</h2>",
         _success(evaluation),
         "" if compare is None else _compared(evaluation, Evaluation.read(compare)),
-        *_answers(evaluation),
+        *answers_section(evaluation.records, forced=evaluation.answers != "own"),
         "<h2>Time</h2>",
         _time(evaluation.records),
         _failures(evaluation),
@@ -166,62 +154,6 @@ def _success(e: Evaluation) -> str:
         for row in [r for r in rows if not r.prompt] + [r for r in rows if r.prompt]
     ]
     return "<p class=note>Wilson intervals.</p>" + table(head, body, numbers={2, 3, 4, 6, 7})
-
-
-def _answers(e: Evaluation) -> list[str]:
-    given = judged(e.records)
-    if not given:
-        return ["<h2>Answers</h2><p class=note>No answer whose truth is known.</p>"]
-    forced = "" if e.answers == "own" else " They were forced, so their accuracy is not the policy's."
-    right = wilson(sum(bool(a.right) for _, a in given), len(given))
-    commonest = max(Counter(a.truth for _, a in given).values()) / len(given)
-    groups = {
-        "true word": by_word(given),
-        "phase": by_phase(given),
-        "distance": by_distance(given),
-        "probability given": calibration(given),
-        "target": by_target(given)[:20],
-    }
-    tables = "".join(f"<div>{_groups(name, group)}</div>" for name, group in groups.items())
-    return [
-        "<h2>Answers</h2>",
-        (
-            f"<p>{right.successes} of {right.trials} answers are the simulator's truth of that moment: "
-            f"<b>{percent(right.share)}</b>; always giving the commonest answer would be right in {percent(commonest)}.{forced} "
-            "<span class=note>Answers of one episode resemble each other, so the intervals below are too narrow.</span></p>"
-        ),
-        "<h3>Rows: the truth; columns: the answer</h3>",
-        _confusion(given),
-        tables,
-        (
-            "<h3>Success by how right an episode's answers were</h3>"
-            "<p class=note>Easy episodes may have both; the oracle and wrong answers (--answers) tell cause from coincidence.</p>"
-        ),
-        _groups("episodes with", success_by_answers(e.records)),
-    ]
-
-
-def _groups(name: str, groups: Sequence[Group]) -> str:
-    return table([name, *RATE_HEAD], [[g.what, *rate_cells(g.rate)] for g in groups], numbers={1, 2, 3})
-
-
-def _confusion(given: Sequence[Judged]) -> str:
-    counts = {(truth, answer): n for truth, answer, n in confusion(given)}
-    words = sorted({word for pair in counts for word in pair})
-    if len(words) > 20:  # of questions whose answers are numbers
-        return f"<p class=note>{len(words)} different answers: too many for a matrix.</p>"
-    body = []
-    for truth in words:
-        total = sum(counts.get((truth, w), 0) for w in words)
-        body.append([truth, *(_heat(counts.get((truth, w), 0), total, right=w == truth) for w in words)])
-    return f"<div class=heat>{table(['', *words], body, numbers=())}</div>"
-
-
-def _heat(count: int, total: int, *, right: bool) -> Markup:
-    if not count:
-        return Markup("")
-    red, green, blue = (27, 127, 59) if right else (179, 54, 43)
-    return Markup(f"<div style='background:rgba({red},{green},{blue},{0.1 + 0.6 * count / total:.2f})'>{count}</div>")
 
 
 def _time(found: Sequence[EpisodeRecord]) -> str:
