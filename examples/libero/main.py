@@ -22,6 +22,7 @@ from inspire_fast.client import PolicyClientError
 from inspire_fast.envs.camera import RenderQuality
 from inspire_fast.envs.disturbances import parse_disturbances
 from inspire_fast.envs.gl import RenderingUnavailableError
+from inspire_fast.evaluation import records
 from inspire_fast.evaluation.answering import Answering
 from inspire_fast.evaluation.evaluate import Run, evaluate, in_processes, in_this_process
 from inspire_fast.evaluation.machine import StoppedError
@@ -53,7 +54,8 @@ class Args:
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, with --checkpoint only.
         ray_address: of a Ray cluster (`auto`, `host:6379`) whose machines run the workers; the server must be reachable
             from there.
-        answers: who answers the questions: the policy, the simulator's truth, its opposite, or nobody.
+        answers: who answers the questions: `own` (the policy), `oracle` (the simulator's truth is forced), `adversarial` (a wrong one is
+            forced), `skip` (nothing is asked).
         disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
             distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
         videos: a picture per call of the policy, per control step (rendered for it alone), or none.
@@ -94,13 +96,18 @@ def main(args: Args) -> None:
     if args.attention and not args.checkpoint:
         raise ValueError("--attention needs --checkpoint: a server does not show its network's attention.")
     protocol = _protocol(args)
+    disturbances = parse_disturbances(args.disturb)
     keys = plan(protocol, suites=args.suites, only=args.tasks, episodes=args.episodes)
-    with _policy(args) as (metadata, run), tqdm(total=len(keys), desc="episodes", unit="ep", disable=None) as bar:
+    done = len({record.key for record in records.read(args.out)} & set(keys))
+    with (
+        _policy(args) as (metadata, run),
+        tqdm(total=len(keys), initial=done, desc="episodes", unit="ep", disable=None) as bar,
+    ):
         job = Job(
             protocol=protocol,
             policy=metadata,
             answering=args.answers,
-            disturbances=parse_disturbances(args.disturb),
+            disturbances=disturbances,
             videos=args.videos,
             keep_looks=args.attention > 0,
             out=args.out,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import av
 import pytest
 
 from inspire_fast.core.types import ActionChunk
@@ -225,6 +226,28 @@ def test_machine_errors_travel_between_processes() -> None:
 
     error = pickle.loads(pickle.dumps(MachineError("late", "no answer")))
     assert (error.kind, error.reason, str(error)) == ("late", "no answer", "late: no answer")
+
+
+class Endless(Faked):
+    """Never solved: twelve steps in three calls of four actions."""
+
+    success = False
+
+
+@pytest.mark.parametrize(("videos", "pictures"), [("calls", 3), ("steps", 12)])
+def test_frames_between_calls_are_drawn_on_request_only(job: Job, videos: str, pictures: int) -> None:
+    looks = 0
+
+    class Counted(Endless):
+        def observe(self) -> dict:
+            nonlocal looks
+            looks += 1
+            return dict(super().observe())
+
+    (record,) = evaluate(replace(job, make=Counted, videos=videos), KEYS[:1], in_this_process(PuppetPolicy()))
+    assert (len(record.calls), record.steps, looks) == (3, 12, pictures)
+    with av.open(str(job.out / str(record.video))) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 2 * pictures  # each stays half a second
 
 
 def test_simulator_workers_never_load_jax(root: Path) -> None:
