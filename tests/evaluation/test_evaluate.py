@@ -231,7 +231,9 @@ def test_machine_errors_travel_between_processes() -> None:
 class Endless(Faked):
     """Never solved: twelve steps in three calls of four actions."""
 
-    success = False
+    @property
+    def success(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize(("videos", "pictures"), [("calls", 3), ("steps", 12)])
