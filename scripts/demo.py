@@ -39,8 +39,8 @@ def evaluate() -> None:
     port_file = RUN / "port"
     server = ("scripts/serve_policy.py", "--checkpoint", CHECKPOINTS, "--port", 0, "--port-file", port_file)
     with background(*server, ready=port_file, log=RUN / "server.log") as port:
-        episodes = ("--episodes", 2, "--execute", 5, "--max-steps", 150, "--camera-px", 112, "--out", RUN / "episodes")
-        command("examples/libero/main.py", "--port", port, "--tasks", *TASKS, *episodes, *RENDERING)
+        out = ("--out", RUN / "episodes")
+        command("examples/libero/main.py", "--protocol", "quick", "--port", port, "--tasks", *TASKS, *out)
 
 
 STAGES = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable, Iterable
 import importlib
 from typing import Any, Literal
 import weakref
@@ -12,6 +13,8 @@ import numpy as np
 from inspire_fast.envs.gl import INSTALL_HINT, RenderingUnavailableError, require_rendering
 
 RenderQuality = Literal["full", "reduced"]
+Decorate = Callable[[Any], None]
+"""Adds shapes to the scene (mujoco.MjvScene) before it is drawn."""
 # Native observation key -> camera of the simulator.
 VIEWS = {"observation/image": "agentview", "observation/wrist_image": "robot0_eye_in_hand"}
 
@@ -52,11 +55,21 @@ class Cameras:
             # Registered after mujoco's own exit hook, so it runs before it: contexts go before the display does.
             atexit.register(_close_all)
         _open.add(self)
+        self.decorate: Decorate | None = None
+
+    def upload(self, textures: Iterable[int]) -> None:
+        """Shows what was written into the model's textures."""
+        mujoco: Any = importlib.import_module("mujoco")
+        self._renderer._gl_context.make_current()
+        for texture in textures:
+            mujoco.mjr_uploadTexture(self._renderer.model, self._renderer._mjr_context, texture)
 
     def render(self, data: Any, camera: str) -> np.ndarray:
         """uint8 `[h, w, 3]`, RGB, of `data` (mujoco.MjData) as it is now."""
         self._renderer.update_scene(data, camera, self._options)
         self._renderer.scene.flags[self._reflection_flag] = self._reflections
+        if self.decorate is not None:
+            self.decorate(self._renderer.scene)
         # mujoco's renderer already turns OpenGL's picture upside down; mirroring it completes the half turn.
         return np.ascontiguousarray(self._renderer.render()[:, ::-1])
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-import contextlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +10,13 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality
 from inspire_fast.envs.install import import_simulator
+from inspire_fast.envs.sampling import Sampled, Sampling
+from inspire_fast.envs.seeding import FixtureSeeding, Placements, seeded
+from inspire_fast.envs.settings import check_settings
 from inspire_fast.envs.suites import Problem, find_task
 from inspire_fast.envs.table import targets_of
 from inspire_fast.envs.targets import Target
-from inspire_fast.envs.truth import axis_angle, point_m, scene_facts
+from inspire_fast.envs.truth import axis_angle, box_m, point_m, scene_facts
 from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
@@ -38,9 +40,10 @@ class LiberoEnvironment:
         initial_states: `fixed` takes number `episode` of the suite's 50 stored states; `randomized` draws one from the
             task's own placement regions, and again where objects were drawn onto each other and slide off.
         fixture_seeding: `episode` draws fixture poses anew per episode; `constant` gives every episode those of `seed`
-            (what InSpire-FAST's evaluation does; openpi's draws on from one seed, which depends on the order of episodes
-            and is not offered).
+            (what InSpire-FAST's evaluation does); `sequence` draws on from `seed` from episode to episode (openpi's, with
+            fixed states only), see `seeding.Placements`.
         settle_steps: control steps without motion after each reset, while objects come to rest.
+        sampling: observations are of the `end` of a control step, or of openpi's instant, see `sampling`; truth is of the end.
         render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
 
     Attributes:
@@ -61,27 +64,29 @@ class LiberoEnvironment:
         camera_hw: tuple[int, int] = (224, 224),
         seed: int = 7,
         initial_states: Literal["fixed", "randomized"] = "fixed",
-        fixture_seeding: Literal["episode", "constant"] = "episode",
+        fixture_seeding: FixtureSeeding = "episode",
         settle_steps: int = 10,
+        sampling: Sampling = "end",
         render_quality: RenderQuality = "full",
     ) -> None:
-        _choice("initial_states", initial_states, ("fixed", "randomized"))
-        _choice("fixture_seeding", fixture_seeding, ("episode", "constant"))
-        _choice("render_quality", render_quality, ("full", "reduced"))
-        if seed < 0 or settle_steps < 0 or min(camera_hw) < 1:
-            raise ValueError(
-                f"seed and settle_steps must be >= 0 and camera_hw >= 1; got {seed}, {settle_steps}, {camera_hw}."
-            )
+        choices = {"initial_states": initial_states, "fixture_seeding": fixture_seeding, "sampling": sampling}
+        check_settings(
+            {**choices, "render_quality": render_quality}, seed=seed, settle_steps=settle_steps, camera_hw=camera_hw
+        )
         self.task = find_task(suite, task)
         self.unlabelled = ""
         self._camera_hw = camera_hw
         self._quality: RenderQuality = render_quality
-        self._seed, self._constant_fixtures, self._settle_steps = seed, fixture_seeding == "constant", settle_steps
-        self._states = self.task.initial_states() if initial_states == "fixed" else None
+        self._seed, self._settle_steps = seed, settle_steps
+        fixed = initial_states == "fixed"
+        # Drawn placements are drawn anew per episode, whatever fixtures do.
+        self._placements = Placements(seed, fixture_seeding if fixed else "episode", self._draw)
+        self._states = self.task.initial_states() if fixed else None
         self._cameras: Cameras | None = None
         self._success = self._ready = False
         self._problem = self.task.problem()
         self._domain: Any = self._create()
+        self._sampled = Sampled(self._domain) if sampling == "robosuite" else None
         self._targets = self._match()
 
     @property
@@ -130,7 +135,9 @@ class LiberoEnvironment:
             placed = self._movable_m()
             for _ in range(self._settle_steps):
                 self.step(SETTLE_ACTION)
-            if self._states is not None or (self._at_rest() and _slide_m(placed, self._movable_m()) < _SLIDE_M):
+            if self._states is not None:
+                return
+            if self._at_rest() and np.abs(self._movable_m() - placed)[:, :2].max(initial=0.0) < _SLIDE_M:
                 return
         raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {_PLACEMENT_ATTEMPTS} attempts.")
 
@@ -190,19 +197,40 @@ class LiberoEnvironment:
 
     def state(self) -> np.ndarray:
         """Proprioception, float32 `[8]`, as `robots.libero` names it. Cheap: nothing is rendered."""
-        domain = self._alive()
-        robot, data = domain.robots[0], domain.sim.data
-        quaternion = np.roll(data.get_body_xquat(robot.robot_model.eef_name), -1)  # w x y z -> x y z w
-        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
-        return np.concatenate([self.gripper_m(), axis_angle(quaternion), fingers]).astype(np.float32)
+        return self.measured().astype(np.float32)
 
-    def observe(self) -> Mapping[str, Any]:
-        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt."""
-        sim = self._alive().sim
-        if self._cameras is None:
-            self._cameras = Cameras(sim.model._model, self._camera_hw, self._quality)
-        images = {key: self._cameras.render(sim.data._data, camera) for key, camera in VIEWS.items()}
+    def measured(self) -> np.ndarray:
+        """The same in float64, as the simulator has it and openpi's client sends it."""
+        domain = self._alive()
+        robot, data = domain.robots[0], self._seen()
+        hand = domain.sim.model.body_name2id(robot.robot_model.eef_name)
+        quaternion = np.roll(data.xquat[hand], -1)  # w x y z -> x y z w
+        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
+        return np.concatenate([data.site_xpos[robot.eef_site_id], axis_angle(quaternion), fingers])
+
+    def observe(self, *, pictured: Any = None) -> Mapping[str, Any]:
+        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt.
+
+        `pictured` is the mujoco.MjData that is drawn, where it is another instant's than now.
+        """
+        cameras, shown = self.cameras(), pictured or self._seen()
+        images = {key: cameras.render(shown, camera) for key, camera in VIEWS.items()}
         return {**images, "observation/state": self.state(), "prompt": self.prompt}
+
+    def cameras(self) -> Cameras:
+        """What draws the pictures; made when first asked for."""
+        if self._cameras is None:
+            self._cameras = Cameras(self._alive().sim.model._model, self._camera_hw, self._quality)
+        return self._cameras
+
+    def refresh(self) -> None:
+        """To be called after the simulator's model or state was changed from outside, before anybody looks."""
+        domain = self._alive()
+        domain.sim.forward()
+        domain._post_process()
+        if self._sampled is not None:
+            self._sampled.begin()
+        self._success = bool(domain._check_success())
 
     def facts(self) -> SceneFacts | None:
         """Truth about the instruction's targets, or None where they are not known (`unlabelled`)."""
@@ -230,13 +258,7 @@ class LiberoEnvironment:
 
     def bounds_m(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
-        domain = self._alive()
-        model, data = domain.sim.model._model, domain.sim.data._data
-        ids = [domain.sim.model.geom_name2id(geom) for geom in self._model_of(name).contact_geoms]
-        matrices = data.geom_xmat[ids].reshape(-1, 3, 3)
-        centres = data.geom_xpos[ids] + np.einsum("gij,gj->gi", matrices, model.geom_aabb[ids, :3])
-        halves = np.einsum("gij,gj->gi", np.abs(matrices), model.geom_aabb[ids, 3:])
-        return (centres - halves).min(axis=0), (centres + halves).max(axis=0)
+        return box_m(self._alive().sim, self._model_of(name).contact_geoms)
 
     def holds(self, name: str) -> bool:
         """Both finger pads touch the object: the simulator's own grasp check."""
@@ -254,7 +276,7 @@ class LiberoEnvironment:
 
     def _create(self) -> Any:
         wrapper = import_simulator()
-        with _seeded([self._seed]):
+        with seeded([self._seed]):
             control = wrapper.ControlEnv(
                 bddl_file_name=str(self.task.bddl_file),
                 use_camera_obs=False,
@@ -269,28 +291,30 @@ class LiberoEnvironment:
 
     def _place(self, episode: int, attempt: int) -> None:
         """Draws fixtures (and objects), then puts a fixed initial state over it."""
-        from robosuite.utils.errors import RandomizationError
-
-        domain, fixed = self._alive(), self._states is not None
+        domain = self._alive()
         # robosuite forgets to put the fingers' command back, which would carry the last episode's grip into this one.
         domain.robots[0].gripper.current_action = np.zeros(domain.robots[0].gripper.dof)
-        with _seeded([self._seed] if fixed and self._constant_fixtures else [self._seed, episode, attempt]):
-            for _ in range(_PLACEMENT_ATTEMPTS):
-                try:
-                    domain.reset()
-                    break
-                except RandomizationError:  # the regions happened to be too full: draw on
-                    continue
-            else:
-                raise RuntimeError(
-                    f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts."
-                )
+        self._placements.place(episode, attempt)
         if self._states is not None:
             # Only after the reset proper: before it, markers at the gripper would show in the pictures.
             domain.sim.set_state_from_flattened(self._states[episode])
             domain.sim.forward()
             domain._post_process()
+        if self._sampled is not None:
+            self._sampled.begin()
         self._success, self._ready = bool(domain._check_success()), True
+
+    def _draw(self) -> None:
+        """One placement of everything, from numpy's global generator."""
+        from robosuite.utils.errors import RandomizationError
+
+        for _ in range(_PLACEMENT_ATTEMPTS):
+            try:
+                self._alive().reset()
+                return
+            except RandomizationError:  # the regions happened to be too full: draw on
+                continue
+        raise RuntimeError(f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts.")
 
     def _at_rest(self) -> bool:
         """Waits for objects that were drawn in mid-air (onto another object) to come down."""
@@ -300,6 +324,10 @@ class LiberoEnvironment:
             if np.abs(self._movable_m() - before).max(initial=0.0) < _REST_M:
                 return True
         return False
+
+    def _seen(self) -> Any:
+        """mujoco.MjData of the instant that observations show."""
+        return self._alive().sim.data._data if self._sampled is None else self._sampled.data
 
     def _movable_m(self) -> np.ndarray:
         """Positions of all movable objects, `[n, 3]`."""
@@ -320,25 +348,3 @@ class LiberoEnvironment:
         if self._domain is None:
             raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
         return self._domain
-
-
-def _slide_m(before: np.ndarray, after: np.ndarray) -> float:
-    """The furthest horizontal way of any object, `[n, 3]` each."""
-    return float(np.abs(after - before)[:, :2].max(initial=0.0))
-
-
-@contextlib.contextmanager
-def _seeded(entropy: list[int]) -> Iterator[None]:
-    """Seeds numpy's global generator inside a `with` block and puts its state back afterwards."""
-    before = np.random.get_state()
-    # One number is used as it is, so that it means what `np.random.seed(7)` means to LIBERO's other users.
-    np.random.seed(entropy[0] if len(entropy) == 1 else np.random.SeedSequence(entropy).generate_state(1)[0])
-    try:
-        yield
-    finally:
-        np.random.set_state(before)
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

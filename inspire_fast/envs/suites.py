@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+import re
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from inspire_fast.core.registry import unknown_name
 from inspire_fast.envs.install import import_libero
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+# LIBERO-PRO's (of those that the package brings with problems and initial states): suite -> the suite it disturbs.
+# `swap`: objects change places; `object`: other looks and sizes; `lan`: the instruction in other words; `task`: another task.
+PRO_SUITES = {f"{suite}_{kind}": suite for suite in SUITES[:4] for kind in ("swap", "object", "lan", "task")}
+_OWN_WORDS = ("lan", "task")  # whose instruction is the problem's own, not the one in the file's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task. `prompt` is LIBERO's instruction as openpi uses it (from the file's name, not the BDDL's wording)."""
+    """One task. `prompt` is LIBERO's instruction as openpi uses it (from the file's name, not the BDDL's wording).
+
+    Of LIBERO-PRO's `lan` and `task` suites it is the BDDL's, in small letters: there it is what was changed.
+    """
 
     suite: str
     index: int
@@ -89,8 +97,8 @@ def tasks(suite: str) -> tuple[Task, ...]:
         ValueError: unknown suite.
         ImportError: the simulator is not installed; says how to.
     """
-    if suite not in SUITES:
-        raise ValueError(unknown_name("LIBERO suite", suite, list(SUITES)))
+    if suite not in SUITES and suite not in PRO_SUITES:
+        raise ValueError(unknown_name("LIBERO suite", suite, [*SUITES, *PRO_SUITES]))
     import_libero()
     from libero.libero import get_libero_path
     from libero.libero.benchmark import task_maps
@@ -101,7 +109,9 @@ def tasks(suite: str) -> tuple[Task, ...]:
             suite=suite,
             index=index,
             name=task.name,
-            prompt=task.language,
+            prompt=_own_words(problems / task.problem_folder / task.bddl_file)
+            if suite.rpartition("_")[2] in _OWN_WORDS
+            else task.language,
             bddl_file=problems / task.problem_folder / task.bddl_file,
             initial_states_file=states / task.problem_folder / f"{task.init_states_file}.npz",
         )
@@ -124,6 +134,14 @@ def find_task(suite: str, task: int | str) -> Task:
     if not 0 <= task < len(available):
         raise ValueError(f"{suite} has tasks 0..{len(available) - 1}; got {task}.")
     return available[task]
+
+
+def _own_words(bddl_file: Path) -> str:
+    """The problem's own instruction."""
+    found = re.search(r"\(:language ([^)]*)\)", bddl_file.read_text(encoding="utf-8"))
+    if found is None:
+        raise ValueError(f"{bddl_file.name} holds no instruction.")
+    return " ".join(found.group(1).lower().split())
 
 
 def _typed(tokens: list[str]) -> dict[str, str]:

@@ -58,6 +58,16 @@ def scene_facts(
     return SceneFacts(targets=tuple(targets), gripper_px=pixel(gripper_m))
 
 
+def box_m(sim: Any, geoms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest corner `[3]`, world axes, of shapes by their names."""
+    model, data = sim.model._model, sim.data._data
+    ids = [sim.model.geom_name2id(geom) for geom in geoms]
+    matrices = data.geom_xmat[ids].reshape(-1, 3, 3)
+    centres = data.geom_xpos[ids] + np.einsum("gij,gj->gi", matrices, model.geom_aabb[ids, :3])
+    halves = np.einsum("gij,gj->gi", np.abs(matrices), model.geom_aabb[ids, 3:])
+    return (centres - halves).min(axis=0), (centres + halves).max(axis=0)
+
+
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:
     """x y z w -> axis * angle, radians in 0..2 pi (openpi's LIBERO client, after robosuite's `quat2axisangle`)."""
     w = float(np.clip(quaternion[3], -1.0, 1.0))

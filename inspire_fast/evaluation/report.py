@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 import html
 import io
@@ -14,16 +13,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 import numpy as np
 
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1{margin-bottom:.2rem} h2{margin-top:2.2rem} .note{color:#666}
-table{border-collapse:collapse;width:100%;font-size:.92rem} td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1rem;margin:1.2rem 0}
-.card{border:1px solid #ddd;border-radius:8px;padding:.8rem 1rem} .card b{font-size:1.7rem;display:block}
-.good{color:#1b7f3b} .bad{color:#b3362b}
-.films{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem} video,img{max-width:100%}
-"""
+from inspire_fast.evaluation.markup import STYLE, data_uri, table
+
 VIDEO_NOTE = (
     "One picture per call of the policy, as a person standing at the robot sees it. Under it each target, the model's "
     "answer (green when it is the simulator's truth) and the true answer."
@@ -55,7 +46,7 @@ def _page(r: Mapping[str, Any], folder: Path) -> str:
         f"<h2>Videos</h2><p class=note>{VIDEO_NOTE}</p>",
         _videos(r["videos"], folder),
         "<h2>Time</h2>",
-        _table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in r["seconds"].items()], numbers={1}),
+        table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in r["seconds"].items()], numbers={1}),
     ]
     return "\n".join(parts)
 
@@ -138,7 +129,7 @@ def _image(figure: Figure) -> str:
     target = io.BytesIO()
     with mpl.rc_context({"font.size": 10}):
         figure.savefig(target, format="png", dpi=110)
-    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}'>"
+    return f"<img alt='' src='{data_uri(target.getvalue(), 'image/png')}'>"
 
 
 def _episodes(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -157,23 +148,13 @@ def _episodes(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return _table(head, body, numbers={2, 4, 5, 6, 8})
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]], *, numbers: set[int]) -> str:
-    def cell(tag: str, index: int, text: str) -> str:
-        return f"<{tag}{' class=n' if index in numbers else ''}>{html.escape(text)}</{tag}>"
-
-    rows = ["".join(cell("th", i, t) for i, t in enumerate(head))]
-    rows += ["".join(cell("td", i, t) for i, t in enumerate(row)) for row in body]
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    return table(head, body, numbers={2, 4, 5, 6, 8})
 
 
 def _videos(paths: Sequence[str], folder: Path) -> str:
     films = []
     for path in paths:
-        data = base64.b64encode((folder / path).read_bytes()).decode()
-        source = f"data:video/mp4;base64,{data}"
+        source = data_uri((folder / path).read_bytes(), "video/mp4")
         films.append(
             f"<figure><video controls muted loop src='{source}'></video><figcaption>{html.escape(path)}</figcaption></figure>"
         )

@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.types import ActionChunk, SceneFacts
-from inspire_fast.data.video import VideoEncoder
 from inspire_fast.dialogue.questions import QUESTIONS, Question
-from inspire_fast.evaluation.pictures import compose
-from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
+from inspire_fast.evaluation.film import Film
+from inspire_fast.evaluation.looks import Looks, looks_file
+from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
 from inspire_fast.robots import Robot
 from inspire_fast.robots.broker import Infer
 from inspire_fast.robots.environment import Environment
-from inspire_fast.robots.runtime import run_episode
-
-VIDEO_FPS = 4
-FRAMES_PER_CALL = 2  # a picture per call stays half a second
+from inspire_fast.robots.runtime import EpisodeResult, Step, run_episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +31,9 @@ class Rollout:
         execute: actions of each chunk that are executed.
         max_steps: control steps after which an episode has failed.
         videos: folder for one mp4 per episode, or None.
+        every_step: the video shows every control step, which is rendered for it alone; else every call of the policy.
+        looks: folder of the evaluation, where what the policy saw is kept (see `looks`), or None.
+        protocol: hash, for the records.
     """
 
     robot: Robot
@@ -41,16 +41,22 @@ class Rollout:
     execute: int
     max_steps: int
     videos: Path | None = None
+    every_step: bool = False
+    looks: Path | None = None
+    protocol: str = ""
 
     def run(self, environment: Environment, infer: Infer, *, suite: str, task: int, episode: int) -> EpisodeRecord:
         """Runs one episode and returns its record; the video appears whole or not at all."""
         calls: list[CallRecord] = []
         name = f"{suite}_{task}_{episode}.mp4"
+        phases, looks = Phases(), Looks()
         with contextlib.ExitStack() as stack:
-            video = stack.enter_context(_Film(self.videos / name)) if self.videos else None
+            video = stack.enter_context(Film(self.videos / name, self.robot)) if self.videos else None
+            where = f"{suite} task {task}, episode {episode}"
 
             def on_chunk(step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
-                answers = judge(chunk, environment.facts(), self.questions)
+                facts = environment.facts()
+                answers = judge(chunk, facts, self.questions)
                 calls.append(
                     CallRecord(
                         step=step,
@@ -58,11 +64,20 @@ class Rollout:
                         status=str(chunk.status),
                         reason=chunk.reason,
                         timing_ms={k: float(v) for k, v in chunk.timing_ms.items()},
+                        phase=phases.at(facts),
                     )
                 )
+                if self.looks is not None:
+                    looks.add(observation)
                 if video is not None:
-                    caption = f"{suite} task {task}, episode {episode}, step {step}"
-                    video.add(observation, self.robot, answers, str(chunk.status), caption)
+                    video.add(observation, answers, str(chunk.status), f"{where}, step {step}")
+
+            def on_step(step: Step) -> None:
+                phases.at(environment.facts())  # a grasp between two calls counts, too
+                if video is not None and self.every_step and step.index < self.execute - 1:
+                    video.add(
+                        environment.observe(), calls[-1].answers, calls[-1].status, f"{where}, step {step.step + 1}"
+                    )
 
             result = run_episode(
                 environment,
@@ -72,7 +87,10 @@ class Rollout:
                 max_steps=self.max_steps,
                 episode=episode,
                 on_chunk=on_chunk,
+                on_step=on_step,
             )
+        if self.looks is not None:
+            looks.save(looks_file(self.looks, (suite, task, episode)))
         return EpisodeRecord(
             suite=suite,
             task=task,
@@ -86,25 +104,36 @@ class Rollout:
             seconds=result.timing["wall_s"],
             video=name if self.videos else None,
             calls=tuple(calls),
+            protocol=self.protocol,
+            times=_times(result),
         )
 
 
-class ServerGoneError(Exception):
-    """The policy server cannot be reached. Not an error that a robot holds on: nothing is learnt from such an episode."""
+class Phases:
+    """Where an episode stands: `before` anything the instruction names was grasped, `carrying` it, or `after`."""
+
+    def __init__(self) -> None:
+        self._grasped_before = False
+
+    def at(self, facts: SceneFacts | None) -> Phase | None:
+        """The phase at these facts; None where nobody knows them."""
+        if facts is None:
+            return None
+        if any(target.grasped for target in facts.targets):
+            self._grasped_before = True
+            return "carrying"
+        return "after" if self._grasped_before else "before"
 
 
-def stop_without_server(infer: Infer) -> Infer:
-    """A lost server ends the evaluation instead of counting as a failed episode; other errors stay the policy's own."""
-
-    def asking(observation: Mapping[str, Any]) -> ActionChunk:
-        try:
-            return infer(observation)
-        except (ConnectionError, TimeoutError) as error:
-            raise ServerGoneError(
-                f"The policy server went away: {error} Start it again and repeat; finished episodes are kept."
-            ) from error
-
-    return asking
+def _times(result: EpisodeResult) -> dict[str, float]:
+    """Seconds by what they were spent on; `other_s` is the reset, the truth and the video."""
+    timing = result.timing
+    times = {
+        "observe_s": result.calls * timing["observe_ms_mean"] / 1e3,
+        "infer_s": result.calls * timing["infer_ms_mean"] / 1e3,
+        "step_s": result.steps * timing["step_ms_mean"] / 1e3,
+    }
+    return {**times, "other_s": max(0.0, timing["wall_s"] - sum(times.values()))}
 
 
 def questions_of(metadata: Mapping[str, Any]) -> dict[str, Question]:
@@ -125,46 +154,7 @@ def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, 
             truth=questions[a.question].truth(by_phrase[a.target])
             if a.target in by_phrase and a.question in questions
             else None,
+            distance_m=float(np.linalg.norm(by_phrase[a.target].offset_m)) if a.target in by_phrase else None,
         )
         for a in chunk.answers
     )
-
-
-class _Film:
-    """Frames of one episode; the file is renamed into place when the episode is complete."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partial = path.with_name(f".{path.stem}.partial.mp4")
-        self._encoder: VideoEncoder | None = None
-        self._lines = 0
-
-    def __enter__(self) -> _Film:
-        return self
-
-    def add(
-        self,
-        observation: Mapping[str, Any],
-        robot: Robot,
-        answers: tuple[AnswerRecord, ...],
-        status: str,
-        caption: str,
-    ) -> None:
-        """Appends one call's picture."""
-        if self._encoder is None:
-            self._lines = max(len(answers), 2)
-        frame = compose(observation, robot, answers=answers, status=status, caption=caption, questions=self._lines)
-        if self._encoder is None:
-            height, width, _ = frame.shape
-            self._encoder = VideoEncoder(self._partial, fps=VIDEO_FPS, height=height, width=width, codec="h264")
-        for _ in range(FRAMES_PER_CALL):
-            self._encoder.add(np.ascontiguousarray(frame))
-
-    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
-        if self._encoder is None:
-            return
-        self._encoder.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)

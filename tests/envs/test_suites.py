@@ -3,7 +3,8 @@ import sys
 import pytest
 
 from inspire_fast.envs import install
-from inspire_fast.envs.suites import SUITES, find_task, tasks
+from inspire_fast.envs.suites import PRO_SUITES, SUITES, find_task, tasks
+from inspire_fast.envs.table import targets_of
 
 pytestmark = pytest.mark.sim
 
@@ -47,3 +48,19 @@ def test_listing_tasks_starts_no_simulator():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert out.stdout.strip() == "[] []"
+
+
+def test_libero_pros_suites_have_problems_states_and_their_own_words():
+    assert len(PRO_SUITES) == 16
+    for suite, base in PRO_SUITES.items():
+        disturbed = tasks(suite)
+        assert [task.name for task in disturbed] == [task.name for task in tasks(base)]
+        assert all(task.bddl_file.exists() and task.initial_states_file.exists() for task in disturbed)
+    assert find_task("libero_goal_swap", 1).prompt == find_task("libero_goal", 1).prompt == "put the bowl on the stove"
+    assert find_task("libero_goal_lan", 1).prompt == "place the bowl on the stove"
+    assert find_task("libero_goal_task", 1).prompt == "put the plate on the stove"
+    assert targets_of(find_task("libero_goal_swap", 1)) == targets_of(find_task("libero_goal", 1))
+    with pytest.raises(ValueError, match="libero_goal_lan"):
+        targets_of(find_task("libero_goal_lan", 1))
+    with pytest.raises(ValueError, match="Did you mean 'libero_goal_swap'"):
+        tasks("libero_goal_swaps")

@@ -9,8 +9,9 @@ from inspire_fast.client import ConnectionLostError, RequestTimeoutError
 from inspire_fast.core.types import ActionChunk, Answer, SceneFacts, Status, TargetFacts
 from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.evaluation import records
+from inspire_fast.evaluation.machine import MachineError, unless_machine
 from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
-from inspire_fast.evaluation.rollout import Rollout, ServerGoneError, judge, questions_of, stop_without_server
+from inspire_fast.evaluation.rollout import Rollout, judge, questions_of
 from inspire_fast.evaluation.summary import accuracy, majority
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
@@ -126,8 +127,8 @@ def test_a_lost_server_is_no_failed_episode(tmp_path: Path, error: Exception) ->
         raise error
 
     rollout = Rollout(robot=ROBOTS["libero"], questions={}, execute=5, max_steps=20, videos=tmp_path)
-    with pytest.raises(ServerGoneError, match="finished episodes are kept"):
-        rollout.run(Still(), stop_without_server(infer), suite="s", task=0, episode=0)
+    with pytest.raises(MachineError, match=r"gone|late"):
+        rollout.run(Still(), unless_machine(infer), suite="s", task=0, episode=0)
     assert not list(tmp_path.iterdir())
 
 
@@ -136,6 +137,6 @@ def test_a_policy_that_cannot_answer_is_a_held_episode() -> None:
         raise ValueError("no such target")
 
     rollout = Rollout(robot=ROBOTS["libero"], questions={}, execute=5, max_steps=20)
-    record = rollout.run(Still(), stop_without_server(infer), suite="s", task=0, episode=0)
+    record = rollout.run(Still(), unless_machine(infer), suite="s", task=0, episode=0)
     assert (record.success, record.stopped) == (False, "held")
     assert "no such target" in record.reason

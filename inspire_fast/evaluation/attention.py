@@ -1,0 +1,142 @@
+"""The paper's figure: where in the picture the network looked when it chose an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+
+from inspire_fast.data.render import ModelInput
+from inspire_fast.dialogue.render import Kind, Rendered, render
+from inspire_fast.evaluation.attention_files import FOLDER as PICTURES
+from inspire_fast.evaluation.attention_files import AttentionPicture, stem, write_pictures
+from inspire_fast.evaluation.looks import load_looks, looks_file
+from inspire_fast.evaluation.pictures import upright
+from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord
+from inspire_fast.models.attention_maps import attention_maps
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.checkpoint import find_step, load_model
+from inspire_fast.policy.contract import Contract
+from inspire_fast.robots import ROBOTS
+
+_PAD = 64  # dialogues are padded to multiples of this, so that few programs are compiled
+_SHOWN_PX = 224
+CAMERA = "base_0_rgb"
+
+
+class Lens:
+    """Reads one layer of a checkpoint's network at the tokens from which the answers were predicted.
+
+    Args:
+        model, contract, vocabulary: of the checkpoint.
+        layer: of the language model, from 0; None takes the one two thirds up.
+    """
+
+    def __init__(self, model: Pi0Fast, contract: Contract, vocabulary: Any, *, layer: int | None = None) -> None:
+        self._model, self._vocabulary = model, vocabulary
+        self._robot, self._script = ROBOTS[contract.robot], contract.build_script()
+        self._inputs = ModelInput(
+            cameras=contract.model.cameras, image_hw=contract.model.image_hw, normalizer=contract.normalizer()
+        )
+        self.layer = 2 * model.config.language.depth // 3 if layer is None else layer
+        self._maps = jax.jit(functools.partial(attention_maps, layers=(self.layer,)))
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> Lens:
+        """From a checkpoint's folder; the network is held beside the one that answers."""
+        step = find_step(checkpoint)
+        contract = Contract.read(step / "assets")
+        return cls(load_model(step, contract.model), contract, contract.load_vocabulary(step / "assets"))
+
+    def look(self, observation: Mapping[str, Any], answers: Sequence[AnswerRecord]) -> np.ndarray:
+        """Attention of each answer over the front picture, as the network sees it.
+
+        Args:
+            observation: as the policy got it.
+            answers: of that call, in order.
+
+        Returns:
+            float32 `[answers, rows, columns]` of the patch grid, mean over the heads. What is missing from a sum of 1 went to
+            the other cameras and to the text.
+        """
+        canonical = self._robot.canonical(observation)
+        turn = self._inputs.turn(canonical, tuple(dict.fromkeys(a.target for a in answers)))
+        rendered = render(self._script, turn, self._vocabulary, answers=[a.answer for a in answers])
+        tokens, config = rendered.tokens, self._model.config
+        before = asking_positions(rendered)[: len(answers)]
+        pad = -len(tokens) % _PAD
+        images = {k: jnp.asarray(v)[None] for k, v in self._inputs.images(canonical).items()}
+        found = self._maps(
+            self._model,
+            images,
+            {k: jnp.ones(1, bool) for k in images},
+            jnp.asarray(np.pad(tokens.ids, (0, pad)))[None],
+            jnp.arange(len(tokens) + pad)[None] < len(tokens),
+            jnp.asarray(np.pad(tokens.block, (0, pad), mode="edge"))[None],
+            queries=jnp.asarray(before) + config.image_tokens,
+        )
+        first = sorted(images).index(CAMERA) * config.tokens_per_image
+        mean = np.asarray(found[0, 0].mean(axis=0))[:, first : first + config.tokens_per_image]
+        rows, columns = (side // config.vision.patch for side in config.image_hw)
+        return mean.reshape(len(answers), rows, columns)
+
+    def picture(self, observation: Mapping[str, Any], heat: np.ndarray) -> tuple[bytes, bytes]:
+        """The front picture upright, and the map over it, both as PNG of the same size."""
+        canonical, orientation = self._robot.canonical(observation), self._robot.image_orientation
+        image = Image.fromarray(np.ascontiguousarray(upright(self._inputs.images(canonical)[CAMERA], orientation)))
+        share = upright(heat, orientation) / max(float(heat.max()), 1e-12)
+        colours = (255 * mpl.colormaps["inferno"](share)).astype(np.uint8)
+        colours[..., 3] = (255 * np.sqrt(share)).astype(np.uint8)
+        return tuple(
+            _png(picture.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.BICUBIC))
+            for picture in (image, Image.fromarray(colours))
+        )  # pyright: ignore[reportReturnType]
+
+
+def asking_positions(rendered: Rendered) -> list[int]:
+    """Where each filled answer is predicted: the position before its first token."""
+    slots = [n for n, piece in enumerate(rendered.pieces) if piece.kind is Kind.ANSWER]
+    places = [np.flatnonzero(rendered.tokens.segment == slot) for slot in slots]
+    return [int(place[0]) - 1 for place in places if len(place)]
+
+
+def draw_attention(lens: Lens, folder: Path, found: Sequence[EpisodeRecord], *, every: int) -> int:
+    """Draws what is missing for episodes whose observations were kept; returns the number of episodes drawn.
+
+    Args:
+        lens: of the policy that was evaluated.
+        folder: of the evaluation.
+        found: its records.
+        every: each so many-th call is drawn.
+    """
+    drawn = 0
+    for record in found:
+        source = looks_file(folder, record.key)
+        if not source.exists() or (folder / PICTURES / f"{stem(record.key)}.json").exists():
+            continue
+        pictures = []
+        for observation, call in list(zip(load_looks(source), record.calls, strict=True))[::every]:
+            if not call.answers:
+                continue
+            for answer, heat in zip(call.answers, lens.look(observation, call.answers), strict=True):
+                image, over = lens.picture(observation, heat)
+                pictures.append(
+                    AttentionPicture(step=call.step, target=answer.target, answer=answer.answer, image=image, heat=over)
+                )
+        write_pictures(folder, record.key, pictures)
+        drawn += 1
+    return drawn
+
+
+def _png(image: Image.Image) -> bytes:
+    target = io.BytesIO()
+    image.save(target, format="PNG")
+    return target.getvalue()

@@ -1,0 +1,51 @@
+"""What the policy looked at during an episode, kept where somebody wants to look at it again (attention maps)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.evaluation.plan import Key
+
+FOLDER = "looks"
+
+
+def looks_file(folder: Path, key: Key) -> Path:
+    """Where an episode's observations lie."""
+    return folder / FOLDER / f"{key[0]}_{key[1]}_{key[2]}.npz"
+
+
+class Looks:
+    """Collects observations of one episode, one per call of the policy."""
+
+    def __init__(self) -> None:
+        self._seen: list[Mapping[str, Any]] = []
+
+    def add(self, observation: Mapping[str, Any]) -> None:
+        """Keeps one."""
+        self._seen.append(observation)
+
+    def save(self, path: Path) -> None:
+        """Writes arrays stacked over calls, and the prompt; the file appears whole or not at all."""
+        path.parent.mkdir(exist_ok=True)
+        stacked: dict[str, Any] = (
+            {key: np.stack([seen[key] for seen in self._seen]) for key in self._seen[0]} if self._seen else {}
+        )
+        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
+        try:
+            np.savez_compressed(partial, **stacked)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load_looks(path: Path) -> list[dict[str, Any]]:
+    """The observations, in the order of the calls."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    count = len(next(iter(arrays.values()), ()))
+    return [{k: str(v[n]) if v.dtype.kind == "U" else v[n] for k, v in arrays.items()} for n in range(count)]

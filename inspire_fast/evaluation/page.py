@@ -1,0 +1,206 @@
+"""The page of an evaluation, made from its folder alone: what was measured how, success, answers, time, every episode."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspire_fast.evaluation import records
+from inspire_fast.evaluation.machine import Failure, read_failures
+from inspire_fast.evaluation.markup import RATE_HEAD, STYLE, percent, rate_cells, table
+from inspire_fast.evaluation.page_answers import answers_section
+from inspire_fast.evaluation.page_compare import comparison
+from inspire_fast.evaluation.page_episodes import SCRIPT, episodes
+from inspire_fast.evaluation.protocols import Protocol, protocol_from
+from inspire_fast.evaluation.records import EpisodeRecord
+from inspire_fast.evaluation.tables import results
+
+_EMBED_BYTES = 64 * 2**20
+_STYLE = """
+table{margin:.3rem 0 1.1rem} td.n{white-space:nowrap}
+details{border:1px solid #ddd;border-radius:8px;padding:.4rem .9rem;margin:.5rem 0} summary{cursor:pointer}
+pre{overflow:auto;background:#f6f6f6;padding:.6rem} .grid{display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}
+.heat td{text-align:center;border:1px solid #fff} .heat th{font-weight:400} .calls{font-size:.85rem}
+.stack{position:relative;display:inline-block;width:11rem;margin:.2rem} .stack img{width:100%;display:block}
+.stack .map{position:absolute;left:0;top:0;opacity:0} .maps-on .stack .map{opacity:.75}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What lies in a folder."""
+
+    folder: Path
+    protocol: Protocol
+    answers: str
+    settings: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    records: Sequence[EpisodeRecord]
+    failures: Sequence[Failure]
+
+    @classmethod
+    def read(cls, folder: Path) -> Evaluation:
+        """Reads it.
+
+        Raises:
+            ValueError: there is no evaluation in this folder, or another version wrote it.
+        """
+        try:
+            claim = json.loads((folder / records.CLAIM).read_text())
+            settings = claim["settings"]
+            protocol = protocol_from(settings["protocol"])
+        except (OSError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder} holds no evaluation of this version ({records.CLAIM}): {error}.") from error
+        return cls(
+            folder=folder,
+            protocol=protocol,
+            answers=settings["answers"],
+            settings=settings,
+            policy=claim["policy"],
+            records=records.read(folder),
+            failures=read_failures(folder),
+        )
+
+
+def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None = None) -> Path:
+    """Writes `report.html` into the folder and returns its path.
+
+    Args:
+        folder: of an evaluation, finished or not.
+        compare: of another one, paired with it episode by episode.
+        embed: videos inside the page; else linked, and the folder must go with it. None embeds up to 64 MB of them, and
+            the page says which it is.
+
+    Raises:
+        ValueError: no evaluation there, or one that cannot be paired.
+    """
+    evaluation = Evaluation.read(folder)
+    page = folder / "report.html"
+    if embed is None:
+        films = [folder / r.video for r in evaluation.records if r.video]
+        embed = sum(film.stat().st_size for film in films if film.exists()) <= _EMBED_BYTES
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>LIBERO evaluation</title><style>{STYLE}{_STYLE}</style>",
+        "<h1>LIBERO evaluation</h1>",
+        _lead(evaluation),
+        "<h2>Success</h2>",
+        _success(evaluation),
+        "" if compare is None else _compared(evaluation, Evaluation.read(compare)),
+        *answers_section(evaluation.records, forced=evaluation.answers != "own"),
+        "<h2>Time</h2>",
+        _time(evaluation.records),
+        _failures(evaluation),
+        "<h2>Episodes</h2>",
+        episodes(evaluation.records, folder, embed=embed),
+        f"<script>{SCRIPT}</script>",
+    ]
+    page.write_text("\n".join(parts))
+    return page
+
+
+def _compared(this: Evaluation, other: Evaluation) -> str:
+    apart = [
+        *records.differences(this.settings, other.settings),
+        *records.differences(this.policy, other.policy, "policy."),
+    ]
+    said = "".join(
+        f"<li>{html.escape(line.replace(' then, ', ' here, ').removesuffix(' now'))} there</li>" for line in apart
+    )
+    what = f"<p>What differs:</p><ul>{said}</ul>" if apart else "<p>The same policy, asked in the same way.</p>"
+    return comparison(this.records, other.records, other.folder.name) + what
+
+
+def _lead(e: Evaluation) -> str:
+    tasks = len({(r.suite, r.task) for r in e.records})
+    # What a whole evaluation has cannot be told without the simulator; what a task has can.
+    short = sum(n < e.protocol.trials for n in Counter((r.suite, r.task) for r in e.records).values())
+    part = f", {short} of them with fewer than the protocol's {e.protocol.trials} trials" if short else ""
+    who = {
+        "own": "the policy answers its questions itself",
+        "oracle": "the simulator's truth is forced as every answer (oracle)",
+        "adversarial": "a wrong answer is forced every time",
+        "skip": "no question is asked",
+    }[e.answers]
+    disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())
+    how = f"; disturbed by {disturbed} (of 5)" if disturbed else ""
+    policy = {k: e.policy[k] for k in ("checkpoint", "robot", "script", "image_orientation") if e.policy.get(k)}
+    shown = ", ".join(f"{k} <b>{html.escape(str(v))}</b>" for k, v in policy.items()) or "says nothing of itself"
+    return (
+        f"<p>Protocol <b>{html.escape(e.protocol.name)}</b> <code>{e.settings['protocol_hash']}</code>: "
+        f"{len(e.records)} episodes of {tasks} tasks{part}; {who}{how}. Policy: {shown}.</p>"
+        f"<details><summary>Everything that decides an episode</summary><pre>"
+        f"{html.escape(json.dumps(e.settings, indent=1, sort_keys=True))}</pre></details>"
+    )
+
+
+def _success(e: Evaluation) -> str:
+    rows = results(e.records, seen=e.protocol.seen)
+    head = ["", "instruction", *RATE_HEAD, "held", "steps when solved"]
+    body = [
+        [
+            row.what,
+            row.prompt,
+            *rate_cells(row.rate),
+            str(row.held),
+            "–" if row.mean_steps is None else f"{row.mean_steps:.0f}",
+        ]
+        for row in [r for r in rows if not r.prompt] + [r for r in rows if r.prompt]
+    ]
+    return "<p class=note>Wilson intervals.</p>" + table(head, body, numbers={2, 3, 4, 6, 7})
+
+
+def _time(found: Sequence[EpisodeRecord]) -> str:
+    if not found:
+        return "<p class=note>Nothing ran yet.</p>"
+    total, parts = sum(r.seconds for r in found), Counter[str]()
+    for record in found:
+        parts.update(record.times)
+    names = {
+        "observe_s": "rendering",
+        "infer_s": "waiting for the policy",
+        "step_s": "physics",
+        "other_s": "resets, truth, video",
+    }
+    spent = [[names[k], f"{parts[k]:.0f}", percent(parts[k] / total if total else None)] for k in names]
+    calls = [c for r in found for c in r.calls]
+    phases = sorted({k for c in calls for k in c.timing_ms})
+    quantiles = []
+    for phase in phases:
+        values = np.array([c.timing_ms[phase] for c in calls if phase in c.timing_ms])
+        quantiles.append([phase, *(f"{np.quantile(values, q):.1f}" for q in (0.5, 0.95)), f"{values.max():.1f}"])
+    held = sum(c.status != "ok" for c in calls)
+    return (
+        f"<p>{total:.0f} simulator seconds (of all workers together), {sum(r.steps for r in found)} control steps, "
+        f"{len(calls)} calls of the policy, {held} of them held.</p><div class=grid><div>"
+        + table(["episodes' time", "seconds", "share"], spent, numbers={1, 2})
+        + "</div><div>"
+        + table(["per call, ms", "median", "95 %", "longest"], quantiles, numbers={1, 2, 3})
+        + "</div></div>"
+    )
+
+
+def _failures(e: Evaluation) -> str:
+    if not e.failures:
+        return ""
+    done = {r.key for r in e.records}
+    body = [
+        [
+            f"{f.suite}:{f.task}",
+            str(f.episode),
+            f.kind,
+            f.reason[:300],
+            "finished since" if f.key in done else "missing",
+        ]
+        for f in e.failures
+    ]
+    return (
+        "<h2>Failures of the machine</h2><p class=note>None of these counts as an episode of the policy.</p>"
+        + table(["task", "episode", "kind", "what happened", "now"], body, numbers={1})
+    )

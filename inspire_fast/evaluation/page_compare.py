@@ -1,0 +1,70 @@
+"""Two evaluations side by side, episode by episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import html
+
+from inspire_fast.evaluation.markup import percent, table
+from inspire_fast.evaluation.records import EpisodeRecord
+from inspire_fast.evaluation.statistics import Paired, compare, episodes_needed
+
+_SIGNIFICANT = 0.05
+
+
+def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], name: str) -> str:
+    """The section: all common episodes, then suite by suite.
+
+    Raises:
+        ValueError: no episode in common, or under different protocols, whose episodes are not the same.
+    """
+    protocols = {r.protocol for r in first}, {r.protocol for r in second}
+    if protocols[0] != protocols[1]:
+        raise ValueError(
+            f"Evaluations under different protocols cannot be paired: {sorted(protocols[0])} and {sorted(protocols[1])}."
+        )
+    paired = _pair(first, second)
+    if not paired.episodes:
+        raise ValueError(f"The evaluation has no episode in common with {name}.")
+    suites = list(dict.fromkeys(r.suite for r in first))
+    body = [
+        _row(suite, _pair([r for r in first if r.suite == suite], [r for r in second if r.suite == suite]))
+        for suite in suites
+    ]
+    head = ["", "episodes", "both", "only this", "only the other", "neither", "other − this", "p (exact McNemar)"]
+    return (
+        f"<h2>Compared with {html.escape(name)}</h2><p>{_verdict(paired)}</p>"
+        + table(head, [*body, _row("all", paired)], numbers=range(1, 8))
+        + "<p class=note>The same initial states for both. One p-value per suite is tested here: of twenty suites "
+        "one would come out below 0.05 by chance.</p>"
+    )
+
+
+def _pair(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord]) -> Paired:
+    return compare({r.key: r.success for r in first}, {r.key: r.success for r in second})
+
+
+def _row(what: str, paired: Paired) -> list[str]:
+    difference = "–" if paired.difference is None else f"{paired.difference:+.1%}"
+    counts = (paired.episodes, paired.both, paired.only_first, paired.only_second, paired.neither)
+    return [what, *map(str, counts), difference, f"{paired.p_value:.3g}"]
+
+
+def _verdict(paired: Paired) -> str:
+    difference = paired.difference or 0.0
+    agreement = (paired.both + paired.neither) / paired.episodes
+    points, more = 100 * abs(difference), "more" if difference > 0 else "fewer"
+    seen = (
+        f"Of {paired.episodes} common episodes the other solves {points:.1f} percentage points {more}; they agree on "
+        f"{percent(agreement)}."
+    )
+    if paired.p_value < _SIGNIFICANT:
+        return f"{seen} So uneven a split is unlikely between equal policies (p = {paired.p_value:.2g})."
+    if not difference:
+        return f"Of {paired.episodes} common episodes both solve as many; they agree on {percent(agreement)}."
+    rate = (paired.both + paired.only_first) / paired.episodes
+    needed = episodes_needed(rate, difference, agreement=agreement)
+    return (
+        f"{seen} That may be chance (p = {paired.p_value:.2g}); if the difference is real, {needed} common episodes "
+        "would show it with 80 % probability."
+    )

@@ -1,0 +1,149 @@
+"""What a count of successes allows to say: intervals, paired comparison, and how many episodes a question needs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+import math
+from statistics import NormalDist
+from typing import TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A share of successes with its Wilson interval.
+
+    Attributes:
+        successes, trials: the count.
+        low, high: the interval, 0..1; the whole of it where there are no trials.
+    """
+
+    successes: int
+    trials: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float | None:
+        """Successes per trial; None without trials."""
+        return self.successes / self.trials if self.trials else None
+
+
+def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> Rate:
+    """Wilson's score interval (1927): honest for few trials and near 0 and 1, where `p +- 1.96 s` is not.
+
+        wilson(0, 10)   0.000 .. 0.278
+        wilson(5, 10)   0.237 .. 0.763
+        wilson(10, 10)  0.722 .. 1.000
+
+    Raises:
+        ValueError: no such count, or a confidence outside (0, 1).
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes in {trials} trials is no count.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence lies between 0 and 1; got {confidence}.")
+    if not trials:
+        return Rate(successes=0, trials=0, low=0.0, high=1.0)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p, scale = successes / trials, 1 + z * z / trials
+    middle = (p + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    # At the ends the bound is exact; rounding would leave it a hair inside.
+    low = 0.0 if successes == 0 else middle - half
+    return Rate(successes=successes, trials=trials, low=low, high=1.0 if successes == trials else middle + half)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """Two policies on the same episodes.
+
+    Attributes:
+        both, only_first, only_second, neither: how many episodes who solved.
+        p_value: of the exact McNemar test, two-sided: how likely so uneven a split of the episodes that only one
+            of them solved is, if they were equally good.
+    """
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p_value: float
+
+    @property
+    def episodes(self) -> int:
+        """That both have finished."""
+        return self.both + self.only_first + self.only_second + self.neither
+
+    @property
+    def difference(self) -> float | None:
+        """Second minus first success rate; None without a common episode."""
+        return (self.only_second - self.only_first) / self.episodes if self.episodes else None
+
+
+def compare(first: Mapping[K, bool], second: Mapping[K, bool]) -> Paired:
+    """Pairs two evaluations by episode; an episode that only one of them has is left out."""
+    counts = {(a, b): 0 for a in (True, False) for b in (True, False)}
+    for key in first.keys() & second.keys():
+        counts[first[key], second[key]] += 1
+    return Paired(
+        both=counts[True, True],
+        only_first=counts[True, False],
+        only_second=counts[False, True],
+        neither=counts[False, False],
+        p_value=mcnemar(counts[True, False], counts[False, True]),
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value: both tails of Binomial(n, 1/2) at least as uneven; 1 without discordant pairs.
+
+    mcnemar(1, 8)   0.0390625      = 2 * (1 + 9) / 2**9
+
+    Raises:
+        ValueError: a negative count.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"Counts are not negative; got {only_first} and {only_second}.")
+    n = only_first + only_second
+    tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, float(2 * tail / 2**n))
+
+
+def episodes_needed(
+    baseline: float, difference: float, *, power: float = 0.8, confidence: float = 0.95, agreement: float | None = None
+) -> int:
+    """How many episodes each of two policies must run for a true difference to be found with this probability.
+
+    Without `agreement`: independent episodes, the usual two-proportion formula with unpooled variance under the
+    alternative (Fleiss 1981). With it: both policies on the *same* episodes, tested by McNemar (Connor 1987), which needs
+    fewer the more they agree.
+
+    Args:
+        baseline: success rate of the first policy, 0..1.
+        difference: second minus first, not 0; `baseline + difference` lies in 0..1.
+        power: probability of finding it.
+        confidence: 1 - the probability of finding one that is not there.
+        agreement: share of episodes that both solve or both fail.
+
+    Raises:
+        ValueError: impossible rates, or more agreement than the difference leaves.
+    """
+    p, q = baseline, baseline + difference
+    if not (0 <= p <= 1 and 0 <= q <= 1 and difference):
+        raise ValueError(f"Rates {p} and {q} must lie in 0..1 and differ.")
+    alpha, beta = NormalDist().inv_cdf((1 + confidence) / 2), NormalDist().inv_cdf(power)
+    if agreement is not None:
+        discordant = 1 - agreement
+        if not abs(difference) <= discordant <= 1:
+            raise ValueError(
+                f"Policies that differ by {difference:+} disagree on at least that share of episodes; agreement is at "
+                f"most {1 - abs(difference):.3f}, got {agreement}."
+            )
+        root = alpha * math.sqrt(discordant) + beta * math.sqrt(discordant - difference**2)
+        return math.ceil(root**2 / difference**2)
+    mean = (p + q) / 2
+    root = alpha * math.sqrt(2 * mean * (1 - mean)) + beta * math.sqrt(p * (1 - p) + q * (1 - q))
+    return math.ceil(root**2 / difference**2)

@@ -1,0 +1,264 @@
+"""Evaluations in real processes against a real server, with a simulator that costs nothing."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+import errno
+import os
+from pathlib import Path
+import subprocess
+import sys
+import time
+
+import av
+import pytest
+
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.envs.gl import RenderingUnavailableError
+from inspire_fast.evaluation import evaluate as evaluating
+from inspire_fast.evaluation import records
+from inspire_fast.evaluation.evaluate import evaluate, in_processes, in_this_process
+from inspire_fast.evaluation.machine import MachineError, StoppedError, read_failures
+from inspire_fast.evaluation.records import EpisodeRecord
+from inspire_fast.evaluation.runner import Address, Job
+from inspire_fast.evaluation.tables import results, text_table
+from inspire_fast.serving.background import serve_in_background
+from inspire_fast.serving.server import PolicyServer
+from inspire_fast.serving.testing import PuppetPolicy
+from tests.evaluation.faked import PROTOCOL, Faked
+
+KEYS = [("libero_object", task, episode) for task in (0, 1) for episode in range(6)]
+
+
+@pytest.fixture
+def server() -> Iterator[PolicyServer]:
+    with serve_in_background(PolicyServer(PuppetPolicy())) as running:
+        yield running
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    policy = PuppetPolicy().metadata
+    return Job(protocol=PROTOCOL, policy=dict(policy), videos="none", out=tmp_path / "run", make=Faked)
+
+
+def table(found: list[EpisodeRecord]) -> str:
+    return text_table(results(found))
+
+
+def test_results_do_not_depend_on_the_number_of_workers(job: Job, server: PolicyServer, tmp_path: Path) -> None:
+    address = Address(port=server.port)
+    alone = evaluate(replace(job, out=tmp_path / "alone"), KEYS, in_this_process(PuppetPolicy()))
+    three = evaluate(replace(job, out=tmp_path / "three"), KEYS, in_processes(address, 3))
+    assert [r.key for r in alone] == [r.key for r in three] == KEYS
+    assert table(alone) == table(three)
+    assert 0 < sum(r.success for r in alone) < len(KEYS)
+    assert [[c.step for c in r.calls] for r in alone] == [[c.step for c in r.calls] for r in three]
+    assert {r.protocol for r in three} == {PROTOCOL.hash}
+    # An episode has what it had, with the others before it or not.
+    only = evaluate(replace(job, out=tmp_path / "only"), KEYS[7:8], in_this_process(PuppetPolicy()))
+    assert (only[0].success, only[0].steps) == (alone[7].success, alone[7].steps)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from inspire_fast.client import PolicyClient
+from inspire_fast.evaluation.evaluate import evaluate, in_processes
+from inspire_fast.evaluation.runner import Address, Job
+from inspire_fast.evaluation.tables import results, text_table
+from tests.evaluation.faked import PROTOCOL, Faked
+
+if __name__ == "__main__":
+    address, out = Address(port=int(sys.argv[1])), Path(sys.argv[2])
+    with address() as client:
+        job = Job(protocol=PROTOCOL, policy=dict(client.metadata), videos="calls", out=out, make=Faked)
+    keys = [("libero_object", task, episode) for task in (0, 1) for episode in range(6)]
+    print(text_table(results(evaluate(job, keys, in_processes(address, 2)))))
+"""
+
+
+def test_killed_anywhere_and_run_again_the_table_is_the_same(
+    job: Job, server: PolicyServer, tmp_path: Path, root: Path
+) -> None:
+    expected = table(evaluate(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy())))
+    script, out = tmp_path / "script.py", tmp_path / "killed"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(server.port), str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(root), "FAKED_STEP_S": "0.02"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    lines = out / records.FILE
+    end = time.monotonic() + 120
+    while not (lines.exists() and lines.read_bytes().count(b"\n") >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    with lines.open("ab") as file:
+        file.write(b'{"suite": "libero_obj')  # killed within a line
+    kept = records.read(out)
+    assert 3 <= len(kept) < len(KEYS)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert finished.stdout.strip() == expected.strip()
+    assert len(lines.read_text().splitlines()) == len(KEYS)  # nothing twice
+    assert {r.key for r in kept} <= {r.key for r in records.read(out)}
+    assert not list(out.glob(".*.partial.mp4"))
+    assert len(list(out.glob("*.mp4"))) == len(KEYS)
+
+
+def test_a_worker_that_is_killed_is_the_machines_failure(
+    job: Job, server: PolicyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = tmp_path / "die"
+    orders.write_text("4")
+    monkeypatch.setenv("FAKED_DIE", str(orders))
+    address = Address(port=server.port)
+    found = evaluate(job, KEYS, in_processes(address, 2))
+    assert len(found) == len(KEYS) - 1
+    (lost,) = read_failures(job.out)
+    assert (lost.kind, lost.episode) == ("worker", 4)
+    assert "SIGKILL" in lost.reason
+    again = evaluate(job, KEYS, in_processes(address, 2))
+    whole = evaluate(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy()))
+    assert table(again) == table(whole)
+
+
+class Failing:
+    """A policy whose machine fails at given calls."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self._errors = list(errors)
+        self._policy = PuppetPolicy()
+        self.metadata = self._policy.metadata
+
+    def infer(self, observation: object, options: object) -> ActionChunk:
+        error = self._errors.pop(0) if self._errors else None
+        if error is not None:
+            raise error
+        return self._policy.infer(observation, options)
+
+
+def test_a_lost_server_costs_its_episode_only(job: Job) -> None:
+    from inspire_fast.client import ConnectionLostError, RequestTimeoutError, ServerError
+
+    errors = (
+        ConnectionLostError("gone"),
+        None,
+        None,
+        None,
+        RequestTimeoutError("late"),
+        ServerError("busy", code="overloaded"),
+    )
+    found = evaluate(job, KEYS, in_this_process(Failing(*errors)))
+    assert [f.kind for f in read_failures(job.out)] == ["server", "late", "server"]
+    assert len(found) == len(KEYS) - 3
+    assert not {f.key for f in read_failures(job.out)} & {r.key for r in found}
+
+
+def test_a_server_that_stays_away_stops_the_evaluation(job: Job) -> None:
+    from inspire_fast.client import ConnectionLostError
+
+    policy = Failing(*[ConnectionLostError("gone")] * 9)
+    with pytest.raises(StoppedError, match=r"3 failure\(s\) of the machine in a row.*server: gone.*repeat"):
+        evaluate(job, KEYS, in_this_process(policy))
+    assert records.read(job.out) == []
+
+
+def test_a_policy_that_refuses_an_observation_has_failed_itself(job: Job) -> None:
+    from inspire_fast.client import ServerError
+
+    refused = ServerError("no such target", code="invalid_request")
+    (record,) = evaluate(job, KEYS[:1], in_this_process(Failing(*[refused] * 9)))
+    assert (record.success, record.stopped) == (False, "held")
+    assert "no such target" in record.reason
+
+
+def test_a_full_disk_stops_and_loses_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(job, KEYS[:2], in_this_process(PuppetPolicy()))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluating.records, "append", full)
+        with pytest.raises(StoppedError, match=r"cannot be written to.*No space left.*Make room"):
+            evaluate(job, KEYS, in_this_process(PuppetPolicy()))
+    assert [r.key for r in records.read(job.out)] == KEYS[:2]
+    assert len(evaluate(job, KEYS, in_this_process(PuppetPolicy()))) == len(KEYS)
+
+
+class Unrendered(Faked):
+    def observe(self) -> dict:
+        raise RenderingUnavailableError("MUJOCO_GL=disable switches rendering off")
+
+
+class Crashing(Faked):
+    def step(self, action: object) -> None:
+        raise RuntimeError("mj_step diverged")
+
+
+def test_no_rendering_is_said_once_and_a_crash_is_no_failed_episode(job: Job) -> None:
+    with pytest.raises(StoppedError, match="switches rendering off"):
+        evaluate(replace(job, make=Unrendered), KEYS, in_this_process(PuppetPolicy()))
+    with pytest.raises(StoppedError, match=r"crash: RuntimeError at test_evaluate.py:\d+: mj_step diverged"):
+        evaluate(replace(job, make=Crashing), KEYS, in_this_process(PuppetPolicy()))
+    assert records.read(job.out) == []
+
+
+def test_another_policy_behind_the_same_port_is_noticed(job: Job) -> None:
+    policy = PuppetPolicy()
+    swapped = Failing()
+    swapped.metadata = {**policy.metadata, "checkpoint": "another"}
+    with pytest.raises(StoppedError, match="the server now serves 'another'"):
+        evaluate(job, KEYS, in_this_process(swapped))
+    assert records.read(job.out) == []
+
+
+def test_protocols_are_not_mixed_in_a_folder(job: Job) -> None:
+    evaluate(job, KEYS[:1], in_this_process(PuppetPolicy()))
+    other = replace(job, protocol=PROTOCOL.changed(execute=5))
+    with pytest.raises(ValueError, match=r"settings\.protocol\.execute: 4 then, 5 now"):
+        evaluate(other, KEYS[:1], in_this_process(PuppetPolicy()))
+
+
+def test_machine_errors_travel_between_processes() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(MachineError("late", "no answer")))
+    assert (error.kind, error.reason, str(error)) == ("late", "no answer", "late: no answer")
+
+
+class Endless(Faked):
+    """Never solved: twelve steps in three calls of four actions."""
+
+    @property
+    def success(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("videos", "pictures"), [("calls", 3), ("steps", 12)])
+def test_frames_between_calls_are_drawn_on_request_only(job: Job, videos: str, pictures: int) -> None:
+    looks = 0
+
+    class Counted(Endless):
+        def observe(self) -> dict:
+            nonlocal looks
+            looks += 1
+            return dict(super().observe())
+
+    (record,) = evaluate(replace(job, make=Counted, videos=videos), KEYS[:1], in_this_process(PuppetPolicy()))
+    assert (len(record.calls), record.steps, looks) == (3, 12, pictures)
+    with av.open(str(job.out / str(record.video))) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 2 * pictures  # each stays half a second
+
+
+def test_simulator_workers_never_load_jax(root: Path) -> None:
+    """A worker imports the command's module, too: hundreds of megabytes and an accelerator for nothing."""
+    code = (
+        "import runpy, sys; import inspire_fast.evaluation.processes, inspire_fast.envs.libero\n"
+        "runpy.run_path('examples/libero/main.py', run_name='__mp_main__'); print('jax' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert said.stdout.strip() == "False"

@@ -1,0 +1,111 @@
+"""The page of an evaluation that ran for real, but for the simulator."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inspire_fast.client import ConnectionLostError
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.dialogue.testing import DIRECTION
+from inspire_fast.evaluation.attention_files import AttentionPicture, write_pictures
+from inspire_fast.evaluation.evaluate import evaluate, in_this_process
+from inspire_fast.evaluation.page import write_page
+from inspire_fast.evaluation.runner import Job
+from inspire_fast.serving.testing import PuppetPolicy
+from tests.evaluation.faked import PROTOCOL, Faked
+
+KEYS = [("libero_object", 0, episode) for episode in range(6)]
+POLICY = {"robot": "libero", "checkpoint": "step <9>", "questions": {"direction": DIRECTION.parameters()}}
+
+
+class Policy:
+    """Gives back the answers that it is given, and loses its second connection."""
+
+    metadata = POLICY
+
+    def __init__(self) -> None:
+        self._puppet, self._calls = PuppetPolicy(), 0
+
+    def infer(self, observation: dict, options: object) -> ActionChunk:
+        self._calls += 1
+        if self._calls == 2:
+            raise ConnectionLostError("the cable & the plug")
+        return self._puppet.infer(observation, options)
+
+
+class Slower(Faked):
+    """Needs more steps than `Faked` for the same episodes."""
+
+    def reset(self, episode: int) -> None:
+        super().reset(episode)
+        self._needed += 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pages") / "oracle"
+    job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", out=out, make=Faked, keep_looks=True)
+    evaluate(job, KEYS, in_this_process(Policy()))
+    return out
+
+
+def test_the_page_shows_what_was_measured(folder: Path) -> None:
+    page = write_page(folder).read_text()
+    for text in (
+        f"<code>{PROTOCOL.hash}</code>",
+        "5 episodes of 1 tasks, 1 of them with fewer than the protocol's 6 trials",
+        "truth is forced as every answer (oracle)",
+        "step &lt;9&gt;",
+        "100.0%",  # of the oracle's answers
+        "the cable &amp; the plug",
+        "missing",
+        "the bowl: <b class=good>",
+    ):
+        assert text in page
+    assert page.count("data:video/mp4;base64,") == 5
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_videos_may_lie_beside_the_page(folder: Path) -> None:
+    page = write_page(folder, embed=False).read_text()
+    assert "data:video" not in page
+    names = [name for name in page.split("'") if name.endswith(".mp4")]
+    assert len(names) == 5
+    assert all((folder / name).exists() for name in names)
+    assert "keep them together" in page
+
+
+def test_attention_can_be_switched_on_where_there_is_some(folder: Path) -> None:
+    assert "id=maps" not in write_page(folder).read_text()
+    picture = AttentionPicture(step=4, target="the bowl", answer="left", image=b"png", heat=b"heat")
+    write_pictures(folder, KEYS[5], [picture])
+    page = write_page(folder).read_text()
+    assert "<input type=checkbox id=maps>" in page
+    assert page.count("<figure class=stack>") == 1
+    assert "step 4: the bowl – left" in page
+
+
+def test_two_evaluations_are_paired_by_episode(folder: Path, tmp_path: Path) -> None:
+    job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", videos="none", out=tmp_path / "other", make=Slower)
+    evaluate(job, KEYS, in_this_process(Policy()))
+    page = write_page(folder, compare=tmp_path / "other").read_text()
+    assert "Compared with other" in page
+    assert "common episodes the other solves" in page
+    assert "fewer; they agree on" in page
+    assert "The same policy, asked in the same way." in page
+    liar = replace(job, answering="adversarial", out=tmp_path / "liar")
+    evaluate(liar, KEYS, in_this_process(Policy()))
+    assert (
+        "<li>answers: &#x27;oracle&#x27; here, &#x27;adversarial&#x27; there</li>"
+        in write_page(folder, compare=tmp_path / "liar").read_text()
+    )
+    changed = replace(job, protocol=PROTOCOL.changed(execute=3), out=tmp_path / "changed")
+    evaluate(changed, KEYS[:2], in_this_process(Policy()))
+    with pytest.raises(ValueError, match="different protocols cannot be paired"):
+        write_page(folder, compare=tmp_path / "changed")
+
+
+def test_a_folder_without_an_evaluation_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no evaluation of this version \(evaluation\.json\)"):
+        write_page(tmp_path)
