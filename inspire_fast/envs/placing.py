@@ -1,0 +1,95 @@
+"""Where a thing that is held is let go: the spot and the turn at which it comes down lowest, and how it gets there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import itertools
+
+import numpy as np
+
+from inspire_fast.envs.grasps import long_axis_rad
+from inspire_fast.envs.gripper import lowest_m
+from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.shapes import CELL_M, HeightMap, turned
+
+_TURNS_RAD = np.deg2rad([0, -30, 30, -60, 60, -90, 90])
+_FRACTIONS = (0.0, -0.35, 0.35, -0.7, 0.7)  # of a region's half size: the spots that are tried
+_FARTHEST_YAW_RAD = 1.75  # the hand turns no further to either side
+_ABOVE_M = 0.004  # how far above its rest a thing is let go
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a thing is let go.
+
+    Attributes:
+        origin_m: where the thing's origin is then, world frame, `[3]`.
+        turn_rad: by how much it is turned about the vertical on the way.
+        cost: how bad it looks: how far it would fall, how far off the middle, how far it is turned.
+    """
+
+    origin_m: np.ndarray
+    turn_rad: float
+    cost: float
+
+
+def underside(thing: np.ndarray) -> np.ndarray:
+    """The lowest of the points `[n, 3]` over each cell of the ground."""
+    cells = np.floor(thing[:, :2] / CELL_M).astype(int)
+    order = np.lexsort((thing[:, 2], cells[:, 1], cells[:, 0]))
+    first = np.ones(len(order), bool)
+    first[1:] = (np.diff(cells[order], axis=0) != 0).any(axis=1)
+    return thing[order][first]
+
+
+def spots(environment: LiberoEnvironment, place: str) -> np.ndarray:
+    """Points `[n, 2]` of a place, its middle first: several for a region, one for an object."""
+    middle = environment.position_m(place)[:2]
+    region = environment.simulator.object_sites_dict.get(place)
+    if region is None:
+        return middle[None]
+    size = np.abs(np.reshape(environment.simulator.sim.data.get_site_xmat(place), (3, 3)) @ np.array(region.size))
+    offsets = np.array(list(itertools.product(_FRACTIONS, _FRACTIONS)))
+    return middle + offsets * size[:2]
+
+
+class Placer:
+    """Finds placements of one thing at one place, for any grip on it.
+
+    Args:
+        ground: what stands around the place, without the thing.
+        spots_m: `[n, 2]`, see `spots`.
+        thing: its points `[k, 3]` relative to its origin.
+    """
+
+    def __init__(self, ground: HeightMap, spots_m: np.ndarray, thing: np.ndarray) -> None:
+        self._ground = ground
+        along = long_axis_rad(thing)
+        aligned = [(a - along + np.pi) % (2 * np.pi) - np.pi for a in np.arange(4) * np.pi / 2]
+        turns = np.array([*_TURNS_RAD, *aligned])
+        self._spots = np.repeat(spots_m, len(turns), axis=0)
+        self._turns = np.tile(turns, len(spots_m))
+        below = underside(thing)
+        where = self._spots[:, None] + turned(below[None, :, :2], self._turns[:, None])
+        self._rest_m = (ground.at(where) - below[:, 2]).max(axis=1)
+        aside = np.linalg.norm(self._spots - spots_m[0], axis=1)
+        self._cost = 2 * aside + 0.15 * np.abs(self._turns) + 8 * (self._rest_m - self._rest_m.min())
+
+    def best(self, grip_m: np.ndarray, yaw_rad: float) -> Placement:
+        """The cheapest placement for a grip site at `[3]` relative to the thing's origin, and the hand's yaw."""
+        yaws = yaw_rad + self._turns
+        middles = self._spots + turned(grip_m[None, :2], self._turns)
+        hand_m = lowest_m(self._ground, middles, yaws) - grip_m[2]
+        height = np.maximum(self._rest_m, hand_m + 0.004)
+        cost = self._cost + 8 * (height - self._rest_m) + np.where(np.abs(yaws) > _FARTHEST_YAW_RAD, 100.0, 0.0)
+        best = int(np.argmin(cost))
+        origin = np.array([*self._spots[best], height[best] + _ABOVE_M])
+        return Placement(origin_m=origin, turn_rad=float(self._turns[best]), cost=float(cost[best]))
+
+
+def highest_between(points: np.ndarray, start_m: np.ndarray, end_m: np.ndarray, radius_m: float) -> float:
+    """The highest of the points `[n, 3]` within a radius of the straight way over ground; -inf where there is none."""
+    way = end_m[:2] - start_m[:2]
+    along = np.clip((points[:, :2] - start_m[:2]) @ way / max(float(way @ way), 1e-9), 0, 1)
+    aside = np.linalg.norm(points[:, :2] - start_m[:2] - along[:, None] * way, axis=1)
+    return float(points[aside < radius_m, 2].max(initial=-np.inf))
