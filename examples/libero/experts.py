@@ -99,7 +99,9 @@ def _summary(args: Args, wanted: list[Task], done: dict[tuple[str, int, int], Tr
         reasons = sorted({trial.reason for trial in trials if trial.reason})
         if args.table:
             steps = round(sum(t.steps for t in trials if t.success) / max(1, solved))
-            print(f"{task.suite}:{task.index:<3} {solved}/{len(trials)} {steps or '-':>4}  {task.prompt}  {'; '.join(reasons)[:160]}")
+            print(
+                f"{task.suite}:{task.index:<3} {solved}/{len(trials)} {steps or '-':>4}  {task.prompt}  {'; '.join(reasons)[:160]}"
+            )
     return {
         "tasks": len(wanted),
         "tasks_tried": tried,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from inspire_fast.envs.doors import close_door, open_door
 from inspire_fast.envs.hand import CLOSED, KEPT, OPEN, Hand, Variation, raised
 from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.shapes import surface_m
 from inspire_fast.envs.targets import HANDLES, Target
 
 _PULL_TILT_RAD = 1.3  # with upright fingers the palm meets the cabinet, and no finger fits behind a handle
@@ -21,6 +23,7 @@ _BESIDE_M = 0.06  # how far outside an open drawer's handle the hand goes down t
 _TRAVEL_M = 0.168  # pulled this far a drawer is at its stop, 0.16 m; it counts as open from 0.14 m on
 _SHUT_M = -0.005  # past its closed position, where a drawer has 0.01 m of room left
 _PUSH_M = 0.3
+_LOW_M, _LOW_TILT_RAD = 0.08, 0.5  # a handle this close to the table is pushed with a hand turned and leaning less
 _KNOB_M = 0.008  # grip height above a knob's middle: the finger tips stay clear of its disc
 _TURN_RAD = 0.8  # a stove is on from 0.5 rad
 _TURN_RATE = 0.5  # in action units
@@ -73,6 +76,15 @@ class Part:
         return self._environment.target_m(Target(phrase="", owner=self._owner, body=body, offset_m=(x, y, z)))
 
 
+def is_shut(environment: LiberoEnvironment, place: str) -> bool:
+    """The place is a drawer's inside, and the drawer is not open."""
+    owner = environment.problem.owner(place)
+    level = place.removeprefix(f"{owner}_").removesuffix("_region")
+    if (environment.problem.categories.get(owner, ""), level) not in HANDLES:
+        return False
+    return Part(environment, owner, level).opening_m() < _TRAVEL_M / 2
+
+
 def articulate(
     environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation, verb: str, name: str
 ) -> Iterator[np.ndarray]:
@@ -94,7 +106,11 @@ def articulate(
     if verb not in MOTIONS:
         raise ValueError(f"The goal ({verb!r}, {name!r}) is none of {sorted(MOTIONS)}.")
     owner = environment.problem.owner(name)
-    if verb == "turnon":
+    jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
+    if environment.problem.categories.get(owner) == "microwave":
+        yield from DOORS[verb](environment, Hand(environment, rng, variation), owner, jitter)
+        return
+    if verb in ("turnon", "turnoff"):
         part = Part(environment, owner, "button")
     else:
         part = Part(environment, owner, name.removeprefix(f"{owner}_").removesuffix("_region"))
@@ -103,7 +119,6 @@ def articulate(
                 f"{name!r} opens along {part.out().round(2)}; this expert reaches drawers along the y axis."
             )
     hand = Hand(environment, rng, variation)
-    jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
     yield from MOTIONS[verb](environment, hand, part, jitter)
 
 
@@ -130,7 +145,12 @@ def _close_drawer(environment: LiberoEnvironment, hand: Hand, part: Part, jitter
     """Leans, goes down outside the handle and pushes it with closed fingers."""
     beside = part.point_m() + part.out() * _BESIDE_M
     above = raised(beside, _AWAY_M)
-    hand.tilt_rad = -float(np.sign(part.out()[1])) * _PUSH_TILT_RAD
+    low = part.point_m()[2] - surface_m(environment) < _LOW_M
+    if low:  # the palm's narrow side towards the table
+        hand.yaw_rad = np.pi / 2
+        yield from hand.move(lambda: raised(above, 0.1) + jitter, CLOSED, tolerance_m=0.03)
+        hand.yaw_rad = None
+    hand.tilt_rad = -float(np.sign(part.out()[1])) * (_LOW_TILT_RAD if low else _PUSH_TILT_RAD)
     yield from hand.move(lambda: above + jitter, CLOSED, tolerance_m=0.02)
     yield from hand.hold(CLOSED, steps=30, until=hand.leans)
     yield from hand.move(lambda: beside, CLOSED, tolerance_m=0.012, exact=True)
@@ -140,19 +160,45 @@ def _close_drawer(environment: LiberoEnvironment, hand: Hand, part: Part, jitter
             break
         yield action
     yield from _retreat(environment, hand, (part.out() + _UP) * _AWAY_M, CLOSED)
+    if low:
+        hand.yaw_rad = 0.0
+        yield from hand.hold(OPEN, steps=30, until=hand.faces)
 
 
 def _turn_on(environment: LiberoEnvironment, hand: Hand, part: Part, jitter: np.ndarray) -> Iterator[np.ndarray]:
-    """Goes down over the knob's ridge, which the fingers meet across, grips it, turns to the left, lets go, turns back."""
-    above, heading = raised(part.point_m(), _AWAY_M), hand.heading_rad()
+    """Turns the knob to the left."""
+    yield from _turn(environment, hand, part, jitter, 1.0, lambda: part.turned_rad() > _TURN_RAD)
+
+
+def _turn_off(environment: LiberoEnvironment, hand: Hand, part: Part, jitter: np.ndarray) -> Iterator[np.ndarray]:
+    """Turns the knob to the right, as far as it goes."""
+    before = environment.unmet()
+    yield from _turn(environment, hand, part, jitter, -1.0, lambda: len(environment.unmet()) < len(before))
+
+
+def _turn(
+    environment: LiberoEnvironment,
+    hand: Hand,
+    part: Part,
+    jitter: np.ndarray,
+    way: float,
+    turned: Callable[[], bool],
+) -> Iterator[np.ndarray]:
+    """Goes down over the knob's ridge, which the fingers meet across, grips it, turns, lets go, turns back."""
+    upright = hand.heading_rad()
+    along = np.arctan2(part.out()[1], part.out()[0])
+    hand.yaw_rad = float((along + np.pi / 2) % np.pi - np.pi / 2)
+    above = raised(part.point_m(), _AWAY_M)
     yield from hand.move(lambda: above + jitter, OPEN, tolerance_m=0.02)
     grip = raised(part.point_m(), _KNOB_M)
     yield from hand.move(lambda: grip, OPEN, tolerance_m=0.006, exact=True, steps=50)
     yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
-    yield from hand.turn(_TURN_RATE, CLOSED, steps=40, until=lambda: part.turned_rad() > _TURN_RAD)
+    hand.yaw_rad = None
+    yield from hand.turn(way * _TURN_RATE, CLOSED, steps=60, until=turned)
     yield from hand.hold(OPEN, steps=8)
     yield from _retreat(environment, hand, _UP * _AWAY_M, OPEN)
-    yield from hand.turn(-_TURN_RATE, OPEN, steps=40, until=lambda: np.sin(hand.heading_rad() - heading) < 0.03)
+    hand.yaw_rad = upright
+    yield from hand.hold(OPEN, steps=40, until=hand.faces)
 
 
 def _retreat(environment: LiberoEnvironment, hand: Hand, away_m: np.ndarray, gripper: float) -> Iterator[np.ndarray]:
@@ -163,4 +209,5 @@ def _retreat(environment: LiberoEnvironment, hand: Hand, away_m: np.ndarray, gri
         yield from hand.upright(OPEN)
 
 
-MOTIONS = {"open": _open_drawer, "close": _close_drawer, "turnon": _turn_on}
+MOTIONS = {"open": _open_drawer, "close": _close_drawer, "turnon": _turn_on, "turnoff": _turn_off}
+DOORS = {"open": open_door, "close": close_door}

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.envs.articulated import MOTIONS, articulate
+from inspire_fast.envs.articulated import MOTIONS, articulate, is_shut
 from inspire_fast.envs.hand import Variation
 from inspire_fast.envs.libero import LiberoEnvironment
 from inspire_fast.envs.transfer import Transfer
+
+_ROUNDS = 3
 
 
 def pick_and_place(
@@ -40,7 +42,7 @@ def pick_and_place(
             f"pick_and_place solves goals that put one object in or on one place; {environment.prompt!r} wants "
             f"{list(environment.problem.goal)}."
         )
-    yield from _transfer(environment, rng, variation, *placements[0])
+    yield from Transfer(environment, rng, variation, placements[0]).run()
 
 
 def pick_and_place_each(
@@ -58,7 +60,7 @@ def pick_and_place_each(
             f"{list(environment.problem.goal)}."
         )
     for placement in placements:
-        yield from _transfer(environment, rng, variation, *placement)
+        yield from Transfer(environment, rng, variation, placement).run()
 
 
 def carry_out(environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> Iterator[np.ndarray]:
@@ -77,21 +79,34 @@ def carry_out(environment: LiberoEnvironment, rng: np.random.Generator, variatio
         raise ValueError(
             f"carry_out solves goals of {sorted(MOTIONS)}, on and in; {environment.prompt!r} wants {list(goal)}."
         )
+    for _ in range(_ROUNDS):  # what one step undoes (an opened drawer that is pushed), the next round does again
+        yield from _once(environment, rng, variation, placements, handled)
+        if not environment.unmet():
+            return
+
+
+def _once(
+    environment: LiberoEnvironment,
+    rng: np.random.Generator,
+    variation: Variation,
+    placements: list[tuple[str, str, str]],
+    handled: list[tuple[str, str]],
+) -> Iterator[np.ndarray]:
+    """Everything that does not hold yet, in a sensible order."""
     filled = {place for *_, place in placements}
     late = [(verb, name) for verb, name in handled if verb == "close" and name in filled]
     for verb, name in handled:
-        if (verb, name) not in late:
+        if (verb, name) not in late and (verb, name) in environment.unmet():
             yield from articulate(environment, rng, variation, verb, name)
     for placement in placements:
-        yield from _transfer(environment, rng, variation, *placement)
+        if placement not in environment.unmet():
+            continue
+        if is_shut(environment, placement[2]):  # the goal does not say that what something goes into has to be opened
+            yield from articulate(environment, rng, variation, "open", placement[2])
+        yield from Transfer(environment, rng, variation, placement).run()
     for verb, name in late:
-        yield from articulate(environment, rng, variation, verb, name)
-
-
-def _transfer(
-    environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation, verb: str, thing: str, place: str
-) -> Iterator[np.ndarray]:
-    yield from Transfer(environment, rng, variation, thing, place).run((verb, thing, place))
+        if (verb, name) in environment.unmet():
+            yield from articulate(environment, rng, variation, verb, name)
 
 
 def _placements(environment: LiberoEnvironment) -> list[tuple[str, str, str]]:

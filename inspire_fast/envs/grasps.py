@@ -39,7 +39,8 @@ def candidates(thing: np.ndarray, others: np.ndarray, floor_m: float) -> list[Gr
     surfaces that are not square to the fingers, neighbours within a centimetre.
 
     Args:
-        thing, others: points `[n, 3]` (see `shapes.cloud`).
+        thing: its points `[n, 3]` (see `shapes.cloud`).
+        others: those of everything else.
         floor_m: the table's height.
     """
     middle = (thing.min(axis=0) + thing.max(axis=0)) / 2

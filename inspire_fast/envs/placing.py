@@ -24,11 +24,13 @@ class Placement:
 
     Attributes:
         origin_m: where the thing's origin is then, world frame, `[3]`.
+        rest_m: the height at which the thing's origin comes to rest, if it falls straight.
         turn_rad: by how much it is turned about the vertical on the way.
         cost: how bad it looks: how far it would fall, how far off the middle, how far it is turned.
     """
 
     origin_m: np.ndarray
+    rest_m: float
     turn_rad: float
     cost: float
 
@@ -42,15 +44,31 @@ def underside(thing: np.ndarray) -> np.ndarray:
     return thing[order][first]
 
 
-def spots(environment: LiberoEnvironment, place: str) -> np.ndarray:
-    """Points `[n, 2]` of a place, its middle first: several for a region, one for an object."""
-    middle = environment.position_m(place)[:2]
-    region = environment.simulator.object_sites_dict.get(place)
-    if region is None:
-        return middle[None]
-    size = np.abs(np.reshape(environment.simulator.sim.data.get_site_xmat(place), (3, 3)) @ np.array(region.size))
+def spots(environment: LiberoEnvironment, goal: tuple[str, str, str]) -> np.ndarray:
+    """Points `[n, 2]` of the place that a goal `(verb, thing, place)` names, the preferred one first.
+
+    An object has one, its middle; a region has several. Things that share what they are put on keep to its ends.
+    """
+    place = goal[2]
+    middle, half = environment.position_m(place), half_size_m(environment, place)
     offsets = np.array(list(itertools.product(_FRACTIONS, _FRACTIONS)))
-    return middle + offsets * size[:2]
+    if not half.any():
+        return middle[None, :2]
+    sharing = [other for other in environment.problem.goal if other[0] == "on" and other[-1] == place]
+    if len(sharing) > 1 and goal in sharing:
+        along = np.argmax(half[:2])
+        share = np.eye(2)[along] * np.linspace(-_FRACTIONS[-1], _FRACTIONS[-1], len(sharing))[sharing.index(goal)]
+        offsets = offsets[np.argsort(np.linalg.norm(offsets - share, axis=1), kind="stable")]
+    return middle[:2] + offsets * half[:2]
+
+
+def half_size_m(environment: LiberoEnvironment, place: str) -> np.ndarray:
+    """Half of a region's size along the world's axes, `[3]`, as LIBERO's own check computes it; zeros for an object."""
+    domain = environment.simulator
+    if place not in domain.object_sites_dict:
+        return np.zeros(3)
+    matrix = np.reshape(domain.sim.data.get_site_xmat(place), (3, 3))
+    return np.abs(matrix @ np.array(domain.object_sites_dict[place].size))
 
 
 class Placer:
@@ -73,7 +91,7 @@ class Placer:
         where = self._spots[:, None] + turned(below[None, :, :2], self._turns[:, None])
         self._rest_m = (ground.at(where) - below[:, 2]).max(axis=1)
         aside = np.linalg.norm(self._spots - spots_m[0], axis=1)
-        self._cost = 2 * aside + 0.15 * np.abs(self._turns) + 8 * (self._rest_m - self._rest_m.min())
+        self._cost = 2 * aside + 0.15 * np.abs(self._turns) + 30 * (self._rest_m - self._rest_m.min())
 
     def best(self, grip_m: np.ndarray, yaw_rad: float) -> Placement:
         """The cheapest placement for a grip site at `[3]` relative to the thing's origin, and the hand's yaw."""
@@ -81,10 +99,11 @@ class Placer:
         middles = self._spots + turned(grip_m[None, :2], self._turns)
         hand_m = lowest_m(self._ground, middles, yaws) - grip_m[2]
         height = np.maximum(self._rest_m, hand_m + 0.004)
-        cost = self._cost + 8 * (height - self._rest_m) + np.where(np.abs(yaws) > _FARTHEST_YAW_RAD, 100.0, 0.0)
+        cost = self._cost + 6 * (height - self._rest_m) + np.where(np.abs(yaws) > _FARTHEST_YAW_RAD, 100.0, 0.0)
         best = int(np.argmin(cost))
         origin = np.array([*self._spots[best], height[best] + _ABOVE_M])
-        return Placement(origin_m=origin, turn_rad=float(self._turns[best]), cost=float(cost[best]))
+        rest, turn = float(self._rest_m[best]), float(self._turns[best])
+        return Placement(origin_m=origin, rest_m=rest, turn_rad=turn, cost=float(cost[best]))
 
 
 def highest_between(points: np.ndarray, start_m: np.ndarray, end_m: np.ndarray, radius_m: float) -> float:

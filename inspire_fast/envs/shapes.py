@@ -14,7 +14,7 @@ CELL_M = 0.004  # of a height map
 
 
 def cloud(environment: LiberoEnvironment, name: str, spacing_m: float = _SPACING_M) -> np.ndarray:
-    """Points `[n, 3]` on the faces of a thing's collision boxes, world frame, metres. (LIBERO's things are made of boxes.)"""
+    """Points `[n, 3]` on the faces of a thing's collision boxes (others by their own box), world frame, metres."""
     domain = environment.simulator
     model, data = domain.sim.model._model, domain.sim.data._data
     owner = domain.objects_dict[name] if name in domain.objects_dict else domain.fixtures_dict[name]

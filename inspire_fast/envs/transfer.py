@@ -10,7 +10,7 @@ import numpy as np
 from inspire_fast.envs.grasps import Grasp, candidates
 from inspire_fast.envs.hand import CLOSED, OPEN, Hand, Variation, raised
 from inspire_fast.envs.libero import LiberoEnvironment
-from inspire_fast.envs.placing import Placement, Placer, highest_between, spots
+from inspire_fast.envs.placing import Placement, Placer, half_size_m, highest_between, spots
 from inspire_fast.envs.shapes import HeightMap, cloud, scene, surface_m
 
 _ATTEMPTS = 4
@@ -35,34 +35,37 @@ class Transfer:
         environment: reset.
         rng: decides the variation.
         variation: see `Variation`.
-        thing: object that is moved.
-        place: object or region, as the goal names it.
+        goal: `(verb, thing, place)`: the predicate that is to hold.
     """
 
     def __init__(
-        self, environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation, thing: str, place: str
+        self,
+        environment: LiberoEnvironment,
+        rng: np.random.Generator,
+        variation: Variation,
+        goal: tuple[str, str, str],
     ) -> None:
         self._environment, self._rng, self._variation = environment, rng, variation
-        self._thing, self._place = thing, place
+        self._goal, (self._verb, self._thing, self._place) = goal, goal
         self._hand = Hand(environment, rng, variation)
         self._floor_m = surface_m(environment)
         self._failed: list[Grasp] = []
 
-    def run(self, predicate: tuple[str, ...]) -> Iterator[np.ndarray]:
-        """Native actions, float32 `[7]`, until the predicate holds with the hand off the thing, or no attempt is left.
+    def run(self) -> Iterator[np.ndarray]:
+        """Native actions, float32 `[7]`, until the goal holds with the hand off the thing, or no attempt is left.
 
         Raises:
-            ValueError: no grasp was found.
+            ValueError: no grasp was found, or the place cannot be reached from above.
         """
         for _ in range(_ATTEMPTS):
             plan = self._plan()
             yield from self._pick(plan.grasp)
-            if self._lifted_m() < _LIFT_M / 2:
+            if self._lifted_m() < _LIFT_M / 3:
                 self._failed.append(plan.grasp)
                 yield from self._let_go()
                 continue
             yield from self._put()
-            if predicate not in self._environment.unmet():
+            if self._goal not in self._environment.unmet():
                 return
 
     def _plan(self) -> Plan:
@@ -83,10 +86,18 @@ class Transfer:
             placement = placer.best(grasp.point_m - origin, grasp.yaw_rad)
             cost = grasp.cost + placement.cost + self._penalty(grasp) + self._rng.uniform(0, spread)
             plans.append((cost, Plan(grasp=grasp, placement=placement)))
-        return min(plans, key=lambda pair: pair[0])[1]
+        best = min(plans, key=lambda pair: pair[0])[1]
+        half = half_size_m(environment, self._place)
+        top = environment.position_m(self._place)[2] + half[2]
+        if self._verb == "in" and half.any() and best.placement.rest_m > top:
+            raise ValueError(
+                f"{self._place!r} is covered: {self._thing!r} put down from above comes to rest at {best.placement.rest_m:.3f} m, "
+                f"the region ends at {top:.3f} m. Putting things in from the side is not among the expert's skills."
+            )
+        return best
 
     def _placer(self, thing: np.ndarray, others: np.ndarray) -> Placer:
-        places = spots(self._environment, self._place)
+        places = spots(self._environment, self._goal)
         ground = HeightMap.of(others, places[0], 0.35, self._floor_m)
         return Placer(ground, places, thing - self._environment.position_m(self._thing))
 
@@ -112,7 +123,7 @@ class Transfer:
         )
         yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
         lifted = raised(environment.gripper_m(), _LIFT_M)
-        yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.015, steps=25)
+        yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.01, steps=25)
 
     def _over(self, above: np.ndarray, gripper: float) -> Iterator[np.ndarray]:
         """Up as far as needed to pass over everything on the way, then there."""

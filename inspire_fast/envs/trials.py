@@ -12,6 +12,8 @@ import numpy as np
 from inspire_fast.envs.experts import EXPERTS, Variation
 from inspire_fast.envs.libero import LiberoEnvironment
 
+_AFTER_STEPS = 60  # after success, in which the expert lets go and retreats
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -19,8 +21,10 @@ class Trial:
 
     Attributes:
         suite, task, episode: which; the episode is the number of a fixed initial state.
-        success: the simulator's word, after the last step.
-        steps: control steps that were executed.
+        success: the simulator's word: the goal held after some step, at which LIBERO ends an episode.
+        kept: the goal also held once the expert had let go and retreated (at most 60 steps later). LIBERO counts a thing as in
+            or on a region while it is still held above it, so that this is the stricter figure.
+        steps: control steps until success, or all that were executed.
         seconds: wall time of the episode, its reset included.
         reason: why it was not solved: the goal's predicates that do not hold, or why the expert did not try; else empty.
         refused: the expert did not try.
@@ -30,6 +34,7 @@ class Trial:
     task: int
     episode: int
     success: bool
+    kept: bool
     steps: int
     seconds: float
     reason: str = ""
@@ -62,27 +67,30 @@ def try_task(
 def try_episode(
     environment: LiberoEnvironment, episode: int, *, expert: str, variation: Variation, max_steps: int, seed: int
 ) -> Trial:
-    """Resets to one initial state and lets the expert act until success, its own end, or `max_steps`."""
-    started, steps, reason, refused = time.monotonic(), 0, "", False
+    """Resets to one initial state and lets the expert act until its own end or `max_steps`, past success."""
+    started, steps, solved_at, reason, refused = time.monotonic(), 0, 0, "", False
     environment.reset(episode)
     try:
         for action in EXPERTS[expert](environment, np.random.default_rng([seed, episode]), variation):
             environment.step(action)
             steps += 1
-            if environment.success or steps == max_steps:
+            if environment.success and not solved_at:
+                solved_at = steps
+            if steps == (solved_at + _AFTER_STEPS if solved_at else max_steps):
                 break
     except ValueError as error:
         reason, refused = str(error), steps == 0
-    if not environment.success and not reason:
-        unmet = ", ".join(" ".join(predicate) for predicate in environment.unmet())
-        reason = f"does not hold after {steps} steps: {unmet}"
+    unmet = ", ".join(" ".join(predicate) for predicate in environment.unmet())
+    if unmet and not reason:
+        reason = f"does not hold at the end, after {steps} steps: {unmet}"
     return Trial(
         suite=environment.task.suite,
         task=environment.task.index,
         episode=episode,
-        success=environment.success,
-        steps=steps,
+        success=solved_at > 0,
+        kept=not unmet,
+        steps=solved_at or steps,
         seconds=round(time.monotonic() - started, 2),
-        reason="" if environment.success else reason,
+        reason=reason if unmet else "",
         refused=refused,
     )
