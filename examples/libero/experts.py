@@ -2,23 +2,21 @@
 
     uv run examples/libero/experts.py --table --out runs/experts.jsonl
 
-Every trial is kept in `--out` as one JSON line; run again, it continues where it stopped.
+Every trial is kept in `--out` as one JSON line; run again, it continues where it stopped. The last line printed is one
+JSON object with the counts.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 import json
-import multiprocessing
+import os
 from pathlib import Path
 import sys
 
 from tqdm import tqdm
 import tyro
 
-from inspire_fast.envs.hand import Variation
+from inspire_fast.envs import trial_log
 from inspire_fast.envs.suites import SUITES, Task, find_task, tasks
-from inspire_fast.envs.trials import Trial, try_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +24,12 @@ class Args:
     """What to try.
 
     Attributes:
-        table: print the table of every task tried; else only the summary.
+        table: print every task's line, in Markdown; else only the counts.
         tasks: `suite:number` or a whole `suite`; all 130 by default.
         episodes: fixed initial states per task, from number 0 on.
         workers: processes, each with a simulator of up to 2 GB.
         out: JSON lines of the trials; what stands there is not run again.
-        variation: the demonstrations' noise and displacements; without, always the plain motion.
-        max_steps: an expert that needs more control steps has failed.
+        expert, variation, max_steps, seed: see `TrialSpec`.
     """
 
     table: bool = False
@@ -40,27 +37,34 @@ class Args:
     episodes: int = 5
     workers: int = 2
     out: Path = Path("runs/experts.jsonl")
+    expert: str = "carry_out"
     variation: bool = True
     max_steps: int = 700
     seed: int = 7
 
 
-def main(args: Args) -> None:
-    """Runs what is not in `out` yet, then prints the table and, last, one JSON object."""
+def main(args: Args) -> int:
+    """Runs what is not in `out` yet and prints; returns how many trials could not be measured."""
+    spec = trial_log.TrialSpec(expert=args.expert, variation=args.variation, max_steps=args.max_steps, seed=args.seed)
     wanted = [task for name in args.tasks for task in _named(name)]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = args.out.read_text().splitlines() if args.out.exists() else []
-    done = {trial.key: trial for trial in (Trial(**json.loads(line)) for line in lines)}
-    keys = [(task.suite, task.index, episode) for task in wanted for episode in range(args.episodes)]
-    bar = tqdm(total=len(keys), initial=sum(key in done for key in keys), desc="trials", unit="ep", disable=None)
-    with bar, args.out.open("a") as out:
-        for trial in _run(args, wanted, set(done)):
-            out.write(json.dumps(asdict(trial)) + "\n")
-            out.flush()
+    done = trial_log.read(args.out, spec)
+    keys = [[(task.suite, task.index, e) for e in range(args.episodes)] for task in wanted]
+    total = len(wanted) * args.episodes
+    missing = [(task, [key[2] for key in ks if key not in done]) for task, ks in zip(wanted, keys, strict=True)]
+    missing = [(task, episodes) for task, episodes in missing if episodes]
+    there = total - sum(len(episodes) for _, episodes in missing)
+    with tqdm(total=total, initial=there, desc="trials", unit="ep", disable=None) as bar:
+        for trial in trial_log.run(spec, missing, args.workers):
+            trial_log.append(args.out, spec, trial)
             done[trial.key] = trial
             bar.update()
-    summary = _summary(args, wanted, done)
-    print(json.dumps(summary))
+    trials = [[done[key] for key in ks if key in done] for ks in keys]
+    if args.table:
+        print(trial_log.HEADER)
+        for task, measured in zip(wanted, trials, strict=True):
+            print(trial_log.row(task, measured))
+    print(json.dumps(trial_log.summary(trials)))
+    return total - sum(map(len, trials))
 
 
 def _named(name: str) -> tuple[Task, ...]:
@@ -68,53 +72,12 @@ def _named(name: str) -> tuple[Task, ...]:
     return (find_task(suite, int(number)),) if number else tasks(suite)
 
 
-def _run(args: Args, wanted: list[Task], done: set[tuple[str, int, int]]) -> Iterator[Trial]:
-    """The missing trials, task by task over the workers, in the order in which they end."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
-        jobs = []
-        for task in wanted:
-            missing = [e for e in range(args.episodes) if (task.suite, task.index, e) not in done]
-            if missing:
-                jobs.append(pool.submit(_try, args, task, missing))
-        for job in as_completed(jobs):
-            yield from job.result()
-
-
-def _try(args: Args, task: Task, episodes: list[int]) -> list[Trial]:
-    variation = Variation() if args.variation else Variation.none()
-    return list(
-        try_task(task.suite, task.index, episodes, variation=variation, max_steps=args.max_steps, seed=args.seed)
-    )
-
-
-def _summary(args: Args, wanted: list[Task], done: dict[tuple[str, int, int], Trial]) -> dict[str, object]:
-    """Prints a line per task and counts."""
-    good, tried = 0, 0
-    for task in wanted:
-        trials = [done[key] for e in range(args.episodes) if (key := (task.suite, task.index, e)) in done]
-        solved = sum(trial.success for trial in trials)
-        tried += not all(trial.refused for trial in trials)
-        good += bool(trials) and solved >= 0.8 * len(trials)
-        reasons = sorted({trial.reason for trial in trials if trial.reason})
-        if args.table:
-            steps = round(sum(t.steps for t in trials if t.success) / max(1, solved))
-            print(
-                f"{task.suite}:{task.index:<3} {solved}/{len(trials)} {steps or '-':>4}  {task.prompt}  {'; '.join(reasons)[:160]}"
-            )
-    return {
-        "tasks": len(wanted),
-        "tasks_tried": tried,
-        "tasks_at_80_percent": good,
-        "episodes_per_task": args.episodes,
-        "successes": sum(done[k].success for k in done),
-        "trials": len(done),
-    }
-
-
 if __name__ == "__main__":
+    # A simulator's matrices are tiny: a BLAS with a thread per core would only get into the other workers' way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        main(tyro.cli(Args))
+        raise SystemExit(1 if main(tyro.cli(Args)) else 0)
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
