@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.envs.articulated import MOTIONS, articulate, is_shut
+from inspire_fast.envs.articulated import MOTIONS, articulate
 from inspire_fast.envs.hand import Variation
 from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.parts import is_shut
 from inspire_fast.envs.transfer import Transfer
 
-_ROUNDS = 3
+_ROUNDS = 3  # in which what does not hold yet is tried
 
 
 def pick_and_place(
@@ -64,13 +65,13 @@ def pick_and_place_each(
 
 
 def carry_out(environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> Iterator[np.ndarray]:
-    """Does everything that the goal wants: opens and closes drawers, turns stoves on, picks and places.
+    """Does everything that the goal wants: opens and closes drawers and microwaves, turns stoves, picks and places.
 
-    What has to be open or on comes first, a drawer that something goes into is closed last. Top drawers and the middle one
-    open reliably; for the bottom ones the table leaves the leaning hand no room.
+    What has to be open or on comes first, what something goes into is closed last. docs/experts.md says which tasks are
+    solved how often.
 
     Raises:
-        ValueError: the goal wants something else besides (microwaves, turning off); lists what is known.
+        ValueError: the goal wants something else besides, a thing cannot be taken from above, or its place is covered.
     """
     goal = environment.problem.goal
     placements = _placements(environment)
@@ -93,7 +94,7 @@ def _once(
     handled: list[tuple[str, str]],
 ) -> Iterator[np.ndarray]:
     """Everything that does not hold yet, in a sensible order."""
-    filled = {place for *_, place in placements}
+    filled = {name for *_, place in placements for name in (place, environment.problem.owner(place))}
     late = [(verb, name) for verb, name in handled if verb == "close" and name in filled]
     for verb, name in handled:
         if (verb, name) not in late and (verb, name) in environment.unmet():

@@ -116,7 +116,7 @@ class LiberoEnvironment:
 
     @property
     def simulator(self) -> Any:
-        """LIBERO's own environment: what privileged code (experts, checks) reads its state from."""
+        """LIBERO's own environment, from whose state privileged code reads."""
         return self._alive()
 
     def unmet(self) -> tuple[tuple[str, ...], ...]:

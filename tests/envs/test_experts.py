@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.articulated import Part, articulate
+from inspire_fast.envs.articulated import articulate
 from inspire_fast.envs.experts import EXPERTS, Variation, carry_out, pick_and_place
 from inspire_fast.envs.hand import Hand
+from inspire_fast.envs.parts import Part
 
 pytestmark = pytest.mark.sim
 
@@ -101,6 +102,6 @@ def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
 
 def test_what_has_no_known_handle_is_refused(soup: LiberoEnvironment):
     soup.reset(2)
-    for verb, name, message in (("open", "basket_1", "No handle is known"), ("turnoff", "stove_1", "none of")):
+    for verb, name, message in (("open", "basket_1", "No handle is known"), ("heat", "basket_1", "none of")):
         with pytest.raises(ValueError, match=message):
             next(articulate(soup, np.random.default_rng(0), Variation(), verb, name))
