@@ -12,7 +12,7 @@ TABLE_M = 0.9
 def box(size_m: tuple[float, float, float], at: tuple[float, float] = (0, 0), yaw_deg: float = 0) -> np.ndarray:
     """Points on a box that stands on the table."""
     points = turned(box_faces(np.array(size_m) / 2), np.deg2rad(yaw_deg))
-    return points + [*at, TABLE_M + size_m[2] / 2]
+    return points + np.array([*at, TABLE_M + size_m[2] / 2])
 
 
 def nothing() -> np.ndarray:
@@ -97,9 +97,10 @@ def test_a_spot_that_is_taken_is_avoided():
 
 def test_the_underside_and_the_way():
     tall, wide = box((0.02, 0.02, 0.3)), box((0.1, 0.1, 0.02), (0.3, 0))
-    lowest = underside(np.concatenate([tall, tall + [0, 0, 0.5]]))
+    lowest = underside(np.concatenate([tall, tall + np.array([0, 0, 0.5])]))
     assert lowest[:, 2].max() < TABLE_M + 0.31
     points = np.concatenate([tall, wide])
     start, end = np.array([-0.2, 0, 1]), np.array([0.2, 0, 1])
     assert highest_between(points, start, end, 0.05) == pytest.approx(TABLE_M + 0.3)
-    assert highest_between(points, start + [0, 0.2, 0], end + [0, 0.2, 0], 0.05) == -np.inf
+    aside = np.array([0, 0.2, 0])
+    assert highest_between(points, start + aside, end + aside, 0.05) == -np.inf
