@@ -29,6 +29,7 @@ class Args:
         episodes: fixed initial states per task, from number 0 on.
         workers: processes, each with a simulator of up to 2 GB.
         out: JSON lines of the trials; what stands there is not run again.
+        measure: run what is missing; with `--no-measure`, only print what stands in `out`.
         expert, variation, max_steps, seed: see `TrialSpec`.
     """
 
@@ -37,6 +38,7 @@ class Args:
     episodes: int = 5
     workers: int = 2
     out: Path = Path("runs/experts.jsonl")
+    measure: bool = True
     expert: str = "carry_out"
     variation: bool = True
     max_steps: int = 700
@@ -54,7 +56,7 @@ def main(args: Args) -> int:
     missing = [(task, episodes) for task, episodes in missing if episodes]
     there = total - sum(len(episodes) for _, episodes in missing)
     with tqdm(total=total, initial=there, desc="trials", unit="ep", disable=None) as bar:
-        for trial in trial_log.run(spec, missing, args.workers):
+        for trial in trial_log.run(spec, missing if args.measure else [], args.workers):
             trial_log.append(args.out, spec, trial)
             done[trial.key] = trial
             bar.update()
