@@ -15,6 +15,7 @@ from inspire_fast.envs.shapes import CELL_M, HeightMap, turned
 _TURNS_RAD = np.deg2rad([0, -30, 30, -60, 60, -90, 90])
 _FRACTIONS = (0.0, -0.35, 0.35, -0.7, 0.7)  # of a region's half size: the spots that are tried
 _FARTHEST_YAW_RAD = 1.75  # the hand turns no further to either side
+_OUT_M, _ROOM_M = 0.2, 0.015  # how far a thing is drawn from under another, and the room it then has
 _ABOVE_M = 0.004  # how far above its rest a thing is let go
 
 
@@ -104,6 +105,25 @@ class Placer:
         origin = np.array([*self._spots[best], height[best] + _ABOVE_M])
         rest, turn = float(self._rest_m[best]), float(self._turns[best])
         return Placement(origin_m=origin, rest_m=rest, turn_rad=turn, cost=float(cost[best]))
+
+
+def way_out_m(thing: np.ndarray, others: np.ndarray, floor_m: float) -> np.ndarray:
+    """The shortest way over ground, `[3]`, after which nothing hangs over a thing's points `[n, 3]`; zero if nothing does.
+
+    Zero as well where no way of up to `_OUT_M` leads out.
+    """
+    middle, top = (thing.min(axis=0) + thing.max(axis=0)) / 2, float(thing[:, 2].max())
+    ground = HeightMap.of(others, middle, 0.35, floor_m)
+    cells = underside(thing)[:, :2]
+    edges = np.concatenate([cells + np.array(step) for step in itertools.product((-_ROOM_M, 0, _ROOM_M), repeat=2)])
+    if ground.at(cells).max() <= top:
+        return np.zeros(3)
+    for reach in np.arange(_ROOM_M, _OUT_M, _ROOM_M):
+        ways = reach * turned(np.array([1.0, 0.0]), np.arange(0, 2 * np.pi, np.pi / 8))
+        free = [way for way in ways if ground.at(edges + way).max() <= top]
+        if free:
+            return np.array([*free[0], 0.0])
+    return np.zeros(3)
 
 
 def highest_between(points: np.ndarray, start_m: np.ndarray, end_m: np.ndarray, radius_m: float) -> float:

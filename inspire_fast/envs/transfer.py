@@ -10,12 +10,14 @@ import numpy as np
 from inspire_fast.envs.grasps import Grasp, candidates
 from inspire_fast.envs.hand import CLOSED, OPEN, Hand, Variation, raised
 from inspire_fast.envs.libero import LiberoEnvironment
-from inspire_fast.envs.placing import Placement, Placer, half_size_m, highest_between, spots
+from inspire_fast.envs.placing import Placement, Placer, half_size_m, highest_between, spots, way_out_m
 from inspire_fast.envs.shapes import HeightMap, cloud, scene, surface_m
 
 _ATTEMPTS = 4
 _LOOKED_AT = 24  # grasps for which a placement is looked for
 _LIFT_M = 0.05
+_DRAWN_M = 0.01  # how high a thing is held that is drawn from under another
+_SLIP_M = 0.06  # a thing that hangs so much nearer or farther than at first is lost
 _CLEARANCE_M = 0.03  # room between what is carried, or the open hand, and what it passes over
 _ABOVE_M = 0.035  # over a thing's top, where the hand comes to rest before it goes down
 
@@ -50,6 +52,7 @@ class Transfer:
         self._hand = Hand(environment, rng, variation)
         self._floor_m = surface_m(environment)
         self._failed: list[Grasp] = []
+        self._start_m = self._hung_m = 0.0
 
     def run(self) -> Iterator[np.ndarray]:
         """Native actions, float32 `[7]`, until the goal holds with the hand off the thing, or no attempt is left.
@@ -122,6 +125,10 @@ class Transfer:
             lambda: _funnel(grasp.point_m, environment.gripper_m()), OPEN, tolerance_m=0.006, exact=True, steps=50
         )
         yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
+        out = way_out_m(cloud(environment, self._thing), scene(environment, [self._thing]), self._floor_m)
+        if out.any():  # from under an open drawer
+            drawn = raised(environment.gripper_m() + out, _DRAWN_M)
+            yield from hand.move(lambda: drawn, CLOSED, tolerance_m=0.01, exact=True)
         lifted = raised(environment.gripper_m(), _LIFT_M)
         yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.01, steps=25)
 
@@ -150,7 +157,7 @@ class Transfer:
         """Up, across, down, let go, up: looks again how the thing hangs."""
         environment, hand = self._environment, self._hand
         thing, others = cloud(environment, self._thing), scene(environment, [self._thing])
-        grip, origin = environment.gripper_m(), environment.position_m(self._thing)
+        grip, origin, self._hung_m = environment.gripper_m(), environment.position_m(self._thing), self._apart_m()
         placement = self._placer(thing, others).best(grip - origin, hand.heading_rad())
         hangs_m = float(origin[2] - thing[:, 2].min())
         radius_m = float(np.linalg.norm(thing[:, :2] - grip[:2], axis=1).max()) + 0.01
@@ -161,24 +168,29 @@ class Transfer:
             return lambda: environment.gripper_m() + target_m - environment.position_m(self._thing)
 
         up = np.array([*origin[:2], max(height, float(origin[2]))])
-        yield from hand.move(carry(up), CLOSED, tolerance_m=0.03)
+        yield from self._while_held(hand.move(carry(up), CLOSED, tolerance_m=0.03))
         hand.yaw_rad = hand.heading_rad() + placement.turn_rad
         across = np.array([*placement.origin_m[:2], height])
         yield from self._while_held(hand.move(carry(across), CLOSED, tolerance_m=0.012, steps=100))
-        yield from self._down(hand.move(carry(placement.origin_m), CLOSED, tolerance_m=0.005, exact=True))
-        yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(self._thing), at_least=3)
+        if not self._lost():
+            yield from self._down(hand.move(carry(placement.origin_m), CLOSED, tolerance_m=0.005, exact=True))
+            yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(self._thing), at_least=3)
         yield from self._let_go()
         hand.yaw_rad = None
 
     def _while_held(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Stops when the thing has slipped away."""
-        environment = self._environment
-        start = environment.position_m(self._thing) - environment.gripper_m()
         for action in motion:
-            now = environment.position_m(self._thing) - environment.gripper_m()
-            if abs(float(np.linalg.norm(now) - np.linalg.norm(start))) > 0.06:
+            if self._lost():
                 return
             yield action
+
+    def _lost(self) -> bool:
+        return abs(self._apart_m() - self._hung_m) > _SLIP_M
+
+    def _apart_m(self) -> float:
+        """From the grip site to the thing's origin."""
+        return float(np.linalg.norm(self._environment.position_m(self._thing) - self._environment.gripper_m()))
 
     def _down(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Stops where something is in the way: the hand has not moved by a millimetre in four steps."""
