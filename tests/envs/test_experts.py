@@ -94,7 +94,7 @@ def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
     assert steps < 120
     if moved == "turned":
         assert handle.turned_rad() > 0.5
-        assert leaned < 0.2
+        assert leaned < 0.3  # the knob gives way under the grip; a drawer takes 0.7
     else:
         assert (handle.opening_m() > 0.13) if moved == "opened" else (handle.opening_m() < 0.005)
         assert leaned > 0.7

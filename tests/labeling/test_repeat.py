@@ -29,7 +29,7 @@ def test_recorded_actions_reach_success_again_and_other_actions_do_not(tmp_path:
     (path,) = record(spec, tmp_path, workers=1, progress=False).paths
     (again,) = repeat_all(tmp_path)
     assert again.success
-    assert again.apart_m == 0.0
+    assert again.apart_m < 1e-6  # states are recorded in single precision
     episode = load_episode(path)
     still = np.zeros_like(episode.actions)
     save_episode(type(episode)(**{**vars(episode), "actions": still}), path)
