@@ -24,13 +24,15 @@ class Args:
     """What to record and where.
 
     Attributes:
-        tasks: `suite:number`; instructions of the form "pick up A and place it in/on B".
+        tasks: `suite:number`; docs/experts.md lists those that the expert solves.
         episodes: per task.
         root: the dataset's folder; single recordings are kept beside it, in `<root>.episodes`.
         chunk: a picture is kept at every so many control steps.
         initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement regions.
         first_episode: with fixed states, keep those apart that are evaluated on (evaluation begins at 0).
         workers: processes, each with a simulator of up to 2 GB.
+        expert: name in `envs.experts.EXPERTS`.
+        max_steps: an expert that needs more has failed, and tries another state.
     """
 
     tasks: tuple[str, ...]
@@ -43,6 +45,8 @@ class Args:
     first_episode: int = 0
     seed: int = 0
     workers: int = 2
+    expert: str = "carry_out"
+    max_steps: int = 400
 
 
 def main(args: Args) -> None:
@@ -56,6 +60,8 @@ def main(args: Args) -> None:
         initial_states=args.initial_states,
         first_episode=args.first_episode,
         seed=args.seed,
+        expert=args.expert,
+        max_steps=args.max_steps,
     )
     folder = args.root.with_name(args.root.name + ".episodes")
     written = folder / "dataset-written"

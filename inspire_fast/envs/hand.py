@@ -17,6 +17,7 @@ _GAIN = 2 / 0.05
 _LEAD_S = 0.05
 _TILT_GAIN, _TILT_LIMIT = 2.0, 0.3  # action per radian of error (one action is 0.5 rad)
 _TILT_TOLERANCE_RAD = 0.06
+_YAW_TOLERANCE_RAD = 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ class Hand:
 
     Attributes:
         tilt_rad: how far the fingers are to lean (see `lean_rad`) during moves and holds; None: no turning is commanded.
+        yaw_rad: the heading (see `heading_rad`) that the upright hand is to have during moves and holds; None: as it is.
     """
 
     def __init__(self, environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> None:
@@ -60,6 +62,7 @@ class Hand:
         self._limit = rng.uniform(*variation.speed)
         self._opening_m = np.inf
         self.tilt_rad: float | None = None
+        self.yaw_rad: float | None = None
 
     def move(
         self,
@@ -70,19 +73,22 @@ class Hand:
         exact: bool = False,
         steps: int = 60,
     ) -> Iterator[np.ndarray]:
-        """Towards a point, looked up anew at every step, until within `tolerance_m`; `exact` moves carry no noise."""
+        """Towards a point, looked up anew at every step, until within `tolerance_m` and turned as it is to be.
+
+        `exact` moves carry no noise.
+        """
         before_m = self._environment.gripper_m()
         for _ in range(steps):
             now_m = self._environment.gripper_m()
             error_m = target() - now_m
-            if np.linalg.norm(error_m) < tolerance_m:
+            if np.linalg.norm(error_m) < tolerance_m and self.faces():
                 return
             velocity = (now_m - before_m) * LIBERO.control_hz
             before_m = now_m
             motion = np.clip(_GAIN * (error_m - _LEAD_S * velocity), -self._limit, self._limit)
             if not exact:
                 motion = motion + self._rng.normal(0, self._noise, 3)
-            yield _action(motion, gripper, leaning=self._leaning())
+            yield _action(motion, gripper, leaning=self._leaning(), turning=self._turning())
 
     def hold(
         self, gripper: float, *, steps: int, until: Callable[[], bool] = lambda: False, at_least: int = 0
@@ -91,7 +97,7 @@ class Hand:
         for step in range(steps):
             if until() and step >= at_least:
                 return
-            yield _action(np.zeros(3), gripper, leaning=self._leaning())
+            yield _action(np.zeros(3), gripper, leaning=self._leaning(), turning=self._turning())
 
     def turn(self, rate: float, gripper: float, *, steps: int, until: Callable[[], bool]) -> Iterator[np.ndarray]:
         """Turns about the world's vertical axis, where it is; `rate` in action units, positive: to the left from above."""
@@ -119,6 +125,19 @@ class Hand:
         """How the upright hand is turned about the world's vertical axis."""
         aside = self._axes()[:, 0]
         return float(np.arctan2(aside[1], aside[0]))
+
+    def faces(self) -> bool:
+        """The hand is turned as it is to be."""
+        return self.yaw_rad is None or abs(self._yaw_error_rad()) < _YAW_TOLERANCE_RAD
+
+    def _yaw_error_rad(self) -> float:
+        error = (self.yaw_rad or 0.0) - self.heading_rad()
+        return float((error + np.pi) % (2 * np.pi) - np.pi)
+
+    def _turning(self) -> float:
+        if self.yaw_rad is None:
+            return 0.0
+        return float(np.clip(_TILT_GAIN * self._yaw_error_rad(), -_TILT_LIMIT, _TILT_LIMIT))
 
     def _axes(self) -> np.ndarray:
         """The hand's own axes as columns `[3, 3]`, from the state's axis times angle (Rodrigues' formula)."""

@@ -119,6 +119,15 @@ class LiberoEnvironment:
         """The goal held after the last step (or after the reset)."""
         return self._success
 
+    @property
+    def simulator(self) -> Any:
+        """LIBERO's own environment, from whose state privileged code reads."""
+        return self._alive()
+
+    def unmet(self) -> tuple[tuple[str, ...], ...]:
+        """The goal's predicates that do not hold now."""
+        return tuple(predicate for predicate in self._problem.goal if not self._alive()._eval_predicate(predicate))
+
     def reset(self, episode: int) -> None:
         """Starts an episode: places fixtures and objects, then lets them settle.
 

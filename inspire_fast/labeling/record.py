@@ -24,7 +24,7 @@ from inspire_fast.envs.experts import EXPERTS, Expert, Variation
 from inspire_fast.envs.libero import LiberoEnvironment
 from inspire_fast.labeling.episode import RecordedEpisode, load_episode, save_episode
 
-_SPEC_FILE = "recording.json"
+SPEC_FILE = "recording.json"
 _RETRY_STRIDE = 100_000  # a retried demonstration starts from an initial state that no other one has
 
 
@@ -191,7 +191,7 @@ def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress:
 def _claim(spec: RecordSpec, out_dir: Path) -> None:
     """Writes the spec into the directory, or checks that it is the one that stands there."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    path, text = out_dir / _SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
+    path, text = out_dir / SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
     if path.exists() and path.read_text() != text:
         raise ValueError(
             f"{out_dir} holds a recording of another spec:\n{path.read_text()}\nnow asked for:\n{text}\n"

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.articulated import Part, articulate
+from inspire_fast.envs.articulated import articulate
 from inspire_fast.envs.experts import EXPERTS, Variation, carry_out, pick_and_place
 from inspire_fast.envs.hand import Hand
+from inspire_fast.envs.parts import Part
+from inspire_fast.envs.trials import try_task
 
 pytestmark = pytest.mark.sim
 
@@ -92,7 +94,7 @@ def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
     assert steps < 120
     if moved == "turned":
         assert handle.turned_rad() > 0.5
-        assert leaned < 0.2
+        assert leaned < 0.3  # the knob gives way under the grip; a drawer takes 0.7
     else:
         assert (handle.opening_m() > 0.13) if moved == "opened" else (handle.opening_m() < 0.005)
         assert leaned > 0.7
@@ -101,6 +103,33 @@ def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
 
 def test_what_has_no_known_handle_is_refused(soup: LiberoEnvironment):
     soup.reset(2)
-    for verb, name, message in (("open", "basket_1", "No handle is known"), ("turnoff", "stove_1", "none of")):
+    for verb, name, message in (("open", "basket_1", "No handle is known"), ("heat", "basket_1", "none of")):
         with pytest.raises(ValueError, match=message):
             next(articulate(soup, np.random.default_rng(0), Variation(), verb, name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suite", "task"),
+    [
+        ("libero_90", 35),  # open a microwave
+        ("libero_90", 33),  # close one
+        ("libero_90", 39),  # turn a stove off
+        ("libero_90", 22),  # close a drawer close to the table
+        ("libero_goal", 3),  # a drawer that the goal does not say has to be opened
+        ("libero_90", 81),  # a book turned into its compartment
+        ("libero_90", 63),  # what something is stacked on comes first
+        ("libero_10", 8),  # two things share a burner
+    ],
+)
+def test_the_simulator_says_that_each_skill_succeeds(suite: str, task: int):
+    (trial,) = try_task(suite, task, [0])
+    assert trial.success, trial.reason
+
+
+@pytest.mark.slow
+def test_a_place_that_is_covered_is_refused_before_anything_moves():
+    (trial,) = try_task("libero_90", 89, [0])
+    assert trial.refused
+    assert trial.steps == 0
+    assert "is covered" in trial.reason

@@ -1,0 +1,62 @@
+"""Do recorded demonstrations reach success again? Their actions are executed from the same reset, nothing is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+from dataclasses import dataclass
+from itertools import groupby
+import json
+from pathlib import Path
+
+import numpy as np
+
+from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.labeling.episode import RecordedEpisode, load_episode
+from inspire_fast.labeling.record import SPEC_FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """A demonstration and its repetition.
+
+    Attributes:
+        path: the recording.
+        success: the goal held again after the last action.
+        apart_m: how far the gripper was from where it had been, at most.
+    """
+
+    path: Path
+    success: bool
+    apart_m: float
+
+
+def repeat(environment: LiberoEnvironment, episode: RecordedEpisode) -> tuple[bool, float]:
+    """Resets to the recording's initial state and executes its actions: whether the goal holds then, and `apart_m`."""
+    environment.reset(episode.episode)
+    apart_m = 0.0
+    for state, action in zip(episode.state, episode.actions, strict=True):
+        apart_m = max(apart_m, float(np.linalg.norm(environment.gripper_m() - state[:3])))
+        environment.step(action)
+    return environment.success, apart_m
+
+
+def repeat_all(folder: Path) -> Iterator[Repeated]:
+    """Repeats every demonstration that `record` left in a folder, task by task, with its own spec's seed.
+
+    Raises:
+        ValueError: no recording is there, or it does not fit this version.
+    """
+    if not (folder / SPEC_FILE).exists():
+        raise ValueError(
+            f"{folder} holds no recording ({SPEC_FILE} is missing); name a recording's `.episodes` folder."
+        )
+    spec = json.loads((folder / SPEC_FILE).read_text())
+    episodes = ((path, load_episode(path)) for path in sorted(folder.glob("*.npz")))
+    for (suite, task), group in groupby(episodes, key=lambda pair: (pair[1].suite, pair[1].task)):
+        with contextlib.closing(
+            LiberoEnvironment(suite, task, seed=spec["seed"], initial_states=spec["initial_states"])
+        ) as environment:
+            for path, episode in group:
+                success, apart_m = repeat(environment, episode)
+                yield Repeated(path=path, success=success, apart_m=apart_m)
