@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import textwrap
+from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 import numpy as np
 
 from inspire_fast.training.held_out import Example
+
+if TYPE_CHECKING:  # two seconds of every command's start otherwise
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _RIGHT, _WRONG = "#1a7f37", "#c62828"
 
@@ -25,7 +28,7 @@ def draw_views(images: Mapping[str, np.ndarray], title: str) -> np.ndarray:
         uint8 `[h, w, 3]`.
     """
     rows = len(next(iter(images.values())))
-    figure = Figure(figsize=(2.6 * len(images), 2.6 * rows + 0.6), layout="constrained")
+    figure = _figure(2.6 * len(images), 2.6 * rows + 0.6)
     figure.suptitle(title)
     axes = figure.subplots(rows, len(images), squeeze=False)
     for column, (camera, batch) in enumerate(images.items()):
@@ -46,7 +49,7 @@ def draw_examples(examples: Sequence[Example], title: str) -> np.ndarray:
     Returns:
         uint8 `[h, w, 3]`.
     """
-    figure = Figure(figsize=(12, 2.9 * len(examples) + 0.5), layout="constrained")
+    figure = _figure(12, 2.9 * len(examples) + 0.5)
     figure.suptitle(title)
     axes = figure.subplots(len(examples), 3, squeeze=False, width_ratios=[1, 1.6, 2.2])
     for (picture, words, curves), example in zip(axes, examples, strict=True):
@@ -58,7 +61,7 @@ def draw_examples(examples: Sequence[Example], title: str) -> np.ndarray:
     return _drawn(figure)
 
 
-def _write(axes, example: Example) -> None:
+def _write(axes: Axes, example: Example) -> None:
     lines = [(line, "black") for line in textwrap.wrap(example.instruction, 44)]
     for question, target, truth, answer, probability in example.dialogue:
         note = "" if answer == truth else f" [{truth}]"
@@ -70,7 +73,7 @@ def _write(axes, example: Example) -> None:
         axes.text(0, 1 - (place + 0.5) / max(len(lines), 8), line, color=colour, fontsize=9, va="center", wrap=True)
 
 
-def _plot(axes, example: Example) -> None:
+def _plot(axes: Axes, example: Example) -> None:
     dims = example.actions.shape[1]
     spread = np.abs(example.actions).max(axis=0)
     if example.decoded is not None:
@@ -85,7 +88,15 @@ def _plot(axes, example: Example) -> None:
     axes.set_xlabel("action of the chunk", fontsize=8)
 
 
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def _drawn(figure: Figure) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
