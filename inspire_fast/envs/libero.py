@@ -9,9 +9,9 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.envs.camera import VIEWS, Cameras, RenderQuality
-from inspire_fast.envs.install import import_simulator
+from inspire_fast.envs.domain import PLACEMENT_ATTEMPTS, draw_placement, make_domain
 from inspire_fast.envs.sampling import Sampled, Sampling
-from inspire_fast.envs.seeding import FixtureSeeding, Placements, seeded
+from inspire_fast.envs.seeding import FixtureSeeding, Placements
 from inspire_fast.envs.settings import check_settings
 from inspire_fast.envs.suites import Problem, find_task
 from inspire_fast.envs.table import targets_of
@@ -20,7 +20,6 @@ from inspire_fast.envs.truth import axis_angle, box_m, point_m, scene_facts
 from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
-_PLACEMENT_ATTEMPTS = 100
 _SLIDE_M = 0.02  # a drawn placement is refused if an object slides further than this while settling
 _REST_M, _REST_STEPS = 0.001, 60  # at rest: no object moves further than this in a step; waited for this long
 
@@ -77,15 +76,17 @@ class LiberoEnvironment:
         self.unlabelled = ""
         self._camera_hw = camera_hw
         self._quality: RenderQuality = render_quality
-        self._seed, self._settle_steps = seed, settle_steps
+        self._settle_steps = settle_steps
         fixed = initial_states == "fixed"
         # Drawn placements are drawn anew per episode, whatever fixtures do.
-        self._placements = Placements(seed, fixture_seeding if fixed else "episode", self._draw)
+        self._placements = Placements(
+            seed, fixture_seeding if fixed else "episode", lambda: draw_placement(self._alive(), self.task.name)
+        )
         self._states = self.task.initial_states() if fixed else None
         self._cameras: Cameras | None = None
         self._success = self._ready = False
         self._problem = self.task.problem()
-        self._domain: Any = self._create()
+        self._domain: Any = make_domain(self.task, seed=seed)
         self._sampled = Sampled(self._domain) if sampling == "robosuite" else None
         self._targets = self._match()
 
@@ -139,7 +140,7 @@ class LiberoEnvironment:
             raise ValueError(
                 f"{self.task.suite}: no episode {episode}{count}. Use initial_states='randomized' for any number of them."
             )
-        for attempt in range(_PLACEMENT_ATTEMPTS):
+        for attempt in range(PLACEMENT_ATTEMPTS):
             self._place(episode, attempt)
             placed = self._movable_m()
             for _ in range(self._settle_steps):
@@ -148,7 +149,7 @@ class LiberoEnvironment:
                 return
             if self._at_rest() and np.abs(self._movable_m() - placed)[:, :2].max(initial=0.0) < _SLIDE_M:
                 return
-        raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {_PLACEMENT_ATTEMPTS} attempts.")
+        raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {PLACEMENT_ATTEMPTS} attempts.")
 
     def restore(self, state: np.ndarray, fixtures: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> None:
         """Puts the simulator into a recorded state; `reset` must have been called before.
@@ -283,26 +284,9 @@ class LiberoEnvironment:
             self._domain.close()
             self._domain = None
 
-    def _create(self) -> Any:
-        wrapper = import_simulator()
-        with seeded([self._seed]):
-            control = wrapper.ControlEnv(
-                bddl_file_name=str(self.task.bddl_file),
-                use_camera_obs=False,
-                has_offscreen_renderer=False,
-                ignore_done=True,  # else robosuite raises after 1000 steps; the caller owns the step limit
-            )
-        domain = control.env
-        domain.hard_reset = False  # a hard reset compiles the model anew, which takes seconds and changes nothing
-        # robosuite's observables are computed at every physics step (25 per action); state() reads what is needed instead.
-        domain._observables = {}
-        return domain
-
     def _place(self, episode: int, attempt: int) -> None:
         """Draws fixtures (and objects), then puts a fixed initial state over it."""
         domain = self._alive()
-        # robosuite forgets to put the fingers' command back, which would carry the last episode's grip into this one.
-        domain.robots[0].gripper.current_action = np.zeros(domain.robots[0].gripper.dof)
         self._placements.place(episode, attempt)
         if self._states is not None:
             # Only after the reset proper: before it, markers at the gripper would show in the pictures.
@@ -312,18 +296,6 @@ class LiberoEnvironment:
         if self._sampled is not None:
             self._sampled.begin()
         self._success, self._ready = bool(domain._check_success()), True
-
-    def _draw(self) -> None:
-        """One placement of everything, from numpy's global generator."""
-        from robosuite.utils.errors import RandomizationError
-
-        for _ in range(_PLACEMENT_ATTEMPTS):
-            try:
-                self._alive().reset()
-                return
-            except RandomizationError:  # the regions happened to be too full: draw on
-                continue
-        raise RuntimeError(f"{self.task.name}: no placement without collision in {_PLACEMENT_ATTEMPTS} attempts.")
 
     def _at_rest(self) -> bool:
         """Waits for objects that were drawn in mid-air (onto another object) to come down."""

@@ -131,8 +131,9 @@ def advance(
                 rows.clear()
             stop = preemption.asked(number)
             if stop or number == config.steps or due(number, config.save_every):
+                figures = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]  # waits for the steps
+                jax.block_until_ready(state)
                 reporter.throughput.pause()
-                figures = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]
                 require_finite(figures)
                 checkpoints.save(state, {**loader.state(), PENDING: figures, DATA: run.data}, run.files)
                 reporter.throughput.go_on()

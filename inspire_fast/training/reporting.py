@@ -82,7 +82,9 @@ class Reporter:
         config = self._run.config
         self._bar.update()
         edge = number in (1, config.steps)
-        if not edge and not due(number, config.log_every):
+        if not edge and not any(
+            due(number, every) for every in (config.log_every, config.eval_every, config.decode_every)
+        ):
             return False
         row = average(rows)  # waits for the steps
         row |= self.throughput.figures()

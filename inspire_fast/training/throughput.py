@@ -29,6 +29,7 @@ class Throughput:
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._peak = peak_flops(jax.local_devices()[0])
+        self._begun = False
         self._since: float | None = None
         self._seconds = self._waited = self._tokens = self._flops = 0.0
         self._steps = 0
@@ -55,19 +56,20 @@ class Throughput:
 
     def begin(self) -> None:
         """From here on time counts; what came before (compilation, evaluation) does not."""
-        self._since = time.perf_counter()
+        self._begun, self._since = True, time.perf_counter()
         self._waited = self._tokens = self._flops = 0.0
         self._seconds, self._steps = 0.0, 0
 
     def pause(self) -> None:
-        """Something that is no training follows."""
+        """Something that is no training follows. To be called when the steps so far have ended, not merely been handed over."""
         if self._since is not None:
             self._seconds += time.perf_counter() - self._since
             self._since = None
 
     def go_on(self) -> None:
-        """Training follows again."""
-        self._since = time.perf_counter()
+        """Training follows again; before `begin` nothing is counted all the same."""
+        if self._begun:
+            self._since = time.perf_counter()
 
     def figures(self) -> dict[str, float]:
         """Since `begin`; nothing where no step was taken since."""

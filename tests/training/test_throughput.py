@@ -46,6 +46,10 @@ def test_rates_are_of_training_alone(clock: Clock, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(throughput, "peak_flops", lambda _: 1e12)
     config = load_config("debug")
     meter, batches = throughput.Throughput(config), loader(clock, 0.25)
+    meter.next(batches, None)
+    meter.pause()
+    meter.go_on()  # a checkpoint, before there was a report
+    clock.now += 50.0
     assert meter.figures() == {}  # nothing has begun: the first steps compile
     meter.begin()
     for _ in range(4):
