@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from inspire_fast.models.attention import Implementation, attend_by
 from inspire_fast.models.config import DType, ModelConfig
-from inspire_fast.models.layers import MASKED, attention_mask, rms_norm, rope
+from inspire_fast.models.layers import MASKED, attend, attention_mask, rms_norm, rope
 from inspire_fast.models.siglip import Siglip
 
 
@@ -68,10 +68,13 @@ class ServedLayer:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class ServedCache:
-    """Keys and values as `KVCache` has them, a pair of arrays per layer, heads in front of positions.
+    """Keys and values as `KVCache` has them, a pair of arrays per layer.
+
+    Rows and heads share one axis: of a `[b, g, s, h]`, XLA's CPU compiler makes a second copy in this very shape for its products,
+    and writes both, whole, for every token (a quarter of a step's time).
 
     Attributes:
-        k, v: per layer `[b, g, s, h]`.
+        k, v: per layer `[b * g, s, h]`.
         valid: bool `[b, s]`, False on masked cameras.
         length: int32 `[b]`: positions read so far.
     """
@@ -128,8 +131,13 @@ class ServedModel:
         lengths: jax.Array,
         block: jax.Array,
         capacity: int,
+        wanted: jax.Array | None = None,
     ) -> tuple[jax.Array, ServedCache]:
-        """See `Pi0Fast.prefill`; images come as `embed_images` made them, of every camera of the network."""
+        """See `Pi0Fast.prefill`; images come as `embed_images` made them, of every camera of the network.
+
+        `wanted` int `[b, k]` are the places in the text whose hidden states `[b, k, w]` come back; None is all of it. The last
+        layer is worked out for these alone.
+        """
         if set(image_tokens) != set(self.config.cameras) or set(image_mask) != set(self.config.cameras):
             raise ValueError(
                 f"The network sees {sorted(self.config.cameras)}; got images {sorted(image_tokens)} and masks "
@@ -144,45 +152,55 @@ class ServedModel:
         )
         valid = jnp.concatenate([shown, jnp.arange(ids.shape[1])[None] < lengths[:, None]], axis=1)
         blocks = jnp.concatenate([jnp.zeros(shown.shape, block.dtype), block], axis=1)
-        hidden, k, v = self._read(x, attention_mask(blocks, valid), text_from=images)
-        room = [(0, 0), (0, 0), (0, capacity - ids.shape[1]), (0, 0)]
+        wanted = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape) if wanted is None else wanted
+        hidden, k, v = self._read(x, attention_mask(blocks, valid), wanted=images + wanted)
+        room = [(0, 0), (0, capacity - ids.shape[1]), (0, 0)]
         cache = ServedCache(
-            k=tuple(jnp.pad(one, room) for one in k),
-            v=tuple(jnp.pad(one, room) for one in v),
+            k=tuple(jnp.pad(_by_head(one), room) for one in k),
+            v=tuple(jnp.pad(_by_head(one), room) for one in v),
             valid=jnp.concatenate([shown, jnp.ones((ids.shape[0], capacity), bool)], axis=1),
             length=images + lengths,
         )
         return hidden, cache
 
     def _read(
-        self, x: jax.Array, mask: jax.Array, *, text_from: int
+        self, x: jax.Array, mask: jax.Array, *, wanted: jax.Array
     ) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
-        """Hidden states of the text alone, and every layer's keys and values."""
+        """Hidden states of the wanted places, and every layer's keys and values."""
         positions = jnp.broadcast_to(jnp.arange(x.shape[1])[None], x.shape[:2])
         all_k, all_v = [], []
         for number, layer in enumerate(self.layers):
             q, k, v = self._project(x, layer, positions)
-            all_k.append(k.swapaxes(1, 2))
-            all_v.append(v.swapaxes(1, 2))
-            if number == len(self.layers) - 1:  # nobody reads what the last layer makes of the images
-                x, q, mask = x[:, text_from:], q[:, text_from:], mask[:, text_from:]
-            x = self._finish(x, layer, attend_by(self.attention, q, k, v, mask))
+            all_k.append(k)
+            all_v.append(v)
+            if number < len(self.layers) - 1:
+                x = self._finish(x, layer, attend_by(self.attention, q, k, v, mask))
+            else:
+                x = self._finish(pick(x, wanted), layer, attend(pick(q, wanted), k, v, pick(mask, wanted)))
         return self._normed(x), all_k, all_v
 
     def extend(
-        self, cache: ServedCache, ids: jax.Array, lengths: jax.Array, reach: jax.Array | None = None
+        self,
+        cache: ServedCache,
+        ids: jax.Array,
+        lengths: jax.Array,
+        reach: jax.Array | None = None,
+        wanted: jax.Array | None = None,
     ) -> tuple[jax.Array, ServedCache]:
-        """See `Pi0Fast.extend`."""
+        """See `Pi0Fast.extend`; `wanted` int `[b, k]` are places in the chunk, as in `prefill`."""
         x = self.embed(ids)
         positions = cache.length[:, None] + jnp.arange(ids.shape[1])[None]
         reach = positions if reach is None else reach
-        rows = jnp.arange(ids.shape[0])[:, None]
+        slots = jnp.repeat(positions, self.config.language.kv_heads, axis=0)
+        rows = jnp.arange(len(slots))[:, None]
         mask = (jnp.arange(cache.valid.shape[1])[None, None] <= reach[:, :, None]) & cache.valid[:, None]
         all_k, all_v = [], []
         for layer, old_k, old_v in zip(self.layers, cache.k, cache.v, strict=True):
             q, k, v = self._project(x, layer, positions)
-            all_k.append(old_k.at[rows, :, positions].set(k, mode="drop"))
-            all_v.append(old_v.at[rows, :, positions].set(v, mode="drop"))
+            all_k.append(old_k.at[rows, slots].set(_by_head(k), mode="drop", unique_indices=True))
+            all_v.append(old_v.at[rows, slots].set(_by_head(v), mode="drop", unique_indices=True))
+            if wanted is not None and layer is self.layers[-1]:
+                x, q, mask = (pick(one, wanted) for one in (x, q, mask))
             x = self._finish(x, layer, _attend_cache(q, all_k[-1], all_v[-1], mask))
         grown = ServedCache(k=tuple(all_k), v=tuple(all_v), valid=cache.valid, length=cache.length + lengths)
         return self._normed(x), grown
@@ -239,13 +257,24 @@ def logits(hidden: jax.Array, head: jax.Array) -> jax.Array:
     return jax.lax.dot_general(hidden, head, contracted, preferred_element_type=jnp.float32)
 
 
+def pick(x: jax.Array, places: jax.Array) -> jax.Array:
+    """`[b, m, ...]`, int `[b, k]` -> `[b, k, ...]`; places beyond either end are the end's."""
+    index = jnp.clip(places, 0, x.shape[1] - 1).reshape(*places.shape, *(1,) * (x.ndim - 2))
+    return jnp.take_along_axis(x, index, axis=1)
+
+
+def _by_head(x: jax.Array) -> jax.Array:
+    """`[b, m, g, h]` -> `[b * g, m, h]`."""
+    return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
+
+
 def _attend_cache(q: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """`q [b, m, n, h]` over `keys`, `values` `[b, g, s, h]` -> `[b, m, n, h]`; `mask` bool `[b, m, s]`."""
+    """`q [b, m, n, h]` over `keys`, `values` `[b * g, s, h]` -> `[b, m, n, h]`; `mask` bool `[b, m, s]`."""
     b, m, n, h = q.shape
-    g = keys.shape[1]
-    grouped = q.reshape(b, m, g, n // g, h).transpose(0, 2, 3, 1, 4).reshape(b, g, -1, h)
-    scores = jnp.einsum("bgqh,bgsh->bgqs", grouped, keys, preferred_element_type=jnp.float32)
-    scores = scores.reshape(b, g, n // g, m, -1)
-    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, MASKED), axis=-1).astype(q.dtype)
-    attended = jnp.einsum("bgqs,bgsh->bgqh", weights.reshape(b, g, (n // g) * m, -1), values)
+    g = len(keys) // b
+    grouped = q.reshape(b, m, g, n // g, h).transpose(0, 2, 3, 1, 4).reshape(b * g, -1, h)
+    scores = jnp.einsum("rqh,rsh->rqs", grouped, keys, preferred_element_type=jnp.float32)
+    seen = jnp.broadcast_to(mask[:, None, None], (b, g, n // g, *mask.shape[1:])).reshape(scores.shape)
+    weights = jax.nn.softmax(jnp.where(seen, scores, MASKED), axis=-1).astype(q.dtype)
+    attended = jnp.einsum("rqs,rsh->rqh", weights, values)
     return attended.reshape(b, g, n // g, m, h).transpose(0, 3, 1, 2, 4).reshape(b, m, n, h)

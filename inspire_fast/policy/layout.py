@@ -21,7 +21,7 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import trie
 
 PROMPT_BUCKETS = (*range(16, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
-THEN_BUCKETS = (*range(8, 65, 8), *range(80, 257, 16), 384, 512)
+THEN_BUCKETS = (*range(4, 33, 4), *range(40, 65, 8), *range(80, 257, 16), 384, 512)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 # Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few shapes
 # are worth more than tight ones.
@@ -171,7 +171,7 @@ def lay_out(
     free = any(row.questions and not row.filled for row in planned)
     sizes = THEN_BUCKETS if free or not slots else SPARE_BUCKETS
     then = bucket(max(texts[0], default=0), sizes, "ids between blanks")
-    tail = bucket(max(texts[1], default=0), THEN_BUCKETS, "ids behind the last blank")  # the script's: always as long
+    tail = max(texts[1], default=0)  # the script's way to the actions: as long in every call
     depth = max((a.depth for a in answers.values()), default=1)
     head = _zeros(rows, ids=(prompt,), block=(prompt,), tail=(tail,), tail_reach=(tail,), tail_lengths=(), lengths=())
     head |= {name: np.zeros(rows, bool) for name in ("filled", "trusted")}

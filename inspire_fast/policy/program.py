@@ -18,7 +18,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.served import ServedCache, ServedModel, logits
+from inspire_fast.models.served import ServedCache, ServedModel, logits, pick
 from inspire_fast.policy.layout import Layout, Slots
 
 
@@ -88,10 +88,13 @@ def run(
     rows = layout.ids.shape[0]
     shared = {name: jnp.broadcast_to(one, (rows, *one.shape[1:])) for name, one in constant.items()}
     tokens = {**model.embed_images(images), **shared}
-    hidden, cache = model.prefill(tokens, image_mask, layout.ids, layout.lengths, layout.block, capacity)
     slots, count = layout.slots, layout.slots.active.shape[0]
+    depth = slots.drafted.shape[2]
+    drafted = slots.start[:, :, None] - 1 + jnp.arange(depth)  # where each id of an answer in the prompt is predicted
+    wanted = jnp.concatenate([drafted.swapaxes(0, 1).reshape(rows, -1), layout.lengths[:, None] - 1], axis=1)
+    hidden, cache = model.prefill(tokens, image_mask, layout.ids, layout.lengths, layout.block, capacity, wanted)
+    hidden, last = hidden[:, :-1].reshape(rows, count, depth, hidden.shape[2]), hidden[:, -1]
     if not count:
-        last = _at(hidden, layout.lengths - 1)
         empty = jnp.zeros((0, rows))
         return _act(
             model, last, cache, layout, tables, sampling, (jnp.zeros((0, rows, 1), jnp.int32), empty, empty > 0)
@@ -100,10 +103,9 @@ def run(
     holds, verified = _verify(hidden, head, layout)
     accepted = holds & layout.filled
     todo = slots.active & ~accepted
-    behind = jnp.where(
-        todo.any(axis=0), jnp.take_along_axis(slots.start, todo.argmax(axis=0)[None], axis=0)[0], layout.lengths
-    )
-    last = _at(hidden, behind - 1)
+    asks, resume = todo.any(axis=0), todo.argmax(axis=0)  # per row: whether a slot is left to do, and which comes first
+    behind = jnp.where(asks, jnp.take_along_axis(slots.start, resume[None], axis=0)[0], layout.lengths)
+    last = jnp.where(asks[:, None], pick(hidden[:, :, 0], resume[:, None])[:, 0], last)
     cache = ServedCache(k=cache.k, v=cache.v, valid=cache.valid, length=model.config.image_tokens + behind)
     first = jnp.where(todo.any(), todo.any(axis=1).argmax(), count)
     said = (jnp.where(accepted[:, :, None], slots.drafted, -1), jnp.where(accepted, verified, 0.0))
@@ -128,11 +130,6 @@ def run(
     return _act(model, last, cache, layout, tables, sampling, (symbols, log_probability, accepted))
 
 
-def _at(hidden: jax.Array, index: jax.Array) -> jax.Array:
-    """`[b, m, w]`, `[b]` -> `[b, w]`."""
-    return jnp.take_along_axis(hidden, jnp.maximum(index, 0)[:, None, None], axis=1)[:, 0]
-
-
 def _say(said: tuple, slot: jax.Array, mine: jax.Array, chosen: jax.Array, log_p: jax.Array) -> tuple:
     symbols, log_probability = said
     return (
@@ -149,17 +146,16 @@ def _legal_logits(hidden: jax.Array, head: jax.Array, following: jax.Array) -> j
 def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array]:
     """Which answers in the prompt stand (bool `[q, b]`, a prefix of every row's slots), and their log-probability `[q, b]`.
 
-    `head` is `[q, k, w]`. Trusted answers stand with probability 1.
+    `hidden` is `[b, q, d, w]`, what predicts each id; `head` is `[q, k, w]`. Trusted answers stand with probability 1.
     """
     slots = layout.slots
-    depth = slots.drafted.shape[2]
 
-    def walk(slot: Slots, head: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def walk(slot: Slots, head: jax.Array, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = jnp.zeros(slot.start.shape, jnp.int32)
         same, total = jnp.ones(state.shape, bool), jnp.zeros(state.shape)
-        for step in range(depth):
+        for step in range(hidden.shape[1]):
             symbol, following = slot.drafted[:, step], slot.next_state[state]
-            allowed = _legal_logits(_at(hidden, jnp.asarray(slot.start) + step - 1), head, following)
+            allowed = _legal_logits(hidden[:, step], head, following)
             here = symbol >= 0
             at = jnp.maximum(symbol, 0)[:, None]
             same &= ~here | (jnp.argmax(allowed, axis=-1) == symbol)
@@ -167,7 +163,7 @@ def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Arr
             state = jnp.where(here, jnp.take_along_axis(following, at, axis=1)[:, 0], state)
         return same, total
 
-    same, total = jax.vmap(walk)(slots, head)
+    same, total = jax.vmap(walk, in_axes=(0, 0, 1))(slots, head, hidden)
     stands = jnp.cumprod((same | ~slots.active | layout.trusted).astype(jnp.int32), axis=0) > 0
     return stands & slots.active, jnp.where(layout.trusted, 0.0, total)
 
@@ -220,8 +216,8 @@ def _follow(
     chunk = jnp.concatenate([final[:, None], then], axis=1)
     sees = jnp.concatenate([jnp.zeros((len(mine), 1), jnp.int32), reach + 1], axis=1)
     lengths = jnp.where(mine, 1 + then_lengths, 0)
-    hidden, cache = model.extend(cache, chunk, lengths, cache.length[:, None] + sees)
-    return jnp.where(mine[:, None], _at(hidden, lengths - 1), last), cache
+    hidden, cache = model.extend(cache, chunk, lengths, cache.length[:, None] + sees, lengths[:, None] - 1)
+    return jnp.where(mine[:, None], hidden[:, 0], last), cache
 
 
 def _act(

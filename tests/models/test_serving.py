@@ -97,6 +97,25 @@ def test_a_product_is_that_of_the_weights_as_they_are_held(weights: Weights, tok
     )
 
 
+def test_wanted_places_come_back_as_out_of_the_whole() -> None:
+    """The last layer is worked out for them alone; the cache holds everything."""
+    model = serve(random_model(config()))
+    rng = np.random.default_rng(4)
+    images, shown = random_images(model.config, ROWS), dict.fromkeys(model.config.cameras, np.ones(ROWS, bool))
+    ids = rng.integers(0, model.config.vocab_size, (ROWS, PROMPT)).astype(np.int32)
+    text = ids, np.array([9, 7, 5]), np.arange(PROMPT)[None].repeat(ROWS, 0)
+    wanted = np.array([[8, 0], [6, 6], [4, 2]])
+    whole, cache = prefill(model, images, shown, *text)
+    part, same = jax.jit(lambda m, i, *a: m.prefill(m.embed_images(i), *a, LENGTH, wanted))(model, images, shown, *text)
+    np.testing.assert_allclose(part, np.take_along_axis(whole, wanted[..., None], axis=1), atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), cache, same)
+    chunk = ids[:, :4], np.array([4, 2, 1]), cache.length[:, None] + np.arange(4)
+    whole, cache = extend(model, cache, *chunk)
+    part, same = extend(model, same, *chunk, np.array([[3], [1], [0]]))
+    np.testing.assert_allclose(part[:, 0], np.asarray(whole)[np.arange(ROWS), [3, 1, 0]], atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), cache, same)
+
+
 def test_int8_takes_a_quarter_of_the_bytes() -> None:
     model = random_model(config())
     whole, short = (serve(model, weights=w) for w in ("float32", "int8"))
