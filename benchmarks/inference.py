@@ -1,8 +1,8 @@
 """What spatial reasoning costs when a policy acts: `uv run python benchmarks/inference.py [--quick]`.
 
 All sides see the same two 224 px images and the same instruction, have the same random weights and write the same forced 36
-action ids (horizon 10 x 7), since random weights never end a chunk by themselves. Sides take turns, one call each per round;
-figures are medians, ratios are medians of the ratios within a round. docs/decoding.md explains the tables.
+action ids (horizon 10 x 7), since random weights never end a chunk by themselves. Sides take turns, one call each per round, in
+another order every time; figures are medians, ratios are medians of the ratios within a round. docs/decoding.md explains the tables.
 The last line is one JSON object.
 """
 
@@ -42,6 +42,7 @@ from inspire_fast.training.config import load_config
 from inspire_fast.training.sources import open_source
 
 HORIZON, ACTION_DIM, ACTION_IDS = 10, 7, 36
+READS = 10  # of an array, to see how fast memory is read
 DIRECTION = Direction(axes=ROBOTS["libero"].axes)
 INSTRUCTIONS = {
     "put the black bowl on the plate": ("the black bowl", "the plate"),
@@ -89,10 +90,12 @@ def take_turns(
 ) -> dict[str, list[float]]:
     """Seconds per side and round, behind a round that compiles (and calls `warm` where a side has one)."""
     times: dict[str, list[float]] = {name: [] for name in sides}
+    order = np.random.default_rng(0)
     for number in range(rounds + 1):
-        for name, call in (sides if number else {**sides, **(warm or {})}).items():
+        calls = sides if number else {**sides, **(warm or {})}
+        for name in order.permutation(list(calls)):
             start = time.perf_counter()
-            jax.block_until_ready(call())
+            jax.block_until_ready(calls[name]())
             if number:
                 times[name].append(time.perf_counter() - start)
         sys.stderr.write(f"\rround {number}/{rounds} ")
@@ -258,29 +261,23 @@ def described(bench: Bench, decoder: Decoder, draft: Sequence[str] | None) -> tu
     return f"{bench.config.image_tokens} + {', '.join(chunks)}", ACTION_IDS - 1
 
 
-def bandwidth(seconds: float = 1.0) -> float:
-    """Bytes per second that this device reads memory at: sums of an array far larger than its caches, the best of many."""
-    cpu = jax.default_backend() == "cpu"
-    array = jnp.ones((1 << 26) if cpu else (1 << 30), jnp.float32)
-    total = jax.jit(lambda x: x.sum())
-    best, end = float("inf"), time.perf_counter() + seconds
-    total(array).block_until_ready()
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        total(array).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return array.nbytes / best
-
-
 def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
-    """One decoded token against the time that reading its weights and cache takes: (long - short chunk) / difference."""
+    """One decoded token against the time that reading its weights and cache takes.
+
+    A token takes (long - short chunk) / difference; memory is read at what a sum over an array far larger than the caches
+    takes in the same round.
+    """
     decoder = bench.decoder("pi0_fast")
     short, long = bench.chunk_of(12), bench.chunk_of(60)
+    array = jnp.ones((1 << 26) if jax.default_backend() == "cpu" else (1 << 30), jnp.float32)
+    total = jax.jit(lambda x: x.sum())
     times = take_turns(
-        {"short": bench.call(decoder, actions=[short]), "long": bench.call(decoder, actions=[long])}, rounds
-    )
-    per_step = statistics.median(
-        (b - a) / (len(long) - len(short)) for a, b in zip(times["short"], times["long"], strict=True)
+        {
+            "short": bench.call(decoder, actions=[short]),
+            "long": bench.call(decoder, actions=[long]),
+            "reading": lambda: [total(array).block_until_ready() for _ in range(READS)],
+        },
+        rounds,
     )
     layout = decoder.lay_out([bench.turn()], [None])
     language = bench.config.language
@@ -289,13 +286,15 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     cache = 2 * language.depth * slots * language.kv_heads * language.head_dim * width
     head = bench.words.action.vocab_size * language.width * width
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(bench.served.layers))
-    rate = bandwidth()
-    floor = (weights + cache + head) / rate
+    steps = [(b - a) / (len(long) - len(short)) for a, b in zip(times["short"], times["long"], strict=True)]
+    rates = [READS * array.nbytes / seconds for seconds in times["reading"]]
+    floors = [(weights + cache + head) / rate for rate in rates]
     say(
-        f"step {1e3 * per_step:.2f} ms; floor {1e3 * floor:.2f} ms ({weights / 1e6:.0f} MB weights, {cache / 1e6:.1f} MB cache, "
-        f"{head / 1e6:.1f} MB action rows at {rate / 1e9:.1f} GB/s)"
+        f"step {median_ms(steps):.2f} ms; floor {median_ms(floors):.2f} ms ({weights / 1e6:.0f} MB weights, {cache / 1e6:.1f} MB "
+        f"cache, {head / 1e6:.1f} MB action rows at {statistics.median(rates) / 1e9:.1f} GB/s, {max(rates) / 1e9:.1f} at best)"
     )
-    return {"decode_step_ms": 1e3 * per_step, "decode_step_over_floor": per_step / floor}
+    over = statistics.median(step / floor for step, floor in zip(steps, floors, strict=True))
+    return {"decode_step_ms": median_ms(steps), "decode_step_over_floor": over}
 
 
 def batch_scaling(bench: Bench, rounds: int, sizes: Sequence[int]) -> dict[str, float]:

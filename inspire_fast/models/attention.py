@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.layers import attend
+from inspire_fast.models.layers import MASKED, attend
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +21,28 @@ Implementation = Literal["xla", "cudnn"]
 _TOLERANCE = 0.03  # bfloat16 rounds at 2^-8, and the two sum in other orders
 
 
-def attend_by(implementation: Implementation, q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """`layers.attend`, by the named kernel. Rows that see nothing are meaningless (and differ)."""
-    if implementation == "xla":
-        return attend(q, k, v, mask)
-    return fused(q, k, v, mask, implementation=implementation)
+def attend_heads(q: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
+    """`layers.attend` over keys and values as a cache holds them, in products that need no transposed copy of either.
+
+    `q [b, m, n, h]` over `keys`, `values` `[b * g, s, h]` -> `[b, m, n, h]`; `mask` bool `[b, m, s]`.
+    """
+    b, m, n, h = q.shape
+    g = len(keys) // b
+    grouped = q.reshape(b, m, g, n // g, h).swapaxes(1, 2).reshape(b * g, -1, h)
+    scores = jnp.einsum("rqh,rsh->rqs", grouped, keys, preferred_element_type=jnp.float32)
+    seen = jnp.broadcast_to(mask[:, None, :, None], (b, g, m, n // g, mask.shape[2])).reshape(scores.shape)
+    weights = jax.nn.softmax(jnp.where(seen, scores, MASKED), axis=-1).astype(q.dtype)
+    attended = jnp.einsum("rqs,rsh->rqh", weights, values)
+    return attended.reshape(b, g, m, n // g, h).swapaxes(1, 2).reshape(b, m, n, h)
+
+
+def by_head(x: jax.Array) -> jax.Array:
+    """Keys or values `[b, m, g, h]` as a cache holds them, `[b * g, m, h]`."""
+    return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
 
 
 def fused(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, *, implementation: Implementation) -> jax.Array:
-    """The same through JAX's own interface: `q` is scaled already, the mask holds for all heads."""
+    """`layers.attend` through JAX's own interface: `q` is scaled already, the mask holds for all heads."""
     return jax.nn.dot_product_attention(q, k, v, mask=mask[:, None], scale=1.0, implementation=implementation)
 
 

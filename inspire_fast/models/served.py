@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.attention import Implementation, attend_by
+from inspire_fast.models.attention import Implementation, attend_heads, by_head, fused
 from inspire_fast.models.config import DType, ModelConfig
-from inspire_fast.models.layers import MASKED, attend, attention_mask, rms_norm, rope
+from inspire_fast.models.layers import attention_mask, rms_norm, rope
 from inspire_fast.models.siglip import Siglip
 
 
@@ -156,8 +156,8 @@ class ServedModel:
         hidden, k, v = self._read(x, attention_mask(blocks, valid), wanted=images + wanted)
         room = [(0, 0), (0, capacity - ids.shape[1]), (0, 0)]
         cache = ServedCache(
-            k=tuple(jnp.pad(_by_head(one), room) for one in k),
-            v=tuple(jnp.pad(_by_head(one), room) for one in v),
+            k=tuple(jnp.pad(one, room) for one in k),
+            v=tuple(jnp.pad(one, room) for one in v),
             valid=jnp.concatenate([shown, jnp.ones((ids.shape[0], capacity), bool)], axis=1),
             length=images + lengths,
         )
@@ -166,17 +166,19 @@ class ServedModel:
     def _read(
         self, x: jax.Array, mask: jax.Array, *, wanted: jax.Array
     ) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
-        """Hidden states of the wanted places, and every layer's keys and values."""
+        """Hidden states of the wanted places, and every layer's keys and values `[b * g, s, h]`."""
         positions = jnp.broadcast_to(jnp.arange(x.shape[1])[None], x.shape[:2])
         all_k, all_v = [], []
-        for number, layer in enumerate(self.layers):
+        for layer in self.layers:
             q, k, v = self._project(x, layer, positions)
-            all_k.append(k)
-            all_v.append(v)
-            if number < len(self.layers) - 1:
-                x = self._finish(x, layer, attend_by(self.attention, q, k, v, mask))
-            else:
-                x = self._finish(pick(x, wanted), layer, attend(pick(q, wanted), k, v, pick(mask, wanted)))
+            all_k.append(by_head(k))
+            all_v.append(by_head(v))
+            if layer is self.layers[-1]:
+                x, q, mask = (pick(one, wanted) for one in (x, q, mask))
+            elif self.attention == "cudnn":
+                x = self._finish(x, layer, fused(q, k, v, mask, implementation="cudnn"))
+                continue
+            x = self._finish(x, layer, attend_heads(q, all_k[-1], all_v[-1], mask))
         return self._normed(x), all_k, all_v
 
     def extend(
@@ -197,11 +199,11 @@ class ServedModel:
         all_k, all_v = [], []
         for layer, old_k, old_v in zip(self.layers, cache.k, cache.v, strict=True):
             q, k, v = self._project(x, layer, positions)
-            all_k.append(old_k.at[rows, slots].set(_by_head(k), mode="drop", unique_indices=True))
-            all_v.append(old_v.at[rows, slots].set(_by_head(v), mode="drop", unique_indices=True))
+            all_k.append(old_k.at[rows, slots].set(by_head(k), mode="drop", unique_indices=True))
+            all_v.append(old_v.at[rows, slots].set(by_head(v), mode="drop", unique_indices=True))
             if wanted is not None and layer is self.layers[-1]:
                 x, q, mask = (pick(one, wanted) for one in (x, q, mask))
-            x = self._finish(x, layer, _attend_cache(q, all_k[-1], all_v[-1], mask))
+            x = self._finish(x, layer, attend_heads(q, all_k[-1], all_v[-1], mask))
         grown = ServedCache(k=tuple(all_k), v=tuple(all_v), valid=cache.valid, length=cache.length + lengths)
         return self._normed(x), grown
 
@@ -261,20 +263,3 @@ def pick(x: jax.Array, places: jax.Array) -> jax.Array:
     """`[b, m, ...]`, int `[b, k]` -> `[b, k, ...]`; places beyond either end are the end's."""
     index = jnp.clip(places, 0, x.shape[1] - 1).reshape(*places.shape, *(1,) * (x.ndim - 2))
     return jnp.take_along_axis(x, index, axis=1)
-
-
-def _by_head(x: jax.Array) -> jax.Array:
-    """`[b, m, g, h]` -> `[b * g, m, h]`."""
-    return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
-
-
-def _attend_cache(q: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """`q [b, m, n, h]` over `keys`, `values` `[b * g, s, h]` -> `[b, m, n, h]`; `mask` bool `[b, m, s]`."""
-    b, m, n, h = q.shape
-    g = len(keys) // b
-    grouped = q.reshape(b, m, g, n // g, h).transpose(0, 2, 3, 1, 4).reshape(b * g, -1, h)
-    scores = jnp.einsum("rqh,rsh->rqs", grouped, keys, preferred_element_type=jnp.float32)
-    seen = jnp.broadcast_to(mask[:, None, None], (b, g, n // g, *mask.shape[1:])).reshape(scores.shape)
-    weights = jax.nn.softmax(jnp.where(seen, scores, MASKED), axis=-1).astype(q.dtype)
-    attended = jnp.einsum("rqs,rsh->rqh", weights, values)
-    return attended.reshape(b, g, n // g, m, h).transpose(0, 3, 1, 2, 4).reshape(b, m, n, h)

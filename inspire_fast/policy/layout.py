@@ -20,7 +20,7 @@ from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import trie
 
-PROMPT_BUCKETS = (*range(16, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
+PROMPT_BUCKETS = (*range(8, 129, 8), *range(144, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
 THEN_BUCKETS = (*range(4, 33, 4), *range(40, 65, 8), *range(80, 257, 16), 384, 512)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 # Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few shapes

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inspire_fast.models.attention import attend_by, fused, implementation_for
+from inspire_fast.models.attention import attend_heads, by_head, fused, implementation_for
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
 from inspire_fast.models.layers import attend
 from inspire_fast.models.pi0_fast import Pi0Fast
@@ -145,14 +145,14 @@ def test_wrong_cameras_and_a_cache_too_small_are_refused() -> None:
         served.embed_images({"base_0_rgb": images["base_0_rgb"][:, :8]})
 
 
-def test_the_fused_interface_computes_our_attention() -> None:
-    """What cuDNN is called through, on XLA: layouts, scale and mask mean the same."""
+def test_every_way_to_attend_computes_the_same() -> None:
+    """Over a cache, and what cuDNN is called through (here on XLA): layouts, scale and mask mean the same."""
     keys = jax.random.split(jax.random.key(0), 3)
     q, k, v = (jax.random.normal(key, (2, 12, heads, 8)) for key, heads in zip(keys, (4, 2, 2), strict=True))
     mask = jnp.tril(jnp.ones((2, 12, 12), bool)).at[1, :, 0].set(False).at[1, 0, 0].set(True)
     ours = attend(q, k, v, mask)
     np.testing.assert_allclose(fused(q, k, v, mask, implementation="xla"), ours, atol=2e-6)
-    np.testing.assert_array_equal(attend_by("xla", q, k, v, mask), ours)
+    np.testing.assert_allclose(attend_heads(q, by_head(k), by_head(v), mask), ours, atol=2e-6)
     assert implementation_for(256, jnp.dtype("float32")) == "xla"
 
 
@@ -163,4 +163,4 @@ def test_the_gpu_kernel_agrees_with_xla(head_dim: int) -> None:
     q, k, v = (jax.random.normal(x, (2, 256, n, head_dim), jnp.bfloat16) for x, n in zip(keys, (8, 1, 1), strict=True))
     q, mask = q * head_dim**-0.5, jnp.tril(jnp.ones((2, 256, 256), bool))
     chosen = implementation_for(head_dim, jnp.dtype("bfloat16"))
-    np.testing.assert_allclose(attend_by(chosen, q, k, v, mask), attend(q, k, v, mask), atol=0.03)
+    np.testing.assert_allclose(fused(q, k, v, mask, implementation=chosen), attend(q, k, v, mask), atol=0.03)
