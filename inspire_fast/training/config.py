@@ -168,7 +168,7 @@ class TrainConfig:
             less memory.
         memory: a run whose memory plan exceeds the devices is refused (`refuse`), or begun all the same (`warn`).
         ema_decay: of the parameter average that is evaluated and served; None turns it off.
-        log_every, eval_every, save_every: in steps; 0 turns off.
+        log_every, eval_every, save_every: in steps; 0 turns off. Steps that evaluate or decode get a line of the log, too.
         eval_samples: held-out samples whose losses are taken at every `eval_every`.
         decode_every: every so many steps, and at the end, `decode_samples` held-out samples are decoded as a robot would have them: errors of actions in
             native units, answers by question and word against the commonest answer; with pictures of them and of what the network
