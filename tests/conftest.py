@@ -33,12 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders that take longest begin, so that no worker is left alone with a long file at the end."""
-    first = ("training", "golden", "serving")
-    items.sort(key=lambda item: item.path.parent.name not in first)
-
-
 @pytest.fixture(autouse=True, scope="session")
 def dialogues_compile_fast() -> Iterator[None]:
     """The decoder's programs at XLA's lowest optimisation: the same program, compiled in half the time."""
