@@ -173,12 +173,14 @@ class ServedModel:
             q, k, v = self._project(x, layer, positions)
             all_k.append(by_head(k))
             all_v.append(by_head(v))
-            if layer is self.layers[-1]:
+            if layer is self.layers[-1]:  # a few queries, for which attention is bound by reading keys
                 x, q, mask = (pick(one, wanted) for one in (x, q, mask))
+                attended = attend_heads(q, all_k[-1], all_v[-1], mask)
             elif self.attention == "cudnn":
-                x = self._finish(x, layer, fused(q, k, v, mask, implementation="cudnn"))
-                continue
-            x = self._finish(x, layer, attend_heads(q, all_k[-1], all_v[-1], mask))
+                attended = fused(q, k, v, mask, implementation="cudnn")
+            else:
+                attended = attend_heads(q, all_k[-1], all_v[-1], mask)
+            x = self._finish(x, layer, attended)
         return self._normed(x), all_k, all_v
 
     def extend(

@@ -9,6 +9,7 @@ import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,18 @@ def cases(pattern: str, name: str = "{0.name}") -> list:
         FileNotFoundError: the repository's own vectors lack this kind, or the given folder does not exist.
     """
     found = [pytest.param(path, id=name.format(path)) for path in sorted(ROOT.glob(pattern))]
-    if not found and (ROOT == HERE or not ROOT.is_dir()):
-        raise FileNotFoundError(f"No golden vectors {pattern} in {ROOT}.")
-    return found or [pytest.param(None, id="none", marks=pytest.mark.skip(f"{ROOT} holds no {pattern}"))]
+    return found or [none(f"{ROOT} holds no {pattern}")]
+
+
+def none(reason: str) -> Any:
+    """What stands for cases that other vectors than the repository's own lack: a skipped one, which says why.
+
+    Raises:
+        FileNotFoundError: the repository's own vectors lack this kind, or the given folder does not exist.
+    """
+    if ROOT == HERE or not ROOT.is_dir():
+        raise FileNotFoundError(f"Golden vectors are missing: {reason}.")
+    return pytest.param(None, id="none", marks=pytest.mark.skip(reason))
 
 
 def recipe() -> ModuleType:

@@ -23,7 +23,7 @@ from inspire_fast.models.loss import loss, token_losses
 from inspire_fast.models.openpi import load_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.sampling import forced_logits, sample
-from tests.golden.cases import cases, recipe
+from tests.golden.cases import cases, none, recipe
 
 RECIPE = recipe()
 KINDS = {"full": "total_lens", "end": "obs_recipe"}
@@ -38,8 +38,7 @@ def folders(kind: str) -> list:
     chosen = [
         f for f, info in infos.items() if (kind == "tower" if isinstance(info, list) else KINDS.get(kind) in info)
     ]
-    none = pytest.param(None, id="none", marks=pytest.mark.skip(f"no {kind} case among {[f.name for f in infos]}"))
-    return [pytest.param(f, id=f.name) for f in chosen] or [none]
+    return [pytest.param(f, id=f.name) for f in chosen] or [none(f"no {kind} case among {[f.name for f in infos]}")]
 
 
 def arrays(kind: str, known: str) -> list:
