@@ -16,7 +16,7 @@ from pathlib import Path
 import statistics
 import sys
 import time
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,9 @@ INSTRUCTIONS = {
     "stay where you are": (),
 }
 ANSWERS = ("left", "front")
+Part = Literal["procedures", "questions", "chunk", "token", "batches", "weights", "trained", "well-formed"]
+NOT_QUICK = {"chunk", "weights"}
+TRAINABLE = {"procedures", "weights"}  # parts that need the network as trained beside the one laid out for decoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +67,14 @@ class Args:
     """What is measured.
 
     Attributes:
-        quick: fewer rounds, sides and chunks.
-        preset: the network; None is `small`. `gemma_2b` needs a GPU.
+        quick: fewer parts, rounds, sides and chunks.
+        preset: the network. All parts of `gemma_2b` need a GPU; `chunk` and `token` fit into 24 GiB of memory.
         dtype: of activations and weights; None is float32 on a CPU, bfloat16 elsewhere.
         checkpoint: a trained run, for free-running decoding; `make demo` makes the default one. Left out where there is none.
         config: the config of that run, which names its dataset.
         chunks: how many chunks of random-weight networks are checked; None is 10,000, quick 1,280.
+        parts: what is measured, in this order; None is everything, quick without `chunk` and `weights`.
+        rounds: of every part that compares sides in turns; None is each part's own number.
     """
 
     quick: bool = False
@@ -78,6 +83,8 @@ class Args:
     checkpoint: Path = Path("runs/demo/checkpoints/demo/default")
     config: str = "demo"
     chunks: int | None = None
+    parts: tuple[Part, ...] | None = None
+    rounds: int | None = None
 
 
 def median_ms(times: Sequence[float]) -> float:
@@ -130,6 +137,7 @@ class Bench:
 
     config: ModelConfig
     words: Vocabulary = field(repr=False)
+    consume: bool = False  # the network as trained goes where the one laid out for decoding is made of it
 
     @cached_property
     def trained(self) -> Any:
@@ -141,7 +149,7 @@ class Bench:
     @cached_property
     def served(self) -> ServedModel:
         """The same, laid out for decoding."""
-        return serve(self.trained, dtype=self.config.dtype)
+        return serve(self.trained, dtype=self.config.dtype, consume=self.consume)
 
     @cached_property
     def images(self) -> dict[str, np.ndarray]:
@@ -244,6 +252,37 @@ def questions(bench: Bench, rounds: int) -> dict[str, float]:
     }
 
 
+def chunk(bench: Bench, rounds: int) -> dict[str, float]:
+    """A chunk of 32 ids with two questions: how long the robot waits, and for what."""
+    asks, plain = bench.decoder("inspire"), bench.decoder("pi0_fast")
+    ids = bench.chunk_of(32)
+    if len(ids) != 32:
+        raise ValueError(f"No chunk has 32 ids; the nearest has {len(ids)}.")
+    free = bench.call(asks)()[0].answers
+    embed = jax.jit(lambda model, images: model.embed_images(images))
+    images = {camera: jnp.asarray(image) for camera, image in bench.images.items()}
+    times = take_turns(
+        {
+            "images alone": lambda: embed(bench.served, images),
+            "no questions": bench.call(plain, actions=[ids]),
+            "2 questions": bench.call(asks, actions=[ids]),
+            "2 questions, drafts hold": bench.call(asks, actions=[ids], drafts=[free]),
+        },
+        rounds,
+    )
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(bench.served))
+    say(f"{parameters / 1e9:.2f}e9 parameters")
+    for name, seconds in times.items():
+        say(f"{name:32} {median_ms(seconds):9.1f} ms")
+    return {
+        "parameters": parameters,
+        "images_ms": median_ms(times["images alone"]),
+        "chunk32_ms": median_ms(times["no questions"]),
+        "chunk32_2_questions_ms": median_ms(times["2 questions"]),
+        "chunk32_drafted_ms": median_ms(times["2 questions, drafts hold"]),
+    }
+
+
 def table(times: Mapping[str, Sequence[float]], shapes: Mapping[str, tuple[str, int]], reference: str) -> None:
     """Sides with their medians, their ratio to one of them, and what they read."""
     say(f"{'side':32} {'ms':>9} {'ratio':>7}  {'ids read at once (padding)':44} steps")
@@ -267,18 +306,21 @@ def described(bench: Bench, decoder: Decoder, draft: Sequence[str] | None) -> tu
 def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     """One decoded token against the time that reading its weights and cache takes.
 
-    A token takes (long - short chunk) / difference; memory is read at what a sum over an array far larger than the caches
-    takes in the same round.
+    A token takes (long - short chunk) / difference; memory is read at what the faster of two readers of an array far larger
+    than the caches takes in the same round: a sum over it, or its product with a vector.
     """
     decoder = bench.decoder("pi0_fast")
     short, long = bench.chunk_of(12), bench.chunk_of(60)
-    array = jnp.ones((1 << 26) if jax.default_backend() == "cpu" else (1 << 30), jnp.float32)
-    total = jax.jit(lambda x: x.sum())
+    array = jnp.ones(((1 << 15) if jax.default_backend() == "cpu" else (1 << 19), 2048), jnp.float32)
+    readers = {"sum": jax.jit(lambda x: x.sum()), "product": jax.jit(lambda x: x @ jnp.ones(2048))}
     times = take_turns(
         {
             "short": bench.call(decoder, actions=[short]),
             "long": bench.call(decoder, actions=[long]),
-            "reading": lambda: [total(array).block_until_ready() for _ in range(READS)],
+            **{
+                name: (lambda read=read: [read(array).block_until_ready() for _ in range(READS)])
+                for name, read in readers.items()
+            },
         },
         rounds,
     )
@@ -290,7 +332,7 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     head = bench.words.action.vocab_size * language.width * width
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(bench.served.layers))
     steps = [(b - a) / (len(long) - len(short)) for a, b in zip(times["short"], times["long"], strict=True)]
-    rates = [READS * array.nbytes / seconds for seconds in times["reading"]]
+    rates = [READS * array.nbytes / min(seconds) for seconds in zip(times["sum"], times["product"], strict=True)]
     floors = [(weights + cache + head) / rate for rate in rates]
     say(
         f"step {median_ms(steps):.2f} ms; floor {median_ms(floors):.2f} ms ({weights / 1e6:.0f} MB weights, {cache / 1e6:.1f} MB "
@@ -334,13 +376,11 @@ def same_output(a: Decoded, b: Decoded) -> bool:
     return said and close and bool(np.isclose(a.action_log_probability, b.action_log_probability, rtol=1e-4))
 
 
-def shorter_weights(bench: Bench, rounds: int, *, quick: bool) -> dict[str, float]:
+def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
     """The network held in fewer bytes: how far its logits move, and what a call takes."""
     held: tuple[Weights, ...] = ("float32", "bfloat16", "int8")
     if bench.config.dtype != "float32":
         held = ("bfloat16", "int8")
-    elif quick:
-        held = ("float32", "int8")
     models = {weights: serve(bench.trained, weights=weights, dtype=bench.config.dtype) for weights in held}
     tokens = render(
         SCRIPTS["inspire"](DIRECTION), bench.turn(), bench.words, answers=ANSWERS, action_ids=bench.actions
@@ -471,21 +511,28 @@ def main(args: Args) -> None:
     quick, preset = args.quick, PRESETS[args.preset]
     dtype = args.dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     config = replace(preset, dtype=dtype, vocab_size=257152, cameras=("base_0_rgb", "left_wrist_0_rgb"))
-    bench = Bench(config=config, words=vocabulary(config.vocab_size))
+    parts = args.parts or tuple(part for part in get_args(Part) if not (quick and part in NOT_QUICK))
+    bench = Bench(config=config, words=vocabulary(config.vocab_size), consume=TRAINABLE.isdisjoint(parts))
     say(f"{args.preset}, {dtype}, {jax.devices()[0].device_kind}, {len(jax.devices())} device(s)")
     figures: dict[str, Any] = {"preset": args.preset, "device": jax.devices()[0].device_kind}
-    for part, measure in {
-        "Procedures": lambda: procedures(bench, 3 if quick else 9, quick=quick),
-        "What questions cost": lambda: questions(bench, 14 if quick else 40),
-        "A decoded token": lambda: step_over_floor(bench, 10 if quick else 30),
-        "Batches": lambda: batch_scaling(bench, *((1, (1, 8), 2) if quick else (5, (1, 2, 4, 8, 16), 16))),
-        "Weights": lambda: shorter_weights(bench, 3 if quick else 9, quick=quick),
-        "A trained policy": lambda: free_running(args.checkpoint, args.config, 40 if quick else 400),
-        "Well-formedness": lambda: malformed(vocabulary(2048), args.chunks or (1_280 if quick else 10_000)),
-    }.items():
+
+    def rounds(if_quick: int, otherwise: int) -> int:
+        return args.rounds or (if_quick if quick else otherwise)
+
+    measures: dict[Part, Callable[[], Mapping[str, Any]]] = {
+        "procedures": lambda: procedures(bench, rounds(3, 9), quick=quick),
+        "questions": lambda: questions(bench, rounds(18, 40)),
+        "chunk": lambda: chunk(bench, rounds(5, 15)),
+        "token": lambda: step_over_floor(bench, rounds(10, 30)),
+        "batches": lambda: batch_scaling(bench, rounds(1, 5), *(((1, 8), 2) if quick else ((1, 2, 4, 8, 16), 16))),
+        "weights": lambda: shorter_weights(bench, rounds(3, 9)),
+        "trained": lambda: free_running(args.checkpoint, args.config, 20 if quick else 400),
+        "well-formed": lambda: malformed(vocabulary(2048), args.chunks or (1_280 if quick else 10_000)),
+    }
+    for part in parts:
         say(f"\n{part}")
         start = time.perf_counter()
-        figures |= measure()
+        figures |= measures[part]()
         sys.stderr.write(f"{part}: {time.perf_counter() - start:.0f} s\n")
     say(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}))
 

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+import functools
+import math
+import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -34,13 +38,7 @@ class Matrix:
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[..., i]` -> `[..., o]` in the dtype of `x`."""
-        contracted = (((x.ndim - 1,), (1,)), ((), ()))
-        y = jax.lax.dot_general(
-            x,
-            self.values.astype(x.dtype),
-            contracted,
-            preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
-        )
+        y = product(x, self.values.astype(x.dtype))
         return (y if self.scale is None else y * self.scale).astype(x.dtype)
 
     def rows(self, ids: jax.Array) -> Matrix:
@@ -257,8 +255,31 @@ jax.tree_util.register_pytree_node(ServedModel, _flatten, _unflatten)
 
 def logits(hidden: jax.Array, head: jax.Array) -> jax.Array:
     """`[..., w]`, rows of `ServedModel.head` `[k, w]` -> float32 `[..., k]`."""
-    contracted = (((hidden.ndim - 1,), (1,)), ((), ()))
-    return jax.lax.dot_general(hidden, head, contracted, preferred_element_type=jnp.float32)
+    return product(hidden, head)
+
+
+def product(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """`[..., i]`, `[o, i]` -> `[..., o]`, in float32 at least.
+
+    XLA's CPU product of a matrix with one row runs on one core, and one core does not read memory as fast as all do. So
+    there it is a batch of products, each with a part of the matrix's rows, which run side by side.
+    """
+    outputs, inputs = matrix.shape
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    parts = math.gcd(outputs, _spread()) if x.size == inputs else 1
+    if parts == 1:
+        return jax.lax.dot_general(x, matrix, (((x.ndim - 1,), (1,)), ((), ())), preferred_element_type=dtype)
+    repeated = jnp.broadcast_to(x.reshape(-1), (parts, inputs))
+    split = matrix.reshape(parts, -1, inputs)
+    y = jax.lax.dot_general(split, repeated, (((2,), (1,)), ((0,), (0,))), preferred_element_type=dtype)
+    return y.reshape(*x.shape[:-1], outputs)
+
+
+@functools.cache
+def _spread() -> int:
+    """Into how many parts a product with one row is cut: the next power of two to the cores of a CPU."""
+    cores = (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()) or 1
+    return 1 << (cores - 1).bit_length() if jax.default_backend() == "cpu" else 1
 
 
 def pick(x: jax.Array, places: jax.Array) -> jax.Array:

@@ -27,7 +27,10 @@ def random_model(config: ModelConfig, seed: int = 0) -> Pi0Fast:
     for variable in flat_params(model).values():
         shape = variable.shape
         fan_in = shape[-2] if len(shape) > 2 else 4
-        value = rng.normal(scale=0.7 * fan_in**-0.5, size=shape).astype(np.float32)
+        pieces = shape[:1] if len(shape) > 2 else (1,)  # a whole stack of layers in float64 is too much at full size
+        value = np.empty(shape, np.float32)
+        for piece in value.reshape(*pieces, -1):
+            piece[...] = rng.normal(scale=0.7 * fan_in**-0.5, size=piece.shape)
         variable.set_value(jnp.asarray(value))
     return model
 

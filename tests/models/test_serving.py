@@ -79,10 +79,14 @@ def test_shorter_weights_cost_a_known_error(weights: Weights, least: float, most
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("tokens", [1, 9])
-def test_a_product_is_that_of_the_weights_as_they_are_held(weights: Weights, tokens: int) -> None:
-    """However many tokens there are: a CPU takes another way for a few."""
+@pytest.mark.parametrize("outputs", [24, 25])
+def test_a_product_is_that_of_the_weights_as_they_are_held(
+    weights: Weights, tokens: int, outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many tokens there are, of an odd number of outputs too: for a single one, cores share the outputs."""
+    monkeypatch.setattr("inspire_fast.models.served._spread", lambda: 8)
     rng = np.random.default_rng(1)
-    full = rng.normal(size=(24, 16)).astype(np.float32)
+    full = rng.normal(size=(outputs, 16)).astype(np.float32)
     x = rng.normal(size=(1, tokens, 16)).astype(np.float32)
     if weights == "int8":
         scale = np.abs(full).max(axis=1) / 127
