@@ -10,9 +10,9 @@ import sys
 
 import tyro
 
+from inspire_fast.core.cli import require_unused
 from inspire_fast.models.config import DType
 from inspire_fast.policy.exporting import Lora, export_checkpoint, export_safetensors
-from inspire_fast.policy.options import require_unused
 from inspire_fast.policy.stored_orbax import Layout
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import tyro
 
+from inspire_fast.core.cli import require_unused
 from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
 from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
-from inspire_fast.policy.options import require_unused
 from inspire_fast.policy.remote import local_path
 
 

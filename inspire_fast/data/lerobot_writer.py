@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from inspire_fast.core.files import StagedFolder
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.episode_columns import (
     checked_values,
@@ -24,7 +25,6 @@ from inspire_fast.data.lerobot_meta import Feature
 from inspire_fast.data.lerobot_schema import INDEX_FEATURES, data_schema, is_scalar
 from inspire_fast.data.lerobot_stats import PixelHistogram, numeric_stats
 from inspire_fast.data.parquet import read_table
-from inspire_fast.data.staging import StagedFolder
 from inspire_fast.data.video import Codec
 
 # One picture costs the reading of its row group: groups of a whole episode made random access ten times slower.

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from inspire_fast.core.paths import flatten_dict, unflatten_dict
+from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.data.actions import absolute_actions, delta_actions, pad_to_dim
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalize import (

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flax import nnx
 
+from inspire_fast.core.files import new_folder, place
 from inspire_fast.data.normalize import NormStats, load_norm_stats
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -21,7 +22,6 @@ from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.assets import FOLDER, find_norm_stats, robot_stats, write_assets
 from inspire_fast.policy.checkpoint import find_step, open_params
 from inspire_fast.policy.contract import Contract, stored_questions
-from inspire_fast.policy.folders import new_folder, place
 from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.policy.stored import Overlay, Shapes, require_fit, wanted_by
 from inspire_fast.policy.stored_orbax import ITEM, write_params

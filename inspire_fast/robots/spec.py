@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inspire_fast.core.paths import flatten_dict, unflatten_dict
+from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import Observation
 from inspire_fast.robots.images import Layout, parse_image

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import Robot

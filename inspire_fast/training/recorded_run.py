@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 
 METRICS, HELD_OUT, CONTRACT = "metrics.jsonl", "held_out.json", "assets/contract.json"
 _NO_FIGURES = {"step", "time"}

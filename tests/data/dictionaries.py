@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.normalize import NormStats
 from inspire_fast.dialogue.scripts import SCRIPTS

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 import numpy as np
 import pytest
 
-from inspire_fast.core.paths import flatten_dict, unflatten_dict
+from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.data import device_images, images
 from inspire_fast.data.actions import absolute_actions, delta_actions, make_bool_mask, pad_to_dim
 from inspire_fast.data.transforms import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.transforms import (
     AbsoluteActions,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import Sample
 from inspire_fast.data.actions import delta_actions, make_bool_mask
 from inspire_fast.data.normalize import NormStats

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
+from inspire_fast.core.files import new_folder
 from inspire_fast.data.normalize import NormStats, load_norm_stats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.policy.checkpoint import read_params
 from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.exporting import export_checkpoint, export_safetensors
-from inspire_fast.policy.folders import new_folder
 from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
 from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.policy.policy import InspirePolicy

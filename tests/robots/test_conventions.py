@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.aloha import finger_distance, motor_angle

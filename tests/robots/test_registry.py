@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 import numpy as np
 import pytest
 
-from inspire_fast.core.paths import flatten_dict
+from inspire_fast.core.nested import flatten_dict
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.safety import hold_action
 
