@@ -29,12 +29,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from inspire_fast.checkpoints.params.base import wanted_by
+from inspire_fast.checkpoints.params.orbax import write_params
+from inspire_fast.checkpoints.reading import load_model
 from inspire_fast.models.config import PRESETS, DType
 from inspire_fast.models.openpi import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.checkpoint import load_model
-from inspire_fast.policy.stored import wanted_by
-from inspire_fast.policy.stored_orbax import write_params
 
 Pieces = Literal["openpi", "ours"]
 

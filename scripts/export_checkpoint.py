@@ -10,10 +10,10 @@ import sys
 
 import tyro
 
+from inspire_fast.checkpoints.exporting import Lora, export_checkpoint, export_safetensors
+from inspire_fast.checkpoints.params.orbax import Layout
 from inspire_fast.core.cli import require_unused
 from inspire_fast.models.config import DType
-from inspire_fast.policy.exporting import Lora, export_checkpoint, export_safetensors
-from inspire_fast.policy.stored_orbax import Layout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import tyro
 
+from inspire_fast.checkpoints.importing import import_checkpoint, import_safetensors, read_model
+from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.core.cli import require_unused
-from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
-from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
-from inspire_fast.policy.remote import local_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.reading import find_step, load_model
 from inspire_fast.data.render import ModelInput
 from inspire_fast.dialogue.render import Kind, Rendered, render
 from inspire_fast.evaluation.attention_files import FOLDER as PICTURES
@@ -23,8 +25,6 @@ from inspire_fast.evaluation.pictures import upright
 from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord
 from inspire_fast.models.attention_maps import attention_maps
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.checkpoint import find_step, load_model
-from inspire_fast.policy.contract import Contract
 from inspire_fast.robots import ROBOTS
 
 _PAD = 64  # dialogues are padded to multiples of this, so that few programs are compiled

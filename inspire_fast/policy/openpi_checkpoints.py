@@ -10,12 +10,12 @@ from pathlib import Path
 import tempfile
 from typing import Any, Literal, get_args
 
+from inspire_fast.checkpoints.assets import FOLDER
+from inspire_fast.checkpoints.contract import FILE, Contract
+from inspire_fast.checkpoints.importing import import_checkpoint
+from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.policy.assets import FOLDER
-from inspire_fast.policy.checkpoint import find_step
-from inspire_fast.policy.contract import FILE, Contract
-from inspire_fast.policy.importing import import_checkpoint
-from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 
 logger = logging.getLogger(__name__)

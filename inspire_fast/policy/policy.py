@@ -12,6 +12,8 @@ from flax import nnx
 import jax
 import numpy as np
 
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.reading import find_step, identity, load_model
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
 from inspire_fast.data.render import ModelInput
@@ -21,8 +23,6 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.serving import Weights, serve
-from inspire_fast.policy.checkpoint import find_step, identity, load_model
-from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.memory import RecentAnswers, Said
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.testing import random_model
-from inspire_fast.policy.contract import Contract, stored_questions
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.robots import ROBOTS
 

@@ -11,6 +11,7 @@ import subprocess
 import numpy as np
 
 import inspire_fast
+from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.data.chunks import ChunkSource, Split
 from inspire_fast.data.normalize import (
     NormStats,
@@ -22,7 +23,6 @@ from inspire_fast.data.render import ModelInput, TrainingTransform
 from inspire_fast.data.statistics import source_stats
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.policy.contract import Contract, stored_questions
 from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.paligemma import load_paligemma
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer

@@ -23,9 +23,9 @@ import jax
 from jax.experimental import multihost_utils
 import orbax.checkpoint as ocp
 
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.params.orbax import in_pieces
 from inspire_fast.models.openpi import TABLE
-from inspire_fast.policy.contract import Contract
-from inspire_fast.policy.stored_orbax import in_pieces
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
 

@@ -8,6 +8,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.asking import Asking
 from inspire_fast.data.chunks import EndPadding
@@ -18,7 +19,6 @@ from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
 from inspire_fast.models.loss import PLAIN, Objective
-from inspire_fast.policy.contract import COMPATIBILITY, build_script
 from inspire_fast.robots import ROBOTS, Robot
 from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from inspire_fast.checkpoints.params.base import StoredParams, is_lora, require_finite, require_fit, wanted_by
+from inspire_fast.checkpoints.reading import open_params
+from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.models.lora import A_STD
 from inspire_fast.models.openpi import TABLE
-from inspire_fast.policy.checkpoint import open_params
-from inspire_fast.policy.remote import local_path
-from inspire_fast.policy.stored import StoredParams, is_lora, require_finite, require_fit, wanted_by
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState, build_model, init_state
 

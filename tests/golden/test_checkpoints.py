@@ -17,20 +17,20 @@ import orbax.checkpoint as ocp
 import pytest
 import sentencepiece
 
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.exporting import export_checkpoint
+from inspire_fast.checkpoints.importing import import_checkpoint
+from inspire_fast.checkpoints.openpi_configs import OpenpiConfig
+from inspire_fast.checkpoints.params.base import require_fit, wanted_by
+from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
+from inspire_fast.checkpoints.reading import find_step, load_model, read_params
 from inspire_fast.core.types import Status
 from inspire_fast.data.normalize import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.openpi import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.checkpoint import find_step, load_model, read_params
-from inspire_fast.policy.contract import Contract
-from inspire_fast.policy.exporting import export_checkpoint
-from inspire_fast.policy.importing import import_checkpoint
-from inspire_fast.policy.openpi_configs import OpenpiConfig
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.policy.stored import require_fit, wanted_by
-from inspire_fast.policy.stored_orbax import OrbaxParams, write_params
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast import FastTokenizer
 from inspire_fast.tokenizers.text import TextTokenizer

@@ -8,10 +8,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from inspire_fast.checkpoints import importing
+from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.core.types import Status
 from inspire_fast.data.normalize import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
-from inspire_fast.policy import importing
 from inspire_fast.policy.openpi_checkpoints import (
     DEFAULTS,
     Env,
@@ -20,13 +22,11 @@ from inspire_fast.policy.openpi_checkpoints import (
     load_openpi,
     require_agreement,
 )
-from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.policy.stored_orbax import write_params
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast import FastTokenizer
-from tests.policy.checkpoints import TEST, random_params, write_checkpoint
+from tests.checkpoints.written import TEST, random_params, write_checkpoint
 
 VOCABULARY = tiny_vocabulary()
 

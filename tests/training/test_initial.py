@@ -11,20 +11,20 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from inspire_fast.checkpoints.params.orbax import write_params
+from inspire_fast.checkpoints.reading import load_model, read_params
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.openpi import TABLE, flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
-from inspire_fast.policy.checkpoint import load_model, read_params
-from inspire_fast.policy.stored_orbax import write_params
 from inspire_fast.training.checkpoints import Checkpoints
 from inspire_fast.training.config import MeshConfig, OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.initial import check_initial, initial_state
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import TrainState, init_state, with_params
-from tests.policy.checkpoints import LORA, TEST, assert_equal, random_params
+from tests.checkpoints.written import LORA, TEST, assert_equal, random_params
 
 PARAMS = random_params(TEST, seed=4)
 

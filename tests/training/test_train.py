@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.data.normalize import normalize_quantile
 from inspire_fast.data.render import true_answers
@@ -29,8 +31,6 @@ from inspire_fast.models.config import TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import Objective
 from inspire_fast.models.testing import quick_jit
-from inspire_fast.policy.checkpoint import read_params
-from inspire_fast.policy.contract import Contract
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training import state

@@ -9,11 +9,12 @@ from flax import nnx
 import jax.numpy as jnp
 import numpy as np
 
+from inspire_fast.checkpoints.params import npz as stored_npz
+from inspire_fast.checkpoints.params import safetensors as stored_safetensors
+from inspire_fast.checkpoints.params.base import Overlay, StoredParams, fill
+from inspire_fast.checkpoints.params.orbax import ITEM, OrbaxParams
 from inspire_fast.models.config import DType, ModelConfig
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy import stored_npz, stored_safetensors
-from inspire_fast.policy.stored import Overlay, StoredParams, fill
-from inspire_fast.policy.stored_orbax import ITEM, OrbaxParams
 
 
 def find_step(directory: Path) -> Path:

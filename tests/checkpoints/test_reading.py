@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from inspire_fast.checkpoints.params.base import Overlay, Selection, StoredParams, is_lora
+from inspire_fast.checkpoints.params.merged_lora import Merged
+from inspire_fast.checkpoints.params.npz import NpzParams
+from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
+from inspire_fast.checkpoints.params.safetensors import SafetensorsParams, write_safetensors
+from inspire_fast.checkpoints.reading import find_step, identity, load_model, open_params, read_params
 from inspire_fast.models.merge import merge_lora
 from inspire_fast.models.openpi import TABLE, load_openpi, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.checkpoint import find_step, identity, load_model, open_params, read_params
-from inspire_fast.policy.stored import Overlay, Selection, StoredParams, is_lora
-from inspire_fast.policy.stored_merged import Merged
-from inspire_fast.policy.stored_npz import NpzParams
-from inspire_fast.policy.stored_orbax import OrbaxParams, write_params
-from inspire_fast.policy.stored_safetensors import SafetensorsParams, write_safetensors
-from tests.policy.checkpoints import LORA, TEST, assert_equal, random_params
+from tests.checkpoints.written import LORA, TEST, assert_equal, random_params
 
 PARAMS = random_params(TEST)
 

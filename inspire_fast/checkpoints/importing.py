@@ -13,19 +13,19 @@ from pathlib import Path
 
 from flax import nnx
 
+from inspire_fast.checkpoints.assets import FOLDER, find_norm_stats, robot_stats, write_assets
+from inspire_fast.checkpoints.contract import Contract, stored_questions
+from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
+from inspire_fast.checkpoints.params.base import Overlay, Shapes, require_fit, wanted_by
+from inspire_fast.checkpoints.params.orbax import ITEM, write_params
+from inspire_fast.checkpoints.params.safetensors import CONTRACT, SafetensorsParams
+from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import new_folder, place
 from inspire_fast.data.normalize import NormStats, load_norm_stats
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.assets import FOLDER, find_norm_stats, robot_stats, write_assets
-from inspire_fast.policy.checkpoint import find_step, open_params
-from inspire_fast.policy.contract import Contract, stored_questions
-from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
-from inspire_fast.policy.stored import Overlay, Shapes, require_fit, wanted_by
-from inspire_fast.policy.stored_orbax import ITEM, write_params
-from inspire_fast.policy.stored_safetensors import CONTRACT, SafetensorsParams
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast import FILE as FAST_FILE
 from inspire_fast.tokenizers.fast import FastTokenizer

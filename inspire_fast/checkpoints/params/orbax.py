@@ -24,8 +24,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 
+from inspire_fast.checkpoints.params.base import Shapes, aligned_empty, largest_first
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.policy.stored import Shapes, aligned_empty, largest_first
 
 Layout = Literal["released", "trained"]
 ITEM = "params"

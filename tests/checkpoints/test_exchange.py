@@ -9,22 +9,22 @@ import jax
 import numpy as np
 import pytest
 
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.exporting import export_checkpoint, export_safetensors
+from inspire_fast.checkpoints.importing import import_checkpoint, import_safetensors, read_model
+from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
+from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
+from inspire_fast.checkpoints.params.safetensors import SafetensorsParams
+from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.core.files import new_folder
 from inspire_fast.data.normalize import NormStats, load_norm_stats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.models.config import PRESETS
-from inspire_fast.policy.checkpoint import read_params
-from inspire_fast.policy.contract import Contract
-from inspire_fast.policy.exporting import export_checkpoint, export_safetensors
-from inspire_fast.policy.importing import import_checkpoint, import_safetensors, read_model
-from inspire_fast.policy.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.policy.stored_orbax import OrbaxParams, write_params
-from inspire_fast.policy.stored_safetensors import SafetensorsParams
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast import FastTokenizer
-from tests.policy.checkpoints import LORA, TEST, assert_equal, random_params, write_checkpoint
+from tests.checkpoints.written import LORA, TEST, assert_equal, random_params, write_checkpoint
 
 VOCABULARY = tiny_vocabulary()
 NETWORK = replace(TEST, vocab_size=VOCABULARY.size)

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import fsspec
 import pytest
 
-from inspire_fast.policy import download, remote
-from inspire_fast.policy.remote import cached_path, fetch, is_address, local_path
+from inspire_fast.checkpoints import download, remote
+from inspire_fast.checkpoints.remote import cached_path, fetch, is_address, local_path
 
 FILES = {"params/_METADATA": b"{}", "params/d/0001": b"\x00\x01" * 5000, "assets/libero/norm_stats.json": b"[1]"}
 ADDRESS = "memory://bucket/checkpoints/base"

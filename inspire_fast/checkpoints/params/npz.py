@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.policy.stored import Shapes, largest_first
+from inspire_fast.checkpoints.params.base import Shapes, largest_first
 
 SUFFIX = ".npz"
 _THEIRS, _OURS = "params/", "PaliGemma/"

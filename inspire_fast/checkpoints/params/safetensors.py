@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from inspire_fast.policy.stored import Shapes, StoredParams, largest_first, nbytes
+from inspire_fast.checkpoints.params.base import Shapes, StoredParams, largest_first, nbytes
 
 SUFFIX = ".safetensors"
 CONTRACT = "contract"

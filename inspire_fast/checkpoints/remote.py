@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from inspire_fast.policy.download import RefusedError, copy_files, list_files
+from inspire_fast.checkpoints.download import RefusedError, copy_files, list_files
 
 logger = logging.getLogger(__name__)
 

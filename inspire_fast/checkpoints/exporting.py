@@ -14,19 +14,19 @@ from typing import Literal, get_args
 from flax import nnx
 import jax.numpy as jnp
 
+from inspire_fast.checkpoints.assets import FOLDER, write_assets
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.params.base import Overlay, Selection, StoredParams, require_fit, wanted_by
+from inspire_fast.checkpoints.params.merged_lora import Merged
+from inspire_fast.checkpoints.params.orbax import ITEM, Layout, OrbaxParams, write_params
+from inspire_fast.checkpoints.params.safetensors import CONTRACT, write_safetensors
+from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import new_folder, place
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.models.config import DType
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.openpi import TABLE
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.assets import FOLDER, write_assets
-from inspire_fast.policy.checkpoint import find_step, open_params
-from inspire_fast.policy.contract import Contract
-from inspire_fast.policy.stored import Overlay, Selection, StoredParams, require_fit, wanted_by
-from inspire_fast.policy.stored_merged import Merged
-from inspire_fast.policy.stored_orbax import ITEM, Layout, OrbaxParams, write_params
-from inspire_fast.policy.stored_safetensors import CONTRACT, write_safetensors
 
 Lora = Literal["keep", "merge", "only"]
 # What openpi trains of a LoRA network: the halves, and the image tower.

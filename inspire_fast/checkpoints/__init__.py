@@ -1,0 +1,1 @@
+"""Checkpoints: their contract, reading, importing from and exporting to openpi, download from remote storage."""
