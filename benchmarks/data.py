@@ -30,10 +30,10 @@ import pyarrow.parquet as pq
 
 from inspire_fast.core.types import Sample
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.data.loader import Loader
-from inspire_fast.data.statistics import source_stats
+from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.robots import ROBOTS
 
 CAMERAS = ("image", "wrist_image")

@@ -21,7 +21,7 @@ import tyro
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, load_model
 from inspire_fast.core.batch import TARGET_ACTION, Batch
-from inspire_fast.data.asking import Asking
+from inspire_fast.data.question_dropout import Asking
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.config import load_config

@@ -15,8 +15,8 @@ import sys
 
 import tyro
 
-from inspire_fast.data.check import find_bad_episodes
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.check import find_bad_episodes
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.sources import training_columns

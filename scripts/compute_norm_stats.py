@@ -10,9 +10,9 @@ nothing: it reports how statistics that exist already (a checkpoint's, say) suit
 from pathlib import Path
 import sys
 
-from inspire_fast.data.normalize import load_norm_stats, save_norm_stats
-from inspire_fast.data.statistics import fits_in_memory, source_stats
-from inspire_fast.data.stats_report import FastRange, describe, inspect_stats
+from inspire_fast.data.normalization.compute import fits_in_memory, source_stats
+from inspire_fast.data.normalization.report import FastRange, describe, inspect_stats
+from inspire_fast.data.normalization.stats import load_norm_stats, save_norm_stats
 from inspire_fast.tokenizers.fast import FILE, FastTokenizer
 from inspire_fast.training.assets import make_normalizer, stats_path
 from inspire_fast.training.cli import run_with_config

@@ -9,10 +9,10 @@ import sys
 
 import tyro
 
-from inspire_fast.data.conversion import Conversion, Storage, convert
-from inspire_fast.data.inspire_folders import inspire_episodes
-from inspire_fast.data.lerobot_copy import copy_dataset
-from inspire_fast.data.rlds import LAYOUTS, rlds_episodes
+from inspire_fast.data.converters.base import Conversion, Storage, convert
+from inspire_fast.data.converters.inspire import inspire_episodes
+from inspire_fast.data.converters.lerobot import copy_dataset
+from inspire_fast.data.converters.rlds import LAYOUTS, rlds_episodes
 from inspire_fast.labeling.hdf5 import Hdf5Options, convert_hdf5
 from inspire_fast.robots import ROBOTS
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.labeling.labeler import label_dataset
 from inspire_fast.labeling.producers import Annotations, Hindsight, ObjectInfo, Replay
 from inspire_fast.robots import ROBOTS

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.checkpoints.contract import FILE, Contract, require_asset_id
-from inspire_fast.data.normalize import FILE_NAME, NormStats, save_norm_stats
+from inspire_fast.data.normalization.stats import FILE_NAME, NormStats, save_norm_stats
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.robots import Robot
 

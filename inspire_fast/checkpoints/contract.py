@@ -16,8 +16,8 @@ import numpy as np
 
 import inspire_fast
 from inspire_fast.core.registry import Registry
-from inspire_fast.data.normalize import NormStats
-from inspire_fast.data.normalizer import Normalisation, Normalizer
+from inspire_fast.data.normalization.normalizer import Normalisation, Normalizer
+from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS

@@ -21,7 +21,7 @@ from inspire_fast.checkpoints.params.orbax import ITEM, write_params
 from inspire_fast.checkpoints.params.safetensors import CONTRACT, SafetensorsParams
 from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import new_folder, place
-from inspire_fast.data.normalize import NormStats, load_norm_stats
+from inspire_fast.data.normalization.stats import NormStats, load_norm_stats
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from inspire_fast.core.types import Sample
-from inspire_fast.data.check import clock, find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.check import clock, find_bad_episodes, refuse_bad_rows
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.robots import ROBOTS, Robot
 
 Split = Literal["all", "train", "held_out"]

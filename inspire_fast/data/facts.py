@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
-from inspire_fast.data.lerobot_meta import Meta, load_meta
-from inspire_fast.data.parquet import read_table
+from inspire_fast.data.lerobot.meta import Meta, load_meta
+from inspire_fast.data.lerobot.parquet import read_table
 
 FACTS_PATH = "labels/facts.parquet"
 _METADATA_KEY = b"inspire_fast"

@@ -8,8 +8,8 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.facts import write_facts
-from inspire_fast.data.lerobot_files import Version
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.files import Version
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 
 TASK = "put the red block on the plate"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, load_model
-from inspire_fast.data.render import ModelInput
+from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.render import Kind, Rendered, render
 from inspire_fast.evaluation.attention_files import FOLDER as PICTURES
 from inspire_fast.evaluation.attention_files import AttentionPicture, stem, write_pictures

@@ -28,7 +28,7 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import DatasetIdentity
-from inspire_fast.data.lerobot_meta import Meta
+from inspire_fast.data.lerobot.meta import Meta
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert, recording_path
+from inspire_fast.data.converters.base import Conversion, Episode, Pending, Storage, convert, recording_path
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import write_facts
 from inspire_fast.envs import SUITES, LiberoEnvironment, tasks

@@ -14,7 +14,7 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot_meta import Episode
+from inspire_fast.data.lerobot.meta import Episode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from inspire_fast import __version__
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, stored_producer, write_facts
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_meta import Episode
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.labeling.gripper import SIGNALS
 from inspire_fast.labeling.kept import KeptEpisode, Labels, digest, keep, load
 from inspire_fast.labeling.producers import Labeler, Producer

@@ -15,8 +15,8 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_meta import Episode
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.envs.libero import LiberoEnvironment
 from inspire_fast.labeling.annotations import annotated_facts, read_annotations
 from inspire_fast.labeling.gripper import SIGNALS, GripperSignal, load_signal

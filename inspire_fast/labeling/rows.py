@@ -9,8 +9,8 @@ import json
 import numpy as np
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_meta import Episode
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode
 
 _NUMBERS = ("index", "episode_index", "frame_index")  # of rows: they say where a row lies, not what was recorded
 

@@ -16,7 +16,7 @@ from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, identity, load_model
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
-from inspire_fast.data.render import ModelInput
+from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.dialogue.render import Turn
 from inspire_fast.dialogue.vocabulary import Vocabulary

@@ -13,7 +13,7 @@ import numpy as np
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.robots import Robot
 
 logger = logging.getLogger(__name__)

@@ -83,7 +83,7 @@ class Robot:
         image_layout: of native images as this robot's clients send them; the other layout is read, too.
         nested: clients send `{"images": {"cam_high": ...}}` for the key `images/cam_high`; flat keys are read, too.
         optional_cameras: native keys that may be absent; policies then show the model a black image, as pi0-FAST was
-            trained. The dictionary transforms mask it, as upstream's do (`data.transforms_robot.RobotInputs`).
+            trained. The dictionary transforms mask it, as upstream's do (`data.openpi.robot.RobotInputs`).
         model_cameras: canonical names that a pi0-FAST network for this robot has; a camera that nobody fills is black.
         unused_cameras: native keys that clients of this robot may send and that the model does not see.
         delta: action dimensions that policies of this robot are trained on relative to the state of the chunk's first

@@ -14,7 +14,7 @@ import shutil
 import time
 from typing import Any
 
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.serving.recording_frames import OpenEpisode
 
 logger = logging.getLogger(__name__)

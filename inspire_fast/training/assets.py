@@ -13,14 +13,14 @@ import numpy as np
 import inspire_fast
 from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.data.chunks import ChunkSource, Split
-from inspire_fast.data.normalize import (
+from inspire_fast.data.normalization.compute import source_stats
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import (
     NormStats,
     load_norm_stats,
     save_norm_stats,
 )
-from inspire_fast.data.normalizer import Normalizer
-from inspire_fast.data.render import ModelInput, TrainingTransform
-from inspire_fast.data.statistics import source_stats
+from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.action import ActionTokenizer

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.data.device_images import to_float
+from inspire_fast.data.openpi.device_images import to_float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.data.asking import Asking
 from inspire_fast.data.chunks import EndPadding
-from inspire_fast.data.normalizer import Normalisation
+from inspire_fast.data.normalization.normalizer import Normalisation
+from inspire_fast.data.question_dropout import Asking
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.scripts import SCRIPTS

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from inspire_fast.core.types import Sample
-from inspire_fast.data.actions import absolute_actions
-from inspire_fast.data.render import true_answers
+from inspire_fast.data.normalization.delta import absolute_actions
+from inspire_fast.data.training_transform import true_answers
 from inspire_fast.dialogue.render import Turn
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy

@@ -11,7 +11,7 @@ import numpy as np
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Part, spread
-from inspire_fast.data.render import TrainingTransform, true_answers
+from inspire_fast.data.training_transform import TrainingTransform, true_answers
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, end_ids
 from inspire_fast.dialogue.script import ActionSlot
 from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform

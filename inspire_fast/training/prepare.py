@@ -11,10 +11,10 @@ import numpy as np
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.batch import Batch
-from inspire_fast.data.asking import Asking
 from inspire_fast.data.mixture import spread
-from inspire_fast.data.render import TrainingTransform
-from inspire_fast.data.statistics import Source
+from inspire_fast.data.normalization.compute import Source
+from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.training.assets import (
     contract_files,

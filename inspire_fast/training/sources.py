@@ -8,10 +8,10 @@ from typing import Any
 from inspire_fast.data.chunks import ChunkSource, Split
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.mixture import Mixture, Part
-from inspire_fast.data.statistics import Source
-from inspire_fast.data.transforms_robot import REPACK
+from inspire_fast.data.normalization.compute import Source
+from inspire_fast.data.openpi.robot import REPACK
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.parts import DataPart, part_names
 

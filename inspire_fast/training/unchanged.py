@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity
-from inspire_fast.data.lerobot_meta import load_meta
+from inspire_fast.data.lerobot.meta import load_meta
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.parts import part_names
 

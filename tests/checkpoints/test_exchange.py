@@ -17,7 +17,7 @@ from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import SafetensorsParams
 from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.core.files import new_folder
-from inspire_fast.data.normalize import NormStats, load_norm_stats, save_norm_stats
+from inspire_fast.data.normalization.stats import NormStats, load_norm_stats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.policy.policy import InspirePolicy

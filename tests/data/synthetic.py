@@ -10,7 +10,7 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.facts import write_facts
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.data.video import Codec
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inspire_fast.data.check import find_bad_episodes
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.check import find_bad_episodes
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import FEATURES, episode_columns, label
 

@@ -12,8 +12,8 @@ import pytest
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable, write_facts
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.spec import Axes
 from tests.data.synthetic import GOLDEN, episode_columns, label, write_dataset

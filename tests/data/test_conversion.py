@@ -15,11 +15,11 @@ from PIL import Image
 import pytest
 
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.conversion import Pending, Storage, convert
+from inspire_fast.data.converters.base import Pending, Storage, convert
+from inspire_fast.data.converters.inspire import inspire_episodes
+from inspire_fast.data.converters.rlds import DROID, LIBERO, episode_from_steps, rlds_episodes
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
-from inspire_fast.data.inspire_folders import inspire_episodes
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.rlds import DROID, LIBERO, episode_from_steps, rlds_episodes
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.robots import ROBOTS
 
 ARM = ROBOTS["inspire_arm"]

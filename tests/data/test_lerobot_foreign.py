@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inspire_fast.data.check import find_bad_episodes
-from inspire_fast.data.conversion import Storage
+from inspire_fast.data.converters.base import Storage
+from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_copy import copy_dataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.check import find_bad_episodes
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 
 LENGTHS = (4, 3, 5)
 CAMERA = "observation.images.top"

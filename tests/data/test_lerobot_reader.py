@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from tests.data.synthetic import GOLDEN, smooth_image, write_dataset
 
 

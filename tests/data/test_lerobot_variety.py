@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inspire_fast.data.conversion import REPORT_FILE, Storage
+from inspire_fast.data.converters.base import REPORT_FILE, Storage
+from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.frames import depth_m
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_copy import copy_dataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.frames import depth_m
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from tests.data.synthetic import FEATURES, GOLDEN, episode_columns, label, smooth_image, write_dataset
 
 LENGTHS = (7, 5, 6)

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from tests.data.synthetic import FEATURES, GOLDEN, HW, episode_columns, write_dataset
 
 GOLDEN_FEATURES = {
@@ -128,8 +128,8 @@ def test_repeated_pictures_cost_nothing(tmp_path: Path) -> None:
 
 def test_large_recordings_go_to_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATA_FILE_MB", "VIDEO_FILE_MB"):
-        monkeypatch.setattr(f"inspire_fast.data.lerobot_files.{name}", 0)
-    monkeypatch.setattr("inspire_fast.data.lerobot_files.CHUNK_FILES", 2)
+        monkeypatch.setattr(f"inspire_fast.data.lerobot.files.{name}", 0)
+    monkeypatch.setattr("inspire_fast.data.lerobot.files.CHUNK_FILES", 2)
     for storage in ("image", "video"):
         root = write_dataset(tmp_path / storage, (20, 21, 22), storage=storage)
         dataset = LeRobotDataset(root)
@@ -176,7 +176,7 @@ def test_failed_recording_leaves_nothing(tmp_path: Path) -> None:
 def test_killed_writer_leaves_no_dataset_and_the_next_one_clears_up(tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib\n"
-        "from inspire_fast.data.lerobot_writer import DatasetWriter\n"
+        "from inspire_fast.data.lerobot.writer import DatasetWriter\n"
         "from tests.data.synthetic import FEATURES, episode_columns\n"
         "writer = DatasetWriter(pathlib.Path(sys.argv[1]), fps=20, robot_type=None, features=FEATURES)\n"
         "writer.add_episode(episode_columns(0, 3), 'a task')\n"

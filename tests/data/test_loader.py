@@ -16,7 +16,7 @@ import pytest
 from inspire_fast.core.types import Observation, Sample
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.loader import Loader
 from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import write_dataset

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.images import resize_with_pad
-from inspire_fast.data.normalize import (
+from inspire_fast.data.normalization.running import RunningStats
+from inspire_fast.data.normalization.stats import (
     NormStats,
     compute_norm_stats,
     exact_stats,
@@ -20,7 +21,6 @@ from inspire_fast.data.normalize import (
     unnormalize_zscore,
     weighted_quantiles,
 )
-from inspire_fast.data.running_stats import RunningStats
 
 
 def test_file_round_trip(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.data.normalize import NormStats
-from inspire_fast.data.normalizer import Normalizer
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import NormStats
 
 
 def statistics(rng: np.random.Generator, dims: int) -> NormStats:

@@ -7,10 +7,10 @@ import pytest
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Sample, SceneFacts, TargetFacts
-from inspire_fast.data.asking import Asking
-from inspire_fast.data.normalize import NormStats
-from inspire_fast.data.normalizer import Normalizer
-from inspire_fast.data.render import ModelInput, TrainingTransform
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.grounding import ground
 from inspire_fast.dialogue.released import ground_released
 from inspire_fast.dialogue.render import Kind

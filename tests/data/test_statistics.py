@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inspire_fast.data import frames, statistics
-from inspire_fast.data.actions import delta_actions
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
-from inspire_fast.data.normalize import NormStats, compute_norm_stats
-from inspire_fast.data.normalizer import Normalizer
-from inspire_fast.data.running_stats import RunningStats
-from inspire_fast.data.statistics import fits_in_memory, source_stats
-from inspire_fast.data.stats_report import FastRange, describe, inspect_stats
+from inspire_fast.data.lerobot import frames
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
+from inspire_fast.data.normalization import compute as statistics
+from inspire_fast.data.normalization.compute import fits_in_memory, source_stats
+from inspire_fast.data.normalization.delta import delta_actions
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.report import FastRange, describe, inspect_stats
+from inspire_fast.data.normalization.running import RunningStats
+from inspire_fast.data.normalization.stats import NormStats, compute_norm_stats
 from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import FEATURES, episode_columns
 

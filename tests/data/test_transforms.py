@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
-from inspire_fast.data import device_images, images
-from inspire_fast.data.actions import absolute_actions, delta_actions, make_bool_mask, pad_to_dim
-from inspire_fast.data.transforms import (
+from inspire_fast.data import images
+from inspire_fast.data.normalization.delta import absolute_actions, delta_actions, make_bool_mask, pad_to_dim
+from inspire_fast.data.openpi import device_images
+from inspire_fast.data.openpi.transforms import (
     AbsoluteActions,
     Carry,
     DataTransformFn,

@@ -12,22 +12,22 @@ import pytest
 
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.transforms import (
-    AbsoluteActions,
-    Carry,
-    RepackTransform,
-    Unnormalize,
-    compose,
-)
-from inspire_fast.data.transforms_model import (
+from inspire_fast.data.openpi.model import (
     AddFacts,
     Inspire,
     InspireActions,
     MalformedActionsError,
     TokenizeFASTInputs,
 )
-from inspire_fast.data.transforms_robot import (
+from inspire_fast.data.openpi.robot import (
     RobotOutputs,
+)
+from inspire_fast.data.openpi.transforms import (
+    AbsoluteActions,
+    Carry,
+    RepackTransform,
+    Unnormalize,
+    compose,
 )
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary

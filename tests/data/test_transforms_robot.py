@@ -9,15 +9,10 @@ import pytest
 
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import Sample
-from inspire_fast.data.actions import delta_actions, make_bool_mask
-from inspire_fast.data.normalize import NormStats
-from inspire_fast.data.normalizer import Normalizer
-from inspire_fast.data.render import ModelInput, TrainingTransform
-from inspire_fast.data.transforms import (
-    AbsoluteActions,
-    DeltaActions,
-)
-from inspire_fast.data.transforms_robot import (
+from inspire_fast.data.normalization.delta import delta_actions, make_bool_mask
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.data.openpi.robot import (
     Chain,
     RobotInputs,
     RobotOutputs,
@@ -29,6 +24,11 @@ from inspire_fast.data.transforms_robot import (
     pi0_fast_model,
     robot_chain,
 )
+from inspire_fast.data.openpi.transforms import (
+    AbsoluteActions,
+    DeltaActions,
+)
+from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.robots import ROBOTS, Robot
 from tests.data.dictionaries import FACTS, HORIZON, SCRIPT, assert_unchanged, frozen, snapshot, stats

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 
 OURS_FEATURES: dict[str, dict[str, Any]] = {
     "front": {"dtype": "image", "shape": (64, 96, 3)},

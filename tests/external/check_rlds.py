@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.data.conversion import convert
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.rlds import DROID, rlds_episodes
+from inspire_fast.data.converters.base import convert
+from inspire_fast.data.converters.rlds import DROID, rlds_episodes
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 
 LENGTHS = (5, 9, 7)
 FAILED = 1  # the episode that was not successful

@@ -25,7 +25,7 @@ from inspire_fast.checkpoints.params.base import require_fit, wanted_by
 from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.reading import find_step, load_model, read_params
 from inspire_fast.core.types import Status
-from inspire_fast.data.normalize import NormStats, save_norm_stats
+from inspire_fast.data.normalization.stats import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.openpi import to_openpi

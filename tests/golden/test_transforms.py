@@ -13,12 +13,13 @@ import jax
 import numpy as np
 import pytest
 
-from inspire_fast.data import device_images
-from inspire_fast.data.actions import make_bool_mask, pad_to_dim
 from inspire_fast.data.images import resize_with_pad
-from inspire_fast.data.normalize import NormStats, load_norm_stats, save_norm_stats
-from inspire_fast.data.running_stats import RunningStats
-from inspire_fast.data.transforms import (
+from inspire_fast.data.normalization.delta import make_bool_mask, pad_to_dim
+from inspire_fast.data.normalization.running import RunningStats
+from inspire_fast.data.normalization.stats import NormStats, load_norm_stats, save_norm_stats
+from inspire_fast.data.openpi import device_images
+from inspire_fast.data.openpi.model import ExtractFASTActions, MalformedActionsError, TokenizeFASTInputs
+from inspire_fast.data.openpi.transforms import (
     AbsoluteActions,
     DeltaActions,
     Normalize,
@@ -28,7 +29,6 @@ from inspire_fast.data.transforms import (
     Unnormalize,
     transform_dict,
 )
-from inspire_fast.data.transforms_model import ExtractFASTActions, MalformedActionsError, TokenizeFASTInputs
 from inspire_fast.robots.images import convert_to_uint8
 from tests.golden.cases import cases, recipe
 from tests.golden.toy_codec import rows

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 
 FEATURES = {
     "state": {"dtype": "float32", "shape": (8,), "names": None},

@@ -5,7 +5,7 @@ import pytest
 
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.labeling.convert import write_dataset
 from inspire_fast.labeling.episode import RecordedEpisode, save_episode
 from inspire_fast.robots import ROBOTS

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.conversion import Storage, convert
+from inspire_fast.data.converters.base import Storage, convert
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.envs import LiberoEnvironment
 from inspire_fast.envs.suites import find_task
 from inspire_fast.labeling.hdf5 import (

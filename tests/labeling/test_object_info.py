@@ -9,8 +9,8 @@ import pytest
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.labeling.labeler import label_dataset
 from inspire_fast.labeling.object_info import frame_id, libero_facts, off_the_body
 from inspire_fast.labeling.producers import ObjectInfo

@@ -12,7 +12,7 @@ from inspire_fast.checkpoints import importing
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.core.types import Status
-from inspire_fast.data.normalize import NormStats, save_norm_stats
+from inspire_fast.data.normalization.stats import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.policy.openpi_checkpoints import (
     DEFAULTS,

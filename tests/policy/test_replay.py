@@ -10,8 +10,8 @@ import pytest
 from inspire_fast.core.policy import Policy, RequestOptions
 from inspire_fast.core.types import Status
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.data.testing import TASK, write_fake_dataset
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.policy.openpi_checkpoints import Tokenizers
 from inspire_fast.policy.policy import ServingOptions

@@ -14,8 +14,8 @@ import pytest
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.safety import hold_action
 from inspire_fast.serving import recording_segments

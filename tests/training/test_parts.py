@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.facts import FactsTable, write_facts
-from inspire_fast.data.lerobot import LeRobotDataset
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.loader import Loader
 from inspire_fast.data.mixture import Mixture
-from inspire_fast.data.statistics import source_stats
+from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
 from inspire_fast.training.assets import (

@@ -24,9 +24,9 @@ import pytest
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.core.batch import TARGET_ACTION, Batch
-from inspire_fast.data.normalize import normalize_quantile
-from inspire_fast.data.render import true_answers
+from inspire_fast.data.normalization.stats import normalize_quantile
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
+from inspire_fast.data.training_transform import true_answers
 from inspire_fast.models.config import TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import Objective

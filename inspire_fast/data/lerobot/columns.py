@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 import pyarrow as pa
 
-from inspire_fast.data.lerobot_meta import Feature
-from inspire_fast.data.lerobot_schema import INDEX_FEATURES, arrow_type, is_scalar
+from inspire_fast.data.lerobot.meta import Feature
+from inspire_fast.data.lerobot.schema import INDEX_FEATURES, arrow_type, is_scalar
 
 
 def parse_features(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from inspire_fast.data.lerobot_meta import Feature
-from inspire_fast.data.lerobot_stats import STAT_NAMES
+from inspire_fast.data.lerobot.meta import Feature
+from inspire_fast.data.lerobot.stats import STAT_NAMES
 
 # Columns that every dataset has; the writer fills them.
 INDEX_FEATURES = {

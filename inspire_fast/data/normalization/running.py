@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspire_fast.data.normalize import NormStats, bad_dims
+from inspire_fast.data.normalization.stats import NormStats, bad_dims
 
 _BINS = 5000
 

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.data.actions import absolute_actions, delta_actions
-from inspire_fast.data.normalize import (
+from inspire_fast.data.normalization.delta import absolute_actions, delta_actions
+from inspire_fast.data.normalization.stats import (
     NormStats,
     normalize_quantile,
     normalize_zscore,

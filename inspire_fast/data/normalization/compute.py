@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from inspire_fast.data.actions import delta_actions
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Mixture
-from inspire_fast.data.normalize import NormStats, exact_stats
-from inspire_fast.data.running_stats import RunningStats
+from inspire_fast.data.normalization.delta import delta_actions
+from inspire_fast.data.normalization.running import RunningStats
+from inspire_fast.data.normalization.stats import NormStats, exact_stats
 
 Source = ChunkSource | Mixture[ChunkSource]
 MEMORY_BYTES = 1 << 30

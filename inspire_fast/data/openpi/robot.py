@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.data.normalize import NormStats
-from inspire_fast.data.transforms import (
+from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.data.openpi.model import ExtractFASTActions, Inspire, InspireActions, TokenizeFASTInputs
+from inspire_fast.data.openpi.transforms import (
     AbsoluteActions,
     DataDict,
     DataTransformFn,
@@ -28,7 +29,6 @@ from inspire_fast.data.transforms import (
     Unnormalize,
     compose,
 )
-from inspire_fast.data.transforms_model import ExtractFASTActions, Inspire, InspireActions, TokenizeFASTInputs
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.robots import ROBOTS, Robot

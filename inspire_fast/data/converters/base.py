@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot_files import Version
-from inspire_fast.data.lerobot_writer import DatasetWriter
+from inspire_fast.data.lerobot.files import Version
+from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.data.video import Codec
 
 REPORT_FILE = "conversion.json"

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot_info import read_info
-from inspire_fast.data.parquet import column_names, read_table
+from inspire_fast.data.lerobot.info import read_info
+from inspire_fast.data.lerobot.parquet import column_names, read_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TokenSequence
 from inspire_fast.data.facts import FactsTable
-from inspire_fast.data.render import true_answers
-from inspire_fast.data.transforms import HELD, DataDict
+from inspire_fast.data.openpi.transforms import HELD, DataDict
+from inspire_fast.data.training_transform import true_answers
 from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.dialogue.render import Turn, render
 from inspire_fast.dialogue.script import ActionSlot, Context, Forced, Script

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.normalize import NormStats
-from inspire_fast.data.normalizer import Normalizer
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.tokenizers.fast import quantise
 
 Quantity = Literal["state", "actions"]

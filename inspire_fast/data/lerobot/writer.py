@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from inspire_fast.core.files import StagedFolder
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.data.episode_columns import (
+from inspire_fast.data.lerobot.columns import (
     checked_values,
     deduplicate,
     episode_length,
@@ -20,11 +20,11 @@ from inspire_fast.data.episode_columns import (
     parse_features,
     to_arrow,
 )
-from inspire_fast.data.lerobot_files import CHUNK_FILES, LAYOUTS, Layout, Version, write_json
-from inspire_fast.data.lerobot_meta import Feature
-from inspire_fast.data.lerobot_schema import INDEX_FEATURES, data_schema, is_scalar
-from inspire_fast.data.lerobot_stats import PixelHistogram, numeric_stats
-from inspire_fast.data.parquet import read_table
+from inspire_fast.data.lerobot.files import CHUNK_FILES, LAYOUTS, Layout, Version, write_json
+from inspire_fast.data.lerobot.meta import Feature
+from inspire_fast.data.lerobot.parquet import read_table
+from inspire_fast.data.lerobot.schema import INDEX_FEATURES, data_schema, is_scalar
+from inspire_fast.data.lerobot.stats import PixelHistogram, numeric_stats
 from inspire_fast.data.video import Codec
 
 # One picture costs the reading of its row group: groups of a whole episode made random access ten times slower.

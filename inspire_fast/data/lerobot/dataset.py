@@ -13,9 +13,9 @@ import pyarrow as pa
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.arrow import ColumnError, to_numpy
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.frames import FrameStore
-from inspire_fast.data.lerobot_meta import Episode, Feature, Meta, load_meta
-from inspire_fast.data.parquet import read_table
+from inspire_fast.data.lerobot.frames import FrameStore
+from inspire_fast.data.lerobot.meta import Episode, Feature, Meta, load_meta
+from inspire_fast.data.lerobot.parquet import read_table
 
 
 class LeRobotDataset:

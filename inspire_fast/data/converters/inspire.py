@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inspire_fast.data.conversion import Episode, Pending
+from inspire_fast.data.converters.base import Episode, Pending
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 
 ANNOTATIONS = ("anno", "anno_w_pos")  # either holds the numbers

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspire_fast.data.lerobot_meta import Feature
-from inspire_fast.data.lerobot_schema import episodes_schema, tasks_table
+from inspire_fast.data.lerobot.meta import Feature
+from inspire_fast.data.lerobot.schema import episodes_schema, tasks_table
 from inspire_fast.data.video import Codec, VideoEncoder
 
 Version = Literal["v3.0", "v2.1"]

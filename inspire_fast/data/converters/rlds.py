@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.data.conversion import Episode, Pending
+from inspire_fast.data.converters.base import Episode, Pending
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspire_fast.data.cache import ByteLRU
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot_meta import Episode, Feature, Meta
-from inspire_fast.data.parquet import parquet_errors
+from inspire_fast.data.lerobot.frame_cache import ByteLRU
+from inspire_fast.data.lerobot.meta import Episode, Feature, Meta
+from inspire_fast.data.lerobot.parquet import parquet_errors
 from inspire_fast.data.video import VideoReader
 
 # What an open container with its decoder is counted as.

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_meta import Episode
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.data.video import VideoReader
 
 # Timestamps may stray by this part of a frame's time before frames are looked up wrongly (LeRobot allows 1e-4 s).

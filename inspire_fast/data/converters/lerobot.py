@@ -9,13 +9,13 @@ import shutil
 
 import numpy as np
 
-from inspire_fast.data.check import find_bad_episodes
-from inspire_fast.data.conversion import Conversion, Episode, Pending, Storage, convert, recording_path
+from inspire_fast.data.converters.base import Conversion, Episode, Pending, Storage, convert, recording_path
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
-from inspire_fast.data.lerobot import LeRobotDataset
-from inspire_fast.data.lerobot_meta import Episode as Place
-from inspire_fast.data.lerobot_schema import INDEX_FEATURES
+from inspire_fast.data.lerobot.check import find_bad_episodes
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode as Place
+from inspire_fast.data.lerobot.schema import INDEX_FEATURES
 
 
 def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) -> Conversion:

@@ -17,9 +17,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
-from inspire_fast.data.actions import absolute_actions, delta_actions, pad_to_dim
 from inspire_fast.data.images import resize_with_pad
-from inspire_fast.data.normalize import (
+from inspire_fast.data.normalization.delta import absolute_actions, delta_actions, pad_to_dim
+from inspire_fast.data.normalization.stats import (
     NormStats,
     normalize_quantile,
     normalize_zscore,
@@ -172,7 +172,7 @@ class Normalize:
 
     Attributes:
         norm_stats: nested like the data; None passes everything.
-        use_quantiles: see `inspire_fast.data.normalize`.
+        use_quantiles: see `inspire_fast.data.normalization.stats`.
         strict: everything that has statistics must be there.
     """
 

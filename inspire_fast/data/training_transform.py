@@ -13,9 +13,9 @@ import numpy as np
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Observation, Sample, SceneFacts
-from inspire_fast.data.asking import Asking
 from inspire_fast.data.images import resize_with_pad
-from inspire_fast.data.normalizer import Normalizer
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.question_dropout import Asking
 from inspire_fast.dialogue.groundings import GROUNDINGS
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
 from inspire_fast.dialogue.script import Script

@@ -1,0 +1,1 @@
+"""Normalisation of states and actions: statistics, their computation and report, delta actions."""

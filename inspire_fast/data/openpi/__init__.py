@@ -1,0 +1,1 @@
+"""openpi's dict transforms, for InSpire inside openpi's own training."""
