@@ -16,7 +16,7 @@ from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.question_dropout import Asking
-from inspire_fast.dialogue.groundings import GROUNDINGS
+from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary

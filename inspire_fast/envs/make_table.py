@@ -1,6 +1,6 @@
 """Makes LIBERO's grounding table from the benchmark's BDDL files: `python -m inspire_fast.envs.make_table [--check]`.
 
-Three files come of it: phrases per instruction (`dialogue/libero_phrases.json`, read by every policy), bodies and points
+Three files come of it: phrases per instruction (`dialogue/grounding/libero_phrases.json`, read by every policy), bodies and points
 per task (`envs/libero_targets.json`, read by the simulator) and `docs/libero_targets.md` for people. `--check` writes
 nothing and fails where a file differs. No simulator is started; that the bodies exist is the tests' business.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from inspire_fast.dialogue.grounding import READINGS, phrases_of
-from inspire_fast.dialogue.grounding import TABLE_FILE as PHRASES_FILE
-from inspire_fast.dialogue.instructions import normalized
+from inspire_fast.dialogue.grounding.grammar import normalized
+from inspire_fast.dialogue.grounding.targets import READINGS, phrases_of
+from inspire_fast.dialogue.grounding.targets import TABLE_FILE as PHRASES_FILE
 from inspire_fast.envs.suites import SUITES, Task, tasks
 from inspire_fast.envs.table import TABLE_FILE, TableRow
 from inspire_fast.envs.targets import Target, match_targets

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.dialogue.grounding import ground, steps
-from inspire_fast.dialogue.instructions import TOUCHED, Role, Step, normalized
+from inspire_fast.dialogue.grounding.grammar import TOUCHED, Role, Step, normalized
+from inspire_fast.dialogue.grounding.targets import ground, steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.dialogue.grounding import ground
-from inspire_fast.dialogue.instructions import normalized
+from inspire_fast.dialogue.grounding.grammar import normalized
+from inspire_fast.dialogue.grounding.targets import ground
 from inspire_fast.envs.table import table
 from inspire_fast.envs.targets import Target
 

@@ -17,7 +17,7 @@ from inspire_fast.checkpoints.reading import find_step, identity, load_model
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
 from inspire_fast.data.training_transform import ModelInput
-from inspire_fast.dialogue.groundings import GROUNDINGS
+from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import Turn
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType

@@ -11,8 +11,8 @@ from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.data.question_dropout import Asking
 from inspire_fast.data.training_transform import ModelInput, TrainingTransform
-from inspire_fast.dialogue.grounding import ground
-from inspire_fast.dialogue.released import ground_released
+from inspire_fast.dialogue.grounding.released import ground_released
+from inspire_fast.dialogue.grounding.targets import ground
 from inspire_fast.dialogue.render import Kind
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary

@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from inspire_fast.dialogue.grounding import ground, libero_phrases, phrases_of, steps
-from inspire_fast.dialogue.instructions import PATTERNS, Role, parse
+from inspire_fast.dialogue.grounding.grammar import PATTERNS, Role, parse
+from inspire_fast.dialogue.grounding.targets import ground, libero_phrases, phrases_of, steps
 
 # Instruction, in the manner of BridgeData, DROID, RT-1 and of people -> what is carried (c), a place (p), a source (s),
 # handled (h) or worked on (w), in the order of the words.

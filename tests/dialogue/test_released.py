@@ -1,7 +1,7 @@
 import pytest
 
-from inspire_fast.dialogue.grounding import libero_phrases
-from inspire_fast.dialogue.released import ground_released, known_as, matches, released_phrases
+from inspire_fast.dialogue.grounding.released import ground_released, known_as, matches, released_phrases
+from inspire_fast.dialogue.grounding.targets import libero_phrases
 
 
 @pytest.mark.parametrize(

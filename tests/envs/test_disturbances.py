@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspire_fast.dialogue.groundings import GROUNDINGS
+from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.envs import LiberoEnvironment
 from inspire_fast.envs.disturbances import DISTURBANCES, Disturbed, parse_disturbances
 from inspire_fast.envs.disturbances.paraphrases import paraphrase

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.dialogue.grounding import libero_phrases
+from inspire_fast.dialogue.grounding.targets import libero_phrases
 from inspire_fast.labeling.manipulations import Manipulation, load_overrides, plan
 
 

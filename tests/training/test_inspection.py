@@ -10,7 +10,7 @@ import pytest
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.testing import PHRASES, TASK, write_fake_dataset
-from inspire_fast.dialogue.groundings import GROUNDINGS
+from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import TrainConfig, load_config
 from inspire_fast.training.inspection import Inspection, inspect

@@ -21,7 +21,7 @@ from inspire_fast.core.types import SceneFacts, TokenSequence
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.openpi.transforms import HELD, DataDict
 from inspire_fast.data.training_transform import true_answers
-from inspire_fast.dialogue.groundings import GROUNDINGS
+from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import Turn, render
 from inspire_fast.dialogue.script import ActionSlot, Context, Forced, Script
 from inspire_fast.dialogue.scripts import pi0_fast

@@ -8,8 +8,8 @@ import functools
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.dialogue.grounding import ground
-from inspire_fast.dialogue.released import ground_released, known_as
+from inspire_fast.dialogue.grounding.released import ground_released, known_as
+from inspire_fast.dialogue.grounding.targets import ground
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import importlib.resources
 import json
 from typing import Any, cast
 
-from inspire_fast.dialogue.grounding import ground
-from inspire_fast.dialogue.instructions import normalized
+from inspire_fast.dialogue.grounding.grammar import normalized
+from inspire_fast.dialogue.grounding.targets import ground
 
 LIST_FILE = "released_phrases.json"
 # What is asked about instead of the phrase found. One replacement after the other is made, in this order; the last but
@@ -42,7 +42,7 @@ class ReleasedPhrase:
 @functools.cache
 def released_phrases() -> tuple[ReleasedPhrase, ...]:
     """The list, in its order."""
-    text = importlib.resources.files("inspire_fast.dialogue").joinpath(LIST_FILE).read_text(encoding="utf-8")
+    text = importlib.resources.files("inspire_fast.dialogue.grounding").joinpath(LIST_FILE).read_text(encoding="utf-8")
     entries = cast("list[dict[str, Any]]", json.loads(text)["phrases"])
     return tuple(ReleasedPhrase(phrase=entry["phrase"], bodies=tuple(entry["bodies"])) for entry in entries)
 

@@ -13,7 +13,7 @@ import importlib.resources
 import json
 from typing import cast
 
-from inspire_fast.dialogue.instructions import Step, normalized, parse
+from inspire_fast.dialogue.grounding.grammar import Step, normalized, parse
 
 TABLE_FILE = "libero_phrases.json"
 _STOVE = "'the stove' names two points: its button, which is turned, and its burner, which 'it' stands for"
@@ -80,7 +80,7 @@ def phrases_of(instruction: str) -> tuple[str, ...]:
 @functools.cache
 def libero_phrases() -> Mapping[str, tuple[str, ...]]:
     """LIBERO's table: instruction (see `instructions.normalized`) -> phrases."""
-    text = importlib.resources.files("inspire_fast.dialogue").joinpath(TABLE_FILE).read_text(encoding="utf-8")
+    text = importlib.resources.files("inspire_fast.dialogue.grounding").joinpath(TABLE_FILE).read_text(encoding="utf-8")
     table = cast("dict[str, list[str]]", json.loads(text))
     return {instruction: tuple(phrases) for instruction, phrases in table.items()}
 
