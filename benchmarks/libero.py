@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import tyro
 
-from inspire_fast.envs.install import import_simulator
-from inspire_fast.envs.libero import LiberoEnvironment
-from inspire_fast.envs.suites import find_task
+from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs.libero.install import import_simulator
+from inspire_fast.envs.libero.suites import find_task
 
 # A script's folder is the first place where packages are looked for, and this script is called like the simulator's.
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]

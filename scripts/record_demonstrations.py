@@ -13,7 +13,7 @@ from typing import Literal
 
 import tyro
 
-from inspire_fast.envs.camera import RenderQuality
+from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.labeling.convert import write_dataset
 from inspire_fast.labeling.record import RecordSpec, record
 from inspire_fast.robots import ROBOTS
@@ -31,7 +31,7 @@ class Args:
         initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement regions.
         first_episode: with fixed states, keep those apart that are evaluated on (evaluation begins at 0).
         workers: processes, each with a simulator of up to 2 GB.
-        expert: name in `envs.experts.EXPERTS`.
+        expert: name in `envs.libero.experts.registry.EXPERTS`.
         max_steps: an expert that needs more has failed, and tries another state.
     """
 

@@ -15,8 +15,8 @@ import sys
 from tqdm import tqdm
 import tyro
 
-from inspire_fast.envs import trial_log
-from inspire_fast.envs.suites import SUITES, Task, find_task, tasks
+from inspire_fast.envs.libero.experts import trial_log
+from inspire_fast.envs.libero.suites import SUITES, Task, find_task, tasks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ from tqdm import tqdm
 import tyro
 
 from inspire_fast.client import PolicyClientError
-from inspire_fast.envs.camera import RenderQuality
-from inspire_fast.envs.disturbances import parse_disturbances
 from inspire_fast.envs.gl import RenderingUnavailableError
+from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.envs.libero.disturbances import parse_disturbances
 from inspire_fast.evaluation import records
 from inspire_fast.evaluation.answering import Answering
 from inspire_fast.evaluation.evaluate import Run, evaluate, in_processes, in_this_process

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspire_fast.envs.shapes import HeightMap, rectangle
+from inspire_fast.envs.libero.experts.height_map import HeightMap, rectangle
 
 PAD_BELOW_M = 0.005  # from the grip site to the pads' lower edge
 PALM_ABOVE_M = 0.022  # from the grip site to the body's underside

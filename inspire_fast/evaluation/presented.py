@@ -9,9 +9,9 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.images import resize_with_pad
-from inspire_fast.envs.camera import VIEWS
-from inspire_fast.envs.disturbances import Disturbed
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.camera import VIEWS
+from inspire_fast.envs.libero.disturbances import Disturbed
+from inspire_fast.envs.libero.environment import LiberoEnvironment
 
 ORIENTATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "rotated_180": lambda image: image,  # what LiberoEnvironment draws

@@ -13,10 +13,10 @@ import json
 from typing import Any, Literal
 
 from inspire_fast.core.registry import Registry, unknown_name
-from inspire_fast.envs.camera import RenderQuality
-from inspire_fast.envs.sampling import Sampling
-from inspire_fast.envs.seeding import FixtureSeeding
-from inspire_fast.envs.suites import PRO_SUITES, SUITES
+from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.envs.libero.observation_time import Sampling
+from inspire_fast.envs.libero.seeding import FixtureSeeding
+from inspire_fast.envs.libero.suites import PRO_SUITES, SUITES
 
 # Steps after which openpi's client gives an episode up: the longest demonstration of each suite, and a little more.
 OPENPI_STEPS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
@@ -38,7 +38,7 @@ class Protocol:
         seed, fixtures, sampling: see `LiberoEnvironment`.
         camera_px: rendered height and width.
         image_px: height and width sent (resized with padding); the policy resizes to its own size.
-        render_quality: see `envs.camera.Cameras`.
+        render_quality: see `envs.libero.camera.Cameras`.
         seen: suites that policies are trained on under this protocol; the others are reported as unseen.
         mujoco: version of the simulator that the pictures are of.
     """

@@ -11,9 +11,9 @@ from typing import Protocol as Interface
 from inspire_fast.client import PolicyClient
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
-from inspire_fast.envs.disturbances import Disturbed
 from inspire_fast.envs.gl import RenderingUnavailableError
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.disturbances import Disturbed
+from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.evaluation.answering import Answering, options_for
 from inspire_fast.evaluation.machine import MachineError, StoppedError, blamed_on_the_machine, unless_machine
 from inspire_fast.evaluation.plan import Key
@@ -73,7 +73,7 @@ class Job:
         protocol: how episodes are run.
         policy: the metadata that the evaluation was begun with.
         answering: who answers the questions.
-        disturbances: name -> severity, see `envs.disturbances`.
+        disturbances: name -> severity, see `envs.libero.disturbances`.
         videos: a picture per call, per control step, or none.
         keep_looks: what the policy saw is kept, for attention maps.
         out: the evaluation's folder.

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 import sys
 
-from inspire_fast.envs.suites import SUITES, tasks
-from inspire_fast.envs.table import targets_of
-from inspire_fast.envs.targets import Target
+from inspire_fast.envs.libero.suites import SUITES, tasks
+from inspire_fast.envs.libero.target_table import targets_of
+from inspire_fast.envs.libero.targets import Target
 from inspire_fast.labeling.validation import RESULT_FILE, measure, stored
 
 

@@ -21,8 +21,8 @@ from inspire_fast.data.converters.base import Conversion, Episode, Pending, Stor
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import write_facts
 from inspire_fast.envs import SUITES, LiberoEnvironment, tasks
-from inspire_fast.envs.libero import SETTLE_ACTION
-from inspire_fast.envs.suites import Task
+from inspire_fast.envs.libero.environment import SETTLE_ACTION
+from inspire_fast.envs.libero.suites import Task
 from inspire_fast.labeling.labeler import frame_description
 from inspire_fast.labeling.replay import fixture_poses
 from inspire_fast.robots import ROBOTS

@@ -23,8 +23,8 @@ from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.dialogue.grounding.grammar import normalized
 from inspire_fast.dialogue.grounding.targets import ground
-from inspire_fast.envs.table import table
-from inspire_fast.envs.targets import Target
+from inspire_fast.envs.libero.target_table import table
+from inspire_fast.envs.libero.targets import Target
 
 ID_COLUMN = "object_info"
 # Heights of aimed-at points above the bodies that carry them, metres, by the ending of the site's name. The files name

@@ -17,7 +17,7 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.labeling.annotations import annotated_facts, read_annotations
 from inspire_fast.labeling.gripper import SIGNALS, GripperSignal, load_signal
 from inspire_fast.labeling.hindsight import HindsightOptions, hindsight

@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from inspire_fast.envs.camera import RenderQuality
-from inspire_fast.envs.experts import EXPERTS, Expert, Variation
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs.libero.experts.registry import EXPERTS, Expert, Variation
 from inspire_fast.labeling.episode import RecordedEpisode, load_episode, save_episode
 
 SPEC_FILE = "recording.json"
@@ -41,7 +41,7 @@ class RecordSpec:
         first_episode: number of the first one; with fixed initial states, choose it so that none is evaluated on later.
         seed: decides initial states and the experts' variation.
         initial_states, render_quality: see `LiberoEnvironment`.
-        expert: name in `envs.experts.EXPERTS`.
+        expert: name in `envs.libero.experts.registry.EXPERTS`.
         variation: how much the expert varies.
         attempts: how often one demonstration is tried before recording gives up.
     """

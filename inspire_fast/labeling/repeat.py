@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.labeling.episode import RecordedEpisode, load_episode
 from inspire_fast.labeling.record import SPEC_FILE
 

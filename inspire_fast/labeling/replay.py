@@ -13,7 +13,7 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.environment import LiberoEnvironment
 
 Fixtures = Mapping[str, tuple[np.ndarray, np.ndarray]]
 

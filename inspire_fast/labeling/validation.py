@@ -17,8 +17,8 @@ import numpy as np
 
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.direction import Direction
-from inspire_fast.envs.experts import Variation, carry_out
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs.libero.experts.registry import Variation, carry_out
 from inspire_fast.labeling.gripper import SIGNALS
 from inspire_fast.labeling.hindsight import HindsightOptions, hindsight
 from inspire_fast.labeling.manipulations import plan

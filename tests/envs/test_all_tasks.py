@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.libero import SETTLE_ACTION
-from inspire_fast.envs.suites import SUITES, tasks
+from inspire_fast.envs.libero.environment import SETTLE_ACTION
+from inspire_fast.envs.libero.suites import SUITES, tasks
 
 pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.timeout(900)]
 TASKS = [(suite, number) for suite in SUITES for number in range(90 if suite == "libero_90" else 10)]

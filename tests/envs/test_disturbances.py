@@ -8,9 +8,9 @@ import pytest
 
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.disturbances import DISTURBANCES, Disturbed, parse_disturbances
-from inspire_fast.envs.disturbances.paraphrases import paraphrase
-from inspire_fast.envs.table import table
+from inspire_fast.envs.libero.disturbances import DISTURBANCES, Disturbed, parse_disturbances
+from inspire_fast.envs.libero.disturbances.paraphrases import paraphrase
+from inspire_fast.envs.libero.target_table import table
 
 IMAGE, WRIST, STATE = "observation/image", "observation/wrist_image", "observation/state"
 PICTURED = ("camera_pose", "lighting", "textures", "positions", "distractors", "sensor_noise", "image_latency")

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.articulated import articulate
-from inspire_fast.envs.experts import EXPERTS, Variation, carry_out, pick_and_place
-from inspire_fast.envs.hand import Hand
-from inspire_fast.envs.parts import Part
-from inspire_fast.envs.trials import try_task
+from inspire_fast.envs.libero.experts.articulated import articulate
+from inspire_fast.envs.libero.experts.controller import Hand
+from inspire_fast.envs.libero.experts.handles import Part
+from inspire_fast.envs.libero.experts.registry import EXPERTS, Variation, carry_out, pick_and_place
+from inspire_fast.envs.libero.experts.trials import try_task
 
 pytestmark = pytest.mark.sim
 

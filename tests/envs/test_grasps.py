@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from inspire_fast.envs.grasps import candidates
 from inspire_fast.envs.gripper import OPENING_M, PALM_ABOVE_M, lowest_m
-from inspire_fast.envs.placing import Placer, highest_between, underside
-from inspire_fast.envs.shapes import HeightMap, box_faces, turned
+from inspire_fast.envs.libero.experts.grasps import candidates
+from inspire_fast.envs.libero.experts.height_map import HeightMap, box_faces, turned
+from inspire_fast.envs.libero.experts.placing import Placer, highest_between, underside
 
 TABLE_M = 0.9
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment, RenderingUnavailableError
-from inspire_fast.envs.camera import project
 from inspire_fast.envs.gl import choose_backend
+from inspire_fast.envs.libero.camera import project
 from inspire_fast.robots import ROBOTS
 
 pytestmark = pytest.mark.sim

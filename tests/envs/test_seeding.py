@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inspire_fast.envs.seeding import FixtureSeeding, Placements
+from inspire_fast.envs.libero.seeding import FixtureSeeding, Placements
 
 
 class Drawing:

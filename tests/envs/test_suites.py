@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
-from inspire_fast.envs import install
-from inspire_fast.envs.suites import PRO_SUITES, SUITES, find_task, tasks
-from inspire_fast.envs.table import targets_of
+from inspire_fast.envs.libero import install
+from inspire_fast.envs.libero.suites import PRO_SUITES, SUITES, find_task, tasks
+from inspire_fast.envs.libero.target_table import targets_of
 
 pytestmark = pytest.mark.sim
 

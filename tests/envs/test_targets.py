@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from inspire_fast.envs import LiberoEnvironment, make_table
-from inspire_fast.envs.suites import SUITES, Problem, find_task, tasks
-from inspire_fast.envs.table import TableRow, table, targets_of
-from inspire_fast.envs.targets import HANDLES, Target, match_targets
+from inspire_fast.envs import LiberoEnvironment
+from inspire_fast.envs.libero import make_target_table as make_table
+from inspire_fast.envs.libero.suites import SUITES, Problem, find_task, tasks
+from inspire_fast.envs.libero.target_table import TableRow, table, targets_of
+from inspire_fast.envs.libero.targets import HANDLES, Target, match_targets
 
 pytestmark = pytest.mark.sim
 
@@ -19,7 +20,7 @@ def test_the_checked_in_table_is_what_the_bddl_files_give():
 
 
 def test_an_edited_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    edited = tmp_path / "libero_targets.json"
+    edited = tmp_path / "target_table.json"
     edited.write_text(make_table.TARGETS_PATH.read_text().replace("cabinet_middle", "cabinet_top"))
     monkeypatch.setattr(make_table, "TARGETS_PATH", edited)
     diff = make_table.differences()

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from inspire_fast.envs.suites import Task
-from inspire_fast.envs.trial_log import TrialSpec, append, passes, read, row, summary
-from inspire_fast.envs.trials import Trial
+from inspire_fast.envs.libero.experts.trial_log import TrialSpec, append, passes, read, row, summary
+from inspire_fast.envs.libero.experts.trials import Trial
+from inspire_fast.envs.libero.suites import Task
 
 
 def trial(episode: int, success: bool = True, **changes: object) -> Trial:

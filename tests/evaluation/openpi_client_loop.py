@@ -12,8 +12,8 @@ import sys
 import numpy as np
 from openpi_client import image_tools, msgpack_numpy
 
-from inspire_fast.envs.install import import_simulator
-from inspire_fast.envs.suites import find_task
+from inspire_fast.envs.libero.install import import_simulator
+from inspire_fast.envs.libero.suites import find_task
 
 
 def quat2axisangle(quat: np.ndarray) -> np.ndarray:

@@ -255,7 +255,7 @@ def test_frames_between_calls_are_drawn_on_request_only(job: Job, videos: str, p
 def test_simulator_workers_never_load_jax(root: Path) -> None:
     """A worker imports the command's module, too: hundreds of megabytes and an accelerator for nothing."""
     code = (
-        "import runpy, sys; import inspire_fast.evaluation.processes, inspire_fast.envs.libero\n"
+        "import runpy, sys; import inspire_fast.evaluation.processes, inspire_fast.envs.libero.environment\n"
         "runpy.run_path('examples/libero/main.py', run_name='__mp_main__'); print('jax' in sys.modules)"
     )
     said = subprocess.run(

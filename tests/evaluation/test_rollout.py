@@ -6,7 +6,7 @@ import av
 import pytest
 
 from inspire_fast.client import PolicyClient
-from inspire_fast.envs.libero import LiberoEnvironment
+from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.evaluation.rollout import Rollout, questions_of
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS

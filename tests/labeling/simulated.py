@@ -1,6 +1,6 @@
 """Real simulated episodes with the truth about every target, kept so that agreement is measured without a simulator.
 
-`data/simulated.npz` holds the first fixed initial state of each of `TASKS`, solved by `envs.experts.carry_out`, as
+`data/simulated.npz` holds the first fixed initial state of each of `TASKS`, solved by `envs.libero.experts.registry.carry_out`, as
 `labeling.validation.simulate` gives them (state, offset_m and grasped per step, prompt, phrases). To make it anew, with the
 simulator installed::
 

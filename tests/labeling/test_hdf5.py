@@ -17,7 +17,7 @@ from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.envs.suites import find_task
+from inspire_fast.envs.libero.suites import find_task
 from inspire_fast.labeling.hdf5 import (
     Converter,
     Hdf5Options,

@@ -1,5 +1,0 @@
-"""Seeded changes to a scene, in strengths 0..5, for measuring what a policy stands."""
-
-from inspire_fast.envs.disturbances.disturbed import Disturbed as Disturbed
-from inspire_fast.envs.disturbances.disturbed import parse_disturbances as parse_disturbances
-from inspire_fast.envs.disturbances.registry import DISTURBANCES as DISTURBANCES

@@ -1,0 +1,1 @@
+"""LIBERO as an Environment: tasks, cameras, targets and their truth, experts, disturbances."""

@@ -1,0 +1,24 @@
+"""Lamps elsewhere, brighter or darker, and of another colour."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inspire_fast.envs.libero.disturbances.base import Active, Scene, restoring
+
+_BRIGHTNESS, _COLOUR, _SHIFT_M = 0.18, 0.07, 0.5  # per severity
+
+
+def lighting(scene: Scene) -> Active:
+    """All lamps together get brighter or darker; each gets a tint and another place; so does the light of the camera."""
+    model, rng, severity = scene.model, scene.rng, scene.severity
+    headlight = model.vis.headlight
+    undo = restoring(model.light_diffuse, model.light_pos, headlight.diffuse, headlight.ambient)
+    # A factor and its inverse are as likely: 0.41 or 2.46 at severity 5.
+    factor = np.exp(severity * _BRIGHTNESS * rng.choice([-1.0, 1.0]))
+    tint = 1 + severity * _COLOUR * rng.uniform(-1, 1, size=3)
+    model.light_diffuse[:] = np.clip(model.light_diffuse * factor * tint, 0, 2)
+    model.light_pos[:] += severity * _SHIFT_M * rng.uniform(-1, 1, size=model.light_pos.shape)
+    headlight.diffuse[:] = np.clip(headlight.diffuse * factor * tint, 0, 1)
+    headlight.ambient[:] = np.clip(headlight.ambient * factor * tint, 0, 1)
+    return Active(undo=undo)

@@ -1,0 +1,26 @@
+"""Every disturbance by the name that stands in an evaluation's records."""
+
+from inspire_fast.core.registry import Registry
+from inspire_fast.envs.libero.disturbances.base import Disturbance
+from inspire_fast.envs.libero.disturbances.camera_pose import camera_pose
+from inspire_fast.envs.libero.disturbances.distractors import distractors
+from inspire_fast.envs.libero.disturbances.image_latency import image_latency
+from inspire_fast.envs.libero.disturbances.lighting import lighting
+from inspire_fast.envs.libero.disturbances.paraphrases import paraphrases
+from inspire_fast.envs.libero.disturbances.positions import positions
+from inspire_fast.envs.libero.disturbances.sensor_noise import sensor_noise
+from inspire_fast.envs.libero.disturbances.textures import textures
+
+DISTURBANCES: Registry[Disturbance] = Registry(
+    "disturbance",
+    {
+        "camera_pose": camera_pose,
+        "lighting": lighting,
+        "textures": textures,
+        "positions": positions,
+        "distractors": distractors,
+        "paraphrases": paraphrases,
+        "sensor_noise": sensor_noise,
+        "image_latency": image_latency,
+    },
+)

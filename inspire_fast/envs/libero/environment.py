@@ -1,0 +1,331 @@
+"""The real LIBERO simulator as an `Environment`, headless on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.envs.libero.camera import VIEWS, Cameras, RenderQuality
+from inspire_fast.envs.libero.domain import PLACEMENT_ATTEMPTS, draw_placement, make_domain
+from inspire_fast.envs.libero.observation_time import Sampled, Sampling
+from inspire_fast.envs.libero.seeding import FixtureSeeding, Placements
+from inspire_fast.envs.libero.suites import Problem, find_task
+from inspire_fast.envs.libero.target_table import targets_of
+from inspire_fast.envs.libero.targets import Target
+from inspire_fast.envs.libero.truth import axis_angle, box_m, point_m, scene_facts
+from inspire_fast.envs.settings import check_settings
+from inspire_fast.robots.libero import LIBERO
+
+SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
+_SLIDE_M = 0.02  # a drawn placement is refused if an object slides further than this while settling
+_REST_M, _REST_STEPS = 0.001, 60  # at rest: no object moves further than this in a step; waited for this long
+
+
+class LiberoEnvironment:
+    """One LIBERO task. Stepping never renders; `observe()` does.
+
+    Every episode is a function of `(task, protocol, seed, episode)` alone, whatever ran before: numpy's global generator,
+    from which LIBERO draws the poses of fixtures (which are *not* part of its initial states), is seeded at each reset
+    and put back afterwards.
+
+    Args:
+        suite: one of `suites.SUITES`.
+        task: number (the benchmark's order) or name.
+        camera_hw: height and width of both pictures.
+        seed: with the episode, decides what is random.
+        initial_states: `fixed` takes number `episode` of the suite's 50 stored states; `randomized` draws one from the
+            task's own placement regions, and again where objects were drawn onto each other and slide off.
+        fixture_seeding: `episode` draws fixture poses anew per episode; `constant` gives every episode those of `seed`
+            (what InSpire-FAST's evaluation does); `sequence` draws on from `seed` from episode to episode (openpi's, with
+            fixed states only), see `seeding.Placements`.
+        settle_steps: control steps without motion after each reset, while objects come to rest.
+        sampling: observations are of the `end` of a control step, or of openpi's instant, see `sampling`; truth is of the end.
+        render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
+
+    Attributes:
+        task: what is loaded.
+        unlabelled: why `facts()` is None for this task; empty where it is not.
+
+    Raises:
+        ValueError: unknown suite or task, or a setting that does not exist.
+        ImportError: the simulator is not installed; says how to.
+        RenderingUnavailableError: no OpenGL back end works without a screen; names the packages.
+    """
+
+    def __init__(
+        self,
+        suite: str = "libero_object",
+        task: int | str = 0,
+        *,
+        camera_hw: tuple[int, int] = (224, 224),
+        seed: int = 7,
+        initial_states: Literal["fixed", "randomized"] = "fixed",
+        fixture_seeding: FixtureSeeding = "episode",
+        settle_steps: int = 10,
+        sampling: Sampling = "end",
+        render_quality: RenderQuality = "full",
+    ) -> None:
+        choices = {"initial_states": initial_states, "fixture_seeding": fixture_seeding, "sampling": sampling}
+        check_settings(
+            {**choices, "render_quality": render_quality}, seed=seed, settle_steps=settle_steps, camera_hw=camera_hw
+        )
+        self.task = find_task(suite, task)
+        self.unlabelled = ""
+        self._camera_hw = camera_hw
+        self._quality: RenderQuality = render_quality
+        self._settle_steps = settle_steps
+        fixed = initial_states == "fixed"
+        # Drawn placements are drawn anew per episode, whatever fixtures do.
+        self._placements = Placements(
+            seed, fixture_seeding if fixed else "episode", lambda: draw_placement(self._alive(), self.task.name)
+        )
+        self._states = self.task.initial_states() if fixed else None
+        self._cameras: Cameras | None = None
+        self._success = self._ready = False
+        self._problem = self.task.problem()
+        self._domain: Any = make_domain(self.task, seed=seed)
+        self._sampled = Sampled(self._domain) if sampling == "robosuite" else None
+        self._targets = self._match()
+
+    @property
+    def prompt(self) -> str:
+        """The instruction."""
+        return self.task.prompt
+
+    @property
+    def problem(self) -> Problem:
+        """What the scene holds and what the goal is."""
+        return self._problem
+
+    @property
+    def movable(self) -> tuple[str, ...]:
+        """Every object that is not a fixture."""
+        return tuple(self._alive().objects_dict)
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """Every object and fixture that has a shape (see `bounds_m`): all but tables and floors."""
+        return (*self.movable, *self._alive().fixtures_dict)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the instruction's phrases mean in this scene; empty where that is not known."""
+        return self._targets or ()
+
+    @property
+    def success(self) -> bool:
+        """The goal held after the last step (or after the reset)."""
+        return self._success
+
+    @property
+    def simulator(self) -> Any:
+        """LIBERO's own environment, from whose state privileged code reads."""
+        return self._alive()
+
+    def unmet(self) -> tuple[tuple[str, ...], ...]:
+        """The goal's predicates that do not hold now."""
+        return tuple(predicate for predicate in self._problem.goal if not self._alive()._eval_predicate(predicate))
+
+    def reset(self, episode: int) -> None:
+        """Starts an episode: places fixtures and objects, then lets them settle.
+
+        Raises:
+            ValueError: `episode` is negative, or there is no fixed initial state of that number.
+        """
+        if episode < 0 or (self._states is not None and episode >= len(self._states)):
+            count = "" if self._states is None else f" of the {len(self._states)} fixed initial states (0-based)"
+            raise ValueError(
+                f"{self.task.suite}: no episode {episode}{count}. Use initial_states='randomized' for any number of them."
+            )
+        for attempt in range(PLACEMENT_ATTEMPTS):
+            self._place(episode, attempt)
+            placed = self._movable_m()
+            for _ in range(self._settle_steps):
+                self.step(SETTLE_ACTION)
+            if self._states is not None:
+                return
+            if self._at_rest() and np.abs(self._movable_m() - placed)[:, :2].max(initial=0.0) < _SLIDE_M:
+                return
+        raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {PLACEMENT_ATTEMPTS} attempts.")
+
+    def restore(self, state: np.ndarray, fixtures: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> None:
+        """Puts the simulator into a recorded state; `reset` must have been called before.
+
+        Args:
+            state: `[time + qpos + qvel]`, as in LIBERO's demonstrations (`states`) and initial states.
+            fixtures: root body -> position `[3]` and quaternion `[4]` (w x y z) of fixtures, which no state holds; those
+                that are not named stay as the reset drew them.
+
+        Raises:
+            ValueError: a state of another length (another scene), NaN or infinity, or an unknown fixture.
+            RuntimeError: before the first reset.
+        """
+        domain = self._alive()
+        if not self._ready:
+            raise RuntimeError("Call reset(episode) before restore().")
+        size = domain.sim.get_state().flatten().shape
+        if np.shape(state) != size or not np.isfinite(state).all():
+            raise ValueError(
+                f"A state of {self.task.suite} task {self.task.index} is a finite vector {size}; got {np.shape(state)}, "
+                f"finite: {bool(np.isfinite(state).all())}. Was it recorded in this scene?"
+            )
+        for body, (position, quaternion) in (fixtures or {}).items():
+            if body not in domain.sim.model.body_names:
+                raise ValueError(f"{self.task.name} has no fixture {body!r}; it has {sorted(domain.fixtures_dict)}.")
+            index = domain.sim.model.body_name2id(body)
+            domain.sim.model.body_pos[index], domain.sim.model.body_quat[index] = position, quaternion
+        domain.sim.set_state_from_flattened(np.asarray(state, dtype=np.float64))
+        domain.sim.forward()
+        domain._post_process()
+        self._success = bool(domain._check_success())
+
+    def simulator_state(self) -> np.ndarray:
+        """`[time + qpos + qvel]`, float64: what `restore` takes."""
+        return np.array(self._alive().sim.get_state().flatten())
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        """Executes one action `[7]` (see `robots.libero`) for 1/20 s and returns it as sent, clipped to the limits.
+
+        Raises:
+            ValueError: wrong shape, NaN or infinity.
+            RuntimeError: before the first reset, or after `close`.
+        """
+        if np.shape(action) != (LIBERO.action_dim,):
+            raise ValueError(
+                f"An action has shape ({LIBERO.action_dim},) = {LIBERO.action_names}; got {np.shape(action)}."
+            )
+        sent = LIBERO.native_actions(np.asarray(action)[None])[0]
+        domain = self._alive()
+        if not self._ready:
+            raise RuntimeError("Call reset(episode) before the first step.")
+        _, _, done, _ = domain.step(sent)
+        self._success = bool(done)  # LIBERO's `done` means that the goal holds
+        return sent
+
+    def state(self) -> np.ndarray:
+        """Proprioception, float32 `[8]`, as `robots.libero` names it. Cheap: nothing is rendered."""
+        return self.measured().astype(np.float32)
+
+    def measured(self) -> np.ndarray:
+        """The same in float64, as the simulator has it and openpi's client sends it."""
+        domain = self._alive()
+        robot, data = domain.robots[0], self._seen()
+        hand = domain.sim.model.body_name2id(robot.robot_model.eef_name)
+        quaternion = np.roll(data.xquat[hand], -1)  # w x y z -> x y z w
+        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
+        return np.concatenate([data.site_xpos[robot.eef_site_id], axis_angle(quaternion), fingers])
+
+    def observe(self, *, pictured: Any = None) -> Mapping[str, Any]:
+        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt.
+
+        `pictured` is the mujoco.MjData that is drawn, where it is another instant's than now.
+        """
+        cameras, shown = self.cameras(), pictured or self._seen()
+        images = {key: cameras.render(shown, camera) for key, camera in VIEWS.items()}
+        return {**images, "observation/state": self.state(), "prompt": self.prompt}
+
+    def cameras(self) -> Cameras:
+        """What draws the pictures; made when first asked for."""
+        if self._cameras is None:
+            self._cameras = Cameras(self._alive().sim.model._model, self._camera_hw, self._quality)
+        return self._cameras
+
+    def refresh(self) -> None:
+        """To be called after the simulator's model or state was changed from outside, before anybody looks."""
+        domain = self._alive()
+        domain.sim.forward()
+        domain._post_process()
+        if self._sampled is not None:
+            self._sampled.begin()
+        self._success = bool(domain._check_success())
+
+    def facts(self) -> SceneFacts | None:
+        """Truth about the instruction's targets, or None where they are not known (`unlabelled`)."""
+        if self._targets is None:
+            return None
+        domain = self._alive()
+        pairs = [(target, self.holds(target.owner)) for target in self._targets]
+        return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._camera_hw)
+
+    def gripper_m(self) -> np.ndarray:
+        """The point between the finger tips, world frame, metres `[3]`."""
+        domain = self._alive()
+        return np.array(domain.sim.data.site_xpos[domain.robots[0].eef_site_id])
+
+    def position_m(self, name: str) -> np.ndarray:
+        """World position `[3]` of an object's or fixture's origin, or of a region's centre."""
+        domain = self._alive()
+        if name in domain.obj_body_id:
+            return np.array(domain.sim.data.body_xpos[domain.obj_body_id[name]])
+        return np.array(domain.sim.data.get_site_xpos(name))
+
+    def target_m(self, target: Target) -> np.ndarray:
+        """World position `[3]` of the point that a phrase means."""
+        return point_m(self._alive().sim, target)
+
+    def bounds_m(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
+        return box_m(self._alive().sim, self._model_of(name).contact_geoms)
+
+    def holds(self, name: str) -> bool:
+        """Both finger pads touch the object: the simulator's own grasp check."""
+        domain = self._alive()
+        return bool(domain._check_grasp(gripper=domain.robots[0].gripper, object_geoms=self._model_of(name)))
+
+    def close(self) -> None:
+        """Frees the simulator and its OpenGL context. Calling it twice is harmless."""
+        if self._cameras is not None:
+            self._cameras.close()
+            self._cameras = None
+        if self._domain is not None:
+            self._domain.close()
+            self._domain = None
+
+    def _place(self, episode: int, attempt: int) -> None:
+        """Draws fixtures (and objects), then puts a fixed initial state over it."""
+        domain = self._alive()
+        self._placements.place(episode, attempt)
+        if self._states is not None:
+            # Only after the reset proper: before it, markers at the gripper would show in the pictures.
+            domain.sim.set_state_from_flattened(self._states[episode])
+            domain.sim.forward()
+            domain._post_process()
+        if self._sampled is not None:
+            self._sampled.begin()
+        self._success, self._ready = bool(domain._check_success()), True
+
+    def _at_rest(self) -> bool:
+        """Waits for objects that were drawn in mid-air (onto another object) to come down."""
+        for _ in range(_REST_STEPS):
+            before = self._movable_m()
+            self.step(SETTLE_ACTION)
+            if np.abs(self._movable_m() - before).max(initial=0.0) < _REST_M:
+                return True
+        return False
+
+    def _seen(self) -> Any:
+        """mujoco.MjData of the instant that observations show."""
+        return self._alive().sim.data._data if self._sampled is None else self._sampled.data
+
+    def _movable_m(self) -> np.ndarray:
+        """Positions of all movable objects, `[n, 3]`."""
+        return np.array([self.position_m(name) for name in self.movable]).reshape(-1, 3)
+
+    def _match(self) -> tuple[Target, ...] | None:
+        try:
+            return targets_of(self.task)
+        except ValueError as error:
+            self.unlabelled = str(error)
+            return None
+
+    def _model_of(self, name: str) -> Any:
+        domain = self._alive()
+        return domain.objects_dict[name] if name in domain.objects_dict else domain.fixtures_dict[name]
+
+    def _alive(self) -> Any:
+        if self._domain is None:
+            raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
+        return self._domain

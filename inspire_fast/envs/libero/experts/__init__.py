@@ -1,0 +1,1 @@
+"""Scripted experts for LIBERO: grasping, placing, drawers, doors, knobs."""

@@ -1,0 +1,208 @@
+"""Picking one thing up and putting it in or on its place, again until the simulator agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs.libero.experts.controller import CLOSED, OPEN, Hand, Variation, raised
+from inspire_fast.envs.libero.experts.grasps import Grasp, candidates
+from inspire_fast.envs.libero.experts.height_map import HeightMap, cloud, scene, surface_m
+from inspire_fast.envs.libero.experts.placing import Placement, Placer, half_size_m, highest_between, spots, way_out_m
+
+_ATTEMPTS = 4
+_LOOKED_AT = 24  # grasps for which a placement is looked for
+_LIFT_M = 0.05
+_DRAWN_M = 0.01  # how high a thing is held that is drawn from under another
+_SLIP_M = 0.06  # a thing that hangs so much nearer or farther than at first is lost
+_CLEARANCE_M = 0.03  # room between what is carried, or the open hand, and what it passes over
+_ABOVE_M = 0.035  # over a thing's top, where the hand comes to rest before it goes down
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a thing is moved: where it is gripped and where it is let go."""
+
+    grasp: Grasp
+    placement: Placement
+
+
+class Transfer:
+    """Moves one thing to its place.
+
+    Args:
+        environment: reset.
+        rng: decides the variation.
+        variation: see `Variation`.
+        goal: `(verb, thing, place)`: the predicate that is to hold.
+    """
+
+    def __init__(
+        self,
+        environment: LiberoEnvironment,
+        rng: np.random.Generator,
+        variation: Variation,
+        goal: tuple[str, str, str],
+    ) -> None:
+        self._environment, self._rng, self._variation = environment, rng, variation
+        self._goal, (self._verb, self._thing, self._place) = goal, goal
+        self._hand = Hand(environment, rng, variation)
+        self._floor_m = surface_m(environment)
+        self._failed: list[Grasp] = []
+        self._start_m = self._hung_m = 0.0
+
+    def run(self) -> Iterator[np.ndarray]:
+        """Native actions, float32 `[7]`, until the goal holds with the hand off the thing, or no attempt is left.
+
+        Raises:
+            ValueError: no grasp was found, or the place cannot be reached from above.
+        """
+        for _ in range(_ATTEMPTS):
+            plan = self._plan()
+            yield from self._pick(plan.grasp)
+            if self._lifted_m() < _LIFT_M / 3:
+                self._failed.append(plan.grasp)
+                yield from self._let_go()
+                continue
+            yield from self._put()
+            if self._goal not in self._environment.unmet():
+                return
+
+    def _plan(self) -> Plan:
+        """The grasp and the placement that cost least together."""
+        environment = self._environment
+        thing, others = cloud(environment, self._thing), scene(environment, [self._thing])
+        grasps = candidates(thing, others, self._floor_m)
+        if not grasps:
+            low, high = environment.bounds_m(self._thing)
+            raise ValueError(
+                f"No grasp from above was found on {self._thing!r}, which reaches from {low.round(3)} to {high.round(3)}: "
+                "it is covered, too wide, or too closely surrounded."
+            )
+        placer, origin = self._placer(thing, others), environment.position_m(self._thing)
+        spread = 4 * self._variation.approach_m
+        plans = []
+        for grasp in grasps[:_LOOKED_AT]:
+            placement = placer.best(grasp.point_m - origin, grasp.yaw_rad)
+            cost = grasp.cost + placement.cost + self._penalty(grasp) + self._rng.uniform(0, spread)
+            plans.append((cost, Plan(grasp=grasp, placement=placement)))
+        best = min(plans, key=lambda pair: pair[0])[1]
+        half = half_size_m(environment, self._place)
+        top = environment.position_m(self._place)[2] + half[2]
+        if self._verb == "in" and half.any() and best.placement.rest_m > top:
+            raise ValueError(
+                f"{self._place!r} is covered: {self._thing!r} put down from above comes to rest at {best.placement.rest_m:.3f} m, "
+                f"the region ends at {top:.3f} m. Putting things in from the side is not among the expert's skills."
+            )
+        return best
+
+    def _placer(self, thing: np.ndarray, others: np.ndarray) -> Placer:
+        places = spots(self._environment, self._goal)
+        ground = HeightMap.of(others, places[0], 0.35, self._floor_m)
+        return Placer(ground, places, thing - self._environment.position_m(self._thing))
+
+    def _penalty(self, grasp: Grasp) -> float:
+        """What was tried in vain is not tried again soon."""
+        return sum(
+            1.0
+            for failed in self._failed
+            if np.linalg.norm(failed.point_m - grasp.point_m) < 0.02 and abs(failed.yaw_rad - grasp.yaw_rad) < 0.3
+        )
+
+    def _pick(self, grasp: Grasp) -> Iterator[np.ndarray]:
+        """Over, down, close, up a little."""
+        environment, hand = self._environment, self._hand
+        jitter = self._rng.uniform([-1, -1, 0], 1) * self._variation.approach_m
+        self._start_m = float(environment.position_m(self._thing)[2])
+        top_m = float(environment.bounds_m(self._thing)[1][2])
+        hand.yaw_rad = grasp.yaw_rad
+        above = grasp.point_m * [1, 1, 0] + [0, 0, max(top_m, grasp.point_m[2]) + _ABOVE_M] + jitter
+        yield from self._over(above, OPEN)
+        yield from hand.move(
+            lambda: _funnel(grasp.point_m, environment.gripper_m()), OPEN, tolerance_m=0.006, exact=True, steps=50
+        )
+        yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
+        out = way_out_m(cloud(environment, self._thing), scene(environment, [self._thing]), self._floor_m)
+        if out.any():  # from under an open drawer
+            drawn = raised(environment.gripper_m() + out, _DRAWN_M)
+            yield from hand.move(lambda: drawn, CLOSED, tolerance_m=0.01, exact=True)
+        lifted = raised(environment.gripper_m(), _LIFT_M)
+        yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.01, steps=25)
+
+    def _over(self, above: np.ndarray, gripper: float) -> Iterator[np.ndarray]:
+        """Up as far as needed to pass over everything on the way, then there."""
+        environment, hand = self._environment, self._hand
+        here = environment.gripper_m()
+        passed = highest_between(scene(environment), here, above, 0.06) + _CLEARANCE_M
+        height = max(float(above[2]), passed)
+        if here[2] < height - 0.02:
+            up = np.array([*here[:2], height])
+            yield from hand.move(lambda: up, gripper, tolerance_m=0.03)
+        across = np.array([*above[:2], max(height, above[2])])
+        yield from hand.move(lambda: across, gripper, tolerance_m=0.025, steps=80)
+        yield from hand.move(lambda: above, gripper, tolerance_m=0.025)
+
+    def _lifted_m(self) -> float:
+        return float(self._environment.position_m(self._thing)[2]) - self._start_m
+
+    def _let_go(self) -> Iterator[np.ndarray]:
+        yield from self._hand.hold(OPEN, steps=8)
+        up = raised(self._environment.gripper_m(), 0.1)
+        yield from self._hand.move(lambda: up, OPEN, tolerance_m=0.02)
+
+    def _put(self) -> Iterator[np.ndarray]:
+        """Up, across, down, let go, up: looks again how the thing hangs."""
+        environment, hand = self._environment, self._hand
+        thing, others = cloud(environment, self._thing), scene(environment, [self._thing])
+        grip, origin, self._hung_m = environment.gripper_m(), environment.position_m(self._thing), self._apart_m()
+        placement = self._placer(thing, others).best(grip - origin, hand.heading_rad())
+        hangs_m = float(origin[2] - thing[:, 2].min())
+        radius_m = float(np.linalg.norm(thing[:, :2] - grip[:2], axis=1).max()) + 0.01
+        passed = highest_between(others, origin, placement.origin_m, min(radius_m, 0.12))
+        height = max(passed + _CLEARANCE_M + hangs_m, float(placement.origin_m[2]) + 0.02)
+
+        def carry(target_m: np.ndarray):  # the gripper's way that brings the thing's origin to a point
+            return lambda: environment.gripper_m() + target_m - environment.position_m(self._thing)
+
+        up = np.array([*origin[:2], max(height, float(origin[2]))])
+        yield from self._while_held(hand.move(carry(up), CLOSED, tolerance_m=0.03))
+        hand.yaw_rad = hand.heading_rad() + placement.turn_rad
+        across = np.array([*placement.origin_m[:2], height])
+        yield from self._while_held(hand.move(carry(across), CLOSED, tolerance_m=0.012, steps=100))
+        if not self._lost():
+            yield from self._down(hand.move(carry(placement.origin_m), CLOSED, tolerance_m=0.005, exact=True))
+            yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(self._thing), at_least=3)
+        yield from self._let_go()
+        hand.yaw_rad = None
+
+    def _while_held(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Stops when the thing has slipped away."""
+        for action in motion:
+            if self._lost():
+                return
+            yield action
+
+    def _lost(self) -> bool:
+        return abs(self._apart_m() - self._hung_m) > _SLIP_M
+
+    def _apart_m(self) -> float:
+        """From the grip site to the thing's origin."""
+        return float(np.linalg.norm(self._environment.position_m(self._thing) - self._environment.gripper_m()))
+
+    def _down(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Stops where something is in the way: the hand has not moved by a millimetre in four steps."""
+        heights: list[float] = []
+        for action in motion:
+            heights.append(float(self._environment.gripper_m()[2]))
+            if len(heights) > 12 and heights[-5] - heights[-1] < 1e-3:
+                return
+            yield action
+
+
+def _funnel(grasp_m: np.ndarray, gripper_m: np.ndarray) -> np.ndarray:
+    """The grasp point, raised while the hand is still beside it, so that no finger comes down on the thing."""
+    aside_m = float(np.linalg.norm((grasp_m - gripper_m)[:2]))
+    return raised(grasp_m, float(np.clip(5 * (aside_m - 0.006), 0, 0.05)))

@@ -1,0 +1,124 @@
+"""Many trials of the experts: over processes, each kept on disk the moment it is known, and the table they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+import json
+import multiprocessing
+import os
+from pathlib import Path
+import threading
+import warnings
+
+from inspire_fast.envs.libero.experts.controller import Variation
+from inspire_fast.envs.libero.experts.trials import Trial, try_task
+from inspire_fast.envs.libero.suites import Task
+
+PASS = 0.8  # of a task's episodes, for the expert to count as able to solve it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """What decides a trial's outcome; trials of different specs are not mixed in one file.
+
+    Attributes:
+        expert: name in `experts.EXPERTS`.
+        variation: the demonstrations' noise and displacements; without, always the plain motion.
+        max_steps: an expert that needs more control steps has failed.
+        seed: of fixture poses and variation.
+    """
+
+    expert: str = "carry_out"
+    variation: bool = True
+    max_steps: int = 700
+    seed: int = 7
+
+
+def read(path: Path, spec: TrialSpec) -> dict[tuple[str, int, int], Trial]:
+    """The trials in a file, whose first line is their spec; a line that was cut off by a kill is left out.
+
+    Raises:
+        ValueError: the file holds trials of another spec, or none at all.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    head, *lines = path.read_text().splitlines()
+    if json.loads(head) != asdict(spec):
+        raise ValueError(
+            f"{path} holds trials of {head}, now asked for {json.dumps(asdict(spec))}; choose another --out."
+        )
+    trials = [Trial(**json.loads(line)) for line in lines if line.endswith("}")]
+    return {trial.key: trial for trial in trials}
+
+
+def append(path: Path, spec: TrialSpec, trial: Trial) -> None:
+    """Adds one trial; a new file begins with the spec."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = path.read_text() if path.exists() else ""
+    head = "" if text else json.dumps(asdict(spec)) + "\n"
+    with path.open("a") as file:
+        file.write(head + ("\n" if text and not text.endswith("\n") else "") + json.dumps(asdict(trial)) + "\n")
+
+
+def run(spec: TrialSpec, missing: Sequence[tuple[Task, Sequence[int]]], workers: int) -> Iterator[Trial]:
+    """The trials of each task's episodes, task by task over the workers, in the order in which tasks are done.
+
+    A worker that fails or dies takes its task's trials with it: that is warned of, and they stay missing.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        jobs = {pool.submit(_try, spec, task, tuple(episodes)): task for task, episodes in missing}
+        for job in as_completed(jobs):
+            try:
+                yield from job.result()
+            except Exception as error:
+                task = jobs[job]
+                warnings.warn(f"{task.suite}:{task.index} was not measured: {error!r}", stacklevel=2)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot shut its pool down, and a worker would go on for minutes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _try(spec: TrialSpec, task: Task, episodes: tuple[int, ...]) -> list[Trial]:
+    variation = Variation() if spec.variation else Variation.none()
+    settings = {"expert": spec.expert, "variation": variation, "max_steps": spec.max_steps, "seed": spec.seed}
+    return list(try_task(task.suite, task.index, episodes, **settings))
+
+
+def row(task: Task, trials: Sequence[Trial]) -> str:
+    """A task's line of the table, in Markdown."""
+    solved, kept = sum(trial.success for trial in trials), sum(trial.kept for trial in trials)
+    steps = round(sum(t.steps for t in trials if t.success) / solved) if solved else "-"
+    reasons = sorted({trial.reason for trial in trials if trial.reason})
+    return (
+        f"| {task.suite}:{task.index} | {solved}/{len(trials)} | {kept}/{len(trials)} | {steps} | {task.prompt} "
+        f"| {'; '.join(reasons)[:200]} |"
+    )
+
+
+HEADER = "| task | solved | kept | steps | instruction | reason |\n|---|---|---|---|---|---|"
+
+
+def summary(tasks: Sequence[Sequence[Trial]]) -> dict[str, int]:
+    """Counts over tasks, each with its trials: what the expert refused in every episode is not tried."""
+    measured = [trials for trials in tasks if trials]
+    return {
+        "tasks": len(tasks),
+        "tasks_tried": sum(not all(trial.refused for trial in trials) for trials in measured),
+        "tasks_at_80_percent": sum(passes([trial.success for trial in trials]) for trials in measured),
+        "tasks_at_80_percent_kept": sum(passes([trial.kept for trial in trials]) for trials in measured),
+        "trials": sum(map(len, measured)),
+        "solved": sum(trial.success for trials in measured for trial in trials),
+        "kept": sum(trial.kept for trials in measured for trial in trials),
+    }
+
+
+def passes(outcomes: Sequence[bool]) -> bool:
+    """At least `PASS` of them hold."""
+    return sum(outcomes) >= PASS * len(outcomes) > 0
