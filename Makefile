@@ -10,7 +10,7 @@ setup:  ## brings system libraries, uv and the environment; nothing to do: nothi
 	@sh scripts/bootstrap.sh
 
 demo: setup  ## demonstrations, training, serving and evaluation on LIBERO, with a report in runs/demo/
-	uv run scripts/demo.py
+	uv run python -m scripts.demo.main
 
 test: setup  ## the default tests (PYTEST_ARGS="-m slow" and the like add to the command line)
 	uv run pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)

@@ -12,9 +12,9 @@ from inspire_fast.evaluation import records
 from inspire_fast.evaluation.machine import MachineError, unless_machine
 from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
 from inspire_fast.evaluation.rollout import Rollout, judge, questions_of
-from inspire_fast.evaluation.summary import accuracy, majority
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
+from scripts.demo.summary import accuracy, majority
 
 DIRECTION_OFFSET = np.array([0.1, 0.3, -0.2], np.float32)
 

@@ -33,15 +33,15 @@ def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
     stored = json.loads(record.read_text()) if record.exists() else {"seconds": {}, "done": []}
     for number, stage in enumerate(stages, start=1):
         if stage.name in stored["done"]:
-            print(f"[{number}/{len(stages)}] {stage.says}: done ({stored['seconds'][stage.name]:.0f} s)", flush=True)  # noqa: T201
+            print(f"[{number}/{len(stages)}] {stage.says}: done ({stored['seconds'][stage.name]:.0f} s)", flush=True)
             continue
-        print(f"[{number}/{len(stages)}] {stage.says}", flush=True)  # noqa: T201
+        print(f"[{number}/{len(stages)}] {stage.says}", flush=True)
         start = time.perf_counter()
         try:
             stage.run()
             stored["done"].append(stage.name)
         except KeyboardInterrupt:
-            print("\ninterrupted; start it again and it goes on from here", flush=True)  # noqa: T201
+            print("\ninterrupted; start it again and it goes on from here", flush=True)
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
             spent = stored["seconds"].get(stage.name, 0.0) + time.perf_counter() - start

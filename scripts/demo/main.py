@@ -7,10 +7,10 @@ server in its own process, driven by a simulator client in another -> `runs/demo
 import json
 from pathlib import Path
 
-from inspire_fast.evaluation.report import write_report
-from inspire_fast.evaluation.stages import Stage, background, command, run_stages
-from inspire_fast.evaluation.summary import summarise
 from inspire_fast.policy.policy import InspirePolicy
+from scripts.demo.report import write_report
+from scripts.demo.stages import Stage, background, command, run_stages
+from scripts.demo.summary import summarise
 
 RUN = Path("runs/demo")
 CHECKPOINTS = RUN / "checkpoints" / "demo" / "default"

@@ -8,9 +8,9 @@ from inspire_fast.data.video import VideoEncoder
 from inspire_fast.evaluation import records
 from inspire_fast.evaluation.pictures import compose
 from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
-from inspire_fast.evaluation.report import write_report
-from inspire_fast.evaluation.summary import summarise
 from inspire_fast.robots import ROBOTS
+from scripts.demo.report import write_report
+from scripts.demo.summary import summarise
 
 LIBERO = ROBOTS["libero"]
 

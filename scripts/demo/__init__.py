@@ -1,0 +1,1 @@
+"""The demo of make demo: its stages, its report and the figures in it."""
