@@ -11,8 +11,8 @@ import sys
 
 import tyro
 
-from inspire_fast.evaluation.page import write_page
-from inspire_fast.evaluation.statistics import episodes_needed
+from inspire_fast.evaluation.report.page import write_page
+from inspire_fast.evaluation.report.statistics import episodes_needed
 
 
 @dataclass(frozen=True, kw_only=True)

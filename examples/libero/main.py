@@ -22,18 +22,18 @@ from inspire_fast.client import PolicyClientError
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.disturbances import parse_disturbances
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.answering import Answering
-from inspire_fast.evaluation.evaluate import Run, evaluate, in_processes, in_this_process
-from inspire_fast.evaluation.machine import StoppedError
-from inspire_fast.evaluation.on_ray import on_ray
-from inspire_fast.evaluation.page import write_page
-from inspire_fast.evaluation.plan import Key, plan
-from inspire_fast.evaluation.processes import Outcome
-from inspire_fast.evaluation.protocols import PROTOCOLS, Protocol
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.runner import Address, Job, Videos
-from inspire_fast.evaluation.tables import results, text_table
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.page import write_page
+from inspire_fast.evaluation.report.tables import results, text_table
+from inspire_fast.evaluation.run.answering import Answering
+from inspire_fast.evaluation.run.episodes import Key, plan
+from inspire_fast.evaluation.run.evaluate import Run, evaluate, in_processes, in_this_process
+from inspire_fast.evaluation.run.failures import StoppedError
+from inspire_fast.evaluation.run.process_workers import Outcome
+from inspire_fast.evaluation.run.protocols import PROTOCOLS, Protocol
+from inspire_fast.evaluation.run.ray_workers import on_ray
+from inspire_fast.evaluation.run.runner import Address, Job, Videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def main(args: Args) -> None:
 
         found = evaluate(job, keys, run, patience=max(3, args.workers + 1), on_outcome=show)
     if args.attention and args.checkpoint:
-        from inspire_fast.evaluation.attention import Lens, draw_attention
+        from inspire_fast.evaluation.records.attention import Lens, draw_attention
 
         draw_attention(Lens.load(args.checkpoint), args.out, found, every=args.attention)
     print(text_table(results(found, seen=protocol.seen)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inspire_fast.evaluation.plan import Key
+from inspire_fast.evaluation.run.episodes import Key
 
 
 class Schedule:

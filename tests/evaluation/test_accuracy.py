@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
-from inspire_fast.evaluation.accuracy import (
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
+from inspire_fast.evaluation.report.accuracy import (
     by_distance,
     by_phase,
     by_target,
@@ -16,9 +17,8 @@ from inspire_fast.evaluation.accuracy import (
     judged,
     success_by_answers,
 )
-from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
-from inspire_fast.evaluation.rollout import Phases
-from inspire_fast.evaluation.tables import results, text_table
+from inspire_fast.evaluation.report.tables import results, text_table
+from inspire_fast.evaluation.run.rollout import Phases
 
 
 def answer(word: str, truth: str | None, *, p: float = 0.9, far: float | None = 0.1) -> AnswerRecord:

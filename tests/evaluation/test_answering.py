@@ -6,7 +6,7 @@ from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.envs.libero.target_table import table
-from inspire_fast.evaluation.answering import lie, options_for
+from inspire_fast.evaluation.run.answering import lie, options_for
 
 QUESTIONS = {"direction": DIRECTION}
 FACTS = SceneFacts(

@@ -8,10 +8,10 @@ from PIL import Image
 import pytest
 
 from inspire_fast.dialogue.render import render
-from inspire_fast.evaluation.attention import Lens, asking_positions, draw_attention
-from inspire_fast.evaluation.attention_files import read_pictures
-from inspire_fast.evaluation.looks import Looks, load_looks, looks_file
-from inspire_fast.evaluation.records import AnswerRecord
+from inspire_fast.evaluation.records.attention import Lens, asking_positions, draw_attention
+from inspire_fast.evaluation.records.attention_files import read_pictures
+from inspire_fast.evaluation.records.observations import Looks, load_looks, looks_file
+from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS

@@ -14,13 +14,13 @@ import pytest
 
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
-from inspire_fast.evaluation import evaluate as evaluating
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.evaluate import evaluate, in_processes, in_this_process
-from inspire_fast.evaluation.machine import MachineError, StoppedError, read_failures
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.runner import Address, Job
-from inspire_fast.evaluation.tables import results, text_table
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.tables import results, text_table
+from inspire_fast.evaluation.run import evaluate as evaluating
+from inspire_fast.evaluation.run.evaluate import evaluate, in_processes, in_this_process
+from inspire_fast.evaluation.run.failures import MachineError, StoppedError, read_failures
+from inspire_fast.evaluation.run.runner import Address, Job
 from inspire_fast.serving.background import serve_in_background
 from inspire_fast.serving.server import PolicyServer
 from inspire_fast.serving.testing import PuppetPolicy
@@ -63,9 +63,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from inspire_fast.client import PolicyClient
-from inspire_fast.evaluation.evaluate import evaluate, in_processes
-from inspire_fast.evaluation.runner import Address, Job
-from inspire_fast.evaluation.tables import results, text_table
+from inspire_fast.evaluation.run.evaluate import evaluate, in_processes
+from inspire_fast.evaluation.run.runner import Address, Job
+from inspire_fast.evaluation.report.tables import results, text_table
 from tests.evaluation.faked import PROTOCOL, Faked
 
 if __name__ == "__main__":
@@ -255,7 +255,7 @@ def test_frames_between_calls_are_drawn_on_request_only(job: Job, videos: str, p
 def test_simulator_workers_never_load_jax(root: Path) -> None:
     """A worker imports the command's module, too: hundreds of megabytes and an accelerator for nothing."""
     code = (
-        "import runpy, sys; import inspire_fast.evaluation.processes, inspire_fast.envs.libero.environment\n"
+        "import runpy, sys; import inspire_fast.evaluation.run.process_workers, inspire_fast.envs.libero.environment\n"
         "runpy.run_path('examples/libero/main.py', run_name='__mp_main__'); print('jax' in sys.modules)"
     )
     said = subprocess.run(

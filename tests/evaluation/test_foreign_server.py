@@ -11,9 +11,9 @@ from openpi_client import msgpack_numpy
 import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 
-from inspire_fast.evaluation.evaluate import evaluate, in_processes
-from inspire_fast.evaluation.machine import StoppedError, read_failures
-from inspire_fast.evaluation.runner import Address, Job
+from inspire_fast.evaluation.run.evaluate import evaluate, in_processes
+from inspire_fast.evaluation.run.failures import StoppedError, read_failures
+from inspire_fast.evaluation.run.runner import Address, Job
 from tests.evaluation.faked import PROTOCOL, Faked
 
 KEYS = [("libero_object", 0, episode) for episode in range(6)]

@@ -8,11 +8,11 @@ import warnings
 
 import pytest
 
-from inspire_fast.evaluation.evaluate import evaluate, in_this_process
-from inspire_fast.evaluation.machine import StoppedError, read_failures
-from inspire_fast.evaluation.on_ray import on_ray
-from inspire_fast.evaluation.runner import Address, Job
-from inspire_fast.evaluation.tables import results, text_table
+from inspire_fast.evaluation.report.tables import results, text_table
+from inspire_fast.evaluation.run.evaluate import evaluate, in_this_process
+from inspire_fast.evaluation.run.failures import StoppedError, read_failures
+from inspire_fast.evaluation.run.ray_workers import on_ray
+from inspire_fast.evaluation.run.runner import Address, Job
 from inspire_fast.serving.background import serve_in_background
 from inspire_fast.serving.server import PolicyServer
 from inspire_fast.serving.testing import PuppetPolicy

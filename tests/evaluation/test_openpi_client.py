@@ -11,9 +11,9 @@ import pytest
 from inspire_fast.client.codec import pack
 from inspire_fast.client.messages import request_to_wire
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.evaluation.presented import present
-from inspire_fast.evaluation.protocols import PROTOCOLS
-from inspire_fast.evaluation.runner import Job
+from inspire_fast.evaluation.run.openpi_view import present
+from inspire_fast.evaluation.run.protocols import PROTOCOLS
+from inspire_fast.evaluation.run.runner import Job
 from inspire_fast.robots import ROBOTS
 
 

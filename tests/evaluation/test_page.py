@@ -8,10 +8,10 @@ import pytest
 from inspire_fast.client import ConnectionLostError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.dialogue.testing import DIRECTION
-from inspire_fast.evaluation.attention_files import AttentionPicture, write_pictures
-from inspire_fast.evaluation.evaluate import evaluate, in_this_process
-from inspire_fast.evaluation.page import write_page
-from inspire_fast.evaluation.runner import Job
+from inspire_fast.evaluation.records.attention_files import AttentionPicture, write_pictures
+from inspire_fast.evaluation.report.page import write_page
+from inspire_fast.evaluation.run.evaluate import evaluate, in_this_process
+from inspire_fast.evaluation.run.runner import Job
 from inspire_fast.serving.testing import PuppetPolicy
 from tests.evaluation.faked import PROTOCOL, Faked
 

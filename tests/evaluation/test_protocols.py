@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from inspire_fast.evaluation.plan import plan
-from inspire_fast.evaluation.protocols import PROTOCOLS, protocol_from
-from inspire_fast.evaluation.runner import check_policy
+from inspire_fast.evaluation.run.episodes import plan
+from inspire_fast.evaluation.run.protocols import PROTOCOLS, protocol_from
+from inspire_fast.evaluation.run.runner import check_policy
 from inspire_fast.evaluation.versions import simulator_versions
 
 

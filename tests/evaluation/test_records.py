@@ -8,10 +8,10 @@ import pytest
 from inspire_fast.client import ConnectionLostError, RequestTimeoutError
 from inspire_fast.core.types import ActionChunk, Answer, SceneFacts, Status, TargetFacts
 from inspire_fast.dialogue.testing import DIRECTION
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.machine import MachineError, unless_machine
-from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
-from inspire_fast.evaluation.rollout import Rollout, judge, questions_of
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
+from inspire_fast.evaluation.run.failures import MachineError, unless_machine
+from inspire_fast.evaluation.run.rollout import Rollout, judge, questions_of
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
 from scripts.demo.summary import accuracy, majority

@@ -7,7 +7,7 @@ import pytest
 
 from inspire_fast.client import PolicyClient
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.evaluation.rollout import Rollout, questions_of
+from inspire_fast.evaluation.run.rollout import Rollout, questions_of
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.background import serve_in_background

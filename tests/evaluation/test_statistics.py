@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inspire_fast.evaluation.statistics import compare, episodes_needed, mcnemar, wilson
+from inspire_fast.evaluation.report.statistics import compare, episodes_needed, mcnemar, wilson
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.video import VideoEncoder
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.pictures import compose
-from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.frame import compose
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
 from inspire_fast.robots import ROBOTS
 from scripts.demo.report import write_report
 from scripts.demo.summary import summarise

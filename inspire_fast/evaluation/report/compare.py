@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 import html
 
-from inspire_fast.evaluation.markup import percent, table
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.statistics import Paired, compare, episodes_needed
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.rates import percent, table
+from inspire_fast.evaluation.report.statistics import Paired, compare, episodes_needed
 
 _SIGNIFICANT = 0.05
 

@@ -15,7 +15,7 @@ from inspire_fast.client import ErrorCode, PolicyClientError, RequestTimeoutErro
 from inspire_fast.client.errors import ServerError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
-from inspire_fast.evaluation.plan import Key
+from inspire_fast.evaluation.run.episodes import Key
 from inspire_fast.robots.broker import Infer
 
 FILE = "failures.jsonl"

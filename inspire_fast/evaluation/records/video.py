@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.data.video import VideoEncoder
-from inspire_fast.evaluation.pictures import compose
-from inspire_fast.evaluation.records import AnswerRecord
+from inspire_fast.evaluation.records.frame import compose
+from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.robots import Robot
 
 VIDEO_FPS = 4

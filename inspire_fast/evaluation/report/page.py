@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.machine import Failure, read_failures
-from inspire_fast.evaluation.markup import RATE_HEAD, STYLE, percent, rate_cells, table
-from inspire_fast.evaluation.page_answers import answers_section
-from inspire_fast.evaluation.page_compare import comparison
-from inspire_fast.evaluation.page_episodes import SCRIPT, episodes
-from inspire_fast.evaluation.protocols import Protocol, protocol_from
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.tables import results
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.answers import answers_section
+from inspire_fast.evaluation.report.compare import comparison
+from inspire_fast.evaluation.report.episodes import SCRIPT, episodes
+from inspire_fast.evaluation.report.rates import RATE_HEAD, STYLE, percent, rate_cells, table
+from inspire_fast.evaluation.report.tables import results
+from inspire_fast.evaluation.run.failures import Failure, read_failures
+from inspire_fast.evaluation.run.protocols import Protocol, protocol_from
 
 _EMBED_BYTES = 64 * 2**20
 _STYLE = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from inspire_fast.evaluation.accuracy import (
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.accuracy import (
     Group,
     Judged,
     by_distance,
@@ -17,9 +18,8 @@ from inspire_fast.evaluation.accuracy import (
     judged,
     success_by_answers,
 )
-from inspire_fast.evaluation.markup import RATE_HEAD, Markup, percent, rate_cells, table
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.statistics import wilson
+from inspire_fast.evaluation.report.rates import RATE_HEAD, Markup, percent, rate_cells, table
+from inspire_fast.evaluation.report.statistics import wilson
 
 _WORDS = 20  # more different ones make no matrix that can be read
 _TARGETS = 20

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from inspire_fast.evaluation.records import AnswerRecord
+from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.robots import Robot
 
 SIDE = 288  # of each camera picture, pixels

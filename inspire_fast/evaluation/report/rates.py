@@ -6,7 +6,7 @@ import base64
 from collections.abc import Collection, Sequence
 import html
 
-from inspire_fast.evaluation.statistics import Rate
+from inspire_fast.evaluation.report.statistics import Rate
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#222}

@@ -12,9 +12,9 @@ import numpy as np
 
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
-from inspire_fast.evaluation.film import Film
-from inspire_fast.evaluation.looks import Looks, looks_file
-from inspire_fast.evaluation.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
+from inspire_fast.evaluation.records.observations import Looks, looks_file
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
+from inspire_fast.evaluation.records.video import Film
 from inspire_fast.robots import Robot
 from inspire_fast.robots.broker import Infer
 from inspire_fast.robots.environment import Environment

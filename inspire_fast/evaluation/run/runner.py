@@ -14,13 +14,13 @@ from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.disturbances import Disturbed
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.evaluation.answering import Answering, options_for
-from inspire_fast.evaluation.machine import MachineError, StoppedError, blamed_on_the_machine, unless_machine
-from inspire_fast.evaluation.plan import Key
-from inspire_fast.evaluation.presented import Presented
-from inspire_fast.evaluation.protocols import Protocol
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.rollout import Rollout, questions_of
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.run.answering import Answering, options_for
+from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.run.failures import MachineError, StoppedError, blamed_on_the_machine, unless_machine
+from inspire_fast.evaluation.run.openpi_view import Presented
+from inspire_fast.evaluation.run.protocols import Protocol
+from inspire_fast.evaluation.run.rollout import Rollout, questions_of
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.environment import Environment
 

@@ -17,10 +17,10 @@ import threading
 from typing import Any
 
 from inspire_fast.client import PolicyClientError
-from inspire_fast.evaluation.machine import MachineError, StoppedError
-from inspire_fast.evaluation.plan import Key
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.runner import Asked, Job, Runner
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.run.failures import MachineError, StoppedError
+from inspire_fast.evaluation.run.runner import Asked, Job, Runner
 from inspire_fast.evaluation.schedule import Schedule
 
 Outcome = EpisodeRecord | MachineError

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import html
 from pathlib import Path
 
-from inspire_fast.evaluation.accuracy import judged
-from inspire_fast.evaluation.attention_files import AttentionPicture, read_pictures
-from inspire_fast.evaluation.markup import Markup, data_uri, table
-from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord
+from inspire_fast.evaluation.records.attention_files import AttentionPicture, read_pictures
+from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
+from inspire_fast.evaluation.report.accuracy import judged
+from inspire_fast.evaluation.report.rates import Markup, data_uri, table
 
 # Videos are decoded only when their episode is opened: a page of hundreds must not decode hundreds.
 SCRIPT = """

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from inspire_fast.evaluation import records
-from inspire_fast.evaluation.film import remove_partial_films
-from inspire_fast.evaluation.machine import FILE as FAILURES
-from inspire_fast.evaluation.machine import MachineError, StoppedError, failure
-from inspire_fast.evaluation.plan import Key
-from inspire_fast.evaluation.processes import Outcome, run_in_processes
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.runner import Asked, Job, Runner, check_policy
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.records.video import remove_partial_films
+from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.run.failures import FILE as FAILURES
+from inspire_fast.evaluation.run.failures import MachineError, StoppedError, failure
+from inspire_fast.evaluation.run.process_workers import Outcome, run_in_processes
+from inspire_fast.evaluation.run.runner import Asked, Job, Runner, check_policy
 from inspire_fast.evaluation.versions import simulator_versions
 
 OnOutcome = Callable[[Key, Outcome], None]

@@ -15,11 +15,11 @@ import tempfile
 from typing import Any
 
 from inspire_fast.client import PolicyClientError
-from inspire_fast.evaluation.evaluate import Run
-from inspire_fast.evaluation.machine import MachineError, StoppedError
-from inspire_fast.evaluation.plan import Key
-from inspire_fast.evaluation.processes import Outcome
-from inspire_fast.evaluation.runner import Asked, Job, Runner
+from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.run.evaluate import Run
+from inspire_fast.evaluation.run.failures import MachineError, StoppedError
+from inspire_fast.evaluation.run.process_workers import Outcome
+from inspire_fast.evaluation.run.runner import Asked, Job, Runner
 from inspire_fast.evaluation.schedule import Schedule
 
 INSTALL_HINT = "Ray is not installed: `uv sync --extra ray`, or `pip install 'inspire-fast[ray]'`."

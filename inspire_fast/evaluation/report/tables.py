@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inspire_fast.evaluation.records import EpisodeRecord
-from inspire_fast.evaluation.statistics import Rate, wilson
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.statistics import Rate, wilson
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.evaluation.plan import Key
+from inspire_fast.evaluation.run.episodes import Key
 
 FOLDER = "looks"
 

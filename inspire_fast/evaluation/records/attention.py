@@ -18,11 +18,11 @@ from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, load_model
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.render import Kind, Rendered, render
-from inspire_fast.evaluation.attention_files import FOLDER as PICTURES
-from inspire_fast.evaluation.attention_files import AttentionPicture, stem, write_pictures
-from inspire_fast.evaluation.looks import load_looks, looks_file
-from inspire_fast.evaluation.pictures import upright
-from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord
+from inspire_fast.evaluation.records.attention_files import FOLDER as PICTURES
+from inspire_fast.evaluation.records.attention_files import AttentionPicture, stem, write_pictures
+from inspire_fast.evaluation.records.frame import upright
+from inspire_fast.evaluation.records.observations import load_looks, looks_file
+from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
 from inspire_fast.models.attention_maps import attention_maps
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.robots import ROBOTS

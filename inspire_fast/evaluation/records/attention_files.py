@@ -1,4 +1,4 @@
-"""Attention pictures of an evaluation on disk: written by `evaluation.attention`, shown on the page."""
+"""Attention pictures of an evaluation on disk: written by `evaluation.records.attention`, shown on the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import json
 from pathlib import Path
 
-from inspire_fast.evaluation.plan import Key
+from inspire_fast.evaluation.run.episodes import Key
 
 FOLDER = "attention"
 

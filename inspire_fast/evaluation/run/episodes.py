@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inspire_fast.envs.libero.suites import find_task, tasks
-from inspire_fast.evaluation.protocols import Protocol
+from inspire_fast.evaluation.run.protocols import Protocol
 
 Key = tuple[str, int, int]
 """Suite, task, episode."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from inspire_fast.evaluation.records import AnswerRecord, EpisodeRecord, Phase
-from inspire_fast.evaluation.statistics import Rate, wilson
+from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord, Phase
+from inspire_fast.evaluation.report.statistics import Rate, wilson
 
 PHASES: tuple[Phase, ...] = ("before", "carrying", "after")
 DISTANCES_M = (0.06, 0.2, 0.3)  # the released code's close, near, middle, far

@@ -1,0 +1,1 @@
+"""Records of an evaluation: episodes, videos, observations, attention maps."""

@@ -1,0 +1,1 @@
+"""Running an evaluation: protocols, episodes, rollouts, workers in processes or on Ray."""
