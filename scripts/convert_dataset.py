@@ -13,7 +13,7 @@ from inspire_fast.data.converters.base import Conversion, Storage, convert
 from inspire_fast.data.converters.inspire import inspire_episodes
 from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.converters.rlds import LAYOUTS, rlds_episodes
-from inspire_fast.labeling.hdf5 import Hdf5Options, convert_hdf5
+from inspire_fast.labeling.demonstrations.libero_hdf5 import Hdf5Options, convert_hdf5
 from inspire_fast.robots import ROBOTS
 
 

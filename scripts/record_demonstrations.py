@@ -14,8 +14,8 @@ from typing import Literal
 import tyro
 
 from inspire_fast.envs.libero.camera import RenderQuality
-from inspire_fast.labeling.convert import write_dataset
-from inspire_fast.labeling.record import RecordSpec, record
+from inspire_fast.labeling.demonstrations.record import RecordSpec, record
+from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
 from inspire_fast.robots import ROBOTS
 
 

@@ -13,7 +13,7 @@ import sys
 from tqdm import tqdm
 import tyro
 
-from inspire_fast.labeling.repeat import repeat_all
+from inspire_fast.labeling.demonstrations.repeat import repeat_all
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.labeling.gripper import SIGNALS
-from inspire_fast.labeling.kept import KeptEpisode, Labels, digest, keep, load
+from inspire_fast.labeling.episode_cache import KeptEpisode, Labels, digest, keep, load
+from inspire_fast.labeling.grasp_events import SIGNALS
 from inspire_fast.labeling.producers import Labeler, Producer
-from inspire_fast.labeling.rows import RowDigests
+from inspire_fast.labeling.row_digests import RowDigests
 from inspire_fast.robots import ROBOTS, Robot
 
 REPORT_FILE = "labels/report.json"

@@ -19,12 +19,12 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.labeling.annotations import annotated_facts, read_annotations
-from inspire_fast.labeling.gripper import SIGNALS, GripperSignal, load_signal
-from inspire_fast.labeling.hindsight import HindsightOptions, hindsight
-from inspire_fast.labeling.manipulations import load_overrides, plan
+from inspire_fast.labeling.demonstrations.replay import Recording, replay
+from inspire_fast.labeling.grasp_events import SIGNALS, GripperSignal, load_signal
+from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
+from inspire_fast.labeling.hindsight.manipulations import load_overrides, plan
 from inspire_fast.labeling.object_info import ID_COLUMN, frame_id, libero_facts, off_the_body, real_robot_facts
-from inspire_fast.labeling.replay import Recording, replay
-from inspire_fast.labeling.rows import EpisodeRows
+from inspire_fast.labeling.row_digests import EpisodeRows
 from inspire_fast.robots import Robot
 
 Labelled = tuple[list[SceneFacts | None], dict[str, Any]]
@@ -192,7 +192,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Facts from LIBERO's simulator, into which recorded states or actions are put (see `inspire_fast/labeling/replay.py`).
+    """Facts from LIBERO's simulator, into which recorded states or actions are put (see `inspire_fast/labeling/demonstrations/replay.py`).
 
     Attributes:
         recordings: folder of `episode_<six digits>.npz`.
@@ -259,7 +259,7 @@ def _signal(robot: Robot, given: Path | None) -> GripperSignal:
         raise DatasetError(
             f"Which dimensions of {robot.name!r}'s state {robot.state_names} are its gripper's position and opening is not "
             f"known; it is for {sorted(SIGNALS)}. Write it to a JSON file and pass that as `gripper` (`--gripper FILE`; format: "
-            "inspire_fast.labeling.gripper.load_signal)."
+            "inspire_fast.labeling.grasp_events.load_signal)."
         )
     return SIGNALS[robot.name]
 

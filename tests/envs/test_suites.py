@@ -42,7 +42,7 @@ def test_listing_tasks_starts_no_simulator():
     import subprocess
 
     code = (
-        "import sys; from inspire_fast.envs import tasks; import inspire_fast.labeling.record;"
+        "import sys; from inspire_fast.envs import tasks; import inspire_fast.labeling.demonstrations.record;"
         "before = [m for m in ('libero', 'mujoco') if m in sys.modules]; tasks('libero_90');"
         "print(before, [m for m in ('mujoco', 'robosuite', 'jax', 'torch') if m in sys.modules])"
     )

@@ -1,7 +1,7 @@
 """Real simulated episodes with the truth about every target, kept so that agreement is measured without a simulator.
 
 `data/simulated.npz` holds the first fixed initial state of each of `TASKS`, solved by `envs.libero.experts.registry.carry_out`, as
-`labeling.validation.simulate` gives them (state, offset_m and grasped per step, prompt, phrases). To make it anew, with the
+`labeling.hindsight.validation.simulate` gives them (state, offset_m and grasped per step, prompt, phrases). To make it anew, with the
 simulator installed::
 
     uv run python -m tests.labeling.simulated
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.labeling.validation import SimulatedEpisode, simulate
+from inspire_fast.labeling.hindsight.validation import SimulatedEpisode, simulate
 
 PATH = Path(__file__).parent / "data" / "simulated.npz"
 TASKS = (

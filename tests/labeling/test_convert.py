@@ -6,8 +6,8 @@ import pytest
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.labeling.convert import write_dataset
-from inspire_fast.labeling.episode import RecordedEpisode, save_episode
+from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, save_episode
+from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
 from inspire_fast.robots import ROBOTS
 
 LIBERO = ROBOTS["libero"]

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.labeling.gripper import SIGNALS, GripperSignal, Hold, read_gripper
+from inspire_fast.labeling.grasp_events import SIGNALS, GripperSignal, Hold, read_gripper
 
 SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
 FPS = 20.0

@@ -18,7 +18,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.envs import LiberoEnvironment
 from inspire_fast.envs.libero.suites import find_task
-from inspire_fast.labeling.hdf5 import (
+from inspire_fast.labeling.demonstrations.libero_hdf5 import (
     Converter,
     Hdf5Options,
     convert_hdf5,
@@ -26,7 +26,7 @@ from inspire_fast.labeling.hdf5 import (
     kept_steps,
     read_demonstration,
 )
-from inspire_fast.labeling.replay import Recording
+from inspire_fast.labeling.demonstrations.replay import Recording
 from inspire_fast.robots import ROBOTS
 
 LIBERO = ROBOTS["libero"]

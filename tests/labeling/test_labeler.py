@@ -13,7 +13,8 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data import facts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
-from inspire_fast.labeling import kept, producers
+from inspire_fast.labeling import episode_cache as kept
+from inspire_fast.labeling import producers
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
 from inspire_fast.labeling.producers import Hindsight
 from inspire_fast.robots import ROBOTS

@@ -5,7 +5,7 @@ import pytest
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.dialogue.grounding.targets import libero_phrases
-from inspire_fast.labeling.manipulations import Manipulation, load_overrides, plan
+from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_overrides, plan
 
 
 @pytest.mark.parametrize(

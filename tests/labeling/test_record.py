@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from inspire_fast.labeling import record as record_module
-from inspire_fast.labeling.episode import RecordedEpisode, load_episode, save_episode
-from inspire_fast.labeling.record import RecordSpec, record
+from inspire_fast.labeling.demonstrations import record as record_module
+from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
+from inspire_fast.labeling.demonstrations.record import RecordSpec, record
 
 SPEC = RecordSpec(tasks=(("libero_spatial", 0),), episodes=1, chunk=20, camera_hw=(64, 64))
 

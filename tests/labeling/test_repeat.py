@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inspire_fast.labeling.episode import load_episode, save_episode
-from inspire_fast.labeling.record import RecordSpec, record
-from inspire_fast.labeling.repeat import repeat_all
+from inspire_fast.labeling.demonstrations.episode import load_episode, save_episode
+from inspire_fast.labeling.demonstrations.record import RecordSpec, record
+from inspire_fast.labeling.demonstrations.repeat import repeat_all
 
 pytestmark = pytest.mark.sim
 

@@ -7,9 +7,9 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.envs import LiberoEnvironment
 from inspire_fast.labeling import producers
+from inspire_fast.labeling.demonstrations.replay import Recording, fixture_poses, replay
 from inspire_fast.labeling.labeler import label_dataset
 from inspire_fast.labeling.producers import Replay
-from inspire_fast.labeling.replay import Recording, fixture_poses, replay
 from inspire_fast.robots import ROBOTS
 from tests.labeling.datasets import write
 

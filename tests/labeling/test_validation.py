@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspire_fast.labeling import coverage, validation
-from inspire_fast.labeling.validation import TASKS, SimulatedEpisode, compare, simulate, stored, summarize
+from inspire_fast.labeling.hindsight import coverage, validation
+from inspire_fast.labeling.hindsight.validation import TASKS, SimulatedEpisode, compare, simulate, stored, summarize
 from tests.labeling import simulated
 
 PUT = "pick up the alphabet soup and place it in the basket"

@@ -19,12 +19,12 @@ from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.registry import Variation, carry_out
-from inspire_fast.labeling.gripper import SIGNALS
-from inspire_fast.labeling.hindsight import HindsightOptions, hindsight
-from inspire_fast.labeling.manipulations import plan
+from inspire_fast.labeling.grasp_events import SIGNALS
+from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
+from inspire_fast.labeling.hindsight.manipulations import plan
 from inspire_fast.robots.libero import LIBERO
 
-RESULT_FILE = "hindsight_agreement.json"
+RESULT_FILE = "agreement.json"
 TASKS: tuple[tuple[str, int], ...] = (
     *(("libero_spatial", task) for task in (0, 2, 7)),
     *(("libero_object", task) for task in (0, 4, 6, 9)),
@@ -215,5 +215,7 @@ def measure(episodes_per_task: int, tasks: Sequence[tuple[str, int]] = TASKS) ->
 
 
 def stored() -> dict[str, Any]:
-    """The figures of the last `python -m inspire_fast.labeling.coverage --episodes N --write`."""
-    return json.loads(importlib.resources.files("inspire_fast.labeling").joinpath(RESULT_FILE).read_text("utf-8"))
+    """The figures of the last `python -m inspire_fast.labeling.hindsight.coverage --episodes N --write`."""
+    return json.loads(
+        importlib.resources.files("inspire_fast.labeling.hindsight").joinpath(RESULT_FILE).read_text("utf-8")
+    )

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.registry import EXPERTS, Expert, Variation
-from inspire_fast.labeling.episode import RecordedEpisode, load_episode, save_episode
+from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
 
 SPEC_FILE = "recording.json"
 _RETRY_STRIDE = 100_000  # a retried demonstration starts from an initial state that no other one has

@@ -15,8 +15,8 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.labeling.gripper import GripperSignal, Hold, Reading, read_gripper
-from inspire_fast.labeling.manipulations import Manipulation, Plan
+from inspire_fast.labeling.grasp_events import GripperSignal, Hold, Reading, read_gripper
+from inspire_fast.labeling.hindsight.manipulations import Manipulation, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class HindsightOptions:
     Attributes:
         near_m: a point this close to the fingers lies in no certain direction (a thing's middle is further from its grip
             than that), and is left out of the frame's facts unless it is held. On simulated episodes, hindsight and truth
-            agree on about one in four of these frames and on nine in ten of the others (`hindsight_agreement.json`).
+            agree on about one in four of these frames and on nine in ten of the others (`agreement.json`).
         regrasp_m: a thing that is let go and gripped again within this distance is the same thing.
         end_is_release: an episode that ends with the gripper closed ends where the thing would be let go.
         end_is_contact: an episode whose only step handles something without gripping it ends in contact with it.

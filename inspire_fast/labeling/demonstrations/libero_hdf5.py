@@ -23,8 +23,8 @@ from inspire_fast.data.facts import write_facts
 from inspire_fast.envs import SUITES, LiberoEnvironment, tasks
 from inspire_fast.envs.libero.environment import SETTLE_ACTION
 from inspire_fast.envs.libero.suites import Task
+from inspire_fast.labeling.demonstrations.replay import fixture_poses
 from inspire_fast.labeling.labeler import frame_description
-from inspire_fast.labeling.replay import fixture_poses
 from inspire_fast.robots import ROBOTS
 
 Pictures = Literal["replay", "states", "recorded"]

@@ -1,4 +1,4 @@
-"""Prints what every LIBERO task's instruction is grounded to: `python -m inspire_fast.labeling.coverage`.
+"""Prints what every LIBERO task's instruction is grounded to: `python -m inspire_fast.labeling.hindsight.coverage`.
 
 The last line is one JSON object: `tasks`, `tasks_grounded`, and how far labels by hindsight agree with the simulator
 (`hindsight_agreement`, as stored; `--episodes N` measures it anew, N per task, and `--write` stores it).
@@ -14,7 +14,7 @@ import sys
 from inspire_fast.envs.libero.suites import SUITES, tasks
 from inspire_fast.envs.libero.target_table import targets_of
 from inspire_fast.envs.libero.targets import Target
-from inspire_fast.labeling.validation import RESULT_FILE, measure, stored
+from inspire_fast.labeling.hindsight.validation import RESULT_FILE, measure, stored
 
 
 def main(args: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from inspire_fast.data.chunks import LIBERO_COLUMNS
 from inspire_fast.data.facts import write_facts
 from inspire_fast.data.lerobot.writer import DatasetWriter
-from inspire_fast.labeling.episode import RecordedEpisode, load_episode
+from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode
 from inspire_fast.robots import Robot
 
 

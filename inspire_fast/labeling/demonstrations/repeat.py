@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.labeling.episode import RecordedEpisode, load_episode
-from inspire_fast.labeling.record import SPEC_FILE
+from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode
+from inspire_fast.labeling.demonstrations.record import SPEC_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Demonstrations: recorded from scripted experts, repeated, replayed, converted to LeRobot datasets."""
