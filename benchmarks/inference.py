@@ -30,8 +30,8 @@ from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig
-from inspire_fast.models.served import ServedModel
-from inspire_fast.models.serving import Weights, serve
+from inspire_fast.models.inference.build import Weights, serve
+from inspire_fast.models.inference.model import ServedModel
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy

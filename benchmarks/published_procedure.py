@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from inspire_fast.models.inference.model import ServedModel, logits
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.served import ServedModel, logits
 
 MAX_STEPS = 256
 

@@ -33,7 +33,7 @@ from inspire_fast.checkpoints.params.base import wanted_by
 from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.checkpoints.reading import load_model
 from inspire_fast.models.config import PRESETS, DType
-from inspire_fast.models.openpi import to_openpi
+from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 Pieces = Literal["openpi", "ours"]

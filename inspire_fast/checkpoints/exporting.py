@@ -25,7 +25,7 @@ from inspire_fast.core.files import new_folder, place
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.models.config import DType
 from inspire_fast.models.freeze import FreezeConfig
-from inspire_fast.models.openpi import TABLE
+from inspire_fast.models.openpi.params import TABLE
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 Lora = Literal["keep", "merge", "only"]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.models.config import ModelConfig
-from inspire_fast.models.openpi import flat_params
+from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 # `jax.jit` for programs that run a few times: compiles two to three times as fast, the program is slower.

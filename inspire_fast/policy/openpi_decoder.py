@@ -15,8 +15,8 @@ import numpy as np
 from inspire_fast.dialogue.render import Kind, Turn, end_ids, render
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.models.openpi.sampling import sample
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.sampling import sample
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.layout import Answers
 
@@ -25,7 +25,7 @@ MAX_STEPS = 256
 
 
 class OpenpiDecoder:
-    """Fills the action slot as openpi's own policy does; see `models/openpi_decode.py` for what is wrong with that.
+    """Fills the action slot as openpi's own policy does; see `models/openpi/decode.py` for what is wrong with that.
 
     Args:
         model: the network.

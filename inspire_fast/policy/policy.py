@@ -21,8 +21,8 @@ from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import Turn
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
+from inspire_fast.models.inference.build import Weights, serve
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.serving import Weights, serve
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.memory import RecentAnswers, Said
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
@@ -41,7 +41,7 @@ class ServingOptions:
     """How a policy is run; what it says does not depend on it, but for rounding.
 
     Attributes:
-        weights: what the language model's matrices are held in, see `models.serving.serve`; None is the dtype that the
+        weights: what the language model's matrices are held in, see `models.inference.build.serve`; None is the dtype that the
             parameters were loaded in.
         activations: what is computed in; None is the network's own dtype on an accelerator, float32 on a CPU.
         speculate: draft each call's answers from the last call's.

@@ -18,7 +18,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.served import ServedCache, ServedModel, logits, pick
+from inspire_fast.models.inference.model import ServedCache, ServedModel, logits, pick
 from inspire_fast.policy.layout import Layout, Slots
 
 

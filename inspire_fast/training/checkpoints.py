@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.params.orbax import in_pieces
-from inspire_fast.models.openpi import TABLE
+from inspire_fast.models.openpi.params import TABLE
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
 

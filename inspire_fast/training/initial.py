@@ -15,7 +15,7 @@ from inspire_fast.checkpoints.params.base import StoredParams, is_lora, require_
 from inspire_fast.checkpoints.reading import open_params
 from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.models.lora import A_STD
-from inspire_fast.models.openpi import TABLE
+from inspire_fast.models.openpi.params import TABLE
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState, build_model, init_state
 

@@ -19,8 +19,8 @@ from inspire_fast.checkpoints.params.npz import NpzParams
 from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import SafetensorsParams, write_safetensors
 from inspire_fast.checkpoints.reading import find_step, identity, load_model, open_params, read_params
-from inspire_fast.models.merge import merge_lora
-from inspire_fast.models.openpi import TABLE, load_openpi, to_openpi
+from inspire_fast.models.inference.merge_lora import merge_lora
+from inspire_fast.models.openpi.params import TABLE, load_openpi, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from tests.checkpoints.written import LORA, TEST, assert_equal, random_params
 

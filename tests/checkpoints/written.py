@@ -8,7 +8,7 @@ import numpy as np
 from inspire_fast.checkpoints.assets import write_assets
 from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
-from inspire_fast.models.openpi import to_openpi
+from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.policy import InspirePolicy
 

@@ -20,9 +20,9 @@ from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.config import GemmaConfig, LoraConfig, ModelConfig, SiglipConfig, siglip
 from inspire_fast.models.layers import attention_mask
 from inspire_fast.models.loss import loss, token_losses
-from inspire_fast.models.openpi import load_openpi
+from inspire_fast.models.openpi.params import load_openpi
+from inspire_fast.models.openpi.sampling import forced_logits, sample
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.sampling import forced_logits, sample
 from tests.golden.cases import cases, none, recipe
 
 RECIPE = recipe()

@@ -28,7 +28,7 @@ from inspire_fast.core.types import Status
 from inspire_fast.data.normalization.stats import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.models.config import ModelConfig
-from inspire_fast.models.openpi import to_openpi
+from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 import pytest
 
-from inspire_fast.models.openpi import load_openpi
+from inspire_fast.models.openpi.params import load_openpi
+from inspire_fast.models.openpi.sampling import PALIGEMMA_EOS, sample
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.sampling import PALIGEMMA_EOS, sample
 from tests.golden.network_cases import RECIPE, folders, images_of, model_config
 
 Inputs = dict[str, np.ndarray]

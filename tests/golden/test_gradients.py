@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.models.freeze import FreezeConfig, Frozen
-from inspire_fast.models.openpi import TABLE, flat_params
+from inspire_fast.models.openpi.params import TABLE, flat_params
 from inspire_fast.models.testing import quick_jit
 from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.optimizer import learning_rate

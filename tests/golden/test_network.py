@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.models.layers import attention_mask, rope
-from inspire_fast.models.openpi import TABLE, load_openpi, to_openpi
+from inspire_fast.models.openpi.params import TABLE, load_openpi, to_openpi
 from inspire_fast.models.siglip import Siglip, add_attention, add_mlp
 from tests.golden.cases import cases
 from tests.golden.network_cases import RECIPE, Case, arrays, case, folders, forward, images_of, tower_config

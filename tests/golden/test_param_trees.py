@@ -9,7 +9,7 @@ import pytest
 
 from inspire_fast.models.config import PRESETS, GemmaConfig, LoraConfig, ModelConfig, SiglipConfig
 from inspire_fast.models.freeze import FreezeConfig
-from inspire_fast.models.openpi import TABLE, flat_params
+from inspire_fast.models.openpi.params import TABLE, flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 from tests.golden.cases import cases
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.models.attention_maps import attention_maps
 from inspire_fast.models.config import PRESETS, LoraConfig
+from inspire_fast.models.inference.attention_maps import attention_maps
 from inspire_fast.models.layers import attention_mask
-from inspire_fast.models.openpi import load_openpi, to_openpi
+from inspire_fast.models.openpi.params import load_openpi, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
-from inspire_fast.models.merge import merge_lora
-from inspire_fast.models.openpi import TABLE, flat_params, load_openpi, to_openpi
+from inspire_fast.models.inference.merge_lora import merge_lora
+from inspire_fast.models.openpi.params import TABLE, flat_params, load_openpi, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 

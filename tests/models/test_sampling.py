@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from inspire_fast.models.config import PRESETS
-from inspire_fast.models.sampling import forced_logits, sample
+from inspire_fast.models.openpi.sampling import forced_logits, sample
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
 MODEL = random_model(PRESETS["test"])

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inspire_fast.models.attention import attend_heads, by_head, fused, implementation_for
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
+from inspire_fast.models.inference.build import Weights, serve
+from inspire_fast.models.inference.kernels import attend_heads, by_head, fused, implementation_for
+from inspire_fast.models.inference.model import Matrix, ServedModel, logits
 from inspire_fast.models.layers import attend
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.served import Matrix, ServedModel, logits
-from inspire_fast.models.serving import Weights, serve
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
 ROWS, LENGTH, PROMPT = 3, 20, 9
@@ -84,7 +84,7 @@ def test_a_product_is_that_of_the_weights_as_they_are_held(
     weights: Weights, tokens: int, outputs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many tokens there are, of an odd number of outputs too: for a single one, cores share the outputs."""
-    monkeypatch.setattr("inspire_fast.models.served._spread", lambda: 8)
+    monkeypatch.setattr("inspire_fast.models.inference.model._spread", lambda: 8)
     rng = np.random.default_rng(1)
     full = rng.normal(size=(outputs, 16)).astype(np.float32)
     x = rng.normal(size=(1, tokens, 16)).astype(np.float32)

@@ -16,8 +16,8 @@ from inspire_fast.dialogue.script import Context, Script
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
+from inspire_fast.models.inference.build import serve
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.serving import serve
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy import decoder as decoder_module
 from inspire_fast.policy.decoder import Decoded, Decoder

@@ -15,7 +15,7 @@ import pytest
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
 from inspire_fast.models.freeze import FreezeConfig, Frozen
-from inspire_fast.models.openpi import flat_params
+from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 from inspire_fast.training.checkpoints import Checkpoints
 from inspire_fast.training.config import DataConfig, MeshConfig, OptimizerConfig, TrainConfig

@@ -16,7 +16,7 @@ from inspire_fast.checkpoints.reading import load_model, read_params
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
-from inspire_fast.models.openpi import TABLE, flat_params
+from inspire_fast.models.openpi.params import TABLE, flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.training.checkpoints import Checkpoints

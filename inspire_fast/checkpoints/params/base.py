@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.models.openpi import TABLE, flat_params
+from inspire_fast.models.openpi.params import TABLE, flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 Shapes = Mapping[str, jax.ShapeDtypeStruct]

@@ -14,7 +14,7 @@ import numpy as np
 from inspire_fast.checkpoints.params.base import Shapes, StoredParams, is_lora
 from inspire_fast.models.config import GemmaConfig
 from inspire_fast.models.lora import ATTENTION, MLP, merged_weight, update_of
-from inspire_fast.models.openpi import TABLE
+from inspire_fast.models.openpi.params import TABLE
 
 _LAYERS = "language/layers"
 

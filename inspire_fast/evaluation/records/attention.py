@@ -23,7 +23,7 @@ from inspire_fast.evaluation.records.attention_files import AttentionPicture, st
 from inspire_fast.evaluation.records.frame import upright
 from inspire_fast.evaluation.records.observations import load_looks, looks_file
 from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
-from inspire_fast.models.attention_maps import attention_maps
+from inspire_fast.models.inference.attention_maps import attention_maps
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.robots import ROBOTS
 

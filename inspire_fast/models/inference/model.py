@@ -18,8 +18,8 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.attention import Implementation, attend_heads, by_head, fused
 from inspire_fast.models.config import DType, ModelConfig
+from inspire_fast.models.inference.kernels import Implementation, attend_heads, by_head, fused
 from inspire_fast.models.layers import attention_mask, rms_norm, rope
 from inspire_fast.models.siglip import Siglip
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models import openpi_decode as upstream
+from inspire_fast.models.openpi import decode as upstream
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 PALIGEMMA_EOS = 1
@@ -44,7 +44,7 @@ def sample(
         temperature: 0 is greedy.
         key: for sampling; needed where the temperature is not 0.
         eos: id of the end token.
-        openpi_decode: decode as openpi does, its errors included (see `models/openpi_decode.py`).
+        openpi_decode: decode as openpi does, its errors included (see `models/openpi/decode.py`).
 
     Returns:
         int32 `[b, max_decoding_steps]`. A row ends with its end token and is 0 behind it; with `openpi_decode`, rows go on

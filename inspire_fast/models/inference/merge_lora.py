@@ -7,7 +7,7 @@ from dataclasses import replace
 from flax import nnx
 
 from inspire_fast.models.lora import ROUTES, merged_weight, update_of
-from inspire_fast.models.openpi import flat_params
+from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 _LAYERS = "language/layers"

@@ -1,4 +1,4 @@
-"""Laying a trained network out for decoding: `serve`. What it makes is in `models/served.py`."""
+"""Laying a trained network out for decoding: `serve`. What it makes is in `models/inference/model.py`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.attention import implementation_for
 from inspire_fast.models.config import DType
-from inspire_fast.models.merge import merge_lora
+from inspire_fast.models.inference.kernels import implementation_for
+from inspire_fast.models.inference.merge_lora import merge_lora
+from inspire_fast.models.inference.model import Matrix, ServedLayer, ServedModel
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.served import Matrix, ServedLayer, ServedModel
 
 Weights = Literal["float32", "bfloat16", "int8"]
 
