@@ -11,8 +11,8 @@ import sys
 
 import jax
 
+from inspire_fast.policy.default_prompt import with_default_prompt
 from inspire_fast.policy.policy import WARM_UP_PROMPTS, InspirePolicy
-from inspire_fast.policy.prompted import with_default_prompt
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.access import load_api_keys, load_tls
 from inspire_fast.serving.batcher import MicroBatcher

@@ -16,8 +16,8 @@ from inspire_fast.dialogue.render import Turn
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.inference.model import ServedModel
-from inspire_fast.policy.layout import PROMPT_BUCKETS, QUESTION_BUCKETS, Answers, Dialogues, Given, lay_out
-from inspire_fast.policy.program import ActionTables, Result, Sampling, run
+from inspire_fast.policy.batching import PROMPT_BUCKETS, QUESTION_BUCKETS, Answers, Dialogues, Given, lay_out
+from inspire_fast.policy.compiled import ActionTables, Result, Sampling, run
 from inspire_fast.tokenizers.grammar import Grammar
 
 logger = logging.getLogger(__name__)

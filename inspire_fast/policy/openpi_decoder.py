@@ -17,8 +17,8 @@ from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.openpi.sampling import sample
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.batching import Answers
 from inspire_fast.policy.decoder import Decoded
-from inspire_fast.policy.layout import Answers
 
 MAX_STEPS = 256
 """openpi's limit; its masked-camera arithmetic depends on it."""

@@ -23,8 +23,8 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
 from inspire_fast.models.inference.build import Weights, serve
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.answer_cache import RecentAnswers, Said
 from inspire_fast.policy.decoder import Decoded, Decoder
-from inspire_fast.policy.memory import RecentAnswers, Said
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.robots import ROBOTS
 

@@ -12,7 +12,7 @@ from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.core.cli import require_unused
 from inspire_fast.core.policy import Policy
 from inspire_fast.models.inference.build import Weights
-from inspire_fast.policy.openpi_checkpoints import Env, Tokenizers, default_checkpoint, load_openpi
+from inspire_fast.policy.load import Env, Tokenizers, default_checkpoint, load_openpi
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS

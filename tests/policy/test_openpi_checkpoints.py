@@ -14,7 +14,7 @@ from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.core.types import Status
 from inspire_fast.data.normalization.stats import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
-from inspire_fast.policy.openpi_checkpoints import (
+from inspire_fast.policy.load import (
     DEFAULTS,
     Env,
     Tokenizers,

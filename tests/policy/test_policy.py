@@ -9,7 +9,7 @@ from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.policy import Policy, RequestOptions
 from inspire_fast.core.types import Status
 from inspire_fast.dialogue.testing import DIRECTION
-from inspire_fast.policy.memory import RecentAnswers
+from inspire_fast.policy.answer_cache import RecentAnswers
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS

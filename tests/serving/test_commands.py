@@ -10,7 +10,7 @@ import pytest
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.testing import write_fake_dataset
-from inspire_fast.policy.openpi_checkpoints import Tokenizers
+from inspire_fast.policy.load import Tokenizers
 from inspire_fast.policy.policy import ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS

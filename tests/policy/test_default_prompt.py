@@ -4,7 +4,7 @@ import pytest
 
 from inspire_fast.core.policy import BatchPolicy, Policy, RequestOptions
 from inspire_fast.core.types import ActionChunk, Status
-from inspire_fast.policy.prompted import with_default_prompt
+from inspire_fast.policy.default_prompt import with_default_prompt
 
 HELD = ActionChunk(actions=None, status=Status.HELD, reason="a test")
 

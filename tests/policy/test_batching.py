@@ -5,7 +5,7 @@ from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import Turn, render
 from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import tiny_vocabulary
-from inspire_fast.policy.layout import Answers
+from inspire_fast.policy.batching import Answers
 from inspire_fast.robots import ROBOTS
 
 

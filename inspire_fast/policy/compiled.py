@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from inspire_fast.models.inference.model import ServedCache, ServedModel, logits, pick
-from inspire_fast.policy.layout import Layout, Slots
+from inspire_fast.policy.batching import Layout, Slots
 
 
 @jax.tree_util.register_dataclass
