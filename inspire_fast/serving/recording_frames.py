@@ -30,7 +30,7 @@ from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import Robot
-from inspire_fast.robots.safety import hold_action
+from inspire_fast.robots.control.safety import hold_action
 
 _TEXTS = ("status", "reason", "answers", "options", "timing_ms", "session")
 

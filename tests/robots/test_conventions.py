@@ -11,8 +11,8 @@ from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.aloha import finger_distance, motor_angle
-from inspire_fast.robots.runtime import run_episode
-from inspire_fast.robots.safety import SafetyFilter, hold_action
+from inspire_fast.robots.control.runtime import run_episode
+from inspire_fast.robots.control.safety import SafetyFilter, hold_action
 
 ALOHA, DROID, ARM, LIBERO = (ROBOTS[name] for name in ("aloha", "droid", "inspire_arm", "libero"))
 GRIPPERS = [6, 13]

@@ -8,7 +8,7 @@ import pytest
 
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.safety import hold_action
+from inspire_fast.robots.control.safety import hold_action
 
 NAMES = list(ROBOTS)
 

@@ -5,9 +5,9 @@ import pytest
 
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.broker import ActionChunkBroker
-from inspire_fast.robots.runtime import Pacer, run_episode
-from inspire_fast.robots.safety import SafetyFilter
+from inspire_fast.robots.control.broker import ActionChunkBroker
+from inspire_fast.robots.control.runtime import Pacer, run_episode
+from inspire_fast.robots.control.safety import SafetyFilter
 
 LIBERO = ROBOTS["libero"]
 
@@ -153,7 +153,7 @@ class Clock:
 
 def test_pacing_keeps_the_rate_without_bursts(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("inspire_fast.robots.runtime.time", clock)
+    monkeypatch.setattr("inspire_fast.robots.control.runtime.time", clock)
     result = run(Corridor(goal=100), forward, control_hz=20, max_steps=11)
     assert result.steps == 11
     assert clock.now == pytest.approx(10 / 20)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.safety import SafetyFilter, hold_action
+from inspire_fast.robots.control.safety import SafetyFilter, hold_action
 
 LIBERO = ROBOTS["libero"]
 FILTER = SafetyFilter(robot=LIBERO)

@@ -17,7 +17,7 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.safety import hold_action
+from inspire_fast.robots.control.safety import hold_action
 from inspire_fast.serving import recording_segments
 from inspire_fast.serving.recording import Recorder, RecordingLimits
 from inspire_fast.serving.recording_segments import list_segments

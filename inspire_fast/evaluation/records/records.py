@@ -63,7 +63,7 @@ class EpisodeRecord:
 
     Attributes:
         suite, task, episode, prompt: which.
-        success, stopped, reason, steps, holds: see `robots.runtime.EpisodeResult`.
+        success, stopped, reason, steps, holds: see `robots.control.runtime.EpisodeResult`.
         seconds: of wall time, the reset included.
         video: relative to the folder of the records.
         calls: of the policy, in order.

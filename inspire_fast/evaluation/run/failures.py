@@ -16,7 +16,7 @@ from inspire_fast.client.errors import ServerError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.run.episodes import Key
-from inspire_fast.robots.broker import Infer
+from inspire_fast.robots.control.broker import Infer
 
 FILE = "failures.jsonl"
 Kind = Literal["server", "late", "crash", "disk", "worker", "policy"]

@@ -16,9 +16,9 @@ from inspire_fast.evaluation.records.observations import Looks, looks_file
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
 from inspire_fast.evaluation.records.video import Film
 from inspire_fast.robots import Robot
-from inspire_fast.robots.broker import Infer
-from inspire_fast.robots.environment import Environment
-from inspire_fast.robots.runtime import EpisodeResult, Step, run_episode
+from inspire_fast.robots.control.broker import Infer
+from inspire_fast.robots.control.environment import Environment
+from inspire_fast.robots.control.runtime import EpisodeResult, Step, run_episode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from inspire_fast.evaluation.run.openpi_view import Presented
 from inspire_fast.evaluation.run.protocols import Protocol
 from inspire_fast.evaluation.run.rollout import Rollout, questions_of
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.environment import Environment
+from inspire_fast.robots.control.environment import Environment
 
 Videos = Literal["none", "calls", "steps"]
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from inspire_fast.core.types import ActionChunk
-from inspire_fast.robots.broker import ActionChunkBroker, Decision, Infer
-from inspire_fast.robots.environment import Environment
-from inspire_fast.robots.safety import SafetyFilter
+from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
+from inspire_fast.robots.control.environment import Environment
+from inspire_fast.robots.control.safety import SafetyFilter
 from inspire_fast.robots.spec import Robot
 
 Stopped = Literal["success", "max_steps", "held"]

@@ -1,0 +1,1 @@
+"""The control loop: environment, runtime, action-chunk broker, safety filter. No JAX."""
