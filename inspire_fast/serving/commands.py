@@ -17,7 +17,7 @@ from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.logs import LogFormat
-from inspire_fast.serving.recording import Recorder, RecordingLimits
+from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
 
 _RECORDS = "policy_records"  # where upstream's `--record`, which takes no folder, puts them
 

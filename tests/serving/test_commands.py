@@ -16,7 +16,7 @@ from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving import commands, serve_in_background
 from inspire_fast.serving.commands import Checkpoint, Default, Replay, ServeArgs, load_policy, open_recorder, parse
-from inspire_fast.serving.recording_segments import list_segments
+from inspire_fast.serving.recording.segments import list_segments
 
 UPSTREAM = ("policy:checkpoint", "--policy.config=pi0_fast_libero", "--policy.dir=runs/9")
 

@@ -18,9 +18,9 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.safety import hold_action
-from inspire_fast.serving import recording_segments
-from inspire_fast.serving.recording import Recorder, RecordingLimits
-from inspire_fast.serving.recording_segments import list_segments
+from inspire_fast.serving.recording import segments as recording_segments
+from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
+from inspire_fast.serving.recording.segments import list_segments
 from tests.serving.conftest import wait_until
 
 LIBERO = ROBOTS["libero"]
@@ -30,7 +30,7 @@ import pathlib, sys
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving.recording import Recorder, RecordingLimits
+from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
 import numpy as np
 robot = ROBOTS["libero"]
 recorder = Recorder(pathlib.Path(sys.argv[1]), robot=robot, horizon=10, limits=RecordingLimits(max_bytes=8 << 20))
@@ -190,7 +190,7 @@ def test_what_is_left_out_is_told_once_in_a_while_and_in_the_end(record, caplog)
 
 
 def test_what_cannot_be_recorded_is_counted_and_named(record, directory, caplog, monkeypatch):
-    monkeypatch.setattr("inspire_fast.serving.recording._REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("inspire_fast.serving.recording.recorder._REPORT_EVERY_S", 0.0)
     recorder = record()
     observation = native()
     del observation["prompt"]

@@ -21,8 +21,8 @@ from typing import Any
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import Robot
-from inspire_fast.serving.recording_frames import Exchange, FrameFormat, OpenEpisode, nbytes
-from inspire_fast.serving.recording_segments import RefusedEpisodeError, Segments
+from inspire_fast.serving.recording.frames import Exchange, FrameFormat, OpenEpisode, nbytes
+from inspire_fast.serving.recording.segments import RefusedEpisodeError, Segments
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from inspire_fast.data.lerobot.writer import DatasetWriter
-from inspire_fast.serving.recording_frames import OpenEpisode
+from inspire_fast.serving.recording.frames import OpenEpisode
 
 logger = logging.getLogger(__name__)
 
