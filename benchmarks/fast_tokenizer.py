@@ -20,7 +20,7 @@ import numpy as np
 from scipy.fft import dct, idct
 import tokenizers as hf
 
-from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 
 HORIZON, DIMS = 50, 7
 BLOCK = 25  # chunks

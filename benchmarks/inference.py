@@ -36,8 +36,8 @@ from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.tokenizers.fast import FastTokenizer
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import load_config
 from inspire_fast.training.sources import open_source
 

@@ -13,7 +13,7 @@ import sys
 from inspire_fast.data.normalization.compute import fits_in_memory, source_stats
 from inspire_fast.data.normalization.report import FastRange, describe, inspect_stats
 from inspire_fast.data.normalization.stats import load_norm_stats, save_norm_stats
-from inspire_fast.tokenizers.fast import FILE, FastTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FILE, FastTokenizer
 from inspire_fast.training.assets import make_normalizer, stats_path
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig

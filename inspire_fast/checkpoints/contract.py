@@ -25,7 +25,7 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.registry import load_action_tokenizer
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 FILE = "contract.json"
 FORMAT = 2

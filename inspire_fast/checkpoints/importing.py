@@ -27,11 +27,11 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.robots import ROBOTS
-from inspire_fast.tokenizers.fast import FILE as FAST_FILE
-from inspire_fast.tokenizers.fast import FastTokenizer
-from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_SIZE
-from inspire_fast.tokenizers.paligemma import load_paligemma
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FILE as FAST_FILE
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_SIZE
+from inspire_fast.tokenizers.text.paligemma import load_paligemma
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 _QUESTION = "direction"
 _ACTIONS = "fast"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.tokenizers.fast_processor import REPO_ID
+from inspire_fast.tokenizers.fast.processor import REPO_ID
 
 _SIX_OF_SEVEN = (True,) * 6 + (False,)
 _SEVEN_OF_EIGHT = (True,) * 7 + (False,)

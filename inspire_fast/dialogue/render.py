@@ -19,7 +19,7 @@ from inspire_fast.core.types import TokenSequence
 from inspire_fast.dialogue.questions.base import Question
 from inspire_fast.dialogue.script import ActionSlot, Context, Forced, ForEachTarget, Script, Slot
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 STATE_BINS = 256
 

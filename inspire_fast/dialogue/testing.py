@@ -9,8 +9,8 @@ import numpy as np
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.robots import ROBOTS
-from inspire_fast.tokenizers.fast import FastTokenizer
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 DIRECTION = Direction(axes=ROBOTS["libero"].axes)
 SENTENCES = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspire_fast.tokenizers.action import ActionTokenizer
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

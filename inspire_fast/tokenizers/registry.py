@@ -13,7 +13,7 @@ import numpy as np
 from inspire_fast.core.registry import Registry, unknown_name
 from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.bins import UniformBins
-from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.tokenizers.vq import ResidualVq
 
 

@@ -24,9 +24,9 @@ from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.action import ActionTokenizer
-from inspire_fast.tokenizers.paligemma import load_paligemma
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.text.paligemma import load_paligemma
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig, config_names, load_config
 from inspire_fast.training.parts import stored_parts
 from inspire_fast.training.sources import open_parts, open_source

@@ -20,8 +20,8 @@ from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
 from inspire_fast.models.loss import PLAIN, Objective
 from inspire_fast.robots import ROBOTS, Robot
-from inspire_fast.tokenizers.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
+from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.training.augment import RECIPES
 from inspire_fast.training.optimizer import OptimizerConfig
 from inspire_fast.training.parts import DataPart, DataPartArgument, check_parts

@@ -19,8 +19,8 @@ import jax
 from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.checkpoints.remote import cached_path, is_address, local_path
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.tokenizers.fast_processor import find as find_fast
-from inspire_fast.tokenizers.paligemma import find_paligemma
+from inspire_fast.tokenizers.fast.processor import find as find_fast
+from inspire_fast.tokenizers.text.paligemma import find_paligemma
 from inspire_fast.training.assets import load_stats, load_vocabulary
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.sources import open_parts

@@ -23,7 +23,7 @@ from inspire_fast.models.config import PRESETS
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from tests.checkpoints.written import LORA, TEST, assert_equal, random_params, write_checkpoint
 
 VOCABULARY = tiny_vocabulary()

@@ -10,9 +10,9 @@ from inspire_fast.dialogue.scripts import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.bins import UniformBins
-from inspire_fast.tokenizers.fast import FastTokenizer
-from inspire_fast.tokenizers.text import LOCATIONS, SEGMENTS, TextTokenizer
-from inspire_fast.tokenizers.text_models import TokenizerJson
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.text.models import TokenizerJson
+from inspire_fast.tokenizers.text.tokenizer import LOCATIONS, SEGMENTS, TextTokenizer
 
 TINY = tiny_vocabulary()
 

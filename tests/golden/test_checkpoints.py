@@ -32,8 +32,8 @@ from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.tokenizers.fast import FastTokenizer
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from tests.golden.cases import ROOT, cases, recipe
 from tests.golden.network_cases import model_config
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import Grammar, fixed_length
-from inspire_fast.tokenizers.text import TextTokenizer
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 
 class ToyCodec:

@@ -12,7 +12,7 @@ import pytest
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.tokenizers.action import ActionTokenizer, round_trip
 from inspire_fast.tokenizers.bins import UniformBins
-from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS, fit_action_tokenizer, load_action_tokenizer
 from inspire_fast.tokenizers.vq import ResidualVq
 

@@ -11,9 +11,9 @@ import tokenizers as hf
 from tokenizers import trainers
 
 from inspire_fast.dialogue.testing import random_chunks
-from inspire_fast.tokenizers.byte_bpe import ByteBpe
-from inspire_fast.tokenizers.byte_level import byte_of_symbol, new_byte_bpe
-from inspire_fast.tokenizers.fast import FastTokenizer, quantise
+from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
+from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, new_byte_bpe
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer, quantise
 
 CHARACTERS = 400  # letters, numbers, spaces and signs of one byte and of two
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.fft import dct
 
 from inspire_fast.dialogue.testing import random_chunks
-from inspire_fast.tokenizers.fast import FastTokenizer, dct_matrix, quantise
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer, dct_matrix, quantise
 
 HORIZON, DIMS = 8, 3
 

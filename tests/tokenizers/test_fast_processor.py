@@ -11,7 +11,7 @@ import tokenizers as hf
 from tokenizers import ByteLevelBPETokenizer, trainers
 
 from inspire_fast.dialogue.testing import random_chunks
-from inspire_fast.tokenizers.fast import FastTokenizer
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 
 SCALE = 10
 

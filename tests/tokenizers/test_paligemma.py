@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from inspire_fast.tokenizers import paligemma
-from inspire_fast.tokenizers.paligemma import load_paligemma, openpi_cache
-from inspire_fast.tokenizers.text import LOCATIONS, SEGMENTS, TextTokenizer
+from inspire_fast.tokenizers.text import paligemma
+from inspire_fast.tokenizers.text.paligemma import load_paligemma, openpi_cache
+from inspire_fast.tokenizers.text.tokenizer import LOCATIONS, SEGMENTS, TextTokenizer
 
 SMALL = TextTokenizer.fit(["Task: put it on the plate\n"] * 4, vocab_size=300)
 

@@ -10,8 +10,8 @@ import tokenizers as hf
 from tokenizers import AddedToken, decoders, models, normalizers
 
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
-from inspire_fast.tokenizers.text import LOCATIONS, SEGMENTS, TextTokenizer
-from inspire_fast.tokenizers.text_models import SentencePieceModel, TokenizerJson
+from inspire_fast.tokenizers.text.models import SentencePieceModel, TokenizerJson
+from inspire_fast.tokenizers.text.tokenizer import LOCATIONS, SEGMENTS, TextTokenizer
 
 ANY_TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00▁"), max_size=40)
 SENTENCES = (

@@ -14,7 +14,7 @@ import numpy as np
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.stats import NormStats
-from inspire_fast.tokenizers.fast import quantise
+from inspire_fast.tokenizers.fast.tokenizer import quantise
 
 Quantity = Literal["state", "actions"]
 _QUANTITIES: tuple[Quantity, ...] = ("state", "actions")

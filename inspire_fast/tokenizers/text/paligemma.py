@@ -13,7 +13,7 @@ import urllib.request
 
 import numpy as np
 
-from inspire_fast.tokenizers.text import LOCATIONS, SEGMENTS, TextTokenizer
+from inspire_fast.tokenizers.text.tokenizer import LOCATIONS, SEGMENTS, TextTokenizer
 
 VOCAB_SIZE = 257_152
 FIRST_LOCATION = 256_000

@@ -24,12 +24,12 @@ import tokenizers as hf
 from tokenizers import trainers
 from tqdm import tqdm
 
-from inspire_fast.tokenizers import fast_processor
 from inspire_fast.tokenizers.action import require_axes, require_chunks, require_count, require_finite, require_shape
-from inspire_fast.tokenizers.byte_bpe import ByteBpe
-from inspire_fast.tokenizers.byte_grammar import byte_grammar
-from inspire_fast.tokenizers.byte_level import byte_of_symbol, new_byte_bpe
-from inspire_fast.tokenizers.fast_processor import ProcessorSettings
+from inspire_fast.tokenizers.fast import processor as fast_processor
+from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
+from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, new_byte_bpe
+from inspire_fast.tokenizers.fast.grammar import byte_grammar
+from inspire_fast.tokenizers.fast.processor import ProcessorSettings
 from inspire_fast.tokenizers.grammar import Grammar
 
 FILE = "fast_tokenizer.json"

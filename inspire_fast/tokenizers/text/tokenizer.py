@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from inspire_fast.tokenizers.text_models import SentencePieceModel, TextModel, TokenizerJson
+from inspire_fast.tokenizers.text.models import SentencePieceModel, TextModel, TokenizerJson
 
 STEM, APPENDED = "text_tokenizer", "text_tokenizer_appended.json"
 # What a folder may hold: our own files, openpi's, a Hugging Face repository's.

@@ -17,7 +17,7 @@ import json
 import tokenizers as hf
 from tokenizers import models
 
-from inspire_fast.tokenizers.byte_level import byte_of_symbol, require_plain, token_bytes, word_splitter
+from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, require_plain, token_bytes, word_splitter
 
 EARLY = 12  # merges done as text replacements; further ones save less time than they take
 SEPARATOR = 0xFF  # a byte that UTF-8 never has

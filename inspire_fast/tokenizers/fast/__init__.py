@@ -1,0 +1,1 @@
+"""FAST action tokenizers: DCT coefficients, byte-pair encoding, and the grammar of well-formed chunks."""

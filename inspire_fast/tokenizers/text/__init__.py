@@ -1,0 +1,1 @@
+"""Text tokenizers: SentencePiece models, PaliGemma's among them."""
