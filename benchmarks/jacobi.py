@@ -23,10 +23,10 @@ from inspire_fast.checkpoints.reading import find_step, load_model
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.data.question_dropout import Asking
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.config import load_config
+from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
+from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.prepare import to_batch
-from inspire_fast.training.sources import open_source
 
 CADENCE = 5  # frames between two calls
 

@@ -20,7 +20,7 @@ import time
 import tyro
 
 from inspire_fast.data.testing import write_fake_dataset
-from inspire_fast.training.throughput import FIGURES
+from inspire_fast.training.reporting.throughput import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 SAVE_EVERY, LOG_EVERY = 7, 3  # checkpoints fall between lines of the log

@@ -59,7 +59,7 @@ def work(layout: Layout, folder: Path, port: int, process: int) -> None:
 
     from inspire_fast.training.config import DistributedConfig
     from inspire_fast.training.distributed import join
-    from inspire_fast.training.initial import initial_state
+    from inspire_fast.training.init_params import initial_state
     from inspire_fast.training.prepare import own_rows, prepare, to_batch
     from inspire_fast.training.sharding import batch_sharding, state_shardings
     from inspire_fast.training.state import init_state, make_gradient, make_step
@@ -159,7 +159,7 @@ def compare(found: dict[str, np.ndarray], one: dict[str, np.ndarray]) -> dict[st
 def main(*, quick: bool) -> None:
     """Measures and prints the table."""
     from inspire_fast.data.testing import write_fake_dataset
-    from inspire_fast.training.assets import compute_stats, fit_tokenizers
+    from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

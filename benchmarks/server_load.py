@@ -79,7 +79,7 @@ def observe(args: Args) -> list[dict[str, Any]]:
     """Native observations of held-out episodes, in their order."""
     from inspire_fast.robots import ROBOTS
     from inspire_fast.training.config import load_config
-    from inspire_fast.training.sources import open_source
+    from inspire_fast.training.datasets.sources import open_source
 
     config = load_config(args.config)
     source = open_source(config, "held_out")

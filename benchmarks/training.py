@@ -27,9 +27,9 @@ from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import TrainConfig, load_config
-from inspire_fast.training.plan import plan_memory
+from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.preflight.memory import plan_memory
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.state import TrainState, init_state, make_step, with_params

@@ -19,7 +19,7 @@ from inspire_fast.data.lerobot.check import find_bad_episodes
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.sources import training_columns
+from inspire_fast.training.datasets.sources import training_columns
 
 
 @dataclass(frozen=True, kw_only=True)

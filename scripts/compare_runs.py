@@ -9,9 +9,9 @@ import sys
 
 import tyro
 
-from inspire_fast.training.comparison import as_text
-from inspire_fast.training.comparison_page import write_page
-from inspire_fast.training.recorded_run import read_runs
+from inspire_fast.training.comparison.compare import as_text
+from inspire_fast.training.comparison.page import write_page
+from inspire_fast.training.comparison.recorded_run import read_runs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from inspire_fast.data.normalization.compute import fits_in_memory, source_stats
 from inspire_fast.data.normalization.report import FastRange, describe, inspect_stats
 from inspire_fast.data.normalization.stats import load_norm_stats, save_norm_stats
 from inspire_fast.tokenizers.fast.tokenizer import FILE, FastTokenizer
-from inspire_fast.training.assets import make_normalizer, stats_path
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.sources import described, joined, open_parts
+from inspire_fast.training.datasets.assets import make_normalizer, stats_path
+from inspire_fast.training.datasets.sources import described, joined, open_parts
 
 
 def compute(config: TrainConfig, *, streaming: bool, check: Path | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from inspire_fast.training.config import load_config
-from inspire_fast.training.doctor import examine
+from inspire_fast.training.preflight.doctor import examine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from tqdm import tqdm
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.held_out import evaluate_held_out
-from inspire_fast.training.parts import part_names
-from inspire_fast.training.sources import open_source
+from inspire_fast.training.dataset_config import part_names
+from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.reporting.held_out import evaluate_held_out
 
 MAX_SAMPLES = 256
 

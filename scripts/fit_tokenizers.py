@@ -1,9 +1,9 @@
 """Fits text and action tokenizer on a config's dataset: `uv run scripts/fit_tokenizers.py <config>`."""
 
 from inspire_fast.tokenizers.action import round_trip
-from inspire_fast.training.assets import fit_tokenizers, load_stats, normalised_chunks
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.datasets.assets import fit_tokenizers, load_stats, normalised_chunks
 
 
 def fit(config: TrainConfig) -> None:

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.inspection import inspect
-from inspire_fast.training.inspection_page import write_page
-from inspire_fast.training.inspection_rerun import need_rerun, write_rrd
-from inspire_fast.training.sources import open_source
+from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.inspection.page import write_page
+from inspire_fast.training.inspection.rerun_view import need_rerun, write_rrd
+from inspire_fast.training.inspection.samples import inspect
 
 
 def main(config: TrainConfig, *, rerun: bool) -> None:

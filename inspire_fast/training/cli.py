@@ -12,7 +12,7 @@ from typing import TypeVar
 import tyro
 
 from inspire_fast.training.config import TrainConfig, config_names, load_config
-from inspire_fast.training.parts import parse
+from inspire_fast.training.dataset_config import parse
 from inspire_fast.training.preemption import EXIT_STATUS, PreemptedError
 
 T = TypeVar("T")

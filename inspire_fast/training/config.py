@@ -23,9 +23,9 @@ from inspire_fast.robots import ROBOTS, Robot
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.training.augment import RECIPES
+from inspire_fast.training.dataset_config import DataPart, DataPartArgument, check_parts
 from inspire_fast.training.optimizer import OptimizerConfig
-from inspire_fast.training.parts import DataPart, DataPartArgument, check_parts
-from inspire_fast.training.precision import Precision
+from inspire_fast.training.stochastic_rounding import Precision
 
 PALIGEMMA_SKIP = 128
 
@@ -162,7 +162,7 @@ class TrainConfig:
         freeze: which parameters stay as they are.
         objective: what is added to the cross-entropy; nothing by default.
         precision: `mixed` is openpi's: parameters, moments and the average are float32, the network computes in `model.dtype`.
-            `bfloat16` stores all of them in half the memory and rounds updates at random (see `training.precision`).
+            `bfloat16` stores all of them in half the memory and rounds updates at random (see `training.stochastic_rounding`).
         augmentation: of the training pictures, on the device: a name of `RECIPES`; `intended` is openpi's recipe as meant.
         accumulate: the batch goes through the network in so many pieces, one after another: the same gradient (to rounding) in
             less memory.

@@ -13,16 +13,16 @@ from typing import Any
 import jax
 
 from inspire_fast.data.loader import Loader
-from inspire_fast.training.checkpoints import Checkpoints
+from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.initial import initial_state
-from inspire_fast.training.metrics_log import require_finite
+from inspire_fast.training.datasets.fingerprints import require_unchanged
+from inspire_fast.training.init_params import initial_state
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import Run, prepare, to_batch
-from inspire_fast.training.reporting import Reporter, due
+from inspire_fast.training.reporting.metrics_log import require_finite
+from inspire_fast.training.reporting.reporter import Reporter, due
 from inspire_fast.training.sharding import batch_sharding, placement_table, state_shardings
 from inspire_fast.training.state import TrainState, init_state, make_step
-from inspire_fast.training.unchanged import require_unchanged
 
 logger = logging.getLogger(__name__)
 

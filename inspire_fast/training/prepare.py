@@ -16,23 +16,23 @@ from inspire_fast.data.normalization.compute import Source
 from inspire_fast.data.question_dropout import Asking
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.training.assets import (
+from inspire_fast.training.checkpoint_writer import latest_step
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.datasets.assets import (
     contract_files,
     load_stats,
     load_vocabulary,
     make_contract,
     make_transform,
 )
-from inspire_fast.training.checkpoints import latest_step
-from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.initial import check_initial
+from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints
+from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
+from inspire_fast.training.init_params import check_initial
 from inspire_fast.training.optimizer import check_groups, learning_rate
-from inspire_fast.training.plan import device_memory, plan_memory, require_memory
+from inspire_fast.training.preflight.memory import device_memory, plan_memory, require_memory
 from inspire_fast.training.sharding import batch_sharding, make_mesh
-from inspire_fast.training.sources import described, joined, open_parts, open_source
 from inspire_fast.training.state import trained_paths
-from inspire_fast.training.tracking import check_trackers
-from inspire_fast.training.unchanged import Fingerprint, fingerprints
+from inspire_fast.training.trackers.open import check_trackers
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Run:
 
     Attributes:
         vocabulary: the tokenizers in one id space.
-        data: the datasets' fingerprints, see `training.unchanged`.
+        data: the datasets' fingerprints, see `training.datasets.fingerprints`.
         held_out: fixed batches for the held-out losses, on the devices.
         files: what each checkpoint carries beside its arrays.
     """

@@ -18,7 +18,7 @@ from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.augment import augment
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.optimizer import learning_rate, make_optimizer
-from inspire_fast.training.precision import rounded, widened
+from inspire_fast.training.stochastic_rounding import rounded, widened
 
 Metrics = dict[str, jax.Array]
 

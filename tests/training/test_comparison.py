@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspire_fast.training.comparison import as_text, differences, smoothed, table, token_differences
-from inspire_fast.training.comparison_page import COLOURS, draw, write_page
-from inspire_fast.training.figures import TITLES
-from inspire_fast.training.recorded_run import labels, read_runs
+from inspire_fast.training.comparison.compare import as_text, differences, smoothed, table, token_differences
+from inspire_fast.training.comparison.page import COLOURS, draw, write_page
+from inspire_fast.training.comparison.recorded_run import labels, read_runs
+from inspire_fast.training.trackers.metric_names import TITLES
 
 
 def write_run(

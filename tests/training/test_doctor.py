@@ -9,9 +9,9 @@ import socket
 import jax
 import pytest
 
-from inspire_fast.training import doctor
 from inspire_fast.training.config import DistributedConfig, load_config
 from inspire_fast.training.distributed import in_slurm, join
+from inspire_fast.training.preflight import doctor
 
 
 def test_this_machine() -> None:

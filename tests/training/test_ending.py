@@ -11,10 +11,10 @@ import subprocess
 import pytest
 
 from inspire_fast.data.testing import write_fake_dataset
-from inspire_fast.training.checkpoints import Checkpoints, DiskFullError, is_disk_full, latest_step
+from inspire_fast.training.checkpoint_writer import Checkpoints, DiskFullError, is_disk_full, latest_step
 from inspire_fast.training.config import TrainConfig, load_config
-from inspire_fast.training.parts import DataPart
-from inspire_fast.training.unchanged import fingerprints, require_unchanged
+from inspire_fast.training.dataset_config import DataPart
+from inspire_fast.training.datasets.fingerprints import fingerprints, require_unchanged
 
 
 @pytest.fixture

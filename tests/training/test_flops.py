@@ -12,7 +12,7 @@ from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.flops import forward_flops, peak_flops, training_flops
+from inspire_fast.training.reporting.flops import forward_flops, peak_flops, training_flops
 
 ALL = FreezeConfig()
 

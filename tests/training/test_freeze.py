@@ -17,7 +17,7 @@ from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
 from inspire_fast.models.freeze import FreezeConfig, Frozen
 from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.testing import quick_jit, random_images, random_model
-from inspire_fast.training.checkpoints import Checkpoints
+from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import init_state, make_gradient, make_step

@@ -11,11 +11,11 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.testing import PHRASES, TASK, write_fake_dataset
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import TrainConfig, load_config
-from inspire_fast.training.inspection import Inspection, inspect
-from inspire_fast.training.inspection_page import draw_facts, write_page
-from inspire_fast.training.sources import open_source
+from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.inspection.page import draw_facts, write_page
+from inspire_fast.training.inspection.samples import Inspection, inspect
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,10 @@ from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
-from inspire_fast.training.assets import (
+from inspire_fast.training.cli import run_with_config
+from inspire_fast.training.config import DataConfig, TrainConfig, load_config
+from inspire_fast.training.dataset_config import DataPart, parse, part_names
+from inspire_fast.training.datasets.assets import (
     compute_stats,
     fit_tokenizers,
     load_stats,
@@ -28,14 +31,11 @@ from inspire_fast.training.assets import (
     make_transform,
     stats_path,
 )
-from inspire_fast.training.cli import run_with_config
-from inspire_fast.training.config import DataConfig, TrainConfig, load_config
-from inspire_fast.training.inspection import inspect
-from inspire_fast.training.inspection_page import write_page
+from inspire_fast.training.datasets.sources import described, open_parts, open_source
+from inspire_fast.training.inspection.page import write_page
+from inspire_fast.training.inspection.samples import inspect
 from inspire_fast.training.loop import train
-from inspire_fast.training.parts import DataPart, parse, part_names
 from inspire_fast.training.prepare import fixed_batches
-from inspire_fast.training.sources import described, open_parts, open_source
 
 ROOT = Path(__file__).parents[2]
 

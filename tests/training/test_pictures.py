@@ -1,7 +1,7 @@
 import numpy as np
 
-from inspire_fast.training.held_out import Example
-from inspire_fast.training.pictures import draw_examples, draw_views
+from inspire_fast.training.reporting.held_out import Example
+from inspire_fast.training.reporting.plots import draw_examples, draw_views
 
 RIGHT, WRONG = np.array([0x1A, 0x7F, 0x37]), np.array([0xC6, 0x28, 0x28])
 

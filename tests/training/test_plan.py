@@ -11,7 +11,7 @@ import pytest
 from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST, TINY, Remat
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.training.config import DataConfig, MeshConfig, TrainConfig
-from inspire_fast.training.plan import MemoryPlan, device_memory, plan_memory, require_memory
+from inspire_fast.training.preflight.memory import MemoryPlan, device_memory, plan_memory, require_memory
 from inspire_fast.training.prepare import to_batch
 from inspire_fast.training.sharding import AXES, batch_sharding, make_mesh
 from inspire_fast.training.state import init_state, make_step

@@ -9,8 +9,8 @@ import numpy as np
 
 from inspire_fast.training.config import load_config
 from inspire_fast.training.optimizer import OptimizerConfig
-from inspire_fast.training.precision import rounded, widened
 from inspire_fast.training.state import init_state, make_update
+from inspire_fast.training.stochastic_rounding import rounded, widened
 
 
 def test_small_updates_arrive_on_average() -> None:

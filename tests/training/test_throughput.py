@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from inspire_fast.training import throughput
 from inspire_fast.training.config import load_config
-from inspire_fast.training.flops import training_flops
+from inspire_fast.training.reporting import throughput
+from inspire_fast.training.reporting.flops import training_flops
 
 
 class Clock:

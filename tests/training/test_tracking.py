@@ -18,11 +18,12 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from inspire_fast.training import tracking, tracking_rerun
-from inspire_fast.training.figures import better, group_of, tag, unit
-from inspire_fast.training.tracker import Tracker
-from inspire_fast.training.tracking import TRACKERS, Tracking, check_trackers, open_trackers
-from inspire_fast.training.tracking_wandb import run_id
+from inspire_fast.training.trackers import open as tracking
+from inspire_fast.training.trackers import rerun_tracker as tracking_rerun
+from inspire_fast.training.trackers.base import Tracker
+from inspire_fast.training.trackers.metric_names import better, group_of, tag, unit
+from inspire_fast.training.trackers.open import TRACKERS, Tracking, check_trackers, open_trackers
+from inspire_fast.training.trackers.wandb_tracker import run_id
 
 PICTURE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 

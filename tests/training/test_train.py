@@ -34,18 +34,18 @@ from inspire_fast.models.testing import quick_jit
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training import state
-from inspire_fast.training.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
-from inspire_fast.training.held_out import evaluate_held_out
+from inspire_fast.training.dataset_config import DataPart
+from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.loop import train
-from inspire_fast.training.metrics_log import MetricsLog, require_finite
-from inspire_fast.training.parts import DataPart
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import prepare, to_batch
+from inspire_fast.training.reporting.held_out import evaluate_held_out
+from inspire_fast.training.reporting.metrics_log import MetricsLog, require_finite
+from inspire_fast.training.reporting.throughput import FIGURES
 from inspire_fast.training.sharding import batch_sharding
-from inspire_fast.training.sources import open_source
 from inspire_fast.training.state import init_state, make_gradient
-from inspire_fast.training.throughput import FIGURES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -346,8 +346,8 @@ from inspire_fast.models.config import TEST
 from inspire_fast.training.config import DistributedConfig, MeshConfig, OptimizerConfig, load_config
 from inspire_fast.training.distributed import join
 from inspire_fast.training.loop import train
-from inspire_fast.training.metrics_log import MetricsLog
-from inspire_fast.training.parts import DataPart
+from inspire_fast.training.reporting.metrics_log import MetricsLog
+from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.preemption import PreemptedError, Preemption
 import jax
 root, exp_name, port, processes, process, steps, decode_every = Path(sys.argv[1]), *sys.argv[2:]

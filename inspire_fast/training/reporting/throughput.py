@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.flops import peak_flops, training_flops
+from inspire_fast.training.reporting.flops import peak_flops, training_flops
 
 FIGURES = ("samples_per_s", "tokens_per_s", "tflops_per_device", "mfu", "data_wait_fraction")
 
@@ -20,7 +20,7 @@ class Throughput:
 
     Figures, over all processes:
         samples_per_s, tokens_per_s: tokens are what the language model reads, pictures included, padding not.
-        tflops_per_device: 10^12 operations per second that the model needs (see `training.flops`).
+        tflops_per_device: 10^12 operations per second that the model needs (see `training.reporting.flops`).
         mfu: the same as a share of the device's peak; only where that is known.
         data_wait_fraction: of the time, what the devices had nothing to do because the next batch was not there. A wait counts when the
             step before it had ended by the time the batch came, from where the host began to wait: an upper bound.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspire_fast.training.held_out import Example
+from inspire_fast.training.reporting.held_out import Example
 
 if TYPE_CHECKING:  # two seconds of every command's start otherwise
     from matplotlib.axes import Axes

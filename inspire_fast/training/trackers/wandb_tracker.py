@@ -11,8 +11,8 @@ from typing import Any, final
 
 import numpy as np
 
-from inspire_fast.training.figures import tag
-from inspire_fast.training.tracker import Tracker
+from inspire_fast.training.trackers.base import Tracker
+from inspire_fast.training.trackers.metric_names import tag
 
 ID_FILE = "wandb_id"
 PROJECT = "inspire_fast"

@@ -14,9 +14,9 @@ from inspire_fast.data.mixture import Part, spread
 from inspire_fast.data.training_transform import TrainingTransform, true_answers
 from inspire_fast.dialogue.render import Kind, Rendered, Turn, end_ids
 from inspire_fast.dialogue.script import ActionSlot
-from inspire_fast.training.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.sources import joined, open_parts, shares_drawn
+from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
+from inspire_fast.training.datasets.sources import joined, open_parts, shares_drawn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from inspire_fast.core.batch import Batch
 from inspire_fast.models.loss import loss
-from inspire_fast.training.decoding import HeldOutDecoding, dialogues, save_picture, views
-from inspire_fast.training.metrics_log import MetricsLog, average
-from inspire_fast.training.pictures import draw_examples
 from inspire_fast.training.prepare import Run
+from inspire_fast.training.reporting.held_out_during import HeldOutDecoding, dialogues, save_picture, views
+from inspire_fast.training.reporting.metrics_log import MetricsLog, average
+from inspire_fast.training.reporting.plots import draw_examples
+from inspire_fast.training.reporting.throughput import Throughput
 from inspire_fast.training.state import TrainState, augmentation_key, with_params
-from inspire_fast.training.throughput import Throughput
-from inspire_fast.training.tracking import open_trackers
+from inspire_fast.training.trackers.open import open_trackers
 
 
 def due(number: int, every: int) -> bool:

@@ -16,10 +16,10 @@ from inspire_fast.core.types import Sample
 from inspire_fast.data.mixture import spread
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.training.augment import augment
-from inspire_fast.training.held_out import Example, decode_held_out
-from inspire_fast.training.pictures import draw_views
+from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.prepare import Run
-from inspire_fast.training.sources import open_source
+from inspire_fast.training.reporting.held_out import Example, decode_held_out
+from inspire_fast.training.reporting.plots import draw_views
 from inspire_fast.training.state import TrainState, with_params
 
 SHOWN = 4  # samples per picture

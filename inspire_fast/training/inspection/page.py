@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.images import padded_point
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.inspection import Inspection, Shown, ShownPart
+from inspire_fast.training.inspection.samples import Inspection, Shown, ShownPart
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}

@@ -13,7 +13,7 @@ from inspire_fast.data.mixture import Mixture, Part
 from inspire_fast.data.normalization.compute import Source
 from inspire_fast.data.openpi.robot import REPACK
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.parts import DataPart, part_names
+from inspire_fast.training.dataset_config import DataPart, part_names
 
 
 def open_source(config: TrainConfig, split: Split) -> Source:

@@ -12,9 +12,9 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from inspire_fast.training.comparison import Row, differences, figure_names, smoothed, table, token_differences
-from inspire_fast.training.figures import TITLES, group_of, is_noisy, unit
-from inspire_fast.training.recorded_run import RecordedRun
+from inspire_fast.training.comparison.compare import Row, differences, figure_names, smoothed, table, token_differences
+from inspire_fast.training.comparison.recorded_run import RecordedRun
+from inspire_fast.training.trackers.metric_names import TITLES, group_of, is_noisy, unit
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}

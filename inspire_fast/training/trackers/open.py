@@ -19,10 +19,10 @@ import jax
 import numpy as np
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.training.tracker import Tracker
-from inspire_fast.training.tracking_rerun import RerunTracker
-from inspire_fast.training.tracking_tensorboard import TensorBoardTracker
-from inspire_fast.training.tracking_wandb import WandbTracker
+from inspire_fast.training.trackers.base import Tracker
+from inspire_fast.training.trackers.rerun_tracker import RerunTracker
+from inspire_fast.training.trackers.tensorboard_tracker import TensorBoardTracker
+from inspire_fast.training.trackers.wandb_tracker import WandbTracker
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity
 from inspire_fast.data.lerobot.meta import load_meta
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.parts import part_names
+from inspire_fast.training.dataset_config import part_names
 
 _FOLDERS = ("data", "videos", "images")  # of a LeRobot dataset, beside `meta`
 _WHAT = {"episodes": "meta/ (episodes, tasks, features)", "files": "names and sizes of files", "labels": FACTS_PATH}

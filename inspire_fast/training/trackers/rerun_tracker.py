@@ -10,8 +10,8 @@ from typing import Any, final
 
 import numpy as np
 
-from inspire_fast.training.figures import tag
-from inspire_fast.training.tracker import Tracker, png
+from inspire_fast.training.trackers.base import Tracker, png
+from inspire_fast.training.trackers.metric_names import tag
 
 FREE_BYTES = 64 * 2**20
 PATIENCE_S = 30.0

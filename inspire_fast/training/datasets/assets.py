@@ -28,8 +28,8 @@ from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_t
 from inspire_fast.tokenizers.text.paligemma import load_paligemma
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig, config_names, load_config
-from inspire_fast.training.parts import stored_parts
-from inspire_fast.training.sources import open_parts, open_source
+from inspire_fast.training.dataset_config import stored_parts
+from inspire_fast.training.datasets.sources import open_parts, open_source
 
 
 def stats_path(config: TrainConfig) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.data.images import padded_point
-from inspire_fast.training.inspection import Inspection
+from inspire_fast.training.inspection.samples import Inspection
 
 
 def need_rerun() -> None:

@@ -21,9 +21,9 @@ from inspire_fast.checkpoints.remote import cached_path, is_address, local_path
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.tokenizers.fast.processor import find as find_fast
 from inspire_fast.tokenizers.text.paligemma import find_paligemma
-from inspire_fast.training.assets import load_stats, load_vocabulary
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.sources import open_parts
+from inspire_fast.training.datasets.assets import load_stats, load_vocabulary
+from inspire_fast.training.datasets.sources import open_parts
 
 Level = Literal["ok", "note", "bad"]
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from inspire_fast.training.figures import TITLES, better, group_of
-from inspire_fast.training.recorded_run import TOKENS, RecordedRun
+from inspire_fast.training.comparison.recorded_run import TOKENS, RecordedRun
+from inspire_fast.training.trackers.metric_names import TITLES, better, group_of
 
 
 def smoothed(curve: np.ndarray, width: float) -> np.ndarray:

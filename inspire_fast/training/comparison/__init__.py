@@ -1,0 +1,1 @@
+"""Comparison of training runs: curves and tables of several runs on one page."""

@@ -1,0 +1,1 @@
+"""Preflight checks: what a machine lacks for a run, and the memory that the run will need."""

@@ -1,0 +1,1 @@
+"""Reporting of a run: metrics, throughput, FLOPs, plots, decoded held-out samples."""
