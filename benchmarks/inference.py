@@ -25,8 +25,8 @@ import published_procedure as published
 import tyro
 
 from inspire_fast.dialogue.questions.direction import Direction
-from inspire_fast.dialogue.render import Turn, render
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.render import PromptFields, render
+from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig
@@ -177,21 +177,21 @@ class Bench:
             model or self.served, SCRIPTS[script](*questions), self.words, horizon=HORIZON, action_dim=ACTION_DIM
         )
 
-    def turn(self, number: int = 0) -> Turn:
+    def fields(self, number: int = 0) -> PromptFields:
         """One of the instructions; the first has two targets."""
         instruction, targets = list(INSTRUCTIONS.items())[number % len(INSTRUCTIONS)]
-        return Turn(instruction=instruction, state=np.linspace(-0.5, 0.5, 8), targets=targets)
+        return PromptFields(instruction=instruction, state=np.linspace(-0.5, 0.5, 8), targets=targets)
 
     def call(self, decoder: Decoder, **options: Any) -> Callable[[], list[Decoded]]:
         """A call that writes the forced chunk."""
         shown = show(self.images, 1)
         options = {"actions": [self.actions], **options}
-        return lambda: decoder.decode(self.images, shown, [self.turn()], **options)
+        return lambda: decoder.decode(self.images, shown, [self.fields()], **options)
 
     def prompts(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """What the published procedure reads: up to each question, then up to the actions."""
         script = SCRIPTS["inspire"](DIRECTION)
-        rendered = [render(script, self.turn(), self.words, answers=ANSWERS[:n]).tokens for n in range(3)]
+        rendered = [render(script, self.fields(), self.words, answers=ANSWERS[:n]).tokens for n in range(3)]
         return [(tokens.ids, tokens.block) for tokens in rendered]
 
 
@@ -293,13 +293,16 @@ def table(times: Mapping[str, Sequence[float]], shapes: Mapping[str, tuple[str, 
 
 def described(bench: Bench, decoder: Decoder, draft: Sequence[str] | None) -> tuple[str, int]:
     """How much a side of ours reads at once, and how much of it is padding; and how many tokens one by one."""
-    layout = decoder.lay_out([bench.turn()], [draft]).layout
+    layout = decoder.lay_out([bench.fields()], [draft]).layout
     accepted = bench.call(decoder, drafts=[draft])()[0].accepted
     chunks = [f"{layout.lengths[0]} (+{layout.ids.shape[1] - layout.lengths[0]})"]
     asked = np.flatnonzero(layout.slots.active[:, 0])[accepted:]
     if len(asked):
-        chunks += [f"{1 + n} (+{layout.slots.then.shape[2] - n})" for n in layout.slots.then_lengths[asked[:-1], 0]]
-        chunks += [f"{1 + layout.tail_lengths[0]} (+{layout.tail.shape[1] - layout.tail_lengths[0]})"]
+        chunks += [
+            f"{1 + n} (+{layout.slots.continuation.shape[2] - n})"
+            for n in layout.slots.continuation_lengths[asked[:-1], 0]
+        ]
+        chunks += [f"{1 + layout.suffix_lengths[0]} (+{layout.suffix.shape[1] - layout.suffix_lengths[0]})"]
     return f"{bench.config.image_tokens} + {', '.join(chunks)}", ACTION_IDS - 1
 
 
@@ -324,7 +327,7 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
         },
         rounds,
     )
-    layout = decoder.lay_out([bench.turn()], [None])
+    layout = decoder.lay_out([bench.fields()], [None])
     language = bench.config.language
     slots = bench.config.image_tokens + layout.layout.ids.shape[1] + layout.room + decoder.longest
     width = jnp.dtype(bench.config.dtype).itemsize
@@ -346,12 +349,12 @@ def batch_scaling(bench: Bench, rounds: int, sizes: Sequence[int], alone: int) -
     """Rows of different prompts and question counts; as many of them as `alone` says are held against what they say alone."""
     decoder = bench.decoder("inspire")
     images = random_images(bench.config, max(sizes), seed=3)
-    turns = [bench.turn(n) for n in range(max(sizes))]
+    prompts = [bench.fields(n) for n in range(max(sizes))]
 
     def call(rows: Sequence[int]) -> list[Decoded]:
         shown = show(images, len(rows))
         picked = {camera: pictures[list(rows)] for camera, pictures in images.items()}
-        return decoder.decode(picked, shown, [turns[row] for row in rows], actions=[bench.actions] * len(rows))
+        return decoder.decode(picked, shown, [prompts[row] for row in rows], actions=[bench.actions] * len(rows))
 
     times = take_turns({str(n): (lambda n=n: call(range(n))) for n in sizes}, rounds)
     together = call(range(max(sizes)))
@@ -383,7 +386,7 @@ def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
         held = ("bfloat16", "int8")
     models = {weights: serve(bench.trained, weights=weights, dtype=bench.config.dtype) for weights in held}
     tokens = render(
-        SCRIPTS["inspire"](DIRECTION), bench.turn(), bench.words, answers=ANSWERS, action_ids=bench.actions
+        SCRIPTS["inspire"](DIRECTION), bench.fields(), bench.words, answers=ANSWERS, action_ids=bench.actions
     ).tokens
     actions = bench.words.from_action(np.arange(bench.words.action.vocab_size))
 
@@ -420,15 +423,15 @@ def free_running(checkpoint: Path, config_name: str, calls: int) -> dict[str, fl
 
     def decode(number: int, *, ask: bool, draft: bool) -> Decoded:
         sample = samples[number]
-        turn = policy.inputs.turn(
+        fields = policy.inputs.prompt_fields(
             sample.observation, [t.phrase for t in sample.facts.targets] if ask and sample.facts else ()
         )
         seen = {camera: image[None] for camera, image in policy.inputs.images(sample.observation).items()}
         images = {camera: seen[camera] for camera in policy.decoder.cameras}
-        drafted = last.get(turn.targets) if draft else None
-        row = policy.decoder.decode(images, show(policy.inputs.cameras, 1), [turn], drafts=[drafted])[0]
+        drafted = last.get(fields.targets) if draft else None
+        row = policy.decoder.decode(images, show(policy.inputs.cameras, 1), [fields], drafts=[drafted])[0]
         if draft:
-            last[turn.targets] = row.answers
+            last[fields.targets] = row.answers
         return row
 
     sides = {
@@ -480,9 +483,9 @@ def malformed(words: Vocabulary, chunks: int) -> dict[str, int]:
         for call in range(-(-chunks // (rows * seeds))):
             images = random_images(config, rows, seed=1000 * seed + call)
             states = np.random.default_rng([seed, call]).uniform(-1, 1, (rows, 8))
-            turns = [replace(bench.turn(n), state=state) for n, state in enumerate(states)]
+            prompts = [replace(bench.fields(n), state=state) for n, state in enumerate(states)]
             warm = [0.0, 1.0, 3.0, 10.0] * (rows // 4)
-            for row in decoder.decode(images, show(images, rows), turns, temperature=warm, seed=list(range(rows))):
+            for row in decoder.decode(images, show(images, rows), prompts, temperature=warm, seed=list(range(rows))):
                 checked += 1
                 bad += not well_formed(words, row)
         sys.stderr.write(f"\r{checked} chunks ")

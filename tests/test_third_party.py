@@ -19,9 +19,8 @@ from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.normalization import stats as normalize
 from inspire_fast.data.normalization.delta import make_bool_mask
 from inspire_fast.data.normalization.stats import NormStats, normalize_quantile, normalize_zscore
-from inspire_fast.dialogue.render import STATE_BINS, Turn, render
-from inspire_fast.dialogue.script import ActionSlot, Context, Forced, Script
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.render import STATE_BINS, PromptFields, render
+from inspire_fast.dialogue.script import SCRIPTS, ActionSlot, Context, Forced, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.robots import ROBOTS
 from inspire_fast.training.augment import RECIPES
@@ -263,9 +262,11 @@ def test_the_documented_config_trains(config: DataConfig) -> None:
         *("image", "image_mask", "state", "actions"),
         *("tokenized_prompt", "tokenized_prompt_mask", "token_ar_mask", "token_loss_mask"),
     }
-    turn = Turn(instruction=native["prompt"], state=native["observation/state"], targets=("the red block", "the plate"))
+    fields = PromptFields(
+        instruction=native["prompt"], state=native["observation/state"], targets=("the red block", "the plate")
+    )
     ids = render(
-        SCRIPT, turn, VOCABULARY, answers=("left", "front"), action_ids=VOCABULARY.action.encode(CHUNK)
+        SCRIPT, fields, VOCABULARY, answers=("left", "front"), action_ids=VOCABULARY.action.encode(CHUNK)
     ).tokens.ids
     np.testing.assert_array_equal(made["tokenized_prompt"], np.pad(ids, (0, 220 - len(ids))))
     assert {v.shape for k, v in made.items() if k.startswith("token")} == {(220,)}

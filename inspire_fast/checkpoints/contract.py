@@ -19,8 +19,7 @@ from inspire_fast.core.registry import Registry
 from inspire_fast.data.normalization.normalizer import Normalisation, Normalizer
 from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.dialogue.questions import QUESTIONS, Question
-from inspire_fast.dialogue.script import Script
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.robots import ROBOTS

@@ -17,7 +17,7 @@ from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.question_dropout import Asking
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.dialogue.render import Kind, Rendered, Turn, render, unroll
+from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, render, unroll
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 
@@ -42,17 +42,17 @@ class ModelInput:
         seen = {k: resize_with_pad(v, *self.image_hw) for k, v in observation.images.items() if k in self.cameras}
         return {camera: seen.get(camera, black) for camera in self.cameras}
 
-    def turn(self, observation: Observation, targets: Sequence[str]) -> Turn:
+    def prompt_fields(self, observation: Observation, targets: Sequence[str]) -> PromptFields:
         """The dialogue's placeholders, with the state normalised."""
         state = self.normalizer.state(observation.state)
-        return Turn(instruction=observation.prompt, state=state, targets=tuple(targets))
+        return PromptFields(instruction=observation.prompt, state=state, targets=tuple(targets))
 
 
-def true_answers(script: Script, turn: Turn, facts: SceneFacts | None) -> tuple[str, ...]:
+def true_answers(script: Script, fields: PromptFields, facts: SceneFacts | None) -> tuple[str, ...]:
     """The right answer for every question slot of the dialogue, from facts."""
     by_phrase = {} if facts is None else {t.phrase: t for t in facts.targets}
     answers = []
-    for piece in unroll(script, turn):
+    for piece in unroll(script, fields):
         if piece.kind is Kind.ANSWER:
             if piece.target not in by_phrase:
                 raise ValueError(
@@ -102,18 +102,20 @@ class TrainingTransform:
         if sample.actions is None:
             raise ValueError("A training sample needs actions.")
         script, facts = self.script, self.facts_of(sample)
-        turn = self.inputs.turn(sample.observation, tuple(t.phrase for t in facts.targets) if facts else ())
+        fields = self.inputs.prompt_fields(sample.observation, tuple(t.phrase for t in facts.targets) if facts else ())
         if rng is not None:
             if self.state_noise:
-                turn = replace(turn, state=turn.state + rng.normal(scale=self.state_noise, size=turn.state.shape))
-            asked, supervised = self.asking.draw(turn.targets, rng)
-            turn = replace(turn, targets=asked)
+                fields = replace(
+                    fields, state=fields.state + rng.normal(scale=self.state_noise, size=fields.state.shape)
+                )
+            asked, supervised = self.asking.draw(fields.targets, rng)
+            fields = replace(fields, targets=asked)
             script = script if supervised else script.unsupervised()
         return render(
             script,
-            turn,
+            fields,
             self.vocabulary,
-            answers=true_answers(script, turn, facts),
+            answers=true_answers(script, fields, facts),
             action_ids=self.action_ids(sample.actions, sample.observation.state),
         )
 

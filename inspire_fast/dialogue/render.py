@@ -34,7 +34,7 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class PromptFields:
     """What fills the script's placeholders.
 
     Attributes:
@@ -93,12 +93,12 @@ def discretise(state: np.ndarray) -> str:
     return " ".join(map(str, bins))
 
 
-def unroll(script: Script, turn: Turn) -> tuple[Piece, ...]:
+def unroll(script: Script, fields: PromptFields) -> tuple[Piece, ...]:
     """The script's segments with everything but the blanks filled in."""
     pieces: list[Piece] = []
     for segment in script.segments:
         if isinstance(segment, Context):
-            fills = {"instruction": clean(turn.instruction), "state": discretise(turn.state)}
+            fills = {"instruction": clean(fields.instruction), "state": discretise(fields.state)}
             # In one pass: an instruction may hold the words "{state}" itself.
             text = re.sub(r"\{(instruction|state)\}", lambda match: fills[match[1]], segment.text)  # noqa: B023
             pieces.append(Piece(kind=Kind.CONTEXT, text=text, joins=segment.joins))
@@ -107,7 +107,7 @@ def unroll(script: Script, turn: Turn) -> tuple[Piece, ...]:
                 _forced(segment, Kind.ACTION if script.acts and segment is script.segments[-2] else Kind.FORCED)
             )
         elif isinstance(segment, ForEachTarget):
-            for target in script.asked(turn.targets):
+            for target in script.asked(fields.targets):
                 pieces.extend(_ask(segment, target))
         else:
             pieces.append(Piece(kind=Kind.ACTION, weight=segment.weight, slot=segment))
@@ -147,7 +147,7 @@ def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
 
 def render(
     script: Script,
-    turn: Turn,
+    fields: PromptFields,
     vocabulary: Vocabulary,
     *,
     answers: Sequence[str] = (),
@@ -157,7 +157,7 @@ def render(
 
     Args:
         script: the dialogue with its blanks.
-        turn: what the script's placeholders stand for.
+        fields: what the script's placeholders stand for.
         vocabulary: text and action ids.
         answers: fills for the question slots, in order; fewer than there are slots stop the rendering there.
         action_ids: ids of the *action tokenizer* for the action slot.
@@ -165,10 +165,10 @@ def render(
     Raises:
         ValueError: more answers than slots, or an answer that the slot does not allow.
     """
-    pieces = unroll(script, turn)
+    pieces = unroll(script, fields)
     slots = sum(piece.kind is Kind.ANSWER for piece in pieces)
     if len(answers) > slots:
-        about = script.asked(turn.targets)
+        about = script.asked(fields.targets)
         raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {about}.")
     writer = _Writer()
     given = iter(answers)
@@ -190,36 +190,40 @@ class Blank:
 
     Attributes:
         piece: the blank's segment; `piece.slot` is a question or the action slot.
-        then: int32 ids of the given text between this blank and the next one (or the end).
-        reach: int32, for each id of `then` the index in `then` of the last id that it sees: its own if causal, the end of
+        continuation: int32 ids of the given text between this blank and the next one (or the end).
+        attends_to: int32, for each id of `continuation` the index in `continuation` of the last id that it sees: its own if causal, the end of
             its segment if bidirectional.
     """
 
     piece: Piece
-    then: np.ndarray
-    reach: np.ndarray
+    continuation: np.ndarray
+    attends_to: np.ndarray
 
 
-def plan(script: Script, turn: Turn, vocabulary: Vocabulary) -> tuple[TokenSequence, tuple[Blank, ...]]:
+def split_at_blanks(
+    script: Script, fields: PromptFields, vocabulary: Vocabulary
+) -> tuple[TokenSequence, tuple[Blank, ...]]:
     """The dialogue for a decoder: what is given before the first blank, then every blank with the text that follows it.
 
     Same segments, same encoder as `render`: filling the blanks with answers yields exactly the ids that `render` writes.
     """
-    pieces = unroll(script, turn)
+    pieces = unroll(script, fields)
     blanks: list[Blank] = []
     for piece in pieces:
         if piece.slot is not None:
             empty = np.zeros(0, np.int32)
-            blanks.append(Blank(piece=piece, then=empty, reach=empty))
+            blanks.append(Blank(piece=piece, continuation=empty, attends_to=empty))
         elif blanks:
             last, ids = blanks[-1], np.array(vocabulary.text.encode(piece.text), np.int32)
             own = np.arange(len(ids), dtype=np.int32)
             sees = np.full_like(own, len(ids) - 1) if piece.kind is Kind.CONTEXT else own
-            reach = np.concatenate([last.reach, len(last.then) + sees])
+            attends_to = np.concatenate([last.attends_to, len(last.continuation) + sees])
             if piece.joins:
-                reach[len(last.then) - 1] = reach[-1]
-            blanks[-1] = Blank(piece=last.piece, then=np.concatenate([last.then, ids]), reach=reach)
-    return render(script, turn, vocabulary).tokens, tuple(blanks)
+                attends_to[len(last.continuation) - 1] = attends_to[-1]
+            blanks[-1] = Blank(
+                piece=last.piece, continuation=np.concatenate([last.continuation, ids]), attends_to=attends_to
+            )
+    return render(script, fields, vocabulary).tokens, tuple(blanks)
 
 
 def _piece_ids(

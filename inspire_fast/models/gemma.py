@@ -107,13 +107,15 @@ class Gemma(nnx.Module):
         x, (k, v) = jax.lax.scan(block, x, self.layers.stacked())
         return self.normed(x), k, v
 
-    def extend(self, x: jax.Array, cache: KVCache, reach: jax.Array, lengths: jax.Array) -> tuple[jax.Array, KVCache]:
+    def extend(
+        self, x: jax.Array, cache: KVCache, attends_to: jax.Array, lengths: jax.Array
+    ) -> tuple[jax.Array, KVCache]:
         """Reads further tokens.
 
         Args:
             x: embedded tokens `[b, m, w]`; row `i` has `lengths[i]` real ones, the rest is ignored.
             cache: what the rows have read.
-            reach: int `[b, m]`, the last position that each token sees (its own position if causal).
+            attends_to: int `[b, m]`, the last position that each token sees (its own position if causal).
             lengths: int `[b]`, 0..m.
 
         Returns:
@@ -121,7 +123,7 @@ class Gemma(nnx.Module):
         """
         positions = cache.length[:, None] + jnp.arange(x.shape[1])[None]
         rows = jnp.arange(x.shape[0])[:, None]
-        mask = (jnp.arange(cache.capacity)[None, None] <= reach[:, :, None]) & cache.valid[:, None]
+        mask = (jnp.arange(cache.capacity)[None, None] <= attends_to[:, :, None]) & cache.valid[:, None]
 
         def block(
             x: jax.Array, layer: tuple[dict[str, Any], jax.Array, jax.Array]

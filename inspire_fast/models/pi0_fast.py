@@ -101,15 +101,15 @@ class Pi0Fast(nnx.Module):
         return hidden[:, self.config.image_tokens :], cache
 
     def extend(
-        self, cache: KVCache, ids: jax.Array, lengths: jax.Array, reach: jax.Array | None = None
+        self, cache: KVCache, ids: jax.Array, lengths: jax.Array, attends_to: jax.Array | None = None
     ) -> tuple[jax.Array, KVCache]:
         """Reads several further tokens at once: ids `[b, m]`, of which row `i` has `lengths[i]`.
 
-        `reach` int `[b, m]` is the last position each token sees; None is causal. See `Gemma.extend`.
+        `attends_to` int `[b, m]` is the last position each token sees; None is causal. See `Gemma.extend`.
         """
-        if reach is None:
-            reach = cache.length[:, None] + jnp.arange(ids.shape[1])[None]
-        return self.language.extend(self.language.embed(ids, self.dtype), cache, reach, lengths)
+        if attends_to is None:
+            attends_to = cache.length[:, None] + jnp.arange(ids.shape[1])[None]
+        return self.language.extend(self.language.embed(ids, self.dtype), cache, attends_to, lengths)
 
     def logits(self, hidden: jax.Array, ids: jax.Array | None = None) -> jax.Array:
         """See `Gemma.logits`."""

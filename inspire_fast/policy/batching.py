@@ -15,13 +15,13 @@ import jax
 import numpy as np
 
 from inspire_fast.dialogue.questions.base import Question
-from inspire_fast.dialogue.render import Blank, Turn, answer_ids, plan, render
+from inspire_fast.dialogue.render import Blank, PromptFields, answer_ids, render, split_at_blanks
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import trie
 
 PROMPT_BUCKETS = (*range(8, 129, 8), *range(144, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
-THEN_BUCKETS = (*range(4, 33, 4), *range(40, 65, 8), *range(80, 257, 16), 384, 512)
+CONTINUATION_BUCKETS = (*range(4, 33, 4), *range(40, 65, 8), *range(80, 257, 16), 384, 512)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 # Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few shapes
 # are worth more than tight ones.
@@ -91,9 +91,9 @@ class Slots:
     drafted: (
         jax.Array | np.ndarray
     )  # int32 [q, b, d] symbols of the answer that stands in the prompt, -1 behind its end
-    then: jax.Array  # int32 [q, b, f] given text between this answer and the next question's
-    then_lengths: jax.Array  # int32 [q, b]
-    reach: jax.Array  # int32 [q, b, f] see `Blank.reach`
+    continuation: jax.Array  # int32 [q, b, f] given text between this answer and the next question's
+    continuation_lengths: jax.Array  # int32 [q, b]
+    attends_to: jax.Array  # int32 [q, b, f] see `Blank.attends_to`
     answer_ids: jax.Array  # int32 [q, k]
     next_state: jax.Array  # int32 [q, n, k]
     accepting: jax.Array  # bool [q, n]
@@ -110,9 +110,9 @@ class Layout:
     real: jax.Array  # bool [b], False on padding rows
     filled: jax.Array  # bool [b] the prompt holds given answers
     trusted: jax.Array  # bool [b] see `Given`
-    tail: jax.Array  # int32 [b, e] given text behind the last answer
-    tail_lengths: jax.Array  # int32 [b]
-    tail_reach: jax.Array  # int32 [b, e]
+    suffix: jax.Array  # int32 [b, e] given text behind the last answer
+    suffix_lengths: jax.Array  # int32 [b]
+    suffix_attends_to: jax.Array  # int32 [b, e]
     slots: Slots
 
 
@@ -145,44 +145,58 @@ def bucket(size: int, sizes: Sequence[int], what: str) -> int:
 
 def lay_out(
     script: Script,
-    turns: Sequence[Turn],
+    prompts: Sequence[PromptFields],
     vocabulary: Vocabulary,
     answers: Mapping[str, Answers],
     given: Sequence[Given] | None = None,
     *,
     least: int = 0,
 ) -> Dialogues:
-    """Arrays for `turns`, padded to buckets; prompts to one that holds at least `least` ids.
+    """Arrays for `prompts`, padded to buckets; their texts to one that holds at least `least` ids.
 
     Raises:
-        ValueError: no turns, too many rows or questions, or given answers that do not fit the questions.
+        ValueError: no prompts, too many rows or questions, or given answers that do not fit the questions.
     """
-    given = [Given()] * len(turns) if given is None else given
-    rows = bucket(len(turns), ROW_BUCKETS, "rows")
-    planned = [_planned(script, turn, vocabulary, answers, g) for turn, g in zip(turns, given, strict=True)]
+    given = [Given()] * len(prompts) if given is None else given
+    rows = bucket(len(prompts), ROW_BUCKETS, "rows")
+    planned = [_planned(script, fields, vocabulary, answers, g) for fields, g in zip(prompts, given, strict=True)]
     slots = bucket(
         max(len(row.questions) for row in planned), QUESTION_BUCKETS[1:] if script.questions else (0,), "questions"
     )
     prompt = bucket(max(least, *(len(row.ids) for row in planned)), PROMPT_BUCKETS, "prompt ids")
     texts = (
-        [len(b.then) for row in planned for b in row.blanks[:-1]],
-        [len(r.blanks[-1].then) for r in planned if r.blanks],
+        [len(b.continuation) for row in planned for b in row.blanks[:-1]],
+        [len(r.blanks[-1].continuation) for r in planned if r.blanks],
     )
     free = any(row.questions and not row.filled for row in planned)
-    sizes = THEN_BUCKETS if free or not slots else SPARE_BUCKETS
-    then = bucket(max(texts[0], default=0), sizes, "ids between blanks")
-    tail = max(texts[1], default=0)  # the script's way to the actions: as long in every call
+    sizes = CONTINUATION_BUCKETS if free or not slots else SPARE_BUCKETS
+    continuation = bucket(max(texts[0], default=0), sizes, "ids between blanks")
+    suffix = max(texts[1], default=0)  # the script's way to the actions: as long in every call
     depth = max((a.depth for a in answers.values()), default=1)
-    head = _zeros(rows, ids=(prompt,), block=(prompt,), tail=(tail,), tail_reach=(tail,), tail_lengths=(), lengths=())
+    head = _zeros(
+        rows,
+        ids=(prompt,),
+        block=(prompt,),
+        suffix=(suffix,),
+        suffix_attends_to=(suffix,),
+        suffix_lengths=(),
+        lengths=(),
+    )
     head |= {name: np.zeros(rows, bool) for name in ("filled", "trusted")}
     head["lengths"][:] = 1
-    asked = _zeros(slots, start=(rows,), then=(rows, then), then_lengths=(rows,), reach=(rows, then))
+    asked = _zeros(
+        slots,
+        start=(rows,),
+        continuation=(rows, continuation),
+        continuation_lengths=(rows,),
+        attends_to=(rows, continuation),
+    )
     asked |= {"active": np.zeros((slots, rows), bool), "drafted": np.full((slots, rows, depth), -1, np.int32)}
     for number, row in enumerate(planned):
         _fill_row(head, asked, number, row)
-    head["real"] = np.arange(rows) < len(turns)
+    head["real"] = np.arange(rows) < len(prompts)
     layout = Layout(**head, slots=Slots(**asked, **_tables(script.questions, slots, answers)))
-    room = slots * depth + ((slots - 1) * then + tail if free else 0) if slots else 0
+    room = slots * depth + ((slots - 1) * continuation + suffix if free else 0) if slots else 0
     return Dialogues(layout=layout, questions=tuple(row.questions for row in planned), room=room)
 
 
@@ -201,9 +215,9 @@ class _Planned:
 
 
 def _planned(
-    script: Script, turn: Turn, vocabulary: Vocabulary, answers: Mapping[str, Answers], given: Given
+    script: Script, fields: PromptFields, vocabulary: Vocabulary, answers: Mapping[str, Answers], given: Given
 ) -> _Planned:
-    beginning, blanks = plan(script, turn, vocabulary)
+    beginning, blanks = split_at_blanks(script, fields, vocabulary)
     questions = tuple(_question(blank) for blank in blanks[:-1])  # the last blank is the action slot
     if given.answers is not None and len(given.answers) != len(questions):
         kind, about = "forced answers" if given.trusted else "drafted answers", [b.piece.target for b in blanks[:-1]]
@@ -212,9 +226,9 @@ def _planned(
         tokens, symbols, starts, filled = beginning, (), (len(beginning),) * len(questions), False
     else:
         symbols = tuple(answers[q.name].symbols(word) for q, word in zip(questions, given.answers, strict=True))
-        tokens, filled = render(script, turn, vocabulary, answers=given.answers).tokens, True
+        tokens, filled = render(script, fields, vocabulary, answers=given.answers).tokens, True
         lengths = [len(one) for one in symbols]
-        gaps = [len(blank.then) for blank in blanks[:-1]]
+        gaps = [len(blank.continuation) for blank in blanks[:-1]]
         starts = tuple(len(beginning) + sum(lengths[:n]) + sum(gaps[:n]) for n in range(len(questions)))
     return _Planned(
         ids=tokens.ids,
@@ -246,17 +260,20 @@ def _fill_row(head: dict[str, np.ndarray], asked: dict[str, np.ndarray], row: in
     first = len(asked["active"]) - len(planned.questions)
     asked["start"][:, row] = n
     for number, blank in enumerate(planned.blanks):
-        slot, length = first + number, len(blank.then)
+        slot, length = first + number, len(blank.continuation)
         asked["active"][slot, row] = True
         asked["start"][slot, row] = planned.starts[number]
         if planned.filled:
             asked["drafted"][slot, row, : len(planned.symbols[number])] = planned.symbols[number]
         if number == len(planned.blanks) - 1:
-            head["tail"][row, :length], head["tail_reach"][row, :length] = blank.then, blank.reach
-            head["tail_lengths"][row] = length
+            head["suffix"][row, :length], head["suffix_attends_to"][row, :length] = blank.continuation, blank.attends_to
+            head["suffix_lengths"][row] = length
         else:
-            asked["then"][slot, row, :length], asked["reach"][slot, row, :length] = blank.then, blank.reach
-            asked["then_lengths"][slot, row] = length
+            asked["continuation"][slot, row, :length], asked["attends_to"][slot, row, :length] = (
+                blank.continuation,
+                blank.attends_to,
+            )
+            asked["continuation_lengths"][slot, row] = length
 
 
 def _tables(questions: tuple[Question, ...], slots: int, answers: Mapping[str, Answers]) -> dict[str, Any]:

@@ -114,14 +114,18 @@ def run(
         last, cache, said = carry
         at = jax.tree.map(lambda table: table[slot], slots)
         chosen, log_p, final, last, cache = _choose(model, last, cache, at, head[slot], todo[slot])
-        last, cache = _follow(model, last, cache, todo[slot], final, at.then, at.then_lengths, at.reach)
+        last, cache = _follow(
+            model, last, cache, todo[slot], final, at.continuation, at.continuation_lengths, at.attends_to
+        )
         return last, cache, _say(said, slot, todo[slot], chosen, log_p)
 
     def ask_last(_: jax.Array, carry: tuple) -> tuple:
         last, cache, said = carry
         at = jax.tree.map(lambda table: table[-1], slots)
         chosen, log_p, final, last, cache = _choose(model, last, cache, at, head[-1], todo[-1])
-        last, cache = _follow(model, last, cache, todo[-1], final, layout.tail, layout.tail_lengths, layout.tail_reach)
+        last, cache = _follow(
+            model, last, cache, todo[-1], final, layout.suffix, layout.suffix_lengths, layout.suffix_attends_to
+        )
         return last, cache, _say(said, jnp.int32(count - 1), todo[-1], chosen, log_p)
 
     # Loops, also where they run once or not at all: through a conditional, the cache would be copied.
@@ -208,14 +212,14 @@ def _follow(
     cache: ServedCache,
     mine: jax.Array,
     final: jax.Array,
-    then: jax.Array,
-    then_lengths: jax.Array,
-    reach: jax.Array,
+    continuation: jax.Array,
+    continuation_lengths: jax.Array,
+    attends_to: jax.Array,
 ) -> tuple[jax.Array, ServedCache]:
     """Reads an answer's last id and the text behind it in one chunk."""
-    chunk = jnp.concatenate([final[:, None], then], axis=1)
-    sees = jnp.concatenate([jnp.zeros((len(mine), 1), jnp.int32), reach + 1], axis=1)
-    lengths = jnp.where(mine, 1 + then_lengths, 0)
+    chunk = jnp.concatenate([final[:, None], continuation], axis=1)
+    sees = jnp.concatenate([jnp.zeros((len(mine), 1), jnp.int32), attends_to + 1], axis=1)
+    lengths = jnp.where(mine, 1 + continuation_lengths, 0)
     hidden, cache = model.extend(cache, chunk, lengths, cache.length[:, None] + sees, lengths[:, None] - 1)
     return jnp.where(mine[:, None], hidden[:, 0], last), cache
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.dialogue.render import Turn
+from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.inference.model import ServedModel
@@ -120,7 +120,7 @@ class Decoder:
         self,
         images: Mapping[str, np.ndarray],
         image_mask: Mapping[str, np.ndarray],
-        turns: Sequence[Turn],
+        prompts: Sequence[PromptFields],
         *,
         forced: Sequence[Sequence[str] | None] | None = None,
         drafts: Sequence[Sequence[str] | None] | None = None,
@@ -135,7 +135,7 @@ class Decoder:
         Args:
             images: camera -> uint8 `[b, h, w, 3]`, all but the constant ones.
             image_mask: camera -> bool `[b]`, all of them.
-            turns: one per row; rows may differ in prompt and number of targets.
+            prompts: one per row; rows may differ in prompt and number of targets.
             forced: per row, the answers to write instead of the model's own, or None.
             drafts: per row, answers that are likely, or None. They change how long the call takes and nothing else.
             temperature: of the action slot, one for all or one per row; 0 is greedy. Answers are always the likeliest.
@@ -148,10 +148,10 @@ class Decoder:
         Raises:
             ValueError: a negative temperature or top_k, answers that do not fit the questions, actions against the grammar.
         """
-        dialogues = self.lay_out(turns, drafts, forced, least=least)
+        dialogues = self.lay_out(prompts, drafts, forced, least=least)
         layout, rows = dialogues.layout, len(dialogues.layout.real)
-        pad = rows - len(turns)
-        sampling = self._sampling(len(turns), pad, temperature, top_k, seed, actions)
+        pad = rows - len(prompts)
+        sampling = self._sampling(len(prompts), pad, temperature, top_k, seed, actions)
         arguments = (
             {k: np.pad(v, [(0, pad)] + [(0, 0)] * 3) for k, v in images.items()},
             self._constant,
@@ -164,52 +164,56 @@ class Decoder:
         return self._read(result, dialogues)
 
     def warm_up(
-        self, turns: Sequence[Turn], *, rows: Sequence[int] = (1,), drafts: Callable[[Turn], Sequence[str] | None]
+        self,
+        prompts: Sequence[PromptFields],
+        *,
+        rows: Sequence[int] = (1,),
+        drafts: Callable[[PromptFields], Sequence[str] | None],
     ) -> int:
         """Compiles every program that these dialogues can need, whatever the state is; returns how many there are.
 
         Args:
-            turns: instructions and targets as they will come. Their states are replaced by the ones with the shortest and
+            prompts: instructions and targets as they will come. Their states are replaced by the ones with the shortest and
                 with the longest text, between which all others lie.
             rows: numbers of rows per call.
-            drafts: a turn's draft, as calls will have it.
+            drafts: draft of one prompt, as calls will have it.
         """
-        for turn in turns:
-            drafted, lengths = drafts(turn), []
+        for fields in prompts:
+            drafted, lengths = drafts(fields), []
             for extreme in (-1.0, 1.0):
-                known = replace(turn, state=np.full_like(turn.state, extreme))
+                known = replace(fields, state=np.full_like(fields.state, extreme))
                 lengths.append(self.lay_out([known], [drafted]).layout.ids.shape[1])
             for size in (s for s in PROMPT_BUCKETS if lengths[0] <= s <= lengths[1]):
                 for count in rows:
-                    self._compile(replace(turn, state=np.full_like(turn.state, -1.0)), drafted, count, size)
+                    self._compile(replace(fields, state=np.full_like(fields.state, -1.0)), drafted, count, size)
         return self.programs
 
     def lay_out(
         self,
-        turns: Sequence[Turn],
+        prompts: Sequence[PromptFields],
         drafts: Sequence[Sequence[str] | None] | None = None,
         forced: Sequence[Sequence[str] | None] | None = None,
         *,
         least: int = 0,
     ) -> Dialogues:
         """The arrays that a call of `decode` hands to its program."""
-        given = _given(turns, forced, drafts)
-        return lay_out(self.script, turns, self.vocabulary, self.answers, given, least=least)
+        given = _given(prompts, forced, drafts)
+        return lay_out(self.script, prompts, self.vocabulary, self.answers, given, least=least)
 
-    def check(self, turn: Turn, forced: Sequence[str] | None = None) -> None:
+    def check(self, fields: PromptFields, forced: Sequence[str] | None = None) -> None:
         """Raises what `decode` would, without the network.
 
         Raises:
             ValueError: the prompt is longer than the largest bucket, or given answers do not fit the questions.
         """
-        self.lay_out([turn], forced=[forced])
+        self.lay_out([fields], forced=[forced])
 
-    def _compile(self, turn: Turn, drafted: Sequence[str] | None, rows: int, least: int) -> None:
+    def _compile(self, fields: PromptFields, drafted: Sequence[str] | None, rows: int, least: int) -> None:
         image = np.zeros((rows, *self.model.config.image_hw, 3), np.uint8)
         self.decode(
             dict.fromkeys(self.cameras, image),
             dict.fromkeys(self.model.config.cameras, np.ones(rows, bool)),
-            [turn] * rows,
+            [fields] * rows,
             drafts=[drafted] * rows,
             least=least,
         )
@@ -282,12 +286,12 @@ class Decoder:
 
 
 def _given(
-    turns: Sequence[Turn],
+    prompts: Sequence[PromptFields],
     forced: Sequence[Sequence[str] | None] | None,
     drafts: Sequence[Sequence[str] | None] | None,
 ) -> list[Given]:
     rows = []
-    for row in range(len(turns)):
+    for row in range(len(prompts)):
         force, draft = (None if given is None else given[row] for given in (forced, drafts))
         stands = force if force is not None else draft
         rows.append(Given(answers=None if stands is None else tuple(stands), trusted=force is not None))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.dialogue.render import Kind, Turn, end_ids, render
+from inspire_fast.dialogue.render import Kind, PromptFields, end_ids, render
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.openpi.sampling import sample
@@ -60,7 +60,7 @@ class OpenpiDecoder:
         self,
         images: Mapping[str, np.ndarray],
         image_mask: Mapping[str, np.ndarray],
-        turns: Sequence[Turn],
+        prompts: Sequence[PromptFields],
         *,
         forced: Sequence[Sequence[str] | None] | None = None,
         drafts: Sequence[Sequence[str] | None] | None = None,
@@ -83,11 +83,11 @@ class OpenpiDecoder:
             raise ValueError(
                 f"With openpi_decode the rows of a call share temperature and seed; got {temperatures}, {seeds}."
             )
-        prompts = [self._prompt(turn) for turn in turns]
-        ids = np.zeros((len(turns), self._max_token_len), np.int32)
-        valid = np.arange(self._max_token_len) < np.array([[len(p)] for p in prompts])
-        for row, prompt in zip(ids, prompts, strict=True):
-            row[: len(prompt)] = prompt
+        texts = [self._prompt(fields) for fields in prompts]
+        ids = np.zeros((len(prompts), self._max_token_len), np.int32)
+        valid = np.arange(self._max_token_len) < np.array([[len(text)] for text in texts])
+        for row, text in zip(ids, texts, strict=True):
+            row[: len(text)] = text
         written = sample(
             self.model,
             {k: jnp.asarray(v) for k, v in images.items()},
@@ -103,19 +103,19 @@ class OpenpiDecoder:
         )
         return [self._read(row) for row in np.asarray(written)]
 
-    def check(self, turn: Turn, forced: Sequence[str] | None = None) -> None:
+    def check(self, fields: PromptFields, forced: Sequence[str] | None = None) -> None:
         """See `Decoder.check`."""
         if forced:
             raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
-        self._prompt(turn)
+        self._prompt(fields)
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """Those whose images `decode` takes."""
         return self.model.config.cameras
 
-    def _prompt(self, turn: Turn) -> np.ndarray:
-        rendered = render(self.script, turn, self.vocabulary)
+    def _prompt(self, fields: PromptFields) -> np.ndarray:
+        rendered = render(self.script, fields, self.vocabulary)
         context = np.array([p.kind is Kind.CONTEXT for p in rendered.pieces])[rendered.tokens.segment]
         prompt = rendered.tokens.ids[context]
         if len(prompt) > self._max_token_len:
@@ -142,11 +142,7 @@ class OpenpiDecoder:
         body = written[len(head) :]
         if closing not in body:
             raise ValueError(f"The model did not close its action within {MAX_STEPS} ids.")
-        symbols = [self.vocabulary.size - 1 - self.vocabulary.skip - i for i in body[: body.index(closing)]]
-        wrong = [i for i, s in zip(body, symbols, strict=False) if not 0 <= s < self.vocabulary.action.vocab_size]
-        if wrong:
-            raise ValueError(f"The model wrote ids {wrong[:5]} among its actions, which are none.")
-        return symbols
+        return self.vocabulary.to_action(body[: body.index(closing)]).tolist()
 
 
 def _action_slot(segment: object) -> ActionSlot:

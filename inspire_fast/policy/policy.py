@@ -18,7 +18,7 @@ from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.dialogue.render import Turn
+from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
 from inspire_fast.models.inference.build import Weights, serve
@@ -67,14 +67,14 @@ class Prepared:
 
     Attributes:
         options: what was asked for.
-        turn: instruction, normalised state, targets.
+        fields: instruction, normalised state, targets.
         state: canonical, in the robot's units.
         images: camera -> uint8 `[h, w, 3]` as the network sees it.
         prepare_ms: how long that took.
     """
 
     options: RequestOptions
-    turn: Turn
+    fields: PromptFields
     state: np.ndarray
     images: Mapping[str, np.ndarray]
     prepare_ms: float
@@ -172,12 +172,12 @@ class InspirePolicy:
         """See `core.policy.BatchPolicy.prepare`."""
         start = time.perf_counter()
         canonical = self.robot.canonical(observation)
-        turn = self._turn(canonical, options)
-        self.decoder.check(turn, options.answers if options.mode == "force" else None)
+        fields = self._prompt_fields(canonical, options)
+        self.decoder.check(fields, options.answers if options.mode == "force" else None)
         images = self.inputs.images(canonical)
         return Prepared(
             options=options,
-            turn=turn,
+            fields=fields,
             state=canonical.state,
             images=images,
             prepare_ms=1e3 * (time.perf_counter() - start),
@@ -188,12 +188,12 @@ class InspirePolicy:
         if isinstance(self.decoder, OpenpiDecoder) and len(prepared) > 1:  # upstream has one seed per call
             return [chunk for row in prepared for chunk in self.infer_prepared([row])]
         start = time.perf_counter()
-        options, turns = [row.options for row in prepared], [row.turn for row in prepared]
-        given = [self._given(row.turn, row.options) for row in prepared]
+        options, prompts = [row.options for row in prepared], [row.fields for row in prepared]
+        given = [self._given(row.fields, row.options) for row in prepared]
         decoded = self.decoder.decode(
             {camera: np.stack([row.images[camera] for row in prepared]) for camera in self.decoder.cameras},
-            {camera: np.ones(len(turns), bool) for camera in self.inputs.cameras},
-            turns,
+            {camera: np.ones(len(prompts), bool) for camera in self.inputs.cameras},
+            prompts,
             forced=[one.forced for one in given],
             drafts=[one.draft for one in given],
             temperature=[o.temperature for o in options],
@@ -204,27 +204,29 @@ class InspirePolicy:
         chunks = []
         for row, said, one in zip(prepared, decoded, given, strict=True):
             timing = {"prepare_ms": row.prepare_ms, "infer_ms": infer_ms}
-            chunks.append(self._chunk(self._remember(said, row.turn, one, row.options), row.turn, row.state, timing))
+            chunks.append(
+                self._chunk(self._remember(said, row.fields, one, row.options), row.fields, row.state, timing)
+            )
         return chunks
 
-    def _given(self, turn: Turn, options: RequestOptions) -> _Given:
+    def _given(self, fields: PromptFields, options: RequestOptions) -> _Given:
         """What stands in place of the model's answers, or is drafted for them."""
         if options.mode == "force":
             return _Given(forced=tuple(options.answers or ()))
-        if not turn.targets or not self.script.questions:
+        if not fields.targets or not self.script.questions:
             return _Given()
-        kept = self.recent.kept(options.session, turn.targets, options.reask_every)
+        kept = self.recent.kept(options.session, fields.targets, options.reask_every)
         if kept is not None:
             return _Given(forced=kept.answers, kept=kept)
-        return _Given(draft=self.recent.draft(options.session, turn.targets) if self.serving.speculate else None)
+        return _Given(draft=self.recent.draft(options.session, fields.targets) if self.serving.speculate else None)
 
-    def _remember(self, row: Decoded, turn: Turn, given: _Given, options: RequestOptions) -> Decoded:
+    def _remember(self, row: Decoded, fields: PromptFields, given: _Given, options: RequestOptions) -> Decoded:
         """Keeps what was answered for later calls; kept answers are reported with the probability they were given with."""
         if given.kept is not None:
-            self.recent.used(options.session, turn.targets)
+            self.recent.used(options.session, fields.targets)
             return replace(row, answer_probabilities=given.kept.probabilities)
         if row.answers and given.forced is None:
-            self.recent.asked(options.session, turn.targets, row.answers, row.answer_probabilities)
+            self.recent.asked(options.session, fields.targets, row.answers, row.answer_probabilities)
         return row
 
     def warm_up(self, prompts: Sequence[str] = WARM_UP_PROMPTS, *, rows: Sequence[int] = (1,)) -> int:
@@ -239,23 +241,25 @@ class InspirePolicy:
             self.infer({**self.robot.fake_native(), "prompt": prompts[0]})
             return 1
         observation = self.robot.canonical(self.robot.fake_native())
-        turns = [self._turn(replace(observation, prompt=prompt), RequestOptions()) for prompt in prompts]
+        wanted = [self._prompt_fields(replace(observation, prompt=prompt), RequestOptions()) for prompt in prompts]
         if self.script.questions:  # and the call that skips them
-            turns.append(replace(min(turns, key=lambda turn: len(turn.instruction)), targets=()))
-        drafts = (lambda turn: self.recent.draft("", turn.targets)) if self.serving.speculate else (lambda _: None)
-        return self.decoder.warm_up(turns, rows=rows, drafts=drafts)
+            wanted.append(replace(min(wanted, key=lambda fields: len(fields.instruction)), targets=()))
+        drafts = (lambda fields: self.recent.draft("", fields.targets)) if self.serving.speculate else (lambda _: None)
+        return self.decoder.warm_up(wanted, rows=rows, drafts=drafts)
 
-    def _turn(self, observation: Any, options: RequestOptions) -> Turn:
+    def _prompt_fields(self, observation: Any, options: RequestOptions) -> PromptFields:
         targets = options.targets
         if not self.script.questions or options.mode == "skip":
             targets = ()
         elif targets is None:
             targets = GROUNDINGS[self.script.grounding].ground(observation.prompt)
-        return self.inputs.turn(observation, self.script.asked(tuple(targets)))
+        return self.inputs.prompt_fields(observation, self.script.asked(tuple(targets)))
 
-    def _chunk(self, decoded: Decoded, turn: Turn, state: np.ndarray, timing: Mapping[str, float]) -> ActionChunk:
-        questions = [q.name for _ in turn.targets for q in self.script.questions]
-        targets = [target for target in turn.targets for _ in self.script.questions]
+    def _chunk(
+        self, decoded: Decoded, fields: PromptFields, state: np.ndarray, timing: Mapping[str, float]
+    ) -> ActionChunk:
+        questions = [q.name for _ in fields.targets for q in self.script.questions]
+        targets = [target for target in fields.targets for _ in self.script.questions]
         answers = tuple(
             Answer(question=q, target=t, answer=a, probability=p)
             for q, t, a, p in zip(questions, targets, decoded.answers, decoded.answer_probabilities, strict=True)

@@ -14,8 +14,7 @@ from inspire_fast.data.chunks import EndPadding
 from inspire_fast.data.normalization.normalizer import Normalisation
 from inspire_fast.data.question_dropout import Asking
 from inspire_fast.dialogue.questions import QUESTIONS, Question
-from inspire_fast.dialogue.script import Script
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
 from inspire_fast.models.loss import PLAIN, Objective

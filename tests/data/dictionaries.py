@@ -9,7 +9,7 @@ import numpy as np
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.normalization.stats import NormStats
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION
 
 HORIZON = 5

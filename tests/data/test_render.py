@@ -14,7 +14,7 @@ from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.grounding.released import ground_released
 from inspire_fast.dialogue.grounding.targets import ground
 from inspire_fast.dialogue.render import Kind
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.robots import ROBOTS
 

@@ -29,7 +29,7 @@ from inspire_fast.data.openpi.transforms import (
     Unnormalize,
     compose,
 )
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.robots import ROBOTS
 from tests.data.dictionaries import FACTS, HORIZON, SCRIPT, stats

@@ -8,9 +8,8 @@ import pytest
 from inspire_fast.core.types import TokenSequence
 from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
-from inspire_fast.dialogue.render import Kind, Turn, plan, render, unroll
-from inspire_fast.dialogue.script import ActionSlot, Forced, Script
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.render import Kind, PromptFields, render, split_at_blanks, unroll
+from inspire_fast.dialogue.script import SCRIPTS, ActionSlot, Forced, Script
 from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary()
@@ -23,8 +22,8 @@ ALL = [
     *(SCRIPTS[name](DIRECTION, released=True) for name in SCRIPTS),
 ]
 
-turns = st.builds(
-    Turn,
+prompts = st.builds(
+    PromptFields,
     instruction=st.sampled_from(["Put the LEFT_bowl on the plate ", "open the drawer", "grasped; right\n left"]),
     state=st.lists(st.floats(-2, 2), min_size=0, max_size=8).map(np.array),
     targets=st.lists(st.sampled_from(["the left bowl", "the plate", "a grasped front"]), max_size=3, unique=True).map(
@@ -34,21 +33,23 @@ turns = st.builds(
 scripts = st.sampled_from(ALL)
 
 
-def full(script: Script, turn: Turn, answers: Sequence[str], seed: int) -> tuple[TokenSequence, list[int]]:
+def full(script: Script, fields: PromptFields, answers: Sequence[str], seed: int) -> tuple[TokenSequence, list[int]]:
     actions = VOCABULARY.action.encode(random_chunks(1, 10, 7, seed)[0])
-    return render(script, turn, VOCABULARY, answers=answers, action_ids=actions).tokens, actions
+    return render(script, fields, VOCABULARY, answers=answers, action_ids=actions).tokens, actions
 
 
-def draw_answers(script: Script, turn: Turn, data: st.DataObject) -> list[str]:
-    return [data.draw(st.sampled_from(q.answers)) for _ in script.asked(turn.targets) for q in script.questions]
+def draw_answers(script: Script, fields: PromptFields, data: st.DataObject) -> list[str]:
+    return [data.draw(st.sampled_from(q.answers)) for _ in script.asked(fields.targets) for q in script.questions]
 
 
-@given(script=scripts, turn=turns, data=st.data())
-def test_inference_is_a_prefix_of_training_after_every_answer(script: Script, turn: Turn, data: st.DataObject) -> None:
-    answers = draw_answers(script, turn, data)
-    training, _ = full(script, turn, answers, seed=1)
+@given(script=scripts, fields=prompts, data=st.data())
+def test_inference_is_a_prefix_of_training_after_every_answer(
+    script: Script, fields: PromptFields, data: st.DataObject
+) -> None:
+    answers = draw_answers(script, fields, data)
+    training, _ = full(script, fields, answers, seed=1)
     for k in range(len(answers) + 1):
-        inference = render(script, turn, VOCABULARY, answers=answers[:k])
+        inference = render(script, fields, VOCABULARY, answers=answers[:k])
         n = len(inference.tokens)
         np.testing.assert_array_equal(inference.tokens.ids, training.ids[:n])
         np.testing.assert_array_equal(inference.tokens.block, training.block[:n])
@@ -56,39 +57,41 @@ def test_inference_is_a_prefix_of_training_after_every_answer(script: Script, tu
         assert piece.kind is (Kind.ANSWER if k < len(answers) else Kind.ACTION)
 
 
-@given(script=scripts, turn=turns, data=st.data())
-def test_the_decoders_plan_spells_the_same_ids(script: Script, turn: Turn, data: st.DataObject) -> None:
-    answers = draw_answers(script, turn, data)
-    training, actions = full(script, turn, answers, seed=2)
-    start, blanks = plan(script, turn, VOCABULARY)
+@given(script=scripts, fields=prompts, data=st.data())
+def test_the_decoders_plan_spells_the_same_ids(script: Script, fields: PromptFields, data: st.DataObject) -> None:
+    answers = draw_answers(script, fields, data)
+    training, actions = full(script, fields, answers, seed=2)
+    start, blanks = split_at_blanks(script, fields, VOCABULARY)
     ids = start.ids.tolist()
     for blank, answer in zip(blanks[:-1], answers, strict=True):
-        ids += VOCABULARY.text.encode(" " + answer) + blank.then.tolist()
+        ids += VOCABULARY.text.encode(" " + answer) + blank.continuation.tolist()
     slot = script.segments[-1]
     assert isinstance(slot, ActionSlot)
     ids += VOCABULARY.from_action(actions).tolist() + VOCABULARY.text.encode("|", eos=slot.eos)
     assert ids == training.ids.tolist()
 
 
-@given(script=scripts, turn=turns, data=st.data())
-def test_the_plans_reach_is_the_training_mask(script: Script, turn: Turn, data: st.DataObject) -> None:
-    answers = draw_answers(script, turn, data)
-    training, _ = full(script, turn, answers, seed=3)
-    start, blanks = plan(script, turn, VOCABULARY)
+@given(script=scripts, fields=prompts, data=st.data())
+def test_what_the_plan_attends_to_is_the_training_mask(
+    script: Script, fields: PromptFields, data: st.DataObject
+) -> None:
+    answers = draw_answers(script, fields, data)
+    training, _ = full(script, fields, answers, seed=3)
+    start, blanks = split_at_blanks(script, fields, VOCABULARY)
     at = len(start)
     last_seen = np.searchsorted(training.block, training.block, side="right") - 1
     for blank, answer in zip(blanks[:-1], answers, strict=True):
         at += len(VOCABULARY.text.encode(" " + answer))
-        np.testing.assert_array_equal(at + blank.reach, last_seen[at : at + len(blank.then)])
-        at += len(blank.then)
+        np.testing.assert_array_equal(at + blank.attends_to, last_seen[at : at + len(blank.continuation)])
+        at += len(blank.continuation)
 
 
-@given(turn=turns, data=st.data())
-def test_only_the_answers_and_the_action_carry_loss(turn: Turn, data: st.DataObject) -> None:
+@given(fields=prompts, data=st.data())
+def test_only_the_answers_and_the_action_carry_loss(fields: PromptFields, data: st.DataObject) -> None:
     script = SCRIPTS["inspire"](DIRECTION)
-    answers = draw_answers(script, turn, data)
+    answers = draw_answers(script, fields, data)
     actions = VOCABULARY.action.encode(np.zeros((10, 7)))
-    rendered = render(script, turn, VOCABULARY, answers=answers, action_ids=actions)
+    rendered = render(script, fields, VOCABULARY, answers=answers, action_ids=actions)
     supervised = rendered.tokens.supervised
     for index, piece in enumerate(rendered.pieces):
         wanted = piece.kind in (Kind.ANSWER, Kind.ACTION)
@@ -96,8 +99,8 @@ def test_only_the_answers_and_the_action_carry_loss(turn: Turn, data: st.DataObj
 
 
 def test_rows_of_a_small_dialogue() -> None:
-    turn = Turn(instruction="put the left bowl", state=np.zeros(1), targets=("the left bowl",))
-    rendered = render(SCRIPTS["inspire"](DIRECTION), turn, VOCABULARY, answers=["left"], action_ids=[3])
+    fields = PromptFields(instruction="put the left bowl", state=np.zeros(1), targets=("the left bowl",))
+    rendered = render(SCRIPTS["inspire"](DIRECTION), fields, VOCABULARY, answers=["left"], action_ids=[3])
     kinds = [str(rendered.pieces[s].kind) for s in rendered.tokens.segment]
     assert list(dict.fromkeys(kinds)) == ["context", "forced", "answer", "action"]
     context = np.array(kinds) == "context"
@@ -113,8 +116,8 @@ def test_rows_of_a_small_dialogue() -> None:
 
 
 def test_a_context_behind_causal_text_is_a_block_of_its_own() -> None:
-    turn = Turn(instruction="put it", state=np.zeros(0), targets=("the plate",))
-    rendered = render(FIRST, turn, VOCABULARY, answers=["up"], action_ids=[0])
+    fields = PromptFields(instruction="put it", state=np.zeros(0), targets=("the plate",))
+    rendered = render(FIRST, fields, VOCABULARY, answers=["up"], action_ids=[0])
     segment = next(i for i, p in enumerate(rendered.pieces) if p.kind is Kind.CONTEXT)
     inside = rendered.tokens.segment == segment
     assert len(set(rendered.tokens.block[inside])) == 1
@@ -126,9 +129,9 @@ def test_a_context_behind_causal_text_is_a_block_of_its_own() -> None:
 
 
 def test_released_flags_let_the_token_before_a_context_see_it() -> None:
-    turn = Turn(instruction="put it", state=np.zeros(0), targets=("the plate",))
+    fields = PromptFields(instruction="put it", state=np.zeros(0), targets=("the plate",))
     script = SCRIPTS["inspire_first"](DIRECTION, released=True)
-    tokens = render(script, turn, VOCABULARY, answers=["up"], action_ids=[0]).tokens
+    tokens = render(script, fields, VOCABULARY, answers=["up"], action_ids=[0]).tokens
     context = tokens.segment == 3
     assert set(tokens.block[context].tolist()) == {int(tokens.block[context.argmax() - 1])}
     assert not tokens.causal[context].any()
@@ -136,28 +139,30 @@ def test_released_flags_let_the_token_before_a_context_see_it() -> None:
 
 
 def test_released_supervision_reaches_into_the_questions() -> None:
-    turn = Turn(instruction="put the left bowl", state=np.zeros(1), targets=("the left bowl",))
+    fields = PromptFields(instruction="put the left bowl", state=np.zeros(1), targets=("the left bowl",))
     left = VOCABULARY.text.encode(" left")[0]
     for released, counts in ((False, 1), (True, 2)):
-        tokens = render(SCRIPTS["inspire"](DIRECTION, released=released), turn, VOCABULARY, answers=["left"]).tokens
+        tokens = render(SCRIPTS["inspire"](DIRECTION, released=released), fields, VOCABULARY, answers=["left"]).tokens
         assert (tokens.ids == left).sum() == 3  # instruction, question, answer
         assert tokens.supervised[tokens.ids == left].sum() == counts
         assert tokens.supervised[: (tokens.ids == left).argmax() + 1].sum() == 0
 
 
 def test_no_more_targets_than_wanted_in_the_order_given() -> None:
-    turn = Turn(instruction="x", state=np.zeros(1), targets=("the cup", "the plate", "the bowl"))
-    pieces = unroll(SCRIPTS["inspire"](DIRECTION, DISTANCE, max_targets=2), turn)
+    fields = PromptFields(instruction="x", state=np.zeros(1), targets=("the cup", "the plate", "the bowl"))
+    pieces = unroll(SCRIPTS["inspire"](DIRECTION, DISTANCE, max_targets=2), fields)
     asked = [(p.target, p.slot.name) for p in pieces if p.kind is Kind.ANSWER and not isinstance(p.slot, ActionSlot)]  # pyright: ignore[reportOptionalMemberAccess]
     assert asked == [(t, q) for t in ("the cup", "the plate") for q in ("direction", "distance")]
 
 
-@given(turn=turns, data=st.data())
-def test_an_unsupervised_dialogue_differs_in_the_answers_weights_alone(turn: Turn, data: st.DataObject) -> None:
+@given(fields=prompts, data=st.data())
+def test_an_unsupervised_dialogue_differs_in_the_answers_weights_alone(
+    fields: PromptFields, data: st.DataObject
+) -> None:
     script = data.draw(st.sampled_from([s for s in ALL if s.questions]))
-    answers = draw_answers(script, turn, data)
-    loud, quiet = (full(s, turn, answers, 1)[0] for s in (script, script.unsupervised()))
-    pieces = unroll(script, turn)
+    answers = draw_answers(script, fields, data)
+    loud, quiet = (full(s, fields, answers, 1)[0] for s in (script, script.unsupervised()))
+    pieces = unroll(script, fields)
     np.testing.assert_array_equal(loud.ids, quiet.ids)
     np.testing.assert_array_equal(loud.block, quiet.block)
     action = np.array([pieces[s].kind is Kind.ACTION for s in loud.segment])
@@ -167,11 +172,11 @@ def test_an_unsupervised_dialogue_differs_in_the_answers_weights_alone(turn: Tur
 
 def test_refusals() -> None:
     script = SCRIPTS["inspire"](DIRECTION)
-    turn = Turn(instruction="x", state=np.zeros(1), targets=("the plate",))
+    fields = PromptFields(instruction="x", state=np.zeros(1), targets=("the plate",))
     with pytest.raises(ValueError, match="no answer to 'direction'; allowed: right"):
-        render(script, turn, VOCABULARY, answers=["sideways"])
+        render(script, fields, VOCABULARY, answers=["sideways"])
     with pytest.raises(ValueError, match="2 answers for a dialogue with 1 questions"):
-        render(script, turn, VOCABULARY, answers=["left", "left"])
+        render(script, fields, VOCABULARY, answers=["left", "left"])
     with pytest.raises(ValueError, match="one last segment"):
         Script(name="x", segments=(ActionSlot(), Forced(text="x")))
     with pytest.raises(ValueError, match="at least one question"):

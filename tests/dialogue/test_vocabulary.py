@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.dialogue.render import Turn, render
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.render import PromptFields, render
+from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.bins import UniformBins
@@ -40,8 +40,8 @@ def test_paligemmas_geometry(paligemma: Vocabulary) -> None:
 
 
 def test_a_typed_location_cannot_become_an_action(paligemma: Vocabulary) -> None:
-    turn = Turn(instruction="go to <loc1023>", state=np.zeros(2))
-    ids = render(SCRIPTS["pi0_fast"](DIRECTION), turn, paligemma).tokens.ids
+    fields = PromptFields(instruction="go to <loc1023>", state=np.zeros(2))
+    ids = render(SCRIPTS["pi0_fast"](DIRECTION), fields, paligemma).tokens.ids
     assert not np.isin(ids, paligemma.from_action(np.arange(1100))).any()
 
 

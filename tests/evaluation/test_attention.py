@@ -36,8 +36,8 @@ def lens() -> Lens:
 
 
 def test_answers_are_looked_at_from_where_they_are_predicted(lens: Lens) -> None:
-    turn = lens._inputs.turn(LIBERO.canonical(NATIVE), ("the bowl", "the plate"))
-    rendered = render(lens._script, turn, lens._vocabulary, answers=["left", "up"])
+    fields = lens._inputs.prompt_fields(LIBERO.canonical(NATIVE), ("the bowl", "the plate"))
+    rendered = render(lens._script, fields, lens._vocabulary, answers=["left", "up"])
     text = lens._vocabulary.text
     following = [int(rendered.tokens.ids[place + 1]) for place in asking_positions(rendered)]
     assert following == [text.encode(" left")[0], text.encode(" up")[0]]

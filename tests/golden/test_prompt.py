@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inspire_fast.dialogue.render import Turn, discretise, render, unroll
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.render import PromptFields, discretise, render, unroll
+from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION
 from tests.golden.cases import cases
 from tests.golden.toy_codec import rows
@@ -39,16 +39,16 @@ def test_prefix_text(path: Path) -> None:
     assert kinds
     for key in kinds:
         for case in stored[key]:
-            turn = Turn(instruction=case["prompt"], state=np.array(states[key.removeprefix(STATES)]))
-            assert unroll(SCRIPT, turn)[0].text == case["prefix"]
+            fields = PromptFields(instruction=case["prompt"], state=np.array(states[key.removeprefix(STATES)]))
+            assert unroll(SCRIPT, fields)[0].text == case["prefix"]
 
 
 @pytest.mark.parametrize("path", TOKENIZERS)
 def test_ids_masks_and_loss_flags(path: Path) -> None:
     for number, (row, arrays, vocabulary) in enumerate(rows(path)):
-        turn = Turn(instruction=row["prompt"], state=arrays["state"])
+        fields = PromptFields(instruction=row["prompt"], state=arrays["state"])
         actions = vocabulary.action.encode(arrays["actions"]) if "actions" in arrays else None
-        tokens = render(SCRIPT, turn, vocabulary, action_ids=actions).tokens
+        tokens = render(SCRIPT, fields, vocabulary, action_ids=actions).tokens
         ids, causal, supervised = tokens.ids, tokens.causal, tokens.supervised
         if actions is None:
             # openpi's inference prompt stops before "Action: ", which its model then writes; ours gives it.

@@ -77,13 +77,13 @@ def test_cached_logits_are_the_teacher_forced_ones(seed: int, kv_heads: int) -> 
     read = prompt.copy()
     while any(rest):
         chunk, lengths = np.zeros((ROWS, 4), np.int32), np.zeros(ROWS, np.int32)
-        reach = np.tile(np.arange(4), (ROWS, 1)) + read[:, None]
+        attends_to = np.tile(np.arange(4), (ROWS, 1)) + read[:, None]
         for row, pieces in enumerate(rest):
             if pieces and rng.random() < 0.7:
                 n, bidirectional = pieces.pop(0)
                 chunk[row, :n], lengths[row] = ids[row, read[row] : read[row] + n], n
-                reach[row, :n] = read[row] + n - 1 if bidirectional else reach[row, :n]
-        hidden, cache = extend(network, cache, chunk, lengths, reach + network.config.image_tokens)
+                attends_to[row, :n] = read[row] + n - 1 if bidirectional else attends_to[row, :n]
+        hidden, cache = extend(network, cache, chunk, lengths, attends_to + network.config.image_tokens)
         logits = np.asarray(network.logits(hidden))
         for row, n in enumerate(lengths):
             np.testing.assert_allclose(logits[row, :n], full[row, read[row] : read[row] + n], atol=atol, rtol=0)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from inspire_fast.dialogue.questions import QUESTIONS
-from inspire_fast.dialogue.render import Turn, render
-from inspire_fast.dialogue.script import Context, Script
-from inspire_fast.dialogue.scripts import SCRIPTS
+from inspire_fast.dialogue.render import PromptFields, render
+from inspire_fast.dialogue.script import SCRIPTS, Context, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.inference.build import serve
@@ -24,10 +23,10 @@ from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.testing import tiny_policy
 
-TURNS = [
-    Turn(instruction="put the bowl on the plate", state=np.zeros(3), targets=("the bowl", "the plate")),
-    Turn(instruction="open it", state=np.full(3, 0.5), targets=("the drawer",)),
-    Turn(instruction="go", state=np.ones(2)),
+PROMPTS = [
+    PromptFields(instruction="put the bowl on the plate", state=np.zeros(3), targets=("the bowl", "the plate")),
+    PromptFields(instruction="open it", state=np.full(3, 0.5), targets=("the drawer",)),
+    PromptFields(instruction="go", state=np.ones(2)),
 ]
 
 
@@ -42,11 +41,13 @@ def trained(one: InspirePolicy) -> Pi0Fast:
     return random_model(one.contract.model)
 
 
-def decode(one: InspirePolicy, turns: list[Turn], **options: Any) -> list[Decoded]:
-    images = random_images(one.contract.model, len(turns))
+def decode(one: InspirePolicy, prompts: list[PromptFields], **options: Any) -> list[Decoded]:
+    images = random_images(one.contract.model, len(prompts))
     # The first camera of the second row is masked: the cache must cope.
-    shown = {name: np.arange(len(turns)) != 1 if n == 0 else np.ones(len(turns), bool) for n, name in enumerate(images)}
-    return one.decoder.decode(images, shown, turns, **options)
+    shown = {
+        name: np.arange(len(prompts)) != 1 if n == 0 else np.ones(len(prompts), bool) for n, name in enumerate(images)
+    }
+    return one.decoder.decode(images, shown, prompts, **options)
 
 
 LONGEST = 320
@@ -59,10 +60,10 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 def teacher_forced(one: InspirePolicy, row: int, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ids, segments, logits) of the finished dialogue of one row."""
-    images = {k: v[row : row + 1] for k, v in random_images(one.contract.model, len(TURNS)).items()}
+    images = {k: v[row : row + 1] for k, v in random_images(one.contract.model, len(PROMPTS)).items()}
     shown = {name: np.array([row != 1 or n != 0]) for n, name in enumerate(images)}
     tokens = render(
-        one.script, TURNS[row], one.vocabulary, answers=decoded.answers, action_ids=decoded.action_ids
+        one.script, PROMPTS[row], one.vocabulary, answers=decoded.answers, action_ids=decoded.action_ids
     ).tokens
     n = len(tokens)
     ids, block = np.zeros((1, LONGEST), np.int32), np.full((1, LONGEST), n, np.int32)
@@ -75,9 +76,9 @@ def teacher_forced(one: InspirePolicy, row: int, decoded: Decoded) -> tuple[np.n
 def test_every_choice_is_the_teacher_forced_one(one_id_answers: bool) -> None:
     one = policy(one_id_answers=one_id_answers)
     assert one.decoder.answers["direction"].depth == 1 or not one_id_answers
-    for row, decoded in enumerate(decode(one, TURNS)):
+    for row, decoded in enumerate(decode(one, PROMPTS)):
         ids, segment, logits = teacher_forced(one, row, decoded)
-        pieces = render(one.script, TURNS[row], one.vocabulary).pieces
+        pieces = render(one.script, PROMPTS[row], one.vocabulary).pieces
         slots = [i for i, p in enumerate(pieces) if p.kind == "answer"]
         answers = one.decoder.answers["direction"]
         for slot, answer, probability in zip(slots, decoded.answers, decoded.answer_probabilities, strict=True):
@@ -110,12 +111,12 @@ def assert_actions_greedy(one: InspirePolicy, decoded: Decoded, logits: np.ndarr
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     one = policy(one_id_answers=True)
-    images = random_images(one.contract.model, len(TURNS))
-    shown = dict.fromkeys(images, np.ones(len(TURNS), bool))
-    together = one.decoder.decode(images, shown, TURNS)
-    for row, turn in enumerate(TURNS):
+    images = random_images(one.contract.model, len(PROMPTS))
+    shown = dict.fromkeys(images, np.ones(len(PROMPTS), bool))
+    together = one.decoder.decode(images, shown, PROMPTS)
+    for row, fields in enumerate(PROMPTS):
         alone = one.decoder.decode(
-            {k: v[row : row + 1] for k, v in images.items()}, {k: v[row : row + 1] for k, v in shown.items()}, [turn]
+            {k: v[row : row + 1] for k, v in images.items()}, {k: v[row : row + 1] for k, v in shown.items()}, [fields]
         )[0]
         assert alone.answers == together[row].answers
         assert alone.action_ids == together[row].action_ids
@@ -124,7 +125,7 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 def test_forced_answers_are_what_the_actions_follow() -> None:
     one = policy(one_id_answers=False)
     forced = [["left", "grasped"], ["up"], []]
-    for row, decoded in enumerate(decode(one, TURNS, forced=forced)):
+    for row, decoded in enumerate(decode(one, PROMPTS, forced=forced)):
         assert list(decoded.answers) == forced[row]
         assert decoded.answer_probabilities == (1.0,) * len(forced[row])
         _, segment, logits = teacher_forced(one, row, decoded)
@@ -133,8 +134,8 @@ def test_forced_answers_are_what_the_actions_follow() -> None:
 
 def test_free_answers_forced_back_change_nothing() -> None:
     one = policy(one_id_answers=True)
-    free = decode(one, TURNS)
-    again = decode(one, TURNS, forced=[row.answers for row in free])
+    free = decode(one, PROMPTS)
+    again = decode(one, PROMPTS, forced=[row.answers for row in free])
     assert [row.action_ids for row in again] == [row.action_ids for row in free]
 
 
@@ -143,18 +144,18 @@ def test_free_answers_forced_back_change_nothing() -> None:
 def test_chunks_of_random_weights_are_well_formed(seed: int, temperature: float) -> None:
     one = policy(one_id_answers=True)
     grammar = one.vocabulary.action.grammar(10, 7)
-    turns = [replace(TURNS[0], state=np.full(3, s)) for s in np.linspace(-1, 1, 16)]
+    prompts = [replace(PROMPTS[0], state=np.full(3, s)) for s in np.linspace(-1, 1, 16)]
     images = random_images(one.contract.model, 16, seed)
     shown = dict.fromkeys(images, np.ones(16, bool))
-    for row in one.decoder.decode(images, shown, turns, temperature=temperature, seed=seed):
+    for row in one.decoder.decode(images, shown, prompts, temperature=temperature, seed=seed):
         assert grammar.accepts(row.action_ids)
         assert np.isfinite(one.vocabulary.action.decode(list(row.action_ids), 10, 7)).all()
 
 
 def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
     one = policy(one_id_answers=True)
-    mixed = decode(one, TURNS, temperature=[2.0, 0.0, 2.0], seed=[3, 3, 4])
-    greedy, first, other = decode(one, TURNS), *(decode(one, TURNS, temperature=2.0, seed=s) for s in (3, 4))
+    mixed = decode(one, PROMPTS, temperature=[2.0, 0.0, 2.0], seed=[3, 3, 4])
+    greedy, first, other = decode(one, PROMPTS), *(decode(one, PROMPTS, temperature=2.0, seed=s) for s in (3, 4))
     expected = (first[0].action_ids, greedy[1].action_ids, other[2].action_ids)
     assert tuple(row.action_ids for row in mixed) == expected
     assert first[0].action_ids != other[0].action_ids
@@ -162,9 +163,9 @@ def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
 
 def test_the_likeliest_one_of_top_k_is_greedy_and_more_stay_among_the_likeliest() -> None:
     one = policy(one_id_answers=True)
-    greedy, first = decode(one, TURNS), decode(one, TURNS, temperature=5.0, top_k=1, seed=1)
+    greedy, first = decode(one, PROMPTS), decode(one, PROMPTS, temperature=5.0, top_k=1, seed=1)
     assert [row.action_ids for row in first] == [row.action_ids for row in greedy]
-    drawn = decode(one, TURNS, temperature=50.0, top_k=2, seed=2)[0]
+    drawn = decode(one, PROMPTS, temperature=50.0, top_k=2, seed=2)[0]
     _, segment, logits = teacher_forced(one, 0, drawn)
     grammar = one.vocabulary.action.grammar(10, 7)
     state, owed = grammar.start, grammar.owed
@@ -201,8 +202,8 @@ def decoder_of(script: str) -> Decoder:
 def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) -> None:
     decoder = decoder_of(script)
     images = random_images(decoder.model.config, 2, data.draw(st.integers(0, 3)))
-    shown, turns = dict.fromkeys(images, np.ones(2, bool)), TURNS[:2]
-    plain = decoder.decode(images, shown, turns, least=112)  # one size of prompts, so few programs to compile
+    shown, prompts = dict.fromkeys(images, np.ones(2, bool)), PROMPTS[:2]
+    plain = decoder.decode(images, shown, prompts, least=112)  # one size of prompts, so few programs to compile
     questions = decoder.script.questions
 
     def draft(row: int) -> tuple[str, ...] | None:
@@ -214,7 +215,7 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
         return data.draw(st.sampled_from([mixed, right, None]))
 
     drafts = [draft(row) for row in range(2)]
-    again = decoder.decode(images, shown, turns, drafts=drafts, least=112)
+    again = decoder.decode(images, shown, prompts, drafts=drafts, least=112)
     for one, drafted, said in zip(plain, drafts, again, strict=True):
         assert said.answers == one.answers
         assert said.action_ids == one.action_ids
@@ -226,10 +227,10 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
 
 def test_forced_free_and_drafted_rows_share_a_call() -> None:
     one = policy(one_id_answers=True)
-    free = decode(one, TURNS)
+    free = decode(one, PROMPTS)
     forced = [("left", "grasped"), None, None]
-    mixed = decode(one, TURNS, forced=forced, drafts=[None, free[1].answers, None])
-    alone = decode(one, TURNS, forced=[("left", "grasped"), ("up",), ()])
+    mixed = decode(one, PROMPTS, forced=forced, drafts=[None, free[1].answers, None])
+    alone = decode(one, PROMPTS, forced=[("left", "grasped"), ("up",), ()])
     assert mixed[0] == replace(alone[0], action_log_probability=mixed[0].action_log_probability)
     assert [row.action_ids for row in mixed[1:]] == [row.action_ids for row in free[1:]]
     assert mixed[0].answer_probabilities == (1.0, 1.0)
@@ -237,15 +238,15 @@ def test_forced_free_and_drafted_rows_share_a_call() -> None:
 
 def test_given_actions_are_written_and_scored() -> None:
     one = policy(one_id_answers=True)
-    greedy = decode(one, TURNS)
-    drawn = decode(one, TURNS, temperature=2.0, seed=5)
-    scored = decode(one, TURNS, actions=[drawn[0].action_ids, None, drawn[2].action_ids[:3]])
+    greedy = decode(one, PROMPTS)
+    drawn = decode(one, PROMPTS, temperature=2.0, seed=5)
+    scored = decode(one, PROMPTS, actions=[drawn[0].action_ids, None, drawn[2].action_ids[:3]])
     assert scored[0].action_ids == drawn[0].action_ids != greedy[0].action_ids
     np.testing.assert_allclose(scored[0].action_log_probability, drawn[0].action_log_probability, rtol=1e-4)
     assert scored[1].action_ids == greedy[1].action_ids
     assert scored[2].action_ids[:3] == drawn[2].action_ids[:3]
     with pytest.raises(ValueError, match="place 70 is unknown, or stands behind a complete chunk"):
-        decode(one, TURNS, actions=[(*greedy[0].action_ids, 0), None, None])
+        decode(one, PROMPTS, actions=[(*greedy[0].action_ids, 0), None, None])
 
 
 def test_a_constant_camera_is_what_its_image_is() -> None:
@@ -256,8 +257,8 @@ def test_a_constant_camera_is_what_its_image_is() -> None:
     images = random_images(model.config, 1)
     shown = dict.fromkeys(images, np.ones(1, bool))
     assert decoder.cameras == tuple(c for c in model.config.cameras if c != name)
-    seen = one.decoder.decode({**images, name: black[None]}, shown, TURNS[:1])[0]
-    known = decoder.decode({c: images[c] for c in decoder.cameras}, shown, TURNS[:1])[0]
+    seen = one.decoder.decode({**images, name: black[None]}, shown, PROMPTS[:1])[0]
+    known = decoder.decode({c: images[c] for c in decoder.cameras}, shown, PROMPTS[:1])[0]
     assert (known.answers, known.action_ids) == (seen.answers, seen.action_ids)
     with pytest.raises(ValueError, match="none of the network's"):
         Decoder(model, one.script, one.vocabulary, horizon=10, action_dim=7, constant={"chest": black})
@@ -272,15 +273,15 @@ def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
     """Whatever the state is, and whether drafts hold or not."""
     one = policy(one_id_answers=True)
     decoder = Decoder(one.decoder.model, one.script, one.vocabulary, horizon=10, action_dim=7)
-    turn, rng = TURNS[1], np.random.default_rng(0)
-    known = decoder.warm_up([turn], drafts=lambda turn: ("left",))
+    fields, rng = PROMPTS[1], np.random.default_rng(0)
+    known = decoder.warm_up([fields], drafts=lambda fields: ("left",))
     compiled = programs()
     images = random_images(one.contract.model, 1)
     shown = dict.fromkeys(images, np.ones(1, bool))
     for scale in (0.01, 0.3, 1.0, 3.0):
         for draft in ("left", "up"):
             state = np.clip(rng.normal(size=3) * scale, -1, 1)
-            decoder.decode(images, shown, [replace(turn, state=state)], drafts=[(draft,)])
+            decoder.decode(images, shown, [replace(fields, state=state)], drafts=[(draft,)])
     assert decoder.programs == known
     assert programs() == compiled
 
@@ -302,16 +303,16 @@ def test_what_cannot_work_is_refused_at_construction() -> None:
 def test_refusals_in_a_call() -> None:
     one = policy(one_id_answers=True)
     with pytest.raises(ValueError, match="1 forced answers for 2 questions"):
-        decode(one, TURNS, forced=[["left"], ["up"], []])
+        decode(one, PROMPTS, forced=[["left"], ["up"], []])
     with pytest.raises(ValueError, match="not an allowed answer; allowed: right"):
-        decode(one, TURNS, forced=[["left", "yonder"], ["up"], []])
+        decode(one, PROMPTS, forced=[["left", "yonder"], ["up"], []])
     with pytest.raises(ValueError, match="1 drafted answers for 2 questions"):
-        decode(one, TURNS, drafts=[["left"], None, None])
+        decode(one, PROMPTS, drafts=[["left"], None, None])
     for options in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}):
         with pytest.raises(ValueError, match="finite and not negative"):
-            decode(one, TURNS, **options)
+            decode(one, PROMPTS, **options)
     with pytest.raises(ValueError, match="2 values for 3 rows"):
-        decode(one, TURNS, seed=[1, 2])
-    many = replace(TURNS[0], targets=tuple(f"thing {n}" for n in range(17)))
+        decode(one, PROMPTS, seed=[1, 2])
+    many = replace(PROMPTS[0], targets=tuple(f"thing {n}" for n in range(17)))
     with pytest.raises(ValueError, match="17 questions exceed"):
         decode(one, [many])

@@ -48,7 +48,7 @@ def test_what_the_model_wrote_is_read_as_openpi_reads_it(policy: InspirePolicy) 
     decoded = read(policy, begin, actions, end)
     assert (decoded.action_ids, decoded.problem) == (tuple(ids), "")
     assert "did not close its action" in read(policy, begin, actions).problem
-    assert "are none" in read(policy, begin, actions, vocabulary.text.encode(" left"), end).problem
+    assert "is no action id" in read(policy, begin, actions, vocabulary.text.encode(" left"), end).problem
     short = read(policy, begin, actions[:-2], end)
     assert short.problem
     assert short.action_ids == ()
@@ -57,8 +57,8 @@ def test_what_the_model_wrote_is_read_as_openpi_reads_it(policy: InspirePolicy) 
 def test_the_prompt_is_the_context_alone(policy: InspirePolicy) -> None:
     decoder = policy.decoder
     assert isinstance(decoder, OpenpiDecoder)
-    turn = policy.inputs.turn(policy.robot.canonical(NATIVE), ())
-    text = policy.vocabulary.text.decode(decoder._prompt(turn).tolist())
+    fields = policy.inputs.prompt_fields(policy.robot.canonical(NATIVE), ())
+    text = policy.vocabulary.text.decode(decoder._prompt(fields).tolist())
     assert text.startswith("Task: put the red block on the plate, State:")
     assert "Action" not in text
     long = {**NATIVE, "prompt": "put the red block " * 30}
@@ -80,14 +80,14 @@ def test_it_is_for_plain_pi0_fast_only(policy: InspirePolicy) -> None:
 
 def test_sampling_is_repeatable_and_follows_the_seed(policy: InspirePolicy) -> None:
     decoder = policy.decoder
-    turn = policy.inputs.turn(policy.robot.canonical(NATIVE), ())
+    fields = policy.inputs.prompt_fields(policy.robot.canonical(NATIVE), ())
     images = {k: np.stack([v]) for k, v in policy.inputs.images(policy.robot.canonical(NATIVE)).items()}
     shown = {k: np.ones(1, bool) for k in images}
     written = []
     decoder_read = decoder._read  # pyright: ignore[reportAttributeAccessIssue]
     decoder._read = lambda row: written.append(row) or decoder_read(row)  # pyright: ignore[reportAttributeAccessIssue]
     for seed in (1, 1, 2):
-        decoder.decode(images, shown, [turn], temperature=1.0, seed=seed)
+        decoder.decode(images, shown, [fields], temperature=1.0, seed=seed)
     np.testing.assert_array_equal(written[0], written[1])
     assert (written[0] != written[2]).any()
     assert jnp.asarray(written[0]).shape == (256,)

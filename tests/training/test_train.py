@@ -224,12 +224,12 @@ class Echo:
         )
         self._ids = tuple(policy.vocabulary.action.encode(middle))
 
-    def decode(self, images: dict, image_mask: dict, turns: list) -> list[Decoded]:
+    def decode(self, images: dict, image_mask: dict, prompts: list) -> list[Decoded]:
         return [
             Decoded(
                 answers=self._words.pop(0), answer_probabilities=(1, 1), action_ids=self._ids, action_log_probability=0
             )
-            for _ in turns
+            for _ in prompts
         ]
 
 
@@ -237,7 +237,7 @@ def test_held_out_figures_by_hand(straight: TrainConfig) -> None:
     policy = InspirePolicy.load(straight.checkpoint_dir)
     source = open_source(straight, "held_out")
     samples = [source[0], source[len(source) - 1]]
-    truth = [true_answers(policy.script, policy.inputs.turn(s.observation, PHRASES), s.facts) for s in samples]
+    truth = [true_answers(policy.script, policy.inputs.prompt_fields(s.observation, PHRASES), s.facts) for s in samples]
     assert truth[1][0] == "grasped"
     policy.decoder = Echo(policy, [truth[0], ("back", "back")])  # pyright: ignore[reportAttributeAccessIssue]
     result = evaluate_held_out(policy, samples, rows=1)

@@ -22,9 +22,8 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.openpi.transforms import HELD, DataDict
 from inspire_fast.data.training_transform import true_answers
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.dialogue.render import Turn, render
-from inspire_fast.dialogue.script import ActionSlot, Context, Forced, Script
-from inspire_fast.dialogue.scripts import pi0_fast
+from inspire_fast.dialogue.render import PromptFields, render
+from inspire_fast.dialogue.script import ActionSlot, Context, Forced, Script, pi0_fast
 from inspire_fast.dialogue.vocabulary import Vocabulary
 
 
@@ -51,11 +50,11 @@ class TokenizeFASTInputs:
 
     def __call__(self, data: DataDict) -> DataDict:
         """See the class."""
-        script, turn = pi0_fast(), _turn(data)
+        script, fields = pi0_fast(), _prompt_fields(data)
         if "actions" not in data:
             context = [s for s in script.segments if isinstance(s, Context)]
             script = Script(name=script.name, segments=tuple(context))
-        rendered = render(script, turn, self.vocabulary, action_ids=_action_ids(data, self.vocabulary))
+        rendered = render(script, fields, self.vocabulary, action_ids=_action_ids(data, self.vocabulary))
         return _with_tokens(data, rendered.tokens, self.max_token_len)
 
 
@@ -92,15 +91,15 @@ class Inspire:
         facts: SceneFacts | None = data.get("facts")
         if facts is not None and self.script.questions:
             facts = grounding.facts(_prompt(data), facts)
-        turn = _turn(data, self._targets(data, facts))
+        fields = _prompt_fields(data, self._targets(data, facts))
         answers = _texts(data, "answers")
         if facts is not None and not answers and "actions" in data:
-            answers = true_answers(self.script, turn, facts)
+            answers = true_answers(self.script, fields, facts)
         action_ids = _action_ids(data, self.vocabulary)
-        rendered = render(self.script, turn, self.vocabulary, answers=answers, action_ids=action_ids)
+        rendered = render(self.script, fields, self.vocabulary, answers=answers, action_ids=action_ids)
         if action_ids is not None and rendered.empty is not None:
             raise ValueError(
-                f"Script {self.script.name!r} asks about {turn.targets}, and the sample {turn.instruction!r} has neither "
+                f"Script {self.script.name!r} asks about {fields.targets}, and the sample {fields.instruction!r} has neither "
                 "`facts` nor enough `answers`. Label the dataset, or train the `pi0_fast` script."
             )
         rest = {k: v for k, v in data.items() if k not in ("facts", "targets", "answers")}
@@ -249,11 +248,11 @@ def _prompt(data: Mapping[str, Any]) -> str:
     return str(np.asarray(data["prompt"]).item())
 
 
-def _turn(data: Mapping[str, Any], targets: tuple[str, ...] = ()) -> Turn:
+def _prompt_fields(data: Mapping[str, Any], targets: tuple[str, ...] = ()) -> PromptFields:
     state = np.asarray(data["state"])
     if state.ndim != 1 or not np.isfinite(state).all():
         raise ValueError(f"The state must be one finite vector [s]; got {state.shape}, bad at {_bad(state)}.")
-    return Turn(instruction=_prompt(data), state=state, targets=targets)
+    return PromptFields(instruction=_prompt(data), state=state, targets=targets)
 
 
 def _bad(state: np.ndarray) -> list[int]:

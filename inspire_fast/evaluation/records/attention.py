@@ -68,8 +68,8 @@ class Lens:
             the other cameras and to the text.
         """
         canonical = self._robot.canonical(observation)
-        turn = self._inputs.turn(canonical, tuple(dict.fromkeys(a.target for a in answers)))
-        rendered = render(self._script, turn, self._vocabulary, answers=[a.answer for a in answers])
+        fields = self._inputs.prompt_fields(canonical, tuple(dict.fromkeys(a.target for a in answers)))
+        rendered = render(self._script, fields, self._vocabulary, answers=[a.answer for a in answers])
         tokens, config = rendered.tokens, self._model.config
         before = asking_positions(rendered)[: len(answers)]
         pad = -len(tokens) % _PAD

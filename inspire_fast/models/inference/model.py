@@ -186,16 +186,16 @@ class ServedModel:
         cache: ServedCache,
         ids: jax.Array,
         lengths: jax.Array,
-        reach: jax.Array | None = None,
+        attends_to: jax.Array | None = None,
         wanted: jax.Array | None = None,
     ) -> tuple[jax.Array, ServedCache]:
         """See `Pi0Fast.extend`; `wanted` int `[b, k]` are places in the chunk, as in `prefill`."""
         x = self.embed(ids)
         positions = cache.length[:, None] + jnp.arange(ids.shape[1])[None]
-        reach = positions if reach is None else reach
+        attends_to = positions if attends_to is None else attends_to
         slots = jnp.repeat(positions, self.config.language.kv_heads, axis=0)
         rows = jnp.arange(len(slots))[:, None]
-        mask = (jnp.arange(cache.valid.shape[1])[None, None] <= reach[:, :, None]) & cache.valid[:, None]
+        mask = (jnp.arange(cache.valid.shape[1])[None, None] <= attends_to[:, :, None]) & cache.valid[:, None]
         all_k, all_v = [], []
         for layer, old_k, old_v in zip(self.layers, cache.k, cache.v, strict=True):
             q, k, v = self._project(x, layer, positions)

@@ -21,7 +21,7 @@ from inspire_fast.data.normalization.stats import (
     save_norm_stats,
 )
 from inspire_fast.data.training_transform import ModelInput, TrainingTransform
-from inspire_fast.dialogue.render import STATE_BINS, Turn, unroll
+from inspire_fast.dialogue.render import STATE_BINS, PromptFields, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
@@ -121,8 +121,8 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
             phrases[task] = phrases.get(task) or targets
     texts = []
     for task, targets in phrases.items():
-        turn = Turn(instruction=task, state=np.zeros(len(stats["state"])), targets=targets)
-        texts.append("".join(piece.text for piece in unroll(script, turn)))
+        fields = PromptFields(instruction=task, state=np.zeros(len(stats["state"])), targets=targets)
+        texts.append("".join(piece.text for piece in unroll(script, fields)))
     words = [f" {w}" for question in script.questions for answer in question.answers for w in answer.split()]
     numbers = [f" {n}" for n in range(-1, STATE_BINS)]
     symbols = list(dict.fromkeys([*words, *numbers]))

@@ -12,7 +12,7 @@ from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Part, spread
 from inspire_fast.data.training_transform import TrainingTransform, true_answers
-from inspire_fast.dialogue.render import Kind, Rendered, Turn, end_ids
+from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, end_ids
 from inspire_fast.dialogue.script import ActionSlot
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
@@ -171,7 +171,7 @@ def _texts(transform: TrainingTransform, rendered: Rendered, facts: SceneFacts |
         elif isinstance(piece.slot, ActionSlot):
             ids = rendered.tokens.ids[rendered.tokens.segment == index]
             end = len(end_ids(piece.slot, transform.vocabulary))
-            actions = transform.vocabulary.size - 1 - transform.vocabulary.skip - ids[:-end]
+            actions = transform.vocabulary.to_action(ids[:-end])
             texts.append(" ".join(map(str, actions)) + f" {piece.slot.end}")
         else:
             texts.append(piece.text)
@@ -196,9 +196,9 @@ def _count(
         scene = transform.facts_of(Sample(observation=seen, actions=None, facts=stored, robot=source.robot.name))
         if scene is not None:
             targets = transform.script.asked(tuple(t.phrase for t in scene.targets))
-            turn = Turn(instruction=task, state=np.zeros(0), targets=targets)
+            fields = PromptFields(instruction=task, state=np.zeros(0), targets=targets)
             asked = [(target, q.name) for target in targets for q in questions]
-            for (target, question), answer in zip(asked, true_answers(transform.script, turn, scene), strict=True):
+            for (target, question), answer in zip(asked, true_answers(transform.script, fields, scene), strict=True):
                 answers[question, answer] += 1
                 counts[target, question, answer] += 1
         if i % 256 == 255:

@@ -11,7 +11,7 @@ import numpy as np
 from inspire_fast.core.types import Sample
 from inspire_fast.data.normalization.delta import absolute_actions
 from inspire_fast.data.training_transform import true_answers
-from inspire_fast.dialogue.render import Turn
+from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 
@@ -164,15 +164,15 @@ def decode_held_out(
     tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]
-        turns = [_turn(policy, sample) for sample in batch]
+        prompts = [_prompt_fields(policy, sample) for sample in batch]
         images = [policy.inputs.images(sample.observation) for sample in batch]
         decoded = policy.decoder.decode(
             {c: np.stack([row[c] for row in images]) for c in policy.decoder.cameras},
             {c: np.ones(len(batch), bool) for c in policy.inputs.cameras},
-            turns,
+            prompts,
         )
-        for sample, turn, shown, row in zip(batch, turns, images, decoded, strict=True):
-            example = _compare(policy, sample, turn, shown, row)
+        for sample, fields, shown, row in zip(batch, prompts, images, decoded, strict=True):
+            example = _compare(policy, sample, fields, shown, row)
             tally.answers.update((question, truth, answer) for question, _, truth, answer, _ in example.dialogue)
             tally.baseline.append(np.abs(_mean_actions(policy, sample) - example.actions).mean(axis=0))
             if example.decoded is not None:
@@ -183,16 +183,16 @@ def decode_held_out(
     return tally.result(len(samples)), examples
 
 
-def _turn(policy: InspirePolicy, sample: Sample) -> Turn:
+def _prompt_fields(policy: InspirePolicy, sample: Sample) -> PromptFields:
     known = sample.facts.targets if policy.script.questions and sample.facts else ()
-    return policy.inputs.turn(sample.observation, [target.phrase for target in known])
+    return policy.inputs.prompt_fields(sample.observation, [target.phrase for target in known])
 
 
 def _compare(
-    policy: InspirePolicy, sample: Sample, turn: Turn, images: Mapping[str, np.ndarray], row: Decoded
+    policy: InspirePolicy, sample: Sample, fields: PromptFields, images: Mapping[str, np.ndarray], row: Decoded
 ) -> Example:
-    asked = [(question.name, target) for target in turn.targets for question in policy.script.questions]
-    truths = true_answers(policy.script, turn, sample.facts)
+    asked = [(question.name, target) for target in fields.targets for question in policy.script.questions]
+    truths = true_answers(policy.script, fields, sample.facts)
     dialogue = tuple(
         (question, target, truth, answer, probability)
         for (question, target), truth, answer, probability in zip(
@@ -206,7 +206,7 @@ def _compare(
         )
         chunk = policy.inputs.normalizer.canonical_actions(normalised, sample.observation.state)
     return Example(
-        instruction=turn.instruction,
+        instruction=fields.instruction,
         dialogue=dialogue,
         images=images,
         actions=np.asarray(sample.actions),
