@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.install import import_simulator
 from inspire_fast.envs.libero.suites import find_task
@@ -139,7 +140,7 @@ def plain(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Tim
 
 def on_demand(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Times:
     """Our environment, looked at before every fifth step."""
-    env = LiberoEnvironment(suite, number, camera_hw=(px, px), sampling="robosuite")
+    env = LiberoEnvironment(suite, number, LiberoSettings(camera_hw=(px, px), sampling="robosuite"))
     env.reset(0)
     action = _actions()
     env.observe()

@@ -6,7 +6,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from inspire_fast.envs import LiberoEnvironment
+from inspire_fast.envs import LiberoEnvironment, LiberoSettings
 from inspire_fast.envs.libero.environment import SETTLE_ACTION
 from inspire_fast.envs.libero.suites import SUITES, tasks
 
@@ -17,7 +17,9 @@ TASKS = [(suite, number) for suite in SUITES for number in range(90 if suite == 
 @contextlib.contextmanager
 def opened(suite: str, number: int) -> Iterator[LiberoEnvironment]:
     environment = LiberoEnvironment(
-        suite, number, camera_hw=(64, 64), settle_steps=0, fixture_seeding="constant", render_quality="reduced"
+        suite,
+        number,
+        LiberoSettings(camera_hw=(64, 64), settle_steps=0, fixture_seeding="constant", render_quality="reduced"),
     )
     try:
         yield environment

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from inspire_fast.envs.gripper import OPENING_M, PALM_ABOVE_M, lowest_m
-from inspire_fast.envs.libero.experts.grasps import candidates
+from inspire_fast.envs.libero.experts.grasps import OPENING_M, PALM_ABOVE_M, candidates, lowest_m
 from inspire_fast.envs.libero.experts.height_map import HeightMap, box_faces, turned
 from inspire_fast.envs.libero.experts.placing import Placer, highest_between, underside
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from inspire_fast.envs import LiberoEnvironment, RenderingUnavailableError
+from inspire_fast.envs import LiberoEnvironment, LiberoSettings, RenderingUnavailableError
 from inspire_fast.envs.gl import choose_backend
 from inspire_fast.envs.libero.camera import project
 from inspire_fast.robots import ROBOTS
@@ -102,13 +102,13 @@ def test_wrong_use_is_refused_with_what_to_do(soup: LiberoEnvironment):
     with pytest.raises(ValueError, match="NaN"):
         soup.step(np.full(7, np.nan))
     with pytest.raises(ValueError, match="full, reduced"):
-        LiberoEnvironment(render_quality="low")  # pyright: ignore[reportArgumentType]
+        LiberoSettings(render_quality="low")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_second_environment_shares_the_process_and_both_draw_their_own_scene(soup: LiberoEnvironment):
     soup.reset(0)
     alone = soup.observe()["observation/image"]
-    bowl = LiberoEnvironment("libero_spatial", 0, camera_hw=(96, 128), initial_states="randomized")
+    bowl = LiberoEnvironment("libero_spatial", 0, LiberoSettings(camera_hw=(96, 128), initial_states="randomized"))
     bowl.reset(60)  # more episodes than there are fixed states
     theirs = bowl.observe()["observation/image"]
     assert np.abs(theirs.astype(int) - alone).mean() > 10

@@ -6,7 +6,7 @@ import av
 import pytest
 
 from inspire_fast.client import PolicyClient
-from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs import LiberoEnvironment, LiberoSettings
 from inspire_fast.evaluation.run.rollout import Rollout, questions_of
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
@@ -17,7 +17,7 @@ from inspire_fast.serving.server import PolicyServer
 @pytest.mark.sim
 def test_a_policy_drives_libero_and_its_answers_are_judged(tmp_path: Path) -> None:
     policy = tiny_policy()
-    environment = LiberoEnvironment("libero_object", 0, camera_hw=(64, 64), render_quality="reduced")
+    environment = LiberoEnvironment("libero_object", 0, LiberoSettings(camera_hw=(64, 64), render_quality="reduced"))
     try:
         with serve_in_background(PolicyServer(policy)) as server, PolicyClient("127.0.0.1", server.port) as client:
             rollout = Rollout(

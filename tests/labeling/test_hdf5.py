@@ -16,7 +16,7 @@ from inspire_fast.data.converters.base import Storage, convert
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.envs import LiberoEnvironment
+from inspire_fast.envs import LiberoEnvironment, LiberoSettings
 from inspire_fast.envs.libero.suites import find_task
 from inspire_fast.labeling.demonstrations.libero_hdf5 import (
     Converter,
@@ -143,7 +143,7 @@ def scene_xml(environment: LiberoEnvironment) -> str:
 @pytest.mark.sim
 def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
     """Twelve steps, recorded at one placement of the fixtures and replayed at another: states, actions and pictures agree."""
-    environment = LiberoEnvironment("libero_object", 0, camera_hw=(32, 32))
+    environment = LiberoEnvironment("libero_object", 0, LiberoSettings(camera_hw=(32, 32)))
     try:
         environment.reset(3)
         rng, states, actions, seen, offsets = np.random.default_rng(0), [], [], [], []

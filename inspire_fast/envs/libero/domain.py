@@ -1,26 +1,75 @@
-"""LIBERO's own environment of a task: made without cameras, and placed anew. Private to `libero.LiberoEnvironment`.
+"""LIBERO's own environment of a task, built without cameras, and the settings that decide its episodes.
 
-What robosuite and LIBERO do by default and an evaluation does not want is turned off here, and nowhere else.
+Defaults of robosuite and LIBERO that do not suit an evaluation are switched off here, and nowhere else.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.install import import_simulator
-from inspire_fast.envs.libero.seeding import seeded
+from inspire_fast.envs.libero.observation_time import Sampling
+from inspire_fast.envs.libero.seeding import FixtureSeeding, seeded
 from inspire_fast.envs.libero.suites import Task
 
+InitialStates = Literal["fixed", "randomized"]
 PLACEMENT_ATTEMPTS = 100
+_CHOICES = {
+    "initial_states": InitialStates,
+    "fixture_seeding": FixtureSeeding,
+    "sampling": Sampling,
+    "render_quality": RenderQuality,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiberoSettings:
+    """Settings of a `LiberoEnvironment`.
+
+    Attributes:
+        camera_hw: height and width of both images, pixels.
+        seed: together with the episode's number, decides everything random.
+        initial_states: `fixed` takes number `episode` of the suite's 50 stored states; `randomized` draws one from the
+            task's placement regions, and draws again if objects land on each other and slide off.
+        fixture_seeding: `episode` draws new fixture poses for each episode; `constant` gives every episode the poses of
+            `seed` (InSpire-FAST's evaluation); `sequence` continues drawing from `seed` from episode to episode
+            (openpi's evaluation; fixed states only), see `seeding.Placements`.
+        settle_steps: control steps without motion after each reset, while objects come to rest.
+        sampling: observations show the `end` of a control step or openpi's instant (`robosuite`), see
+            `observation_time`. Facts always describe the end.
+        render_quality: see `camera.Cameras`. Images differ, so training and evaluation need the same value.
+
+    Raises:
+        ValueError: a value that does not exist, or values that exclude each other.
+    """
+
+    camera_hw: tuple[int, int] = (224, 224)
+    seed: int = 7
+    initial_states: InitialStates = "fixed"
+    fixture_seeding: FixtureSeeding = "episode"
+    settle_steps: int = 10
+    sampling: Sampling = "end"
+    render_quality: RenderQuality = "full"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}; got {getattr(self, name)!r}.")
+        if self.fixture_seeding == "sequence" and self.initial_states != "fixed":
+            raise ValueError("fixture_seeding='sequence' needs initial_states='fixed': drawn placements have no order.")
+        if min(self.seed, self.settle_steps) < 0 or min(self.camera_hw) < 1:
+            raise ValueError(f"seed and settle_steps must be >= 0 and camera_hw >= 1; got {self}.")
 
 
 def make_domain(task: Task, *, seed: int) -> Any:
-    """The simulator of a task (LIBERO calls it a problem domain), never rendering; takes seconds.
+    """Builds the simulator of a task (LIBERO calls it a problem domain), without rendering. Takes seconds.
 
     Raises:
-        ImportError: the simulator is not installed; says how to.
+        ImportError: the simulator is not installed; names the command that installs it.
     """
     wrapper = import_simulator()
     with seeded([seed]):
@@ -31,30 +80,30 @@ def make_domain(task: Task, *, seed: int) -> Any:
             ignore_done=True,  # else robosuite raises after 1000 steps; the caller owns the step limit
         )
     domain = control.env
-    domain.hard_reset = False  # a hard reset compiles the model anew, which takes seconds and changes nothing
-    # robosuite's observables are computed at every physics step (25 per action); what is needed is read instead.
+    domain.hard_reset = False  # a hard reset compiles the model again, which takes seconds and changes nothing
+    # robosuite computes its observables at every physics step (25 per action); we read only what we need.
     domain._observables = {}
     return domain
 
 
 def draw_placement(domain: Any, name: str) -> None:
-    """One placement of everything, from numpy's global generator.
+    """Draws one placement of fixtures and objects from numpy's global generator.
 
     Args:
         domain: see `make_domain`.
         name: the task's, for the error.
 
     Raises:
-        RuntimeError: the task's regions are too full.
+        RuntimeError: no placement without collision was found.
     """
     from robosuite.utils.errors import RandomizationError
 
     for _ in range(PLACEMENT_ATTEMPTS):
-        # robosuite forgets to put the fingers' command back, which would carry the last episode's grip into this one.
+        # robosuite does not reset the fingers' command, which would carry the last episode's grip into this one.
         domain.robots[0].gripper.current_action = np.zeros(domain.robots[0].gripper.dof)
         try:
             domain.reset()
             return
-        except RandomizationError:  # the regions happened to be too full: draw on
+        except RandomizationError:  # this draw filled its regions; the next one may not
             continue
     raise RuntimeError(f"{name}: no placement without collision in {PLACEMENT_ATTEMPTS} attempts.")

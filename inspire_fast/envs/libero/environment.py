@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.envs.libero.camera import VIEWS, Cameras, RenderQuality
-from inspire_fast.envs.libero.domain import PLACEMENT_ATTEMPTS, draw_placement, make_domain
-from inspire_fast.envs.libero.observation_time import Sampled, Sampling
-from inspire_fast.envs.libero.seeding import FixtureSeeding, Placements
+from inspire_fast.envs.libero.camera import VIEWS, Cameras
+from inspire_fast.envs.libero.domain import PLACEMENT_ATTEMPTS, LiberoSettings, draw_placement, make_domain
+from inspire_fast.envs.libero.observation_time import Sampled
+from inspire_fast.envs.libero.seeding import Placements
 from inspire_fast.envs.libero.suites import Problem, find_task
 from inspire_fast.envs.libero.target_table import targets_of
 from inspire_fast.envs.libero.targets import Target
 from inspire_fast.envs.libero.truth import axis_angle, box_m, point_m, scene_facts
-from inspire_fast.envs.settings import check_settings
 from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
@@ -27,67 +26,44 @@ _REST_M, _REST_STEPS = 0.001, 60  # at rest: no object moves further than this i
 class LiberoEnvironment:
     """One LIBERO task. Stepping never renders; `observe()` does.
 
-    Every episode is a function of `(task, protocol, seed, episode)` alone, whatever ran before: numpy's global generator,
-    from which LIBERO draws the poses of fixtures (which are *not* part of its initial states), is seeded at each reset
-    and put back afterwards.
+    An episode is a function of `(task, settings, episode)` alone, whatever ran before: LIBERO draws the poses of
+    fixtures (which are *not* part of its initial states) from numpy's global generator, so each reset seeds that
+    generator and restores it afterwards.
 
     Args:
         suite: one of `suites.SUITES`.
         task: number (the benchmark's order) or name.
-        camera_hw: height and width of both pictures.
-        seed: with the episode, decides what is random.
-        initial_states: `fixed` takes number `episode` of the suite's 50 stored states; `randomized` draws one from the
-            task's own placement regions, and again where objects were drawn onto each other and slide off.
-        fixture_seeding: `episode` draws fixture poses anew per episode; `constant` gives every episode those of `seed`
-            (what InSpire-FAST's evaluation does); `sequence` draws on from `seed` from episode to episode (openpi's, with
-            fixed states only), see `seeding.Placements`.
-        settle_steps: control steps without motion after each reset, while objects come to rest.
-        sampling: observations are of the `end` of a control step, or of openpi's instant, see `sampling`; truth is of the end.
-        render_quality: see `camera.Cameras`; one setting for training and evaluation, since the pictures differ.
+        settings: see `LiberoSettings`.
 
     Attributes:
         task: what is loaded.
-        unlabelled: why `facts()` is None for this task; empty where it is not.
+        unlabelled: the reason why `facts()` is None for this task; empty where it is not None.
 
     Raises:
-        ValueError: unknown suite or task, or a setting that does not exist.
-        ImportError: the simulator is not installed; says how to.
+        ValueError: unknown suite or task.
+        ImportError: the simulator is not installed; names the command that installs it.
         RenderingUnavailableError: no OpenGL back end works without a screen; names the packages.
     """
 
     def __init__(
-        self,
-        suite: str = "libero_object",
-        task: int | str = 0,
-        *,
-        camera_hw: tuple[int, int] = (224, 224),
-        seed: int = 7,
-        initial_states: Literal["fixed", "randomized"] = "fixed",
-        fixture_seeding: FixtureSeeding = "episode",
-        settle_steps: int = 10,
-        sampling: Sampling = "end",
-        render_quality: RenderQuality = "full",
+        self, suite: str = "libero_object", task: int | str = 0, settings: LiberoSettings | None = None
     ) -> None:
-        choices = {"initial_states": initial_states, "fixture_seeding": fixture_seeding, "sampling": sampling}
-        check_settings(
-            {**choices, "render_quality": render_quality}, seed=seed, settle_steps=settle_steps, camera_hw=camera_hw
-        )
+        self._settings = settings = settings or LiberoSettings()
         self.task = find_task(suite, task)
         self.unlabelled = ""
-        self._camera_hw = camera_hw
-        self._quality: RenderQuality = render_quality
-        self._settle_steps = settle_steps
-        fixed = initial_states == "fixed"
-        # Drawn placements are drawn anew per episode, whatever fixtures do.
+        fixed = settings.initial_states == "fixed"
+        # Randomized placements are drawn for each episode, whatever fixtures do.
         self._placements = Placements(
-            seed, fixture_seeding if fixed else "episode", lambda: draw_placement(self._alive(), self.task.name)
+            settings.seed,
+            settings.fixture_seeding if fixed else "episode",
+            lambda: draw_placement(self._alive(), self.task.name),
         )
         self._states = self.task.initial_states() if fixed else None
         self._cameras: Cameras | None = None
         self._success = self._ready = False
         self._problem = self.task.problem()
-        self._domain: Any = make_domain(self.task, seed=seed)
-        self._sampled = Sampled(self._domain) if sampling == "robosuite" else None
+        self._domain: Any = make_domain(self.task, seed=settings.seed)
+        self._sampled = Sampled(self._domain) if settings.sampling == "robosuite" else None
         self._targets = self._match()
 
     @property
@@ -143,7 +119,7 @@ class LiberoEnvironment:
         for attempt in range(PLACEMENT_ATTEMPTS):
             self._place(episode, attempt)
             placed = self._movable_m()
-            for _ in range(self._settle_steps):
+            for _ in range(self._settings.settle_steps):
                 self.step(SETTLE_ACTION)
             if self._states is not None:
                 return
@@ -230,7 +206,9 @@ class LiberoEnvironment:
     def cameras(self) -> Cameras:
         """What draws the pictures; made when first asked for."""
         if self._cameras is None:
-            self._cameras = Cameras(self._alive().sim.model._model, self._camera_hw, self._quality)
+            self._cameras = Cameras(
+                self._alive().sim.model._model, self._settings.camera_hw, self._settings.render_quality
+            )
         return self._cameras
 
     def refresh(self) -> None:
@@ -248,7 +226,7 @@ class LiberoEnvironment:
             return None
         domain = self._alive()
         pairs = [(target, self.holds(target.owner)) for target in self._targets]
-        return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._camera_hw)
+        return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._settings.camera_hw)
 
     def gripper_m(self) -> np.ndarray:
         """The point between the finger tips, world frame, metres `[3]`."""

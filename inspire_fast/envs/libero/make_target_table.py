@@ -24,8 +24,8 @@ from inspire_fast.envs.libero.target_table import TABLE_FILE, TableRow
 from inspire_fast.envs.libero.targets import Target, match_targets
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-PHRASES_PATH = _PACKAGE / "dialogue" / PHRASES_FILE
-TARGETS_PATH = _PACKAGE / "envs" / TABLE_FILE
+PHRASES_PATH = _PACKAGE / "dialogue" / "grounding" / PHRASES_FILE
+TARGETS_PATH = _PACKAGE / "envs" / "libero" / TABLE_FILE
 DOCS_PATH = _PACKAGE.parent / "docs" / "libero_targets.md"
 _DOCS_HEAD = """# What LIBERO's instructions speak of
 

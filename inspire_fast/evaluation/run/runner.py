@@ -13,6 +13,7 @@ from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.disturbances import Disturbed
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.run.answering import Answering, options_for
@@ -100,12 +101,14 @@ def libero(suite: str, task: int, job: Job) -> Environment:
     environment: LiberoEnvironment | Disturbed = LiberoEnvironment(
         suite,
         task,
-        camera_hw=(protocol.camera_px, protocol.camera_px),
-        seed=protocol.seed,
-        fixture_seeding=protocol.fixtures,
-        settle_steps=protocol.settle_steps,
-        sampling=protocol.sampling,
-        render_quality=protocol.render_quality,
+        LiberoSettings(
+            camera_hw=(protocol.camera_px, protocol.camera_px),
+            seed=protocol.seed,
+            fixture_seeding=protocol.fixtures,
+            settle_steps=protocol.settle_steps,
+            sampling=protocol.sampling,
+            render_quality=protocol.render_quality,
+        ),
     )
     if any(job.disturbances.values()):
         environment = Disturbed(environment, job.disturbances, seed=protocol.seed)

@@ -20,7 +20,7 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.converters.base import Conversion, Episode, Pending, Storage, convert, recording_path
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import write_facts
-from inspire_fast.envs import SUITES, LiberoEnvironment, tasks
+from inspire_fast.envs import SUITES, LiberoEnvironment, LiberoSettings, tasks
 from inspire_fast.envs.libero.environment import SETTLE_ACTION
 from inspire_fast.envs.libero.suites import Task
 from inspire_fast.labeling.demonstrations.replay import fixture_poses
@@ -242,7 +242,7 @@ class Converter:
         if self._environment is None or self._environment.task != task:
             self._close()
             size = self._options.camera_px
-            self._environment = LiberoEnvironment(task.suite, task.name, camera_hw=(size, size))
+            self._environment = LiberoEnvironment(task.suite, task.name, LiberoSettings(camera_hw=(size, size)))
         return self._environment
 
     def _close(self) -> None:

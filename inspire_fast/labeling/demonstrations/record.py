@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.registry import EXPERTS, Expert, Variation
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
@@ -252,10 +253,12 @@ def _environment(spec: RecordSpec, job: _Job) -> LiberoEnvironment:
     _worker_environment = LiberoEnvironment(
         job.suite,
         job.task,
-        camera_hw=spec.camera_hw,
-        seed=spec.seed,
-        initial_states=spec.initial_states,
-        render_quality=spec.render_quality,
+        LiberoSettings(
+            camera_hw=spec.camera_hw,
+            seed=spec.seed,
+            initial_states=spec.initial_states,
+            render_quality=spec.render_quality,
+        ),
     )
     return _worker_environment
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode
 from inspire_fast.labeling.demonstrations.record import SPEC_FILE
@@ -52,11 +53,10 @@ def repeat_all(folder: Path) -> Iterator[Repeated]:
             f"{folder} holds no recording ({SPEC_FILE} is missing); name a recording's `.episodes` folder."
         )
     spec = json.loads((folder / SPEC_FILE).read_text())
+    settings = LiberoSettings(seed=spec["seed"], initial_states=spec["initial_states"])
     episodes = ((path, load_episode(path)) for path in sorted(folder.glob("*.npz")))
     for (suite, task), group in groupby(episodes, key=lambda pair: (pair[1].suite, pair[1].task)):
-        with contextlib.closing(
-            LiberoEnvironment(suite, task, seed=spec["seed"], initial_states=spec["initial_states"])
-        ) as environment:
+        with contextlib.closing(LiberoEnvironment(suite, task, settings)) as environment:
             for path, episode in group:
                 success, apart_m = repeat(environment, episode)
                 yield Repeated(path=path, success=success, apart_m=apart_m)

@@ -17,6 +17,7 @@ import numpy as np
 
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.direction import Direction
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.registry import Variation, carry_out
 from inspire_fast.labeling.grasp_events import SIGNALS
@@ -80,7 +81,7 @@ class Comparison:
 
 def simulate(suite: str, task: int, episodes: Iterable[int], *, seed: int = 0) -> Iterator[SimulatedEpisode]:
     """Episodes of one task from its fixed initial states, each to the expert's end, solved or not."""
-    environment = LiberoEnvironment(suite, task, seed=seed)
+    environment = LiberoEnvironment(suite, task, LiberoSettings(seed=seed))
     try:
         for episode in episodes:
             environment.reset(episode)

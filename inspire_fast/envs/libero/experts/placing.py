@@ -7,9 +7,8 @@ import itertools
 
 import numpy as np
 
-from inspire_fast.envs.gripper import lowest_m
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.experts.grasps import long_axis_rad
+from inspire_fast.envs.libero.experts.grasps import long_axis_rad, lowest_m
 from inspire_fast.envs.libero.experts.height_map import CELL_M, HeightMap, turned
 
 _TURNS_RAD = np.deg2rad([0, -30, 30, -60, 60, -90, 90])

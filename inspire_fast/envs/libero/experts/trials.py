@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.registry import EXPERTS, Variation
 
@@ -57,7 +58,7 @@ def try_task(
     seed: int = 7,
 ) -> Iterator[Trial]:
     """Lets the expert try a task's fixed initial states, one after the other, in one simulator that never renders."""
-    with contextlib.closing(LiberoEnvironment(suite, task, seed=seed)) as environment:
+    with contextlib.closing(LiberoEnvironment(suite, task, LiberoSettings(seed=seed))) as environment:
         for episode in episodes:
             yield try_episode(
                 environment, episode, expert=expert, variation=variation or Variation(), max_steps=max_steps, seed=seed
