@@ -12,8 +12,11 @@ from typing import Annotated
 import tyro
 
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.labeling.annotations import Annotations
+from inspire_fast.labeling.demonstrations.replay import Replay
+from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import label_dataset
-from inspire_fast.labeling.producers import Annotations, Hindsight, ObjectInfo, Replay
+from inspire_fast.labeling.object_info import ObjectInfo
 from inspire_fast.robots import ROBOTS
 
 Source = (

@@ -28,7 +28,11 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import DatasetIdentity
-from inspire_fast.data.lerobot.meta import Meta
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode, Meta
+from inspire_fast.labeling.grasp_events import SIGNALS
+from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
+from inspire_fast.robots import Robot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,3 +173,34 @@ def _target(target: Mapping[str, Any], gripper_m: np.ndarray | None) -> TargetFa
         grasped=bool(target.get("grasped", False)),
         point_px=None if point is None else (float(point[0]), float(point[1])),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations(Producer):
+    """Facts from a file of JSON lines (format: `inspire_fast/labeling/annotations.py`).
+
+    Attributes:
+        file: the annotations.
+        state_column: column with the gripper's position, needed where the file gives positions and not offsets.
+        gripper: see `Hindsight`.
+    """
+
+    file: Path
+    state_column: str = "state"
+    gripper: Path | None = None
+
+    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
+        """Reads the file once; a line that does not fit the dataset is refused at once."""
+        lines = read_annotations(self.file, dataset.meta, robot.name)
+        signal = gripper_signal(robot, self.gripper) if self.gripper or robot.name in SIGNALS else None
+        states = None if signal is None else episode_states(dataset, self.state_column, robot)
+
+        def label(episode: Episode) -> Labelled:
+            own = None if signal is None or states is None else signal.positions_m(states(episode))
+            try:
+                frames = annotated_facts(lines.get(episode.index, []), episode.length, own)
+            except DatasetError as error:
+                raise DatasetError(f"{self.file}, {error}") from error
+            return frames, {"lines": len(lines.get(episode.index, []))}
+
+        return label

@@ -21,7 +21,7 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.labeling.episode_cache import KeptEpisode, Labels, digest, keep, load
 from inspire_fast.labeling.grasp_events import SIGNALS
-from inspire_fast.labeling.producers import Labeler, Producer
+from inspire_fast.labeling.producer import Labeler, Producer
 from inspire_fast.labeling.row_digests import RowDigests
 from inspire_fast.robots import ROBOTS, Robot
 
@@ -76,7 +76,7 @@ def label_dataset(
 
     Args:
         dataset: is not changed; `labels/facts.parquet` and `labels/report.json` are written beside its data.
-        producer: see `producers`.
+        producer: see `producer`.
         robot: the embodiment; its axes are the facts' frame.
         episodes: numbers (default: all).
         skip_bad_episodes: leave out episodes that cannot be labelled, and list them, instead of stopping.

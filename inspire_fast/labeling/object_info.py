@@ -13,6 +13,7 @@ Answers that the files may hold as well are not used: answers are computed from 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 import json
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,15 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.dialogue.grounding.grammar import normalized
 from inspire_fast.dialogue.grounding.targets import ground
 from inspire_fast.envs.libero.target_table import table
 from inspire_fast.envs.libero.targets import Target
+from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
+from inspire_fast.labeling.row_digests import EpisodeRows
+from inspire_fast.robots import Robot
 
 ID_COLUMN = "object_info"
 # Heights of aimed-at points above the bodies that carry them, metres, by the ending of the site's name. The files name
@@ -152,3 +158,56 @@ def _libero_target(target: Target, vector: Sequence[float], grasped: Mapping[str
         offset_m=np.add(vector, (0.0, 0.0, lift_m)).astype(np.float32),
         grasped=bool(grasped.get(target.owner, False)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectInfo(Producer):
+    """Facts from InSpire's per-frame label files (see `inspire_fast/labeling/object_info.py`).
+
+    Attributes:
+        folder: holds `episode_<n>/anno_w_pos/<frame>.json`, or `<id>.json` for ids in the dataset's column `object_info`.
+        state_column: of the real robot's layout, to notice labels of another episode.
+        gripper: see `Hindsight`.
+    """
+
+    folder: Path
+    state_column: str = "state"
+    gripper: Path | None = None
+
+    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
+        """Reads label files by id where the dataset has the column `object_info`, else by frame number."""
+        if ID_COLUMN in dataset.features:
+            rows = EpisodeRows(dataset, [ID_COLUMN])
+
+            def by_id(episode: Episode) -> Labelled:
+                instruction = dataset.task(episode.start)
+                files = [self.folder / f"{frame_id(value)}.json" for value in rows(episode)[ID_COLUMN]]
+                return [libero_facts(file, instruction) for file in files], {"refused": off_the_body(instruction)}
+
+            return by_id
+        states, unit = (
+            episode_states(dataset, self.state_column, robot),
+            gripper_signal(robot, self.gripper).metres_per_unit,
+        )
+
+        def by_frame(episode: Episode) -> Labelled:
+            folder, instruction = self.folder / f"episode_{episode.index}" / "anno_w_pos", dataset.task(episode.start)
+            found = len(list(folder.glob("*.json")))
+            if found != episode.length:
+                raise DatasetError(
+                    f"{folder} has {found} label files; the dataset's episode has {episode.length} frames."
+                )
+            frames = [
+                real_robot_facts(folder / f"{frame}.json", state, unit, instruction)
+                for frame, state in enumerate(states(episode))
+            ]
+            return list(frames), {}
+
+        return by_frame
+
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """The label files of the episode."""
+        if ID_COLUMN in dataset.features:
+            ids = dataset.columns([ID_COLUMN])[ID_COLUMN][episode.start : episode.stop]
+            return [self.folder / f"{frame_id(value)}.json" for value in ids]
+        return sorted((self.folder / f"episode_{episode.index}" / "anno_w_pos").glob("*.json"))

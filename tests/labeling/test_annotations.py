@@ -10,8 +10,8 @@ import pytest
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import DatasetIdentity, FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.labeling.annotations import Annotations
 from inspire_fast.labeling.labeler import label_dataset
-from inspire_fast.labeling.producers import Annotations
 from inspire_fast.robots import ROBOTS
 from tests.labeling.datasets import LENGTH, libero_states, write
 

@@ -14,9 +14,9 @@ from inspire_fast.data import facts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
 from inspire_fast.labeling import episode_cache as kept
-from inspire_fast.labeling import producers
+from inspire_fast.labeling.hindsight import producer as hindsight_producer
+from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
-from inspire_fast.labeling.producers import Hindsight
 from inspire_fast.robots import ROBOTS
 from tests.labeling.datasets import BIN, CAN, LENGTH, change, damage, libero_states, write
 
@@ -69,7 +69,7 @@ def test_the_same_run_writes_the_same_file_and_parts_leave_the_rest(tmp_path: Pa
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     dataset = write(tmp_path / "d", [(libero_states(), PUT)] * 4)
-    original, done = producers.hindsight, []
+    original, done = hindsight_producer.hindsight, []
 
     def dying(*args: object, **kwargs: object):
         if len(done) == 2:
@@ -77,12 +77,12 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
         done.append(1)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(producers, "hindsight", dying)
+    monkeypatch.setattr(hindsight_producer, "hindsight", dying)
     with pytest.raises(KeyboardInterrupt):
         label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
     assert not (dataset.root / FACTS_PATH).exists()  # all or nothing
     later: list[int] = []
-    monkeypatch.setattr(producers, "hindsight", lambda *a, **k: (later.append(1), original(*a, **k))[1])
+    monkeypatch.setattr(hindsight_producer, "hindsight", lambda *a, **k: (later.append(1), original(*a, **k))[1])
     label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
     assert len(later) == 2
     resumed = (dataset.root / FACTS_PATH).read_bytes()
@@ -174,7 +174,7 @@ def test_an_episode_whose_rows_have_changed_is_labelled_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
 ):
     dataset = write(tmp_path / "d", [(libero_states(shift=0.01 * number), PUT) for number in range(3)])
-    original, seen = producers.hindsight, []
+    original, seen = hindsight_producer.hindsight, []
 
     def counting(*args: Any, die_at: int, **kwargs: Any):
         if len(seen) == die_at:
@@ -182,12 +182,12 @@ def test_an_episode_whose_rows_have_changed_is_labelled_anew(
         seen.append(args[1][25, 0])
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(producers, "hindsight", functools.partial(counting, die_at=2))
+    monkeypatch.setattr(hindsight_producer, "hindsight", functools.partial(counting, die_at=2))
     with pytest.raises(KeyboardInterrupt):
         label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
     changed = change(dataset, column=column, row=LENGTH + 25)  # of episode 1, which was kept; lengths and tasks stay
     seen.clear()
-    monkeypatch.setattr(producers, "hindsight", functools.partial(counting, die_at=-1))
+    monkeypatch.setattr(hindsight_producer, "hindsight", functools.partial(counting, die_at=-1))
     label_dataset(changed, Hindsight(), robot=LIBERO, progress=False)
     states = changed.columns(["state"])["state"]
     assert seen == [states[episode * LENGTH + 25, 0] for episode in (1, 2)]  # episode 0 was taken over

@@ -12,8 +12,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.labeling.labeler import label_dataset
-from inspire_fast.labeling.object_info import frame_id, libero_facts, off_the_body
-from inspire_fast.labeling.producers import ObjectInfo
+from inspire_fast.labeling.object_info import ObjectInfo, frame_id, libero_facts, off_the_body
 from inspire_fast.robots import ROBOTS
 
 ARM = ROBOTS["inspire_arm"]

@@ -6,10 +6,9 @@ import pytest
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.envs import LiberoEnvironment
-from inspire_fast.labeling import producers
-from inspire_fast.labeling.demonstrations.replay import Recording, fixture_poses, replay
+from inspire_fast.labeling.demonstrations import replay as replay_module
+from inspire_fast.labeling.demonstrations.replay import Recording, Replay, fixture_poses, replay
 from inspire_fast.labeling.labeler import label_dataset
-from inspire_fast.labeling.producers import Replay
 from inspire_fast.robots import ROBOTS
 from tests.labeling.datasets import write
 
@@ -75,7 +74,7 @@ def test_a_dataset_is_labelled_by_replaying_it(
     soup: LiberoEnvironment, recorded: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     states, _, proprioception, facts = recorded
-    monkeypatch.setattr(producers, "LiberoEnvironment", lambda *_: soup)
+    monkeypatch.setattr(replay_module, "LiberoEnvironment", lambda *_: soup)
     dataset = write(tmp_path / "d", [(proprioception, soup.prompt)])
     folder = tmp_path / "recordings"
     folder.mkdir()

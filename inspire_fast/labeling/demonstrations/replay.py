@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import xml.etree.ElementTree as ET
@@ -13,8 +13,13 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
+from inspire_fast.robots import Robot
 
+_REPLAY_TOLERANCE_M = 0.01
 Fixtures = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -115,3 +120,62 @@ def fixture_poses(model_xml: str) -> Fixtures:
 
 def _numbers(text: str) -> np.ndarray:
     return np.array([float(number) for number in text.split()])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay(Producer):
+    """Facts from LIBERO's simulator, into which recorded states or actions are put (see `inspire_fast/labeling/demonstrations/replay.py`).
+
+    Attributes:
+        recordings: folder of `episode_<six digits>.npz`.
+        state_column: the gripper's recorded positions, held against the replayed ones.
+        gripper: see `Hindsight`.
+    """
+
+    recordings: Path
+    state_column: str = "state"
+    gripper: Path | None = None
+
+    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
+        """Replays each episode; keeps one simulator open, for the last task."""
+        signal, states = gripper_signal(robot, self.gripper), episode_states(dataset, self.state_column, robot)
+        scene: dict[tuple[str, int | str], LiberoEnvironment] = {}  # the one in use: each takes up to 2 GB
+
+        def label(episode: Episode) -> Labelled:
+            path = self.recordings / f"episode_{episode.index:06d}.npz"
+            recording = Recording.load(path)
+            if len(recording) != episode.length:
+                raise DatasetError(
+                    f"{path} has {len(recording)} steps; the dataset's episode has {episode.length} frames."
+                )
+            key = (recording.suite, recording.task)
+            if key not in scene:
+                for other in scene.values():
+                    other.close()
+                scene.clear()
+                scene[key] = LiberoEnvironment(recording.suite, recording.task)
+            _check_instruction(path, scene[key].prompt, dataset.task(episode.start))
+            try:
+                result = replay(scene[key], recording)
+            except ValueError as error:
+                raise DatasetError(f"{path}, {error}") from error
+            away_m = np.linalg.norm(result.gripper_m - signal.positions_m(states(episode)), axis=1)
+            if away_m.max() > _REPLAY_TOLERANCE_M:
+                frame = int(np.argmax(away_m > _REPLAY_TOLERANCE_M))
+                raise DatasetError(
+                    f"{path}, frame {frame}: the replayed gripper is {away_m[frame]:.3f} m from where the dataset's was. The "
+                    "recording is of another episode, or frames were left out of one of the two."
+                )
+            return result.facts, {"success": result.success, "gripper_off_m": round(float(away_m.max()), 5)}
+
+        return label
+
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """The recording of the episode."""
+        del dataset
+        return (self.recordings / f"episode_{episode.index:06d}.npz",)
+
+
+def _check_instruction(path: Path, ours: str, theirs: str) -> None:
+    if ours.lower() != theirs.lower():
+        raise DatasetError(f"{path} is of the task {ours!r}; the dataset's episode says {theirs!r}.")
