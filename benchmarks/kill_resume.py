@@ -49,13 +49,13 @@ class Runs:
     def command(self, script: str, *args: str) -> list[str]:
         """A script with the config of these runs."""
         paths = ["--data.root", self.folder / "data", "--assets", self.folder / "assets"]
-        paths += ["--checkpoint-root", self.folder / "runs"]
+        paths += ["--checkpoint.root", self.folder / "runs"]
         lengths = {
             "steps": self.steps,
-            "save-every": SAVE_EVERY,
-            "log-every": LOG_EVERY,
-            "eval-every": 40,
-            "decode-every": 0,
+            "checkpoint.every": SAVE_EVERY,
+            "logging.every": LOG_EVERY,
+            "evaluation.every": 40,
+            "evaluation.decode-every": 0,
         }
         rest = [word for name, value in lengths.items() for word in (f"--{name}", str(value))]
         return [sys.executable, str(ROOT / "scripts" / script), "debug", *map(str, paths), *rest, *args]

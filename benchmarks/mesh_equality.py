@@ -3,7 +3,7 @@
 The same batches, in float32, on one device and on eight simulated ones: split over the data, over the parameters, over heads and hidden
 units, over all three, and over two processes of four devices. For each: loss and gradient of the first step against one device's,
 and the losses of 20 AdamW steps. How far those drift apart by nature is shown by one device itself, with sums in another order: the
-batch's rows permuted, or taken in two pieces.
+batch's rows permuted, or taken in two microbatches.
 
 `--quick` leaves out the arrangements that are implied by the mixed one. The last line is one JSON object.
 """
@@ -33,14 +33,14 @@ class Layout:
     processes: int = 1
     fsdp: int = 1
     tensor: int = 1
-    accumulate: int = 1
+    grad_accum_steps: int = 1
     permuted: bool = False
 
 
 ONE = Layout(name="one device", devices=1)
 REORDERED = (
     Layout(name="one device, rows permuted", devices=1, permuted=True),
-    Layout(name="one device, two pieces", devices=1, accumulate=2),
+    Layout(name="one device, two microbatches", devices=1, grad_accum_steps=2),
 )
 LAYOUTS = (
     Layout(name="data 8"),
@@ -91,21 +91,26 @@ def work(layout: Layout, folder: Path, port: int, process: int) -> None:
 
 def _config(folder: Path, layout: Layout):
     from inspire_fast.models.config import TEST
-    from inspire_fast.training.config import MeshConfig, OptimizerConfig, load_config
+    from inspire_fast.training.config import (
+        CheckpointConfig,
+        EvaluationConfig,
+        MeshConfig,
+        OptimizerConfig,
+        load_config,
+    )
 
     demo = load_config("demo")
     return replace(
         demo,
         model=replace(TEST, vocab_size=demo.model.vocab_size, dtype="float32"),
         data=replace(demo.data, root=folder / "data", held_out_every=4, max_token_len=160, max_supervised=96),
-        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=2),
+        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=2, ema_decay=0.98),
         assets=folder / "assets",
-        checkpoint_root=folder / "checkpoints",
-        augmentation="none",
+        checkpoint=CheckpointConfig(root=folder / "checkpoints"),
         batch_size=ROWS,
-        accumulate=layout.accumulate,
+        grad_accum_steps=layout.grad_accum_steps,
         steps=STEPS,
-        eval_samples=0,
+        evaluation=EvaluationConfig(samples=0),
         mesh=MeshConfig(fsdp=layout.fsdp, tensor=layout.tensor),
     )
 

@@ -27,7 +27,7 @@ from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.config import TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, TrainConfig, load_config
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.preflight.memory import plan_memory
 from inspire_fast.training.prepare import prepare, to_batch
@@ -73,7 +73,7 @@ def throughput(config: TrainConfig, steps: int) -> dict[str, float]:
         shuffle=True,
         process_index=0,
         process_count=1,
-        num_threads=config.loader_threads,
+        num_threads=config.data.loader_threads,
     )
     step = jax.jit(make_step(config), donate_argnums=0)
     state, sharding = init_state(config), batch_sharding(run.mesh)
@@ -118,7 +118,7 @@ def made_up_batch(config: TrainConfig, rows: int, text: int, supervised: int) ->
 def losses(config: TrainConfig, rounds: int, rows: int) -> dict[str, float]:
     """Gradient of our loss and of the one-hot formulation: seconds, and bytes beside arguments and results."""
     batch = made_up_batch(config, rows, text=180, supervised=60)
-    params = init_state(replace(config, ema_decay=None)).params
+    params = init_state(replace(config, optimizer=replace(config.optimizer, ema_decay=None))).params
     ways: dict[str, Callable[[Pi0Fast, Batch], jax.Array]] = {
         "ours": lambda model, batch: loss(model, batch)[0],
         "one-hot": one_hot_loss,
@@ -168,7 +168,7 @@ def main(args: Args) -> None:
         root = Path(folder)
         write_fake_dataset(root / "data", episodes=12, frames=60)
         config = replace(config, data=replace(config.data, root=root / "data", max_token_len=160, max_supervised=96))
-        config = replace(config, assets=root / "assets", checkpoint_root=root / "runs")
+        config = replace(config, assets=root / "assets", checkpoint=CheckpointConfig(root=root / "runs"))
         compute_stats(config)
         fit_tokenizers(config)
         figures = throughput(config, 10 if args.quick else 100)

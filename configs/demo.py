@@ -8,7 +8,14 @@ Expect: answers well above the majority baseline and action errors below predict
 from pathlib import Path
 
 from inspire_fast.models.config import TINY
-from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
+from inspire_fast.training.config import (
+    CheckpointConfig,
+    DataConfig,
+    EvaluationConfig,
+    LoggingConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
 
 ROOT = Path("runs/demo")
 
@@ -16,19 +23,23 @@ CONFIG = TrainConfig(
     name="demo",
     model=TINY,
     data=DataConfig(
-        root=ROOT / "dataset", horizon=10, held_out_every=7, state_noise=0.02, max_token_len=128, max_supervised=72
+        root=ROOT / "dataset",
+        horizon=10,
+        held_out_every=7,
+        state_noise=0.02,
+        max_token_len=128,
+        max_supervised=72,
+        augmentation="none",
     ),
-    optimizer=OptimizerConfig(peak_lr=1.5e-3, end_lr=3e-4, warmup_steps=30, weight_decay=1e-4),
+    optimizer=OptimizerConfig(peak_lr=1.5e-3, end_lr=3e-4, warmup_steps=30, weight_decay=1e-4, ema_decay=0.98),
     batch_size=16,
     steps=280,
-    augmentation="none",
-    ema_decay=0.98,
     assets=ROOT / "assets",
-    checkpoint_root=ROOT / "checkpoints",
-    log_every=10,
-    eval_every=70,
-    eval_samples=64,
-    decode_every=0,  # the demo decodes held-out samples in a stage of its own
-    save_every=70,
-    keep=2,
+    checkpoint=CheckpointConfig(root=ROOT / "checkpoints", every=70, keep=2),
+    logging=LoggingConfig(every=10),
+    evaluation=EvaluationConfig(
+        every=70,
+        samples=64,
+        decode_every=0,  # the demo decodes held-out samples in a stage of its own
+    ),
 )

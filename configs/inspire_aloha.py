@@ -11,7 +11,7 @@ Expect: chunks of 25 x 14 take more ids than one arm's, hence the longer rows. N
 from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B
-from inspire_fast.training.config import DataConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_aloha",
@@ -19,8 +19,7 @@ CONFIG = TrainConfig(
     asset_id="aloha",
     model=GEMMA_2B,
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(
         root=Path("data/aloha"), horizon=25, max_token_len=512, max_supervised=320, unlabelled="ask_nothing"
     ),

@@ -11,7 +11,7 @@ Expect: frames that hindsight refuses train without questions. Not measured yet.
 from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B
-from inspire_fast.training.config import DataConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_droid",
@@ -19,8 +19,7 @@ CONFIG = TrainConfig(
     asset_id="droid",
     model=GEMMA_2B,
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(root=Path("data/droid"), horizon=10, max_token_len=220, unlabelled="ask_nothing"),
     batch_size=32,
     steps=30_000,

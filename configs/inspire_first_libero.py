@@ -11,15 +11,14 @@ Expect: a comparison with inspire_libero; everything but the script is equal. No
 from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B
-from inspire_fast.training.config import DataConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, DialogueConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_first_libero",
-    script="inspire_first",
+    dialogue=DialogueConfig(script="inspire_first"),
     model=GEMMA_2B,
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(root=Path("data/libero"), horizon=5, max_token_len=220),
     batch_size=32,
     steps=30_000,

@@ -11,14 +11,13 @@ Expect: the paper's batch, steps, horizon and token limit. Not reproduced here.
 from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B
-from inspire_fast.training.config import DataConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_libero",
     model=GEMMA_2B,
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(root=Path("data/libero"), horizon=5, max_token_len=220),
     batch_size=32,
     steps=30_000,

@@ -3,7 +3,7 @@
 Launch: uv run scripts/train.py inspire_libero_low_mem --data.root <LeRobot dataset with labels> --exp-name first
 Before: `uv run scripts/compute_norm_stats.py inspire_libero_low_mem` with the same `--data.root`. The text tokenizer is PaliGemma's and the actions'
 is openpi's FAST, from their caches.
-Hardware: one GPU with 24 GB, as openpi says of its own; `--batch-size 32 --accumulate 4` and so on where it is too small. Not measured yet.
+Hardware: one GPU with 24 GB, as openpi says of its own; `--batch-size 32 --grad-accum-steps 4` and so on where it is too small. Not measured yet.
 Expect: no average is kept (openpi's choice for LoRA). Not reproduced here.
 """
 
@@ -11,16 +11,15 @@ from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B_LORA
 from inspire_fast.models.freeze import FreezeConfig
-from inspire_fast.training.config import DataConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, OptimizerConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_libero_low_mem",
     model=GEMMA_2B_LORA,
     freeze=FreezeConfig(what="language"),
-    ema_decay=None,
+    optimizer=OptimizerConfig(ema_decay=None),
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(root=Path("data/libero"), horizon=5, max_token_len=220),
     batch_size=32,
     steps=30_000,

@@ -11,7 +11,7 @@ Expect: the paper's learning rate without warm-up. Not reproduced here.
 from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B
-from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, OptimizerConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_real",
@@ -19,8 +19,7 @@ CONFIG = TrainConfig(
     asset_id="inspire_arm",
     model=GEMMA_2B,
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(root=Path("data/inspire_arm"), horizon=5, max_token_len=220),
     optimizer=OptimizerConfig(peak_lr=2.5e-5, end_lr=2.5e-6, warmup_steps=0),
     batch_size=32,

@@ -9,16 +9,14 @@ Hardware: one GPU with 16 GB or more. Not measured yet.
 from pathlib import Path
 
 from inspire_fast.models.config import SMALL
-from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, OptimizerConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_small_bins",
     model=SMALL,
     data=DataConfig(root=Path("data/libero"), horizon=10, max_token_len=224, max_supervised=128),
     optimizer=OptimizerConfig(peak_lr=3e-4, end_lr=3e-5, warmup_steps=500, weight_decay=1e-4),
-    action_tokenizer="bins",
-    text_vocab_size=2048,
-    action_vocab_size=256,
+    tokenizers=TokenizersConfig(action="bins", text_vocab_size=2048, action_vocab_size=256),
     batch_size=64,
     steps=30_000,
 )

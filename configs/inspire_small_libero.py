@@ -8,15 +8,14 @@ Hardware: one GPU with 16 GB or more. Not measured yet.
 from pathlib import Path
 
 from inspire_fast.models.config import SMALL
-from inspire_fast.training.config import DataConfig, OptimizerConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, OptimizerConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="inspire_small_libero",
     model=SMALL,
     data=DataConfig(root=Path("data/libero"), horizon=10, max_token_len=192, max_supervised=128),
     optimizer=OptimizerConfig(peak_lr=3e-4, end_lr=3e-5, warmup_steps=500, weight_decay=1e-4),
-    text_vocab_size=2048,
-    action_vocab_size=1024,
+    tokenizers=TokenizersConfig(text_vocab_size=2048, action_vocab_size=1024),
     batch_size=64,
     steps=30_000,
 )

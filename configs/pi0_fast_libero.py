@@ -12,16 +12,14 @@ Differs from openpi's config of this name: actions of LIBERO are deltas already 
 from pathlib import Path
 
 from inspire_fast.models.config import GEMMA_2B
-from inspire_fast.training.config import DataConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, DialogueConfig, TokenizersConfig, TrainConfig
 
 CONFIG = TrainConfig(
     name="pi0_fast_libero",
-    script="pi0_fast",
-    questions=(),
+    dialogue=DialogueConfig(script="pi0_fast", questions=()),
     model=GEMMA_2B,
     init_from=Path("checkpoints/pi0_fast_base"),
-    text_tokenizer="paligemma",
-    action_tokenizer_parameters={"processor": "physical-intelligence/fast"},
+    tokenizers=TokenizersConfig(text="paligemma", action_parameters={"processor": "physical-intelligence/fast"}),
     data=DataConfig(root=Path("data/libero"), horizon=10, max_token_len=180),
     batch_size=32,
     steps=30_000,

@@ -36,7 +36,7 @@ def compute(config: TrainConfig, *, streaming: bool, check: Path | None) -> None
         for name in ("mean", "std", *(() if s.q01 is None else ("q01", "q99"))):
             print(f"{key:8} {name:5}", " ".join(f"{v:8.3f}" for v in getattr(s, name)))
     fast = None
-    if config.action_tokenizer == "fast" and (config.assets_dir / FILE).exists():
+    if config.tokenizers.action == "fast" and (config.assets_dir / FILE).exists():
         tokenizer = FastTokenizer.load(config.assets_dir)
         fast = FastRange(min_token=tokenizer.min_token, max_token=tokenizer.max_token, scale=tokenizer.scale)
     for part in parts:

@@ -10,7 +10,7 @@ def fit(config: TrainConfig) -> None:
     """Fits and says what came out, on chunks that were trained on and on held-out ones."""
     vocabulary = fit_tokenizers(config, progress=True)
     print(
-        f"text: {vocabulary.text.vocab_size} ids, actions ({config.action_tokenizer}): {vocabulary.action.vocab_size} ids, "
+        f"text: {vocabulary.text.vocab_size} ids, actions ({config.tokenizers.action}): {vocabulary.action.vocab_size} ids, "
         f"in {config.assets_dir}"
     )
     for split in ("train", "held_out"):

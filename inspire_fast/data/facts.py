@@ -196,7 +196,7 @@ class FactsTable:
         if not path.is_file():
             raise DatasetNotFoundError(
                 f"{root} has no labels: looked for {path}. Label the dataset first (`uv run scripts/label_dataset.py`), or "
-                "train without questions (`--script pi0_fast`)."
+                "train without questions (`--dialogue.script pi0_fast`)."
             )
         table = read_table(path)
         if _METADATA_KEY not in (table.schema.metadata or {}) or not any(map(table.schema.equals, _known_schemas())):

@@ -159,7 +159,7 @@ def _check(
     if samples < 1 or batch_size < 1 or num_threads < 0 or (epochs is not None and epochs < 1):
         raise ValueError(
             f"A loader needs samples, a batch size and epochs of at least 1 and no negative threads; got {samples} "
-            f"samples, batch_size={batch_size}, epochs={epochs}, num_threads={num_threads} (`--loader-threads`)."
+            f"samples, batch_size={batch_size}, epochs={epochs}, num_threads={num_threads} (`--data.loader-threads`)."
         )
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be 0 .. 2^32 - 1; got {seed}.")

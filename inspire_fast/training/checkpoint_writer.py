@@ -91,7 +91,7 @@ class DiskFullError(OSError):
         super().__init__(
             errno.ENOSPC,
             f"The disk of {directory} is full ({shutil.disk_usage(directory).free / 2**20:,.0f} MiB free); {stands}. Make room, or lower "
-            f"`--keep`, and go on with `--resume`. ({str(cause)[:160]})",
+            f"`--checkpoint.keep`, and go on with `--resume`. ({str(cause)[:160]})",
         )
 
     def __str__(self) -> str:
@@ -127,7 +127,9 @@ class Checkpoints:
         self.directory = directory
         self._manager = ocp.CheckpointManager(
             directory,
-            options=ocp.CheckpointManagerOptions(max_to_keep=config.keep, create=False, cleanup_tmp_directories=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=config.checkpoint.keep, create=False, cleanup_tmp_directories=True
+            ),
         )
 
     @property

@@ -14,6 +14,7 @@ import tyro
 from inspire_fast.training.config import TrainConfig, config_names, load_config
 from inspire_fast.training.dataset_config import parse
 from inspire_fast.training.preemption import EXIT_STATUS, PreemptedError
+from inspire_fast.training.renamed_fields import refuse_old_options
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
             raise SystemExit(
                 f"{description}\nusage: <config> [--field value ...]\nconfigs: {', '.join(config_names())}"
             )
+        refuse_old_options(args[1:])
         config = _replaced(load_config(args[0]), args)
         config = tyro.cli(TrainConfig, args=args[1:], default=config, prog=args[0], description=description)
         return function(config)

@@ -1,4 +1,4 @@
-"""The datasets of a run by name: `data.parts` of a config, and the same on the command line."""
+"""Config of a run's datasets: `TrainConfig.data`, its parts, and how a command line names them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass, field, fields
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from inspire_fast.core.registry import unknown_name
+from inspire_fast.data.chunks import EndPadding
+from inspire_fast.data.normalization.normalizer import Normalisation
+from inspire_fast.data.question_dropout import Asking
+from inspire_fast.training.augment import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +147,94 @@ def check_parts(parts: Sequence[DataPart]) -> None:
     if len({part.weight is None for part in parts}) > 1:
         raise ValueError(f"data.parts: give weights to all parts or to none; got {[str(part) for part in parts]}.")
     part_names(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The datasets of a run, and how samples are cut from them.
+
+    `parts` names several datasets that are trained on together::
+
+        data=DataConfig(parts=(
+            DataPart(root=Path("data/libero"), weight=3),
+            DataPart(root=Path("data/mine"), weight=1, exclude_episodes=(4, 17)),
+        ))
+
+    On the command line `--data.parts data/libero:3 data/mine:1` replaces `root`; a part is `PATH`, `PATH:WEIGHT`, or a
+    JSON object of the fields of `DataPart`. With these weights three quarters of the samples come from the first part
+    and one quarter from the second, whatever their sizes. Each part is shuffled by itself, seen in full, and started
+    again when it is used up, so small parts with large weights repeat. Without weights, parts are drawn in proportion
+    to their sizes, and an epoch is every sample once. The order depends on (seed, position) alone: a resumed run
+    continues with the samples that were due, and refuses other parts, weights or sizes. Statistics describe the samples
+    as they are drawn. Every part has its own held-out episodes.
+
+    Attributes:
+        root: folder of a LeRobot dataset with its labels; None with `parts`.
+        parts: several datasets instead of `root`, all of the run's robot. Their order must not change in a resumed run.
+        parts_may_differ: allow parts whose `info.json` give different frame rates or robot types. A chunk of the same
+            number of actions then lasts a different time in each.
+        horizon: actions per chunk.
+        held_out_every: every n-th episode is held out for evaluation and never trained on; counted in the order of tasks.
+        columns: dataset column -> native key of the robot; empty means the columns of openpi's conversions.
+        action_column: dataset column of the actions; empty likewise.
+        end_padding: near an episode's end, `repeat_last` repeats its last action, `drop` leaves the rows out.
+        max_image_age_s: rows whose stored image is older than this (seconds) are not samples.
+        state_noise: standard deviation of the noise added to the normalised state in training; a state bin is 1/128
+            wide. It keeps the policy from relying on exact values.
+        augmentation: random changes of the training images, made on the device; a name of `RECIPES`. `intended` is
+            openpi's recipe as its config means it.
+        max_token_len: ids per row; a longer dialogue is an error.
+        max_supervised: supervised ids per row; likewise.
+        normalisation: of state and actions; pi0-FAST is trained with quantiles.
+        question_dropout: which questions a training sample holds, and which are left out.
+        unlabelled: see `TrainingTransform`.
+        skip_bad_episodes: leave damaged episodes out and list them; otherwise they are an error.
+        exclude_episodes: numbers of episodes to leave out; parts have their own.
+        delta: see `Normalizer.delta`; None takes the robot's. Statistics depend on it: compute them again after a change.
+        loader_threads: threads of this process that read and transform samples.
+    """
+
+    root: Path | None = None
+    parts: tuple[DataPartArgument, ...] = ()
+    parts_may_differ: bool = False
+    horizon: int = 10
+    held_out_every: int = 10
+    columns: Mapping[str, str] = field(default_factory=dict)
+    action_column: str = ""
+    end_padding: EndPadding = "repeat_last"
+    max_image_age_s: float = 0.0
+    state_noise: float = 0.0
+    augmentation: str = "intended"
+    max_token_len: int = 256
+    max_supervised: int = 128
+    normalisation: Normalisation = "quantile"
+    delta: tuple[bool, ...] | None = None
+    question_dropout: Asking = field(default_factory=Asking)
+    unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
+    skip_bad_episodes: bool = False
+    exclude_episodes: tuple[int, ...] = ()
+    loader_threads: int = 2
+
+    def __post_init__(self) -> None:
+        RECIPES[self.augmentation]  # raises with a suggestion
+        if (self.root is None) != bool(self.parts):
+            given = (
+                "neither is given" if self.root is None else f"both are given ({self.root} and {len(self.parts)} parts)"
+            )
+            raise ValueError(f"Name a dataset with `--data.root`, or several with `--data.parts`; {given}.")
+        if self.parts and self.exclude_episodes:
+            raise ValueError(
+                f"data.exclude_episodes={self.exclude_episodes} does not say of which of the {len(self.parts)} parts; "
+                "give the numbers to the parts (`exclude_episodes` of a `DataPart`)."
+            )
+        check_parts(self.parts)
+
+    @property
+    def datasets(self) -> tuple[DataPart, ...]:
+        """The parts; `root` alone is one."""
+        if self.parts or self.root is None:
+            return self.parts
+        return (DataPart(root=self.root, exclude_episodes=self.exclude_episodes),)
 
 
 def stored_parts(parts: Sequence[DataPart]) -> list[dict[str, Any]]:

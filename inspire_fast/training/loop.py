@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 import json
 import logging
 from pathlib import Path
@@ -19,6 +20,7 @@ from inspire_fast.training.datasets.fingerprints import require_unchanged
 from inspire_fast.training.init_params import initial_state
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import Run, prepare, to_batch
+from inspire_fast.training.renamed_fields import with_new_names
 from inspire_fast.training.reporting.metrics_log import require_finite
 from inspire_fast.training.reporting.reporter import Reporter, due
 from inspire_fast.training.sharding import batch_sharding, placement_table, state_shardings
@@ -75,7 +77,7 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
         shuffle=True,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        num_threads=config.loader_threads,
+        num_threads=config.data.loader_threads,
     )
     shapes = jax.eval_shape(lambda: init_state(config))
     shardings = state_shardings(shapes, run.mesh)
@@ -130,7 +132,7 @@ def advance(
             if reporter.step(number, rows, state, arrays):
                 rows.clear()
             stop = preemption.asked(number)
-            if stop or number == config.steps or due(number, config.save_every):
+            if stop or number == config.steps or due(number, config.checkpoint.every):
                 figures = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]  # waits for the steps
                 jax.block_until_ready(state)
                 reporter.throughput.pause()
@@ -172,8 +174,12 @@ def begin(
 
 
 def _other_state(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Fields of the config that decide what a train state holds, or which pictures come next."""
-    then, current = json.loads(json.dumps([saved, now], default=str))
+    """Fields of the config that decide what a train state holds, or which images come next."""
+    then, current = json.loads(json.dumps([with_new_names(saved), now], default=str))
     then.setdefault("precision", "mixed")  # checkpoints from before there was a choice
-    keys = ("freeze", "ema_decay", "augmentation", "seed", "precision")
-    return [f"{key}: {then.get(key)!r} and {current.get(key)!r}" for key in keys if then.get(key) != current.get(key)]
+    differing = []
+    for path in ("freeze", "optimizer.ema_decay", "data.augmentation", "seed", "precision"):
+        before, after = (reduce(dict.get, path.split("."), config) for config in (then, current))
+        if before != after:
+            differing.append(f"{path}: {before!r} and {after!r}")
+    return differing

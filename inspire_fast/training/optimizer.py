@@ -26,6 +26,7 @@ class OptimizerConfig:
             `peak_lr / sqrt(1 + steps since the warm-up / rsqrt_steps)`; `constant` stays.
         decay_steps: steps until `end_lr` is reached; None is the run's length.
         clip_norm: of the gradient over all parameters that train.
+        ema_decay: of the parameters' exponential moving average, which is evaluated and served; None turns it off.
         lr_factors: regular expression over our parameter paths -> factor of the learning rate, e.g. `{"^vision/": 0.1}`. The first
             that is found in a path counts; other parameters have factor 1. On the command line: `--optimizer.lr-factors ^vision/ 0.1`.
         weight_decays: regular expression -> weight decay in place of `weight_decay`; likewise.
@@ -42,6 +43,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 1e-10
     clip_norm: float = 1.0
+    ema_decay: float | None = 0.99
     lr_factors: Mapping[str, float] = field(default_factory=dict)
     weight_decays: Mapping[str, float] = field(default_factory=dict)
 

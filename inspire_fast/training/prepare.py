@@ -18,18 +18,13 @@ from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.datasets.assets import (
-    contract_files,
-    load_stats,
-    load_vocabulary,
-    make_contract,
-    make_transform,
-)
+from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints
 from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
 from inspire_fast.training.init_params import check_initial
 from inspire_fast.training.optimizer import check_groups, learning_rate
 from inspire_fast.training.preflight.memory import device_memory, plan_memory, require_memory
+from inspire_fast.training.run_contract import contract_files, make_contract
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.state import trained_paths
 from inspire_fast.training.trackers.open import check_trackers
@@ -61,7 +56,7 @@ class Run:
 
 def prepare(config: TrainConfig) -> Run:
     """Finds and checks what a run needs; see `train` for what it raises."""
-    check_trackers(config.trackers)
+    check_trackers(config.logging.trackers)
     parts = open_parts(config, "train")
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     transform = make_transform(config, vocabulary, stats)
@@ -71,9 +66,9 @@ def prepare(config: TrainConfig) -> Run:
             f"{jax.process_count()} processes cannot each have rows of their own over mesh {dict(mesh.shape)}: data x fsdp must "
             "be a multiple of the processes. Lower --mesh.tensor: it must not reach across machines."
         )
-    if config.batch_size % (config.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
+    if config.batch_size % (config.grad_accum_steps * mesh.shape["data"] * mesh.shape["fsdp"]):
         raise ValueError(
-            f"batch_size {config.batch_size} does not divide into {config.accumulate} piece(s) over mesh {dict(mesh.shape)}."
+            f"batch_size {config.batch_size} does not divide into {config.grad_accum_steps} piece(s) over mesh {dict(mesh.shape)}."
         )
     _plan(config, mesh)
     for part in parts:
@@ -145,10 +140,10 @@ def fixed_batches(config: TrainConfig, held_out: Source, transform: TrainingTran
 
     Those of several datasets come in the shares that they are trained in.
     """
-    if not config.eval_samples or not len(held_out):
+    if not config.evaluation.samples or not len(held_out):
         return []
     size = config.batch_size
-    count = max(min(config.eval_samples, len(held_out)) // size, 1) * size
+    count = max(min(config.evaluation.samples, len(held_out)) // size, 1) * size
     clean = replace(transform, state_noise=0.0, asking=Asking())
     rows = [clean(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
     return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]

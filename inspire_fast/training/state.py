@@ -87,7 +87,7 @@ def init_state(config: TrainConfig, params: dict[str, Any] | None = None) -> Tra
         step=jnp.int32(0),
         params=join(jax.tree.map(lambda x: x.astype(kept), frozen), trainable),
         # A copy: the step donates its input, and a donated buffer may not be named twice.
-        ema=None if config.ema_decay is None else jax.tree.map(jnp.copy, trainable),
+        ema=None if config.optimizer.ema_decay is None else jax.tree.map(jnp.copy, trainable),
         opt_state=make_optimizer(config.optimizer, config.steps).init(trainable),
     )
 
@@ -113,12 +113,12 @@ def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tupl
             gradients, metrics = jax.grad(objective, has_aux=True)(trainable, part)
             return jax.tree.map(jnp.add, total, gradients), metrics
 
-        if config.accumulate == 1:
+        if config.grad_accum_steps == 1:
             return jax.grad(objective, has_aux=True)(trainable, batch)
-        parts = pieces(batch, config.accumulate)
+        parts = pieces(batch, config.grad_accum_steps)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), trainable)
         total, metrics = jax.lax.scan(take, nothing, parts)
-        return jax.tree.map(lambda x: x / config.accumulate, total), whole_metrics(metrics, parts)
+        return jax.tree.map(lambda x: x / config.grad_accum_steps, total), whole_metrics(metrics, parts)
 
     return gradient
 
@@ -142,7 +142,7 @@ def whole_metrics(metrics: Metrics, parts: Batch) -> Metrics:
 
 def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], TrainState]:
     """(state, gradient) -> the next state: clipping, AdamW, the average; in float32, whatever the state is stored in."""
-    optimizer, decay = make_optimizer(config.optimizer, config.steps), config.ema_decay
+    optimizer, decay = make_optimizer(config.optimizer, config.steps), config.optimizer.ema_decay
 
     def update(state: TrainState, gradients: dict[str, Any]) -> TrainState:
         trainable, _ = split(state.params, config.freeze)
@@ -173,10 +173,10 @@ def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainS
     schedule = learning_rate(config.optimizer, config.steps)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        if config.augmentation != "none":
+        if config.data.augmentation != "none":
             key = augmentation_key(config, state.step)
             batch = replace(
-                batch, images=augment(batch.images, key, config.augmentation, processes=jax.process_count())
+                batch, images=augment(batch.images, key, config.data.augmentation, processes=jax.process_count())
             )
         gradients, metrics = gradient(state.params, batch)
         norms = {tower: optax.tree.norm(widened(part)) for tower, part in gradients.items()}

@@ -7,6 +7,7 @@ first update is held to rounding, what comes behind it to bounds that one flip c
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 import re
@@ -66,9 +67,8 @@ def train_config(c: Case, what: Frozen) -> TrainConfig:
         name="golden",
         data=DataConfig(root=Path("unused")),
         model=c.config,
-        optimizer=optimizer,
+        optimizer=replace(optimizer, ema_decay=None),
         freeze=FreezeConfig(what=what, dtype="float32"),
-        ema_decay=None,
     )
 
 

@@ -15,7 +15,13 @@ from inspire_fast.models.config import TEST
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.serving import PolicyServer, serve_in_background
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
-from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
+from inspire_fast.training.config import (
+    CheckpointConfig,
+    OptimizerConfig,
+    TokenizersConfig,
+    TrainConfig,
+    load_config,
+)
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.loop import train
 from inspire_fast.training.reporting.metrics_log import MetricsLog
@@ -50,12 +56,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         debug,
         data=replace(debug.data, root=write_fake_dataset(root / "dataset", episodes=4), horizon=HORIZON),
         model=replace(TEST, vocab_size=debug.model.vocab_size),
-        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1),
-        checkpoint_root=root / "checkpoints",
+        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, ema_decay=None),
+        checkpoint=CheckpointConfig(root=root / "checkpoints", every=0),
         assets=root / "assets",
-        eval_samples=0,
-        eval_every=0,
-        save_every=0,
+        evaluation=replace(debug.evaluation, every=0, samples=0),
     )
 
 
@@ -64,9 +68,7 @@ def test_trained_decoded_and_served(config: TrainConfig, name: str) -> None:
     run = replace(
         config,
         exp_name=name,
-        action_tokenizer=name,
-        action_tokenizer_parameters=PARAMETERS.get(name, {}),
-        action_vocab_size=128,
+        tokenizers=TokenizersConfig(action=name, action_parameters=PARAMETERS.get(name, {}), action_vocab_size=128),
         assets=config.assets / name,
     )
     compute_stats(run)

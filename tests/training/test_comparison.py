@@ -84,7 +84,10 @@ def test_equal_values_and_figures_without_a_better_way_have_no_best(tmp_path):
 
 def test_what_configs_and_tokens_differ_in_is_told(folders, tmp_path):
     runs = read_runs([*folders, write_run(tmp_path / "new", [{"step": 1, "loss": 1.0}])])
-    assert differences(runs) == {"optimizer/peak_lr": ["0.1", "0.2", "(none)"], "accumulate": ["(none)", "2", "(none)"]}
+    assert differences(runs) == {
+        "optimizer/peak_lr": ["0.1", "0.2", "(none)"],
+        "grad_accum_steps": ["(none)", "2", "(none)"],
+    }
     assert token_differences(runs) == ["script"]
     assert token_differences(runs[::2]) == []
 

@@ -9,7 +9,7 @@ import socket
 import jax
 import pytest
 
-from inspire_fast.training.config import DistributedConfig, load_config
+from inspire_fast.training.config import DistributedConfig, TokenizersConfig, load_config
 from inspire_fast.training.distributed import in_slurm, join
 from inspire_fast.training.preflight import doctor
 
@@ -28,7 +28,7 @@ def test_what_a_config_wants_and_lacks_is_bad_and_says_how_to_get_it(tmp_path: P
         data=replace(config.data, root=tmp_path),
         assets=tmp_path,
         init_from=tmp_path / "base",
-        text_tokenizer="paligemma",
+        tokenizers=TokenizersConfig(text="paligemma"),
     )
     bad = {finding.what: finding for finding in doctor.examine(config, port=0) if finding.level == "bad"}
     assert "meta/info.json" in bad["dataset"].says

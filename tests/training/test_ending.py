@@ -12,7 +12,7 @@ import pytest
 
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.training.checkpoint_writer import Checkpoints, DiskFullError, is_disk_full, latest_step
-from inspire_fast.training.config import TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, DialogueConfig, TrainConfig, load_config
 from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.datasets.fingerprints import fingerprints, require_unchanged
 
@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_leaves_what_is_whole(small_disk: Path) -> None:
-    config = replace(load_config("debug"), checkpoint_root=small_disk)
+    config = replace(load_config("debug"), checkpoint=CheckpointConfig(root=small_disk))
     checkpoints = Checkpoints(config)
     (checkpoints.directory / "8" / "params").mkdir(parents=True)
     (checkpoints.directory / "12.orbax-checkpoint-tmp").mkdir()
@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_what_is_whole(small_disk: Path) -> None:
 
 
 def test_a_full_disk_is_told_from_other_errors(tmp_path: Path) -> None:
-    config = replace(load_config("debug"), checkpoint_root=tmp_path)
+    config = replace(load_config("debug"), checkpoint=CheckpointConfig(root=tmp_path))
     checkpoints = Checkpoints(config)
     with pytest.raises(DiskFullError, match="there is no checkpoint yet"), checkpoints.room():
         raise ValueError("RESOURCE_EXHAUSTED: Error writing local file")  # TensorStore's words
@@ -86,5 +86,5 @@ def test_what_changed_is_named(config: TrainConfig) -> None:
         ValueError, match=r"data changed.*\n  a: labels/facts\.parquet\n  b: names and sizes of files\n.*--init-from"
     ):
         require_unchanged(before, fingerprints(config))
-    unasked = replace(config, script="pi0_fast", questions=())
+    unasked = replace(config, dialogue=DialogueConfig(script="pi0_fast", questions=()))
     assert fingerprints(unasked)["a"]["labels"] == ""

@@ -18,7 +18,7 @@ from inspire_fast.models.freeze import FreezeConfig, Frozen
 from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 from inspire_fast.training.checkpoint_writer import Checkpoints
-from inspire_fast.training.config import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
+from inspire_fast.training.config import CheckpointConfig, DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import init_state, make_gradient, make_step
 
@@ -33,14 +33,13 @@ PRESENT: dict[Frozen, set[str]] = {
 }
 
 
-def config(what: Frozen, **changes: object) -> TrainConfig:
+def config(what: Frozen, *, ema_decay: float | None = 0.99, **changes: object) -> TrainConfig:
     return TrainConfig(
         name="frozen",
-        data=DataConfig(root=Path("unused")),
+        data=DataConfig(root=Path("unused"), augmentation="none"),
         model=MODEL,
         freeze=FreezeConfig(what=what),
-        augmentation="none",
-        optimizer=OptimizerConfig(peak_lr=1e-2, warmup_steps=1, decay_steps=10),
+        optimizer=OptimizerConfig(peak_lr=1e-2, warmup_steps=1, decay_steps=10, ema_decay=ema_decay),
         **changes,
     )
 
@@ -83,7 +82,7 @@ def test_nothing_is_kept_for_what_is_frozen(what: Frozen) -> None:
 
 
 def test_a_step_changes_what_trains_and_the_run_continues(tmp_path: Path) -> None:
-    run = config("language", checkpoint_root=tmp_path, ema_decay=0.5)
+    run = config("language", checkpoint=CheckpointConfig(root=tmp_path), ema_decay=0.5)
     params = {path: variable.get_value() for path, variable in flat_params(random_model(MODEL)).items()}
     before = quick_jit(partial(init_state, run))(traverse_util.unflatten_dict(params, sep="/"))
     after, metrics = quick_jit(make_step(run))(before, batch())

@@ -20,7 +20,7 @@ from inspire_fast.models.openpi.params import TABLE, flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.training.checkpoint_writer import Checkpoints
-from inspire_fast.training.config import MeshConfig, OptimizerConfig, TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, MeshConfig, OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.init_params import check_initial, initial_state
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import TrainState, init_state, with_params
@@ -33,8 +33,8 @@ PARAMS = random_params(TEST, seed=4)
 def config(tmp_path: Path) -> TrainConfig:
     """A run that starts from a checkpoint in the released layout."""
     write_params(tmp_path / "base", PARAMS)
-    short = replace(load_config("debug"), model=TEST, optimizer=OptimizerConfig(warmup_steps=1), steps=5, ema_decay=0.9)
-    return replace(short, checkpoint_root=tmp_path / "runs", init_from=tmp_path / "base")
+    short = replace(load_config("debug"), model=TEST, optimizer=OptimizerConfig(warmup_steps=1, ema_decay=0.9), steps=5)
+    return replace(short, checkpoint=CheckpointConfig(root=tmp_path / "runs"), init_from=tmp_path / "base")
 
 
 def begin(config: TrainConfig) -> TrainState:

@@ -11,7 +11,7 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.testing import PHRASES, TASK, write_fake_dataset
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.training.config import TrainConfig, load_config
+from inspire_fast.training.config import DialogueConfig, TrainConfig, load_config
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.inspection.page import draw_facts, write_page
@@ -111,7 +111,9 @@ def test_an_arrow_from_stored_labels_lies_in_the_padded_picture(config: TrainCon
 
 def test_counts_are_in_the_words_of_the_release(config: TrainConfig, tmp_path: Path) -> None:
     root = write_fake_dataset(tmp_path / "dataset", episodes=4, frames=12)
-    released = replace(config, data=replace(config.data, root=root), compatibility=("inspire_released",))
+    released = replace(
+        config, data=replace(config.data, root=root), dialogue=DialogueConfig(compatibility=("inspire_released",))
+    )
     script = released.build_script()
     wanted = GROUNDINGS[script.grounding].ground(TASK)
     assert {target for target, _, _ in inspect(released, shown=1).by_task[TASK]} == {*wanted}

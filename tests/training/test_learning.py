@@ -9,7 +9,7 @@ import pytest
 
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
-from inspire_fast.training.config import OptimizerConfig, load_config
+from inspire_fast.training.config import EvaluationConfig, OptimizerConfig, load_config
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.sharding import batch_sharding
@@ -24,13 +24,14 @@ def test_a_batch_is_learnt_by_heart(tmp_path: Path, precision: Precision) -> Non
     config = replace(
         demo,
         model=replace(TEST, vocab_size=demo.model.vocab_size),
-        data=replace(demo.data, root=write_fake_dataset(tmp_path / "data", episodes=4), held_out_every=4),
-        optimizer=OptimizerConfig(peak_lr=1e-2, end_lr=1e-3, warmup_steps=10, decay_steps=400),
+        data=replace(
+            demo.data, root=write_fake_dataset(tmp_path / "data", episodes=4), held_out_every=4, augmentation="none"
+        ),
+        optimizer=OptimizerConfig(peak_lr=1e-2, end_lr=1e-3, warmup_steps=10, decay_steps=400, ema_decay=0.98),
         precision=precision,
-        augmentation="none",
         assets=tmp_path / "assets",
         batch_size=8,
-        eval_samples=0,
+        evaluation=EvaluationConfig(samples=0),
     )
     compute_stats(config)
     fit_tokenizers(config)

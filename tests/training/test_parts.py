@@ -21,7 +21,7 @@ from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
 from inspire_fast.training.cli import run_with_config
-from inspire_fast.training.config import DataConfig, TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, DataConfig, TrainConfig, load_config
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
 from inspire_fast.training.datasets.assets import (
     compute_stats,
@@ -56,11 +56,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         model=replace(TEST, vocab_size=debug.model.vocab_size),
         data=replace(debug.data, root=None, parts=parts),
         assets=root / "assets",
-        checkpoint_root=root / "checkpoints",
+        checkpoint=CheckpointConfig(root=root / "checkpoints", every=2),
+        evaluation=replace(debug.evaluation, every=4, samples=8),
         steps=4,
-        save_every=2,
-        eval_every=4,
-        eval_samples=8,
     )
     compute_stats(config)
     fit_tokenizers(config)

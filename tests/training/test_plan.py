@@ -10,7 +10,7 @@ import pytest
 
 from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST, TINY, Remat
 from inspire_fast.models.freeze import FreezeConfig
-from inspire_fast.training.config import DataConfig, MeshConfig, TrainConfig
+from inspire_fast.training.config import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.preflight.memory import MemoryPlan, device_memory, plan_memory, require_memory
 from inspire_fast.training.prepare import to_batch
 from inspire_fast.training.sharding import AXES, batch_sharding, make_mesh
@@ -44,10 +44,11 @@ def test_full_fine_tuning_of_gemma_2b_takes_what_the_guide_says() -> None:
 
 def test_pieces_and_lora_need_less() -> None:
     plan = plan_memory(FULL, mesh())
-    pieces = plan_memory(replace(FULL, accumulate=4), mesh())
+    pieces = plan_memory(replace(FULL, grad_accum_steps=4), mesh())
     assert (pieces.activations, pieces.logits) == (plan.activations // 4, plan.logits // 4)
     assert pieces.gradients == 2 * plan.gradients
-    lora = plan_memory(replace(FULL, model=GEMMA_2B_LORA, freeze=FreezeConfig(what="language"), ema_decay=None), mesh())
+    low_mem = replace(FULL, model=GEMMA_2B_LORA, freeze=FreezeConfig(what="language"))
+    lora = plan_memory(replace(low_mem, optimizer=OptimizerConfig(ema_decay=None)), mesh())
     assert lora.average == 0
     assert lora.state < 0.3 * plan.state
 
@@ -55,8 +56,11 @@ def test_pieces_and_lora_need_less() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, r"needs about 8\d\.\d+ GiB.*8.00 GiB.*--mesh.fsdp \(now 1\) divides.*--ema-decay None saves.*LoRA preset"),
-        ({"batch_size": 4096}, r"--accumulate \(now 1\) divides.*--memory warn"),
+        (
+            {},
+            r"needs about 8\d\.\d+ GiB.*8.00 GiB.*--mesh.fsdp \(now 1\) divides.*--optimizer.ema-decay None saves.*LoRA preset",
+        ),
+        ({"batch_size": 4096}, r"--grad-accum-steps \(now 1\) divides.*--memory warn"),
     ],
 )
 def test_what_cannot_fit_is_refused_with_what_helps(change: dict, words: str) -> None:
@@ -77,8 +81,9 @@ def test_what_fits_or_cannot_be_known_is_begun() -> None:
 @pytest.mark.parametrize("remat", ["none", "nothing_saveable"])
 @pytest.mark.parametrize("rows", [2, 16])
 def test_the_plan_is_near_what_xla_says(remat: Remat, rows: int) -> None:
-    config = replace(FULL, model=replace(TINY, remat=remat), batch_size=rows, augmentation="none")
-    config = replace(config, data=replace(config.data, max_token_len=160, max_supervised=96))
+    config = replace(FULL, model=replace(TINY, remat=remat), batch_size=rows)
+    data = replace(config.data, max_token_len=160, max_supervised=96, augmentation="none")
+    config = replace(config, data=data)
     text, supervised = config.data.max_token_len, config.data.max_supervised
     arrays = {
         **{f"image:{c}": np.zeros((rows, *config.model.image_hw, 3), np.uint8) for c in config.model.cameras},

@@ -34,7 +34,15 @@ from inspire_fast.models.testing import quick_jit
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training import state
-from inspire_fast.training.config import OptimizerConfig, TrainConfig, load_config
+from inspire_fast.training.config import (
+    CheckpointConfig,
+    DialogueConfig,
+    EvaluationConfig,
+    LoggingConfig,
+    OptimizerConfig,
+    TrainConfig,
+    load_config,
+)
 from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.datasets.sources import open_source
@@ -68,19 +76,22 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     small = replace(
         demo,
         model=replace(TEST, vocab_size=demo.model.vocab_size),
-        data=replace(demo.data, root=None, parts=parts, held_out_every=4, max_token_len=160, max_supervised=96),
-        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
+        data=replace(
+            demo.data,
+            root=None,
+            parts=parts,
+            held_out_every=4,
+            max_token_len=160,
+            max_supervised=96,
+            augmentation="intended",
+        ),
+        optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50, ema_decay=0.98),
         assets=root / "assets",
-        checkpoint_root=root / "checkpoints",
-        augmentation="intended",
         batch_size=8,
         steps=4,
-        log_every=1,
-        eval_every=2,
-        eval_samples=8,
-        save_every=2,
-        decode_every=4,
-        decode_samples=3,
+        checkpoint=CheckpointConfig(root=root / "checkpoints", every=2),
+        logging=LoggingConfig(every=1),
+        evaluation=EvaluationConfig(every=2, samples=8, decode_every=4, decode_samples=3),
     )
     compute_stats(small)
     fit_tokenizers(small)
@@ -101,7 +112,7 @@ def losses(config: TrainConfig) -> list[tuple]:
 
 def test_resume_continues_bit_equal(config: TrainConfig, straight: TrainConfig) -> None:
     run = replace(config, exp_name="resumed")
-    train(replace(run, steps=2, decode_every=0))
+    train(replace(run, steps=2, evaluation=replace(run.evaluation, decode_every=0)))
     log = run.checkpoint_dir / "metrics.jsonl"
     log.write_text(log.read_text() + json.dumps({"step": 3, "loss": -1.0}) + '\n{"st')  # lost with its step; cut off
     train(replace(run, resume=True))
@@ -112,7 +123,9 @@ def test_resume_continues_bit_equal(config: TrainConfig, straight: TrainConfig) 
 
 
 def test_a_checkpoint_between_two_lines_of_the_log_loses_no_figure(config: TrainConfig, straight: TrainConfig) -> None:
-    sparse = replace(config, log_every=3, eval_every=0, decode_every=0, save_every=2)
+    sparse = replace(
+        config, logging=LoggingConfig(every=3), evaluation=replace(config.evaluation, every=0, decode_every=0)
+    )
     whole, cut = replace(sparse, exp_name="whole"), replace(sparse, exp_name="cut")
     train(whole)
     train(replace(cut, steps=3))
@@ -126,7 +139,7 @@ def test_a_checkpoint_between_two_lines_of_the_log_loses_no_figure(config: Train
 
 
 def test_sigterm_saves_and_ends_the_run(config: TrainConfig, straight: TrainConfig, monkeypatch) -> None:
-    run = replace(config, exp_name="preempted", save_every=0)
+    run = replace(config, exp_name="preempted", checkpoint=replace(config.checkpoint, every=0))
     asked = Preemption.asked
 
     def ask(self: Preemption, step: int) -> bool:
@@ -151,7 +164,7 @@ def test_a_batch_in_pieces_is_the_same_batch(config: TrainConfig) -> None:
     batch = to_batch({k: np.stack([a[k] for a in arrays]) for k in arrays[0]}, batch_sharding(run.mesh))
     params = init_state(config).params
     gradient, metrics = quick_jit(make_gradient(config))(params, batch)
-    again, in_pieces = quick_jit(make_gradient(replace(config, accumulate=4)))(params, batch)
+    again, in_pieces = quick_jit(make_gradient(replace(config, grad_accum_steps=4)))(params, batch)
     assert metrics.keys() == in_pieces.keys()
     for name, value in metrics.items():
         np.testing.assert_allclose(in_pieces[name], value, rtol=1e-5, err_msg=name)
@@ -189,15 +202,15 @@ def test_pieces_add_up_to_the_batch(config: TrainConfig, monkeypatch) -> None:
     params = {"a": jnp.float32(0.5)}
     whole, metrics = make_gradient(config)(params, batch)
     for count in (2, 4, 8):
-        gradient, in_pieces = make_gradient(replace(config, accumulate=count))(params, batch)
+        gradient, in_pieces = make_gradient(replace(config, grad_accum_steps=count))(params, batch)
         np.testing.assert_allclose(gradient["a"], whole["a"], rtol=1e-6)
         for name, value in metrics.items():
             np.testing.assert_allclose(in_pieces[name], value, rtol=1e-6)
 
 
 def test_pieces_must_divide_the_batch(config: TrainConfig) -> None:
-    with pytest.raises(ValueError, match="accumulate=3 must divide batch_size=8"):
-        replace(config, accumulate=3)
+    with pytest.raises(ValueError, match="grad_accum_steps=3 must divide batch_size=8"):
+        replace(config, grad_accum_steps=3)
 
 
 def test_the_loss_falls(straight: TrainConfig) -> None:
@@ -253,13 +266,19 @@ def test_held_out_figures_by_hand(straight: TrainConfig) -> None:
 
 
 def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig) -> None:
-    other = replace(straight, resume=True, steps=6, question_parameters={"direction": {"grasped": "catch"}})
+    other = replace(
+        straight, resume=True, steps=6, dialogue=DialogueConfig(question_parameters={"direction": {"grasped": "catch"}})
+    )
     with pytest.raises(
         ValueError, match=r"another contract.*\n.*questions\.0\.parameters\.grasped: 'grasped' and 'catch'"
     ):
         train(other)
-    for change in ({"ema_decay": None}, {"augmentation": "none"}, {"freeze": FreezeConfig(what="vision")}):
-        with pytest.raises(ValueError, match=rf"another contract.*\n.*{next(iter(change))}"):
+    for change, words in (
+        ({"optimizer": replace(straight.optimizer, ema_decay=None)}, r"optimizer\.ema_decay: 0\.98 and None"),
+        ({"data": replace(straight.data, augmentation="none")}, r"data\.augmentation: 'intended' and 'none'"),
+        ({"freeze": FreezeConfig(what="vision")}, "freeze"),
+    ):
+        with pytest.raises(ValueError, match=rf"another contract.*\n.*{words}"):
             train(replace(straight, resume=True, steps=6, **change))
 
 
@@ -343,7 +362,9 @@ EIGHT_DEVICES = """
 import dataclasses, json, signal, sys
 from pathlib import Path
 from inspire_fast.models.config import TEST
-from inspire_fast.training.config import DistributedConfig, MeshConfig, OptimizerConfig, load_config
+from inspire_fast.training.config import (
+    CheckpointConfig, DistributedConfig, EvaluationConfig, LoggingConfig, MeshConfig, OptimizerConfig, load_config
+)
 from inspire_fast.training.distributed import join
 from inspire_fast.training.loop import train
 from inspire_fast.training.reporting.metrics_log import MetricsLog
@@ -360,12 +381,12 @@ config = dataclasses.replace(
     model=dataclasses.replace(TEST, vocab_size=demo.model.vocab_size),
     data=dataclasses.replace(
         demo.data, root=None, parts=(DataPart(root=root / "new", weight=1), DataPart(root=root / "old", weight=2, exclude_episodes=(1,))),
-        held_out_every=4, max_token_len=160, max_supervised=96,
+        held_out_every=4, max_token_len=160, max_supervised=96, augmentation="intended",
     ),
-    optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50),
-    assets=root / "assets", checkpoint_root=root / "checkpoints", batch_size=8, steps=int(steps),
-    log_every=1, eval_every=2, augmentation="intended",
-    eval_samples=8, decode_every=int(decode_every), decode_samples=2, save_every=0, exp_name=exp_name, mesh=MeshConfig(fsdp=2, tensor=2),
+    optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50, ema_decay=0.98),
+    assets=root / "assets", batch_size=8, steps=int(steps), exp_name=exp_name, mesh=MeshConfig(fsdp=2, tensor=2),
+    checkpoint=CheckpointConfig(root=root / "checkpoints", every=0), logging=LoggingConfig(every=1),
+    evaluation=EvaluationConfig(every=2, samples=8, decode_every=int(decode_every), decode_samples=2),
 )
 if steps != "2":  # the second process is told to end at its third step
     asked = Preemption.asked
@@ -436,7 +457,7 @@ def test_eight_devices_agree_with_one(
     assert "held_out_action_loss" in eight[1]
     assert ("decoded_action_error" in eight[1]) == ("decoded_answer_accuracy" in eight[1]) == (decode_every > 0)
     # One process on one device goes on where they stopped.
-    run = replace(config, exp_name=name, decode_every=0, resume=True)
+    run = replace(config, exp_name=name, evaluation=replace(config.evaluation, decode_every=0), resume=True)
     train(run)
     rows = MetricsLog.read(run.checkpoint_dir / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
@@ -449,4 +470,4 @@ def test_processes_end_together_when_one_is_told_to(config: TrainConfig) -> None
     """They ask each other at every tenth step."""
     rows = eight_devices(config.assets.parent, "told", 2, steps=12, status=143)
     assert [row["step"] for row in rows] == list(range(1, 11))
-    assert (config.checkpoint_root / "demo" / "told" / "10" / "params").is_dir()
+    assert (config.checkpoint.root / "demo" / "told" / "10" / "params").is_dir()

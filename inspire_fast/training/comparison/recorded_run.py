@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.nested import flatten_dict
+from inspire_fast.training.renamed_fields import with_new_names
 
 METRICS, HELD_OUT, CONTRACT = "metrics.jsonl", "held_out.json", "assets/contract.json"
 _NO_FIGURES = {"step", "time"}
@@ -91,7 +92,9 @@ def read_run(folder: Path, label: str) -> RecordedRun:
         step=int(steps[-1]),
         step_s=float(np.median(gaps)) if len(gaps) else None,
         held_out=_numbers(_read_json(folder / HELD_OUT)),
-        config={k: v for k, v in flatten_dict(contract.get("config", {})).items() if k not in _NO_DIFFERENCE},
+        config={
+            k: v for k, v in flatten_dict(with_new_names(contract.get("config", {}))).items() if k not in _NO_DIFFERENCE
+        },
         tokens={key: contract[key] for key in TOKENS if key in contract},
     )
 

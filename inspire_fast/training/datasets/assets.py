@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 import shlex
-import shutil
-import subprocess
 
 import numpy as np
 
-import inspire_fast
-from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.data.chunks import ChunkSource, Split
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.normalization.normalizer import Normalizer
@@ -28,7 +23,6 @@ from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_t
 from inspire_fast.tokenizers.text.paligemma import load_paligemma
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig, config_names, load_config
-from inspire_fast.training.dataset_config import stored_parts
 from inspire_fast.training.datasets.sources import open_parts, open_source
 
 
@@ -83,12 +77,12 @@ def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary
         config,
         text=_text_tokenizer(config, stats),
         action=fit_action_tokenizer(
-            config.action_tokenizer,
+            config.tokenizers.action,
             train,
-            vocab_size=config.action_vocab_size,
+            vocab_size=config.tokenizers.action_vocab_size,
             cover=every,
             progress=progress,
-            parameters=config.action_tokenizer_parameters,
+            parameters=config.tokenizers.action_parameters,
         ),
     )
     vocabulary.text.save(config.assets_dir)
@@ -103,9 +97,11 @@ def normalised_chunks(config: TrainConfig, stats: dict[str, NormStats], split: S
 
 
 def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
-    if config.text_tokenizer is None:
+    if config.tokenizers.text is None:
         return _fit_text(config, stats)
-    return load_paligemma() if config.text_tokenizer == "paligemma" else TextTokenizer.load(Path(config.text_tokenizer))
+    return (
+        load_paligemma() if config.tokenizers.text == "paligemma" else TextTokenizer.load(Path(config.tokenizers.text))
+    )
 
 
 def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenizer) -> Vocabulary:
@@ -127,10 +123,10 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
     numbers = [f" {n}" for n in range(-1, STATE_BINS)]
     symbols = list(dict.fromkeys([*words, *numbers]))
     try:
-        return TextTokenizer.fit(texts * 8, vocab_size=config.text_vocab_size, symbols=symbols)
+        return TextTokenizer.fit(texts * 8, vocab_size=config.tokenizers.text_vocab_size, symbols=symbols)
     except RuntimeError as error:  # SentencePiece's
         raise ValueError(
-            f"text_vocab_size={config.text_vocab_size} is too small: bytes are 256 ids, and the words of answers and of the "
+            f"text_vocab_size={config.tokenizers.text_vocab_size} is too small: bytes are 256 ids, and the words of answers and of the "
             f"state {len(symbols)}, beside letters and special ids. Raise it. SentencePiece says: {' '.join(str(error).split())}"
         ) from error
 
@@ -154,7 +150,7 @@ def load_vocabulary(config: TrainConfig) -> Vocabulary:
     """
     try:
         text = TextTokenizer.load(config.assets_dir)
-        action = load_action_tokenizer(config.action_tokenizer, config.assets_dir)
+        action = load_action_tokenizer(config.tokenizers.action, config.assets_dir)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} Make the run's tokenizers first: uv run scripts/fit_tokenizers.py {_as_called(config)}"
@@ -173,67 +169,6 @@ def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str,
         max_token_len=config.data.max_token_len,
         max_supervised=config.data.max_supervised,
         state_noise=config.data.state_noise,
-        asking=config.data.asking,
+        asking=config.data.question_dropout,
         unlabelled=config.data.unlabelled,
     )
-
-
-def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> Contract:
-    """The contract that this run's checkpoints carry."""
-    return Contract(
-        robot=config.robot,
-        script=config.script,
-        questions=stored_questions(config.build_questions()),
-        max_targets=config.max_targets,
-        compatibility=config.compatibility,
-        horizon=config.data.horizon,
-        max_token_len=config.data.max_token_len,
-        model=config.model,
-        action_tokenizer=config.action_tokenizer,
-        vocab_size=vocabulary.size,
-        vocab_skip=vocabulary.skip,
-        text_fingerprint=vocabulary.text.fingerprint,
-        action_fingerprint=vocabulary.action.fingerprint,
-        stats={
-            key: {k: None if v is None else np.asarray(v).tolist() for k, v in asdict(s).items()}
-            for key, s in stats.items()
-        },
-        normalisation=config.data.normalisation,
-        delta=config.delta,
-        image_orientation=config.embodiment.image_orientation,
-        asset_id=config.asset_id,
-        config=_jsonable(config),
-        revision=git_revision(),
-    )
-
-
-def git_revision() -> str:
-    """Of the checkout that this package is run from; empty where it is installed, or where there is no git."""
-    checkout = Path(inspire_fast.__file__).parents[1]
-    git = shutil.which("git")
-    if git is None or not (checkout / ".git").exists():
-        return ""
-    command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    asked = subprocess.run(command, check=False, capture_output=True, text=True)
-    return asked.stdout.strip()
-
-
-def _jsonable(config: TrainConfig) -> dict:
-    """The config for the record, without machine paths."""
-    stored = asdict(config)
-    for key in ("assets", "checkpoint_root", "init_from", "text_tokenizer"):
-        stored.pop(key)
-    stored["data"].pop("root")
-    stored["data"]["parts"] = stored_parts(config.data.parts)
-    return stored
-
-
-def contract_files(config: TrainConfig, contract: Contract) -> dict[str, bytes]:
-    """Everything that a checkpoint carries beside its arrays, by relative path."""
-    files = {p.name: p.read_bytes() for p in config.assets_dir.iterdir() if p.is_file()}
-    stats = stats_path(config)
-    return {
-        **files,
-        "contract.json": contract.to_json().encode(),
-        f"{config.asset_id}/norm_stats.json": stats.read_bytes(),
-    }

@@ -65,7 +65,9 @@ def write_page(inspection: Inspection, path: Path) -> Path:
 
 
 def _run(config: TrainConfig) -> str:
-    return f"script <b>{config.script}</b>, robot <b>{config.robot}</b>, chunks of {config.data.horizon} actions"
+    return (
+        f"script <b>{config.dialogue.script}</b>, robot <b>{config.robot}</b>, chunks of {config.data.horizon} actions"
+    )
 
 
 def _parts(parts: Sequence[ShownPart]) -> str:

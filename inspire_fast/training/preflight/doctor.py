@@ -73,7 +73,7 @@ def examine(config: TrainConfig | None = None, checkpoint: Path | None = None, p
     yield versions()
     yield accelerators()
     yield memory()
-    yield disk(config.checkpoint_root if config else Path())
+    yield disk(config.checkpoint.root if config else Path())
     yield rendering()
     yield free_port(port)
     yield from tokenizers(config)
@@ -153,7 +153,9 @@ def memory() -> Finding:
     free = int(fields["MemAvailable"].split()[0]) * 1024
     says = f"{free / _GIB:.1f} GiB free, {cores} cores"
     if free < 4 * _GIB:
-        return Finding(level="note", what="memory", says=says, do="`make demo` wants 3 GiB; lower `--loader-threads`")
+        return Finding(
+            level="note", what="memory", says=says, do="`make demo` wants 3 GiB; lower `--data.loader-threads`"
+        )
     return Finding(level="ok", what="memory", says=says)
 
 
@@ -199,7 +201,7 @@ def free_port(port: int) -> Finding:
 
 def tokenizers(config: TrainConfig | None) -> Iterator[Finding]:
     """Copies of the public tokenizers, which openpi's checkpoints and the large configs need."""
-    wanted = config is not None and config.text_tokenizer == "paligemma"
+    wanted = config is not None and config.tokenizers.text == "paligemma"
     place = find_paligemma()
     yield Finding(
         level="ok" if place else "bad" if wanted else "note",
@@ -207,8 +209,8 @@ def tokenizers(config: TrainConfig | None) -> Iterator[Finding]:
         says=str(place) if place else "no copy in the caches",
         do="" if place else "openpi's checkpoints and the gemma_2b configs need it: see `docs/training.md`",
     )
-    source = (config.action_tokenizer_parameters.get("processor") if config else None) or "physical-intelligence/fast"
-    wanted = config is not None and "processor" in config.action_tokenizer_parameters
+    source = (config.tokenizers.action_parameters.get("processor") if config else None) or "physical-intelligence/fast"
+    wanted = config is not None and "processor" in config.tokenizers.action_parameters
     try:
         yield Finding(level="ok", what="FAST processor", says=str(find_fast(source)))
     except OSError as error:

@@ -75,7 +75,7 @@ def plan_memory(config: TrainConfig, mesh: Mesh) -> MemoryPlan:
     trainable, _ = split(shapes.params, config.freeze)
     placed, _ = split(shardings.params, config.freeze)
     gradients = held(trainable, placed)
-    rows = math.ceil(config.batch_size / config.accumulate / (mesh.shape["data"] * mesh.shape["fsdp"]))
+    rows = math.ceil(config.batch_size / config.grad_accum_steps / (mesh.shape["data"] * mesh.shape["fsdp"]))
     width = jnp.dtype(config.model.dtype).itemsize
     pixels = len(config.model.cameras) * math.prod(config.model.image_hw) * 3
     return MemoryPlan(
@@ -83,11 +83,11 @@ def plan_memory(config: TrainConfig, mesh: Mesh) -> MemoryPlan:
         average=held(shapes.ema, shardings.ema) if shapes.ema is not None else 0,
         optimizer=held(shapes.opt_state, shardings.opt_state),
         gradients=gradients
-        + (0 if config.accumulate == 1 else gradients * 4 // jnp.dtype(config.trained_dtype).itemsize),
+        + (0 if config.grad_accum_steps == 1 else gradients * 4 // jnp.dtype(config.trained_dtype).itemsize),
         activations=rows * _activations_of_a_row(config, mesh.shape["tensor"]),
         logits=3 * rows * config.data.max_supervised * config.model.vocab_size * 4 // mesh.shape["tensor"],
-        batch=rows * config.accumulate * (pixels + 32 * config.data.max_token_len) + rows * pixels * 4,
-        decoding=width * sum(x.size for x in jax.tree.leaves(shapes.params)) if config.decode_every else 0,
+        batch=rows * config.grad_accum_steps * (pixels + 32 * config.data.max_token_len) + rows * pixels * 4,
+        decoding=width * sum(x.size for x in jax.tree.leaves(shapes.params)) if config.evaluation.decode_every else 0,
     )
 
 
@@ -140,15 +140,15 @@ def require_memory(config: TrainConfig, plan: MemoryPlan, available: int | None)
     if plan.state + plan.gradients > available / 2:
         advice.append(f"--mesh.fsdp (now {config.mesh.fsdp}) divides {_shown(plan.state + plan.gradients)}")
         if plan.average:
-            advice.append(f"--ema-decay None saves {_shown(plan.average)}")
+            advice.append(f"--optimizer.ema-decay None saves {_shown(plan.average)}")
         if config.precision == "mixed":
             advice.append("--precision bfloat16 halves parameters, moments and the average")
         if not config.model.language.has_lora:
             advice.append("a LoRA preset (gemma_2b_lora) with --freeze.what language keeps moments of what trains only")
     if plan.decoding > plan.gradients + plan.activations + plan.logits:
-        advice.append(f"--decode-every 0 saves {_shown(plan.decoding)}")
+        advice.append(f"--evaluation.decode-every 0 saves {_shown(plan.decoding)}")
     if (passing := plan.activations + plan.logits) > available / 4:
-        advice.append(f"--accumulate (now {config.accumulate}) divides {_shown(passing)}")
+        advice.append(f"--grad-accum-steps (now {config.grad_accum_steps}) divides {_shown(passing)}")
         if config.model.remat == "none":
             advice.append("--model.remat nothing_saveable keeps only the inputs of layers")
     raise ValueError(

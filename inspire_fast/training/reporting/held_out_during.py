@@ -35,7 +35,7 @@ class HeldOutDecoding:
     def __init__(self, run: Run) -> None:
         self._run = run
         source = open_source(run.config, "held_out")
-        count = min(run.config.decode_samples, len(source))
+        count = min(run.config.evaluation.decode_samples, len(source))
         self.samples: list[Sample] = [source[i] for i in spread(source, count)] if count else []
 
     def __call__(self, state: TrainState) -> tuple[dict[str, float], list[Example]]:

@@ -40,10 +40,10 @@ class Reporter:
         config = run.config
         self._run, self._folder = run, folder
         self._evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
-        self._decode = HeldOutDecoding(run) if config.decode_every else None
+        self._decode = HeldOutDecoding(run) if config.evaluation.decode_every else None
         self._log = MetricsLog(folder / "metrics.jsonl", resume_at=done)
         self._tracker = open_trackers(
-            config.trackers,
+            config.logging.trackers,
             folder,
             resume_at=done,
             config=asdict(config),
@@ -83,14 +83,15 @@ class Reporter:
         self._bar.update()
         edge = number in (1, config.steps)
         if not edge and not any(
-            due(number, every) for every in (config.log_every, config.eval_every, config.decode_every)
+            due(number, every)
+            for every in (config.logging.every, config.evaluation.every, config.evaluation.decode_every)
         ):
             return False
         row = average(rows)  # waits for the steps
         row |= self.throughput.figures()
-        if edge or due(number, config.eval_every):
+        if edge or due(number, config.evaluation.every):
             row |= held_out_losses(self._evaluate, state, self._run.held_out)
-        if self._decode and (number == config.steps or due(number, config.decode_every)):
+        if self._decode and (number == config.steps or due(number, config.evaluation.decode_every)):
             row |= self._decoded(self._decode, number, state, arrays)
         self._log.write(number, row)
         self._tracker.scalars(number, row)
@@ -105,7 +106,7 @@ class Reporter:
         if jax.process_index() == 0:
             config = self._run.config
             cameras = {k.removeprefix("image:"): v for k, v in arrays.items() if k.startswith("image:")}
-            seen = views(cameras, config.augmentation, augmentation_key(config, number - 1), number)
+            seen = views(cameras, config.data.augmentation, augmentation_key(config, number - 1), number)
             self._picture(number, "views", seen)
         if examples:
             self._picture(number, "held_out", draw_examples(examples, f"held out, step {number}"))

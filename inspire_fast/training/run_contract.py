@@ -1,0 +1,84 @@
+"""Contract of a training run: the record that every checkpoint of it carries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+import shutil
+import subprocess
+
+import numpy as np
+
+import inspire_fast
+from inspire_fast.checkpoints.contract import Contract, stored_questions
+from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.dataset_config import stored_parts
+from inspire_fast.training.datasets.assets import stats_path
+
+
+def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> Contract:
+    """The contract that this run's checkpoints carry."""
+    return Contract(
+        robot=config.robot,
+        script=config.dialogue.script,
+        questions=stored_questions(config.dialogue.build_questions(config.embodiment)),
+        max_targets=config.dialogue.max_targets,
+        compatibility=config.dialogue.compatibility,
+        horizon=config.data.horizon,
+        max_token_len=config.data.max_token_len,
+        model=config.model,
+        action_tokenizer=config.tokenizers.action,
+        vocab_size=vocabulary.size,
+        vocab_skip=vocabulary.skip,
+        text_fingerprint=vocabulary.text.fingerprint,
+        action_fingerprint=vocabulary.action.fingerprint,
+        stats={
+            key: {k: None if v is None else np.asarray(v).tolist() for k, v in asdict(s).items()}
+            for key, s in stats.items()
+        },
+        normalisation=config.data.normalisation,
+        delta=config.delta,
+        image_orientation=config.embodiment.image_orientation,
+        asset_id=config.asset_id,
+        config=jsonable(config),
+        revision=git_revision(),
+    )
+
+
+def git_revision() -> str:
+    """Of the checkout that this package is run from; empty where it is installed, or where there is no git."""
+    checkout = Path(inspire_fast.__file__).parents[1]
+    git = shutil.which("git")
+    if git is None or not (checkout / ".git").exists():
+        return ""
+    command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
+    return asked.stdout.strip()
+
+
+def jsonable(config: TrainConfig) -> dict:
+    """The config for the record, without machine paths."""
+    stored = asdict(config)
+    for group, key in (
+        ("", "assets"),
+        ("", "init_from"),
+        ("checkpoint", "root"),
+        ("tokenizers", "text"),
+        ("data", "root"),
+    ):
+        (stored[group] if group else stored).pop(key)
+    stored["data"]["parts"] = stored_parts(config.data.parts)
+    return stored
+
+
+def contract_files(config: TrainConfig, contract: Contract) -> dict[str, bytes]:
+    """Everything that a checkpoint carries beside its arrays, by relative path."""
+    files = {p.name: p.read_bytes() for p in config.assets_dir.iterdir() if p.is_file()}
+    stats = stats_path(config)
+    return {
+        **files,
+        "contract.json": contract.to_json().encode(),
+        f"{config.asset_id}/norm_stats.json": stats.read_bytes(),
+    }
