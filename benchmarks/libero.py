@@ -25,6 +25,7 @@ from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.install import import_simulator
 from inspire_fast.envs.libero.suites import find_task
+from inspire_fast.envs.workers import prepare_worker
 
 # A script's folder is the first place where packages are looked for, and this script is called like the simulator's.
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
@@ -108,8 +109,7 @@ def measure(loop: Callable[..., Times], suite: str, task: int, px: int, workers:
 
 
 def _work(pipe: Connection, barrier: Any, loop: Callable[..., Times], *arguments: Any) -> None:
-    # As evaluation's workers do: Mesa's renderer would start a thread per core in each process.
-    os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // barrier.parties)))
+    prepare_worker(barrier.parties)
     pipe.send(loop(barrier, *arguments))
 
 

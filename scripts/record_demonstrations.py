@@ -2,7 +2,8 @@
 
     uv run scripts/record_demonstrations.py --tasks libero_object:0 --episodes 50 --root data/soup
 
-Run again after an interruption, it goes on where it stopped.
+Run again after an interruption, it continues where it stopped. The exit status is 1 if a demonstration was skipped
+because the expert failed too often; all others are kept.
 """
 
 from dataclasses import asdict, dataclass
@@ -26,8 +27,8 @@ class Args:
     Attributes:
         tasks: `suite:number`; docs/experts.md lists those that the expert solves.
         episodes: per task.
-        root: the dataset's folder; single recordings are kept beside it, in `<root>.episodes`.
-        chunk: a picture is kept at every so many control steps.
+        root: the dataset's folder; single recordings are kept next to it, in `<root>.episodes`.
+        chunk: an image is kept at every `chunk`-th control step.
         initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement regions.
         first_episode: with fixed states, keep those apart that are evaluated on (evaluation begins at 0).
         workers: processes, each with a simulator of up to 2 GB.
@@ -49,8 +50,12 @@ class Args:
     max_steps: int = 400
 
 
-def main(args: Args) -> None:
-    """Records, converts, and prints a summary that is also kept in `<root>.episodes/summary.json`."""
+def main(args: Args) -> bool:
+    """Records, converts, and prints a summary that is also kept in `<root>.episodes/summary.json`.
+
+    Returns:
+        Whether every demonstration was recorded; each one that was skipped is printed with the reasons.
+    """
     spec = RecordSpec(
         tasks=tuple((t.rpartition(":")[0], int(t.rpartition(":")[2])) for t in args.tasks),
         episodes=args.episodes,
@@ -73,11 +78,14 @@ def main(args: Args) -> None:
     stored = {k: v for k, v in asdict(summary).items() if k != "paths"} | {"episodes": summary.episodes}
     (folder / "summary.json").write_text(json.dumps(stored, indent=2))
     print(f"{summary.episodes} demonstrations, {summary.steps} steps, {summary.failures} failed attempts: {args.root}")
+    for name, reasons in summary.skipped.items():
+        print(f"skipped after {len(reasons)} failed attempts: {name}: {'; '.join(dict.fromkeys(reasons))}")
+    return not summary.skipped
 
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Args))
+        raise SystemExit(0 if main(tyro.cli(Args)) else 1)
     except (ValueError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

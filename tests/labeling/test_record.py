@@ -2,11 +2,11 @@ import dataclasses
 import os
 from pathlib import Path
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError
 from inspire_fast.labeling.demonstrations import record as record_module
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record
@@ -86,39 +86,72 @@ def test_recording_resumes_and_repeats_nothing(tmp_path: Path):
         record(dataclasses.replace(SPEC, chunk=10), tmp_path, workers=1, progress=False)
 
 
-def attempts(monkeypatch: pytest.MonkeyPatch, succeed_at: int) -> list[tuple[int, int]]:
-    """Lets the worker's job run on recordings that fail until number `succeed_at`; returns what was asked for."""
+def attempts(monkeypatch: pytest.MonkeyPatch, *outcomes: bool | Exception) -> list[tuple[int, int]]:
+    """Lets the worker's job run on recordings with these outcomes, the last one for ever; returns what was asked for."""
     asked: list[tuple[int, int]] = []
 
-    def fake(*_: object, episode: int, seed: int, **__: object) -> RecordedEpisode:
+    def fake(*_: object, episode: int, seed: int) -> RecordedEpisode:
         asked.append((episode, seed))
-        return dataclasses.replace(tiny_episode(), success=len(asked) == succeed_at)
+        outcome = outcomes[min(len(asked), len(outcomes)) - 1]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return dataclasses.replace(tiny_episode(), success=outcome)
 
     monkeypatch.setattr(record_module, "record_episode", fake)
-    monkeypatch.setattr(record_module, "_environment", lambda _spec, _job: SimpleNamespace(prompt="pick up the soup"))
+    monkeypatch.setattr(record_module, "_environment", lambda _spec, _job: None)
     return asked
 
 
+@pytest.mark.parametrize("outcome", [False, InfeasibleSceneError("no grasp")])
 def test_a_failed_attempt_is_tried_again_from_another_state_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: bool | Exception
 ):
-    asked = attempts(monkeypatch, succeed_at=3)
-    record_module._run(SPEC, record_module._Job(suite="libero_object", task=0, number=4, path=tmp_path / "a.npz"))
+    asked = attempts(monkeypatch, outcome, outcome, True)
+    job = record_module._Job(suite="libero_object", task=0, number=4, path=tmp_path / "a.npz")
+    assert record_module._run(SPEC, job) == ()
     assert len(set(asked)) == 3
     assert asked[0] == (4, 0)
     assert load_episode(tmp_path / "a.npz").failures == 2
 
 
-def test_an_expert_that_never_succeeds_is_an_error_and_leaves_no_demonstration(
+def test_an_expert_that_never_succeeds_gives_its_reasons_and_leaves_no_demonstration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    attempts(monkeypatch, succeed_at=99)
-    with pytest.raises(RuntimeError, match="failed 5 times"):
-        record_module._run(SPEC, record_module._Job(suite="libero_object", task=0, number=4, path=tmp_path / "a.npz"))
+    attempts(monkeypatch, InfeasibleSceneError("no grasp"), False)
+    job = record_module._Job(suite="libero_object", task=0, number=4, path=tmp_path / "a.npz")
+    assert record_module._run(SPEC, job) == ["no grasp", *["no success after 5 steps"] * 4]
     assert list(tmp_path.iterdir()) == []
+    attempts(monkeypatch, ValueError("carry_out solves other goals"))
+    with pytest.raises(ValueError, match="other goals"):  # no initial state would help
+        record_module._run(SPEC, job)
 
 
 # What a worker runs is pickled by name, hence at module level.
+def second_is_infeasible(_spec: RecordSpec, job: record_module._Job) -> list[str]:
+    if job.number == 1:
+        return ["no grasp"] * 5
+    save_episode(tiny_episode(), job.path)
+    return []
+
+
+def all_infeasible(*_: object) -> list[str]:
+    return ["no grasp"] * 5
+
+
+def test_an_infeasible_scene_is_skipped_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spec = dataclasses.replace(SPEC, episodes=3)
+    monkeypatch.setattr(record_module, "_run", second_is_infeasible)
+    summary = record(spec, tmp_path, workers=1, progress=False)
+    assert [path.name for path in summary.paths] == ["libero_spatial-00-00000.npz", "libero_spatial-00-00002.npz"]
+    assert summary.skipped == {"libero_spatial-00-00001.npz": ["no grasp"] * 5}
+    assert (summary.episodes, summary.recorded) == (2, 2)
+    again = record(spec, tmp_path, workers=1, progress=False)
+    assert (again.episodes, again.recorded, list(again.skipped)) == (2, 0, ["libero_spatial-00-00001.npz"])
+    monkeypatch.setattr(record_module, "_run", all_infeasible)
+    with pytest.raises(RuntimeError, match=r"None of 1 demonstrations succeeded.*no grasp"):
+        record(SPEC, tmp_path / "other", workers=1, progress=False)
+
+
 def killed(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does when memory runs out: no exception, no answer
 

@@ -11,12 +11,11 @@ import contextlib
 from dataclasses import dataclass
 import multiprocessing
 from multiprocessing.connection import Connection, wait
-import os
 import signal
-import threading
 from typing import Any
 
 from inspire_fast.client import PolicyClientError
+from inspire_fast.envs.workers import prepare_worker
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.run.episodes import Key
 from inspire_fast.evaluation.run.failures import MachineError, StoppedError
@@ -134,10 +133,8 @@ def _how(exitcode: int | None) -> str:
 
 def _serve(pipe: Connection, job: Job, connect: Callable[[], Asked], workers: int) -> None:
     """The worker's side: episodes in, outcomes out, until there are no more."""
-    # Mesa's renderer would start a thread per core in each worker.
-    os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    prepare_worker(workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends its workers
-    _end_with_parent()
     policy: Asked | None = None
     runner: Runner | None = None
     while True:
@@ -160,14 +157,3 @@ def _serve(pipe: Connection, job: Job, connect: Callable[[], Asked], workers: in
             break
     if runner is not None:
         runner.close()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

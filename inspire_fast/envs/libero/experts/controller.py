@@ -20,6 +20,10 @@ _TILT_TOLERANCE_RAD = 0.06
 _YAW_TOLERANCE_RAD = 0.04
 
 
+class InfeasibleSceneError(ValueError):
+    """The expert cannot solve its task from this initial state; another state of the same task may be feasible."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variation:
     """What makes demonstrations of one initial state differ. The default varies a little; `Variation.none()` does not.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.experts.controller import CLOSED, OPEN, Hand, Variation, raised
+from inspire_fast.envs.libero.experts.controller import CLOSED, OPEN, Hand, InfeasibleSceneError, Variation, raised
 from inspire_fast.envs.libero.experts.grasps import Grasp, candidates
 from inspire_fast.envs.libero.experts.height_map import HeightMap, cloud, scene, surface_m
 from inspire_fast.envs.libero.experts.placing import Placement, Placer, half_size_m, highest_between, spots, way_out_m
@@ -58,7 +58,7 @@ class Transfer:
         """Native actions, float32 `[7]`, until the goal holds with the hand off the thing, or no attempt is left.
 
         Raises:
-            ValueError: no grasp was found, or the place cannot be reached from above.
+            InfeasibleSceneError: no grasp was found, or the place cannot be reached from above.
         """
         for _ in range(_ATTEMPTS):
             plan = self._plan()
@@ -78,7 +78,7 @@ class Transfer:
         grasps = candidates(thing, others, self._floor_m)
         if not grasps:
             low, high = environment.bounds_m(self._thing)
-            raise ValueError(
+            raise InfeasibleSceneError(
                 f"No grasp from above was found on {self._thing!r}, which reaches from {low.round(3)} to {high.round(3)}: "
                 "it is covered, too wide, or too closely surrounded."
             )
@@ -93,7 +93,7 @@ class Transfer:
         half = half_size_m(environment, self._place)
         top = environment.position_m(self._place)[2] + half[2]
         if self._verb == "in" and half.any() and best.placement.rest_m > top:
-            raise ValueError(
+            raise InfeasibleSceneError(
                 f"{self._place!r} is covered: {self._thing!r} put down from above comes to rest at {best.placement.rest_m:.3f} m, "
                 f"the region ends at {top:.3f} m. Putting things in from the side is not among the expert's skills."
             )

@@ -71,7 +71,8 @@ def carry_out(environment: LiberoEnvironment, rng: np.random.Generator, variatio
     solved how often.
 
     Raises:
-        ValueError: the goal wants something else besides, a thing cannot be taken from above, or its place is covered.
+        ValueError: the goal wants something else as well.
+        InfeasibleSceneError: a thing cannot be taken from above, or its place is covered.
     """
     goal = environment.problem.goal
     placements = _placements(environment)

@@ -7,14 +7,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 import json
 import multiprocessing
-import os
 from pathlib import Path
-import threading
 import warnings
 
 from inspire_fast.envs.libero.experts.controller import Variation
 from inspire_fast.envs.libero.experts.trials import Trial, try_task
 from inspire_fast.envs.libero.suites import Task
+from inspire_fast.envs.workers import prepare_worker
 
 PASS = 0.8  # of a task's episodes, for the expert to count as able to solve it
 
@@ -68,7 +67,7 @@ def run(spec: TrialSpec, missing: Sequence[tuple[Task, Sequence[int]]], workers:
     A worker that fails or dies takes its task's trials with it: that is warned of, and they stay missing.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker, initargs=(workers,)) as pool:
         jobs = {pool.submit(_try, spec, task, tuple(episodes)): task for task, episodes in missing}
         for job in as_completed(jobs):
             try:
@@ -76,13 +75,6 @@ def run(spec: TrialSpec, missing: Sequence[tuple[Task, Sequence[int]]], workers:
             except Exception as error:
                 task = jobs[job]
                 warnings.warn(f"{task.suite}:{task.index} was not measured: {error!r}", stacklevel=2)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot shut its pool down, and a worker would go on for minutes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _try(spec: TrialSpec, task: Task, episodes: tuple[int, ...]) -> list[Trial]:
