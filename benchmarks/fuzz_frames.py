@@ -37,6 +37,8 @@ import msgpack
 import numpy as np
 import tyro
 
+from inspire_fast.core.files import write_json
+
 _LIMIT_BYTES = 1 << 20
 _SLOW_S = 1.0
 _LARGE_KB = 256 << 10
@@ -166,10 +168,8 @@ class Target:
 
     def write(self, path: Path) -> None:
         """Counts so far; whole or not at all, since the process may die at any time."""
-        part = path.with_suffix(".part")
         counts = {"executions": self.executions, "outcomes": self.outcomes, "findings": self.findings}
-        part.write_text(json.dumps(counts))
-        part.replace(path)
+        write_json(path, counts)
 
 
 NUMBERS = [0, 1, -1, 2, 127, 128, 255, 256, 2**31 - 1, 2**31, 2**32, 2**63 - 1, -(2**63), 2**64 - 1, 1e300, 5e-324]

@@ -1,11 +1,11 @@
 """Decodes a run's held-out samples: `uv run scripts/evaluate_held_out.py <config>`; writes `held_out.json` in the run."""
 
 from dataclasses import asdict
-import json
 
 import numpy as np
 from tqdm import tqdm
 
+from inspire_fast.core.files import write_json
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import TrainConfig
@@ -38,7 +38,7 @@ def evaluate(config: TrainConfig) -> None:
         result = evaluate_held_out(policy, [source[int(i)] for i in index], progress=bar.update)
     stored = {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
     path = config.checkpoint_dir / "held_out.json"
-    path.write_text(json.dumps(stored, indent=2))
+    write_json(path, stored)
     print(
         f"{result.samples} samples: answers {result.answer_accuracy:.3f} (majority {result.answer_majority_baseline:.3f}), "
         f"action error {result.action_error:.4f} (mean {result.action_error_mean_baseline:.4f}); {path}"

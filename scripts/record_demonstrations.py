@@ -7,13 +7,13 @@ because the expert failed too often; all others are kept.
 """
 
 from dataclasses import asdict, dataclass
-import json
 from pathlib import Path
 import sys
 from typing import Literal
 
 import tyro
 
+from inspire_fast.core.files import write_json
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record
 from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
@@ -76,7 +76,7 @@ def main(args: Args) -> bool:
     written.touch()
     write_dataset(summary.paths, args.root, robot=ROBOTS["libero"], overwrite=True)
     stored = {k: v for k, v in asdict(summary).items() if k != "paths"} | {"episodes": summary.episodes}
-    (folder / "summary.json").write_text(json.dumps(stored, indent=2))
+    write_json(folder / "summary.json", stored)
     print(f"{summary.episodes} demonstrations, {summary.steps} steps, {summary.failures} failed attempts: {args.root}")
     for name, reasons in summary.skipped.items():
         print(f"skipped after {len(reasons)} failed attempts: {name}: {'; '.join(dict.fromkeys(reasons))}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.checkpoints.contract import FILE, Contract, require_asset_id
+from inspire_fast.core.files import write_text
 from inspire_fast.data.normalization.stats import FILE_NAME, NormStats, save_norm_stats
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.robots import Robot
@@ -65,7 +66,7 @@ def write_assets(folder: Path, contract: Contract, vocabulary: Vocabulary) -> No
     vocabulary.text.save(folder)
     vocabulary.action.save(folder)
     save_norm_stats(folder / contract.asset_id, contract.normalizer().stats)
-    (folder / FILE).write_text(contract.to_json())
+    write_text(folder / FILE, contract.to_json())
 
 
 def _without_padding(stats: NormStats, dim: int) -> NormStats:

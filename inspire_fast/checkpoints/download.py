@@ -19,6 +19,8 @@ from typing import Any
 from fsspec.callbacks import Callback
 from tqdm import tqdm
 
+from inspire_fast.core.files import write_text
+
 SPARE_BYTES = 256 * 2**20  # left free on the disk
 _VERSION_KEYS = ("md5Hash", "generation", "etag", "ETag", "mtime", "LastModified", "created")
 
@@ -108,9 +110,7 @@ def _begin(around: Path, listing: str) -> None:
     if not stored.is_file() or stored.read_text() != listing:
         shutil.rmtree(around, ignore_errors=True)
         (around / "files").mkdir(parents=True)
-        partial = around / "listing.partial"
-        partial.write_text(listing)
-        partial.replace(stored)
+        write_text(stored, listing)
     (around / "current").unlink(missing_ok=True)
 
 

@@ -21,7 +21,7 @@ from inspire_fast.checkpoints.params.merged_lora import Merged
 from inspire_fast.checkpoints.params.orbax import ITEM, Layout, OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import CONTRACT, write_safetensors
 from inspire_fast.checkpoints.reading import find_step, open_params
-from inspire_fast.core.files import new_folder, place
+from inspire_fast.core.files import StagedFolder, place
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.models.config import DType
 from inspire_fast.models.freeze import FreezeConfig
@@ -66,7 +66,7 @@ def export_checkpoint(
     step = find_step(checkpoint)
     params, contract = _exported(step, lora, base)
     vocabulary = contract.load_vocabulary(step / FOLDER)
-    with new_folder(out) as folder:
+    with StagedFolder(out) as folder:
         if isinstance(params, OrbaxParams) and params.layout == layout and dtype is None:
             place(step / ITEM, folder / ITEM, copy=copy)
         else:

@@ -20,7 +20,7 @@ from inspire_fast.checkpoints.params.base import Overlay, Shapes, require_fit, w
 from inspire_fast.checkpoints.params.orbax import ITEM, write_params
 from inspire_fast.checkpoints.params.safetensors import CONTRACT, SafetensorsParams
 from inspire_fast.checkpoints.reading import find_step, open_params
-from inspire_fast.core.files import new_folder, place
+from inspire_fast.core.files import StagedFolder, place
 from inspire_fast.data.normalization.stats import NormStats, load_norm_stats
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -95,7 +95,7 @@ def import_checkpoint(
         skip=facts.vocab_skip,
     )
     contract = _contract(name, facts, architecture, vocabulary, stats, compatibility)
-    with new_folder(out) as folder:
+    with StagedFolder(out) as folder:
         if base is None:
             place(step / ITEM, folder / ITEM, copy=copy)
         else:
@@ -194,7 +194,7 @@ def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
     contract = Contract.read(assets) if text is None else Contract.from_json(text, origin=f"the contract in {file}")
     vocabulary = contract.load_vocabulary(assets)
     require_fit(params, _shapes(contract.model))
-    with new_folder(out) as folder:
+    with StagedFolder(out) as folder:
         write_params(folder, dict(params.stream()))
         write_assets(folder / FOLDER, contract, vocabulary)
     return out

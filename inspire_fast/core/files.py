@@ -1,49 +1,99 @@
-"""Files and folders that appear under their final name only when they are complete."""
+"""Atomic files and folders: written under a hidden name, renamed when complete.
+
+The hidden name of `name` is `.name.partial` (`.name.2.partial` while another process writes the same file). Its writer holds a
+lock on it, so what a killed process left is told from what a running one writes, and the next writer of the same name
+takes it over. Nothing is synced to the disk: the promise is about processes that die, not about power cuts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 import fcntl
+import itertools
+import json
+import os
 from pathlib import Path
 import shutil
-import tempfile
+from typing import IO, Any
+
+_LOCK = ".lock"
+
+
+@contextmanager
+def open_atomic(path: Path) -> Generator[IO[bytes]]:
+    """A binary file that becomes `path` when the block ends, and is removed when the block fails.
+
+    What needs a path instead of a stream writes to `Path(stream.name)`. Folders above `path` are made. Of two processes
+    that write the same file, the last to finish wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, lock = _lock_hidden_file(path)
+    try:
+        with partial.open("wb") as stream:  # closed before the rename: some file systems report a full disk only then
+            yield stream
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(lock)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file."""
+    with open_atomic(path) as stream:
+        stream.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file with UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Replaces a file with a JSON value and a final newline."""
+    write_text(path, json.dumps(value, indent=indent) + "\n")
 
 
 class StagedFolder:
-    """A hidden sibling folder `.<name>.partial` that `commit` renames to its final name.
+    """A folder that appears under its final name when it is complete.
 
-    A process that dies leaves only the hidden folder, which the next writer of the same name clears away; a lock tells
-    it from the folder of a writer that is still running.
+        with StagedFolder(final) as folder:
+            write_text(folder / "file", text)
+
+    Attributes:
+        final: the name it will have.
+        path: the hidden folder to write into.
 
     Args:
-        final: the name it shall have.
+        final: see above.
         overwrite: replace what is there at commit.
 
     Raises:
-        FileExistsError: `final` exists, is not empty and `overwrite` is off; or another process is writing it.
+        FileExistsError: `final` exists, is not an empty folder and `overwrite` is off; or another process is writing it.
     """
 
-    def __init__(self, final: Path, *, overwrite: bool) -> None:
+    def __init__(self, final: Path, *, overwrite: bool = False) -> None:
         self.final = final
-        if not overwrite and final.exists() and (not final.is_dir() or any(final.iterdir())):
-            raise FileExistsError(
-                f"{final} exists and is not empty; choose another folder, remove this one, or have it replaced (`overwrite`; "
-                "scripts/convert_dataset.py takes --storage.overwrite)."
-            )
-        self.path = final.with_name(f".{final.name}.partial")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise FileExistsError(f"Another process is writing {final} (it holds {self.path / '.lock'}).") from error
+        require_unused(final, overwrite=overwrite)
+        self.path, lock = _lock_hidden_folder(final)
+        self._lock: int | None = lock
         for left_over in self.path.iterdir():
             if left_over.is_dir():
                 shutil.rmtree(left_over)
-            elif left_over.name != ".lock":
+            elif left_over.name != _LOCK:
                 left_over.unlink()
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.discard()  # after a commit, nothing is there to be removed
 
     def commit(self) -> None:
         """Gives the folder its final name; what was there is removed only then."""
@@ -52,36 +102,29 @@ class StagedFolder:
             shutil.rmtree(replaced)
         if self.final.exists():
             self.final.rename(replaced)
-        (self.path / ".lock").unlink()
         self.path.rename(self.final)
-        self._lock.close()
+        (self.final / _LOCK).unlink()
+        self._unlock()
         shutil.rmtree(replaced, ignore_errors=True)
 
     def discard(self) -> None:
         """Removes the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.close()
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
-@contextmanager
-def new_folder(out: Path) -> Generator[Path]:
-    """A folder to write into, which becomes `out` when the block ends; nothing is left behind by one that fails.
-
-    Raises:
-        FileExistsError: `out` exists.
-    """
-    if out.exists():
-        raise FileExistsError(f"{out} exists; choose another folder, or delete it first.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, so that nobody else's folder is written into or removed; `out` keeps a folder's usual permissions.
-    around = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.partial-"))
-    partial = around / out.name
-    partial.mkdir()
-    try:
-        yield partial
-        partial.replace(out)
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
+def require_unused(
+    folder: Path, *, overwrite: bool = False, hint: str = "choose another folder, or delete it first"
+) -> None:
+    """Raises FileExistsError unless `folder` is missing, empty or to be overwritten; `hint` says what to do."""
+    if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not empty; {hint}.")
 
 
 def place(source: Path, target: Path, *, copy: bool = False) -> None:
@@ -103,3 +146,52 @@ def _linked(file: Path, placed: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _hidden_names(final: Path) -> Iterator[Path]:
+    yield final.with_name(f".{final.name}.partial")
+    for number in itertools.count(2):
+        yield final.with_name(f".{final.name}.{number}.partial")
+
+
+def _lock_hidden_file(final: Path) -> tuple[Path, int]:
+    """The first hidden file that no other process writes, and the descriptor that holds its lock."""
+    for partial in _hidden_names(final):
+        if not partial.is_dir() and (lock := _lock(partial)) is not None:
+            return partial, lock
+    raise AssertionError
+
+
+def _lock_hidden_folder(final: Path) -> tuple[Path, int]:
+    for partial in _hidden_names(final):
+        partial.mkdir(parents=True, exist_ok=True)
+        if not (partial / _LOCK).exists() and any(partial.iterdir()):
+            continue  # not made here
+        if (lock := _lock(partial / _LOCK)) is None:
+            raise FileExistsError(f"Another process is writing {final} (it holds {partial / _LOCK}).")
+        return partial, lock
+    raise AssertionError
+
+
+def _lock(file: Path) -> int | None:
+    """A descriptor that holds the lock of `file`, which is made if it is missing; None while another process holds it."""
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # a file system without locks; nobody else is assumed to write there
+            return descriptor
+        # Its last writer may have renamed it between the two calls above.
+        if _names(file, descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def _names(file: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 import hashlib
 import itertools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.lerobot.meta import Meta, load_meta
@@ -97,18 +97,12 @@ def write_facts(
         header["producer"] = producer
     schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(header, sort_keys=True)})
     path = root / FACTS_PATH
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        rows = _all_rows(episodes)
-        with pq.ParquetWriter(partial, schema) as file:
-            batch = list(itertools.islice(rows, _WRITTEN_ROWS))
-            file.write_table(pa.Table.from_pylist(batch, schema=schema))  # also of no rows
-            while batch := list(itertools.islice(rows, _WRITTEN_ROWS)):
-                file.write_table(pa.Table.from_pylist(batch, schema=schema))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    rows = _all_rows(episodes)
+    with open_atomic(path) as stream, pq.ParquetWriter(stream, schema) as file:
+        batch = list(itertools.islice(rows, _WRITTEN_ROWS))
+        file.write_table(pa.Table.from_pylist(batch, schema=schema))  # also of no rows
+        while batch := list(itertools.islice(rows, _WRITTEN_ROWS)):
+            file.write_table(pa.Table.from_pylist(batch, schema=schema))
     return path
 
 

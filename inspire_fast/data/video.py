@@ -155,7 +155,7 @@ class VideoEncoder:
         # SVT-AV1 prints its configuration to stderr unless told to report errors only.
         os.environ.setdefault("SVT_LOG", "1")
         encoder, options = _ENCODERS[codec]
-        self._container: OutputContainer = av.open(str(path), "w")
+        self._container: OutputContainer = av.open(str(path), "w", format="mp4")
         self._stream: VideoStream = self._container.add_stream(encoder, rate=fps, options=dict(options))  # type: ignore[assignment]
         self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import write_json
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.meta import Episode
@@ -72,10 +72,8 @@ def keep(
 ) -> KeptEpisode:
     """Writes an episode's facts; the file appears whole or not at all."""
     facts = [None if scene is None else _stored(scene) for scene in frames]
-    waiting = path.with_name(f".{path.name}.{os.getpid()}")
     stored = {"facts": facts, "report": report, "inputs": inputs, "rows": rows}
-    waiting.write_text(json.dumps(stored), encoding="utf-8")
-    waiting.replace(path)
+    write_json(path, stored, indent=None)
     return _kept(path, stored)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from inspire_fast import __version__
+from inspire_fast.core.files import write_json
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -255,7 +256,4 @@ def _write_report(
     by_episode = {**others, **by_episode}
     by_episode = {number: by_episode[number] for number in sorted(by_episode, key=int)}
     summary |= {"skipped": skipped, "refused": _refused(by_episode.values())}
-    path = dataset.root / REPORT_FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({**summary, "by_episode": by_episode}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(dataset.root / REPORT_FILE, {**summary, "by_episode": by_episode}, indent=1)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 import http
 import ipaddress
 import logging
-import os
 from pathlib import Path
 import signal
 import ssl
@@ -19,6 +18,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
 from inspire_fast.client.codec import pack
+from inspire_fast.core.files import write_text
 from inspire_fast.core.policy import Policy
 from inspire_fast.robots.registry import ROBOTS
 from inspire_fast.serving.access import ApiKeys
@@ -180,9 +180,7 @@ class PolicyServer:
             logger.warning("Listening on %s without API keys: everybody who reaches it moves the robot.", self._host)
         if self._port_file is not None:
             # Whole or not at all: a parent that polls for the file must never read half of it.
-            part = self._port_file.with_name(f"{self._port_file.name}.{os.getpid()}")
-            part.write_text(f"{self.port}\n", encoding="utf-8")
-            part.replace(self._port_file)
+            write_text(self._port_file, f"{self.port}\n")
         logger.info("Listening on %s.", self.uri)
 
     async def _handle(self, connection: ws.ServerConnection) -> None:

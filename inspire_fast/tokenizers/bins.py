@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inspire_fast.core.files import write_text
 from inspire_fast.tokenizers.action import require_chunks, require_count
 from inspire_fast.tokenizers.grammar import Grammar, fixed_length
 
@@ -101,8 +102,7 @@ class UniformBins:
 
     def save(self, directory: Path) -> None:
         """Writes `bins_tokenizer.json`."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / FILE).write_text(self._dump())
+        write_text(directory / FILE, self._dump())
 
     @classmethod
     def load(cls, directory: Path) -> UniformBins:

@@ -25,6 +25,7 @@ import orbax.checkpoint as ocp
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.params.orbax import in_pieces
+from inspire_fast.core.files import write_bytes
 from inspire_fast.models.openpi.params import TABLE
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
@@ -40,9 +41,7 @@ class FilesHandler(ocp.CheckpointHandler):
         if jax.process_index() != 0:
             return
         for name, content in args.files.items():
-            path = Path(directory) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            write_bytes(Path(directory) / name, content)
 
     def restore(self, directory: epath.Path, args: FilesRestore | None = None) -> dict[str, bytes]:
         """Every file below the item, by relative path."""

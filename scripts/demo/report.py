@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 import numpy as np
 
+from inspire_fast.core.files import write_json, write_text
 from inspire_fast.evaluation.report.rates import STYLE, data_uri, table
 
 VIDEO_NOTE = (
@@ -23,10 +24,10 @@ VIDEO_NOTE = (
 
 def write_report(report: Mapping[str, Any], folder: Path) -> Path:
     """Writes `report.json` and, from it, `report.html` with everything inside; returns the page's path."""
-    (folder / "report.json").write_text(json.dumps(report, indent=2))
+    write_json(folder / "report.json", report)
     stored = json.loads((folder / "report.json").read_text())
     page = folder / "report.html"
-    page.write_text(_page(stored, folder))
+    write_text(page, _page(stored, folder))
     return page
 
 

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from inspire_fast.core.files import write_json
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -29,7 +31,6 @@ def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
     SIGTERM ends the job as Ctrl-C does, its time written down; of an attempt that was killed outright the time is lost.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    record.parent.mkdir(parents=True, exist_ok=True)
     stored = json.loads(record.read_text()) if record.exists() else {"seconds": {}, "done": []}
     for number, stage in enumerate(stages, start=1):
         if stage.name in stored["done"]:
@@ -46,9 +47,7 @@ def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
         finally:
             spent = stored["seconds"].get(stage.name, 0.0) + time.perf_counter() - start
             stored["seconds"][stage.name] = round(spent, 2)
-            partial = record.with_suffix(".partial")
-            partial.write_text(json.dumps(stored, indent=2))
-            partial.replace(record)
+            write_json(record, stored)
     return stored["seconds"]
 
 

@@ -16,7 +16,7 @@ from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import SafetensorsParams
 from inspire_fast.checkpoints.reading import read_params
-from inspire_fast.core.files import new_folder
+from inspire_fast.core.files import StagedFolder
 from inspire_fast.data.normalization.stats import NormStats, load_norm_stats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.models.config import PRESETS
@@ -98,7 +98,7 @@ def test_files_are_shared_unless_copies_are_asked_for(home: Path, tmp_path: Path
     assert inodes[0] == inodes[1] != inodes[2]
     for out in (linked, copied):
         assert_equal(read_params(out), read_params(home / "run"))
-    with pytest.raises(FileExistsError, match="exists; choose another"):
+    with pytest.raises(FileExistsError, match="exists and is not empty; choose another"):
         bring(home, "pi0_fast_libero", linked)
 
 
@@ -195,9 +195,9 @@ def test_a_new_folder_touches_no_other(tmp_path: Path) -> None:
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial" / "precious").write_text("mine")
     (tmp_path / "plain").mkdir()
-    with new_folder(tmp_path / "out") as folder, new_folder(tmp_path / "out2") as second:
+    with StagedFolder(tmp_path / "out") as folder, StagedFolder(tmp_path / "out2") as second:
         (folder / "file").touch()
-        assert second.parent != folder.parent
+        assert second != folder
     assert sorted(p.name for p in tmp_path.iterdir()) == [".out.partial", "out", "out2", "plain"]
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert (tmp_path / ".out.partial" / "precious").read_text() == "mine"

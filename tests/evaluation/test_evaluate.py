@@ -102,7 +102,7 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same(
     assert finished.stdout.strip() == expected.strip()
     assert len(lines.read_text().splitlines()) == len(KEYS)  # nothing twice
     assert {r.key for r in kept} <= {r.key for r in records.read(out)}
-    assert not list(out.glob(".*.partial.mp4"))
+    assert not list(out.glob(".*.partial"))
     assert len(list(out.glob("*.mp4"))) == len(KEYS)
 
 

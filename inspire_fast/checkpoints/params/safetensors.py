@@ -16,6 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from inspire_fast.checkpoints.params.base import Shapes, StoredParams, largest_first, nbytes
+from inspire_fast.core.files import open_atomic
 
 SUFFIX = ".safetensors"
 CONTRACT = "contract"
@@ -94,17 +95,11 @@ def write_safetensors(
     if path.exists():
         raise FileExistsError(f"{path} exists; choose another name, or delete it first.")
     header = _header(params.leaves, dtype, metadata or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(header)
-            for _, array in params.stream(dtype):
-                # As raw bytes: NumPy's own buffers know no bfloat16.
-                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with open_atomic(path) as file:
+        file.write(header)
+        for _, array in params.stream(dtype):
+            # As raw bytes: NumPy's own buffers know no bfloat16.
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return path
 
 

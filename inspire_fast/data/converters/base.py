@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from inspire_fast.core.files import write_json
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.files import Version
-from inspire_fast.data.lerobot.writer import DatasetWriter
+from inspire_fast.data.lerobot.writer import DatasetWriter, require_new_dataset
 from inspire_fast.data.video import Codec
 
 REPORT_FILE = "conversion.json"
@@ -111,7 +111,7 @@ def convert(
         FileExistsError: `root` is not empty.
     """
     storage = storage or Storage()
-    _refuse_existing(root, storage)
+    require_new_dataset(root, overwrite=storage.overwrite)
     kept: list[str] = []
     notes: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
@@ -143,17 +143,10 @@ def convert(
             writer.discard()
         raise
     report = {"episodes": notes, "skipped": skipped}
-    (root / REPORT_FILE).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(root / REPORT_FILE, report, indent=1)
     if done is not None:
         done(root, kept)
     return Conversion(root=root, names=kept, frames=frames, skipped=skipped)
-
-
-def _refuse_existing(root: Path, storage: Storage) -> None:
-    if not storage.overwrite and root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise FileExistsError(
-            f"{root} exists and is not empty; choose another folder or replace it with `--storage.overwrite`."
-        )
 
 
 def recording_path(root: Path, episode: int) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inspire_fast.core.files import write_json, write_text
 from inspire_fast.data.lerobot.meta import Feature
 from inspire_fast.data.lerobot.schema import episodes_schema, tasks_table
 from inspire_fast.data.video import Codec, VideoEncoder
@@ -121,7 +122,7 @@ class SharedFiles:
             pa.Table.from_pylist([{**r, **here} for r in rows], schema=episodes_schema(self._features)), path
         )
         pq.write_table(tasks_table(tasks), self._root / "meta" / "tasks.parquet")
-        write_json(self._root / "meta" / "stats.json", stats)
+        write_json(self._root / "meta" / "stats.json", stats, indent=4)
 
     def info(self, episodes: int) -> dict[str, Any]:  # noqa: ARG002
         """See `Layout.info`."""
@@ -242,11 +243,6 @@ def encoder(path: Path, feature: Feature, *, fps: int, codec: Codec) -> VideoEnc
     return VideoEncoder(path, fps=fps, height=height, width=width, codec=codec)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Indented, as LeRobot writes it."""
-    path.write_text(json.dumps(value, indent=4) + "\n")
-
-
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

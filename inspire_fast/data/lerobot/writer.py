@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from inspire_fast.core.files import StagedFolder
+from inspire_fast.core.files import StagedFolder, require_unused, write_json
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.lerobot.columns import (
     checked_values,
@@ -20,7 +20,7 @@ from inspire_fast.data.lerobot.columns import (
     parse_features,
     to_arrow,
 )
-from inspire_fast.data.lerobot.files import CHUNK_FILES, LAYOUTS, Layout, Version, write_json
+from inspire_fast.data.lerobot.files import CHUNK_FILES, LAYOUTS, Layout, Version
 from inspire_fast.data.lerobot.meta import Feature
 from inspire_fast.data.lerobot.parquet import read_table
 from inspire_fast.data.lerobot.schema import INDEX_FEATURES, data_schema, is_scalar
@@ -76,6 +76,7 @@ class DatasetWriter:
     ) -> None:
         if version not in LAYOUTS:
             raise ValueError(unknown_name("version to write", version, list(LAYOUTS)))
+        require_new_dataset(root, overwrite=overwrite)
         self._fps, self._robot_type, self._version = fps, robot_type, version
         self._codec: Codec = video_codec
         self._given = parse_features(features, image_storage)
@@ -172,7 +173,7 @@ class DatasetWriter:
             raise ValueError(f"No episode was added to {self._staged.final}; nothing was written.")
         self._files.close_files()
         self._files.write_tables(self._rows, self._dataset_stats(), list(self._tasks))
-        write_json(self._staged.path / "meta" / "info.json", self._info())
+        write_json(self._staged.path / "meta" / "info.json", self._info(), indent=4)
         self._staged.commit()
         self._open = False
 
@@ -239,6 +240,12 @@ class DatasetWriter:
                 "has_audio": False,
             }
         return info
+
+
+def require_new_dataset(root: Path, *, overwrite: bool) -> None:
+    """Raises FileExistsError where a dataset would be written over something that is not to be replaced."""
+    replace = "have it replaced (`overwrite`; scripts/convert_dataset.py takes --storage.overwrite)"
+    require_unused(root, overwrite=overwrite, hint=f"choose another folder, remove this one, or {replace}")
 
 
 def _group_bounds(codes: Sequence[np.ndarray], length: int) -> list[int]:

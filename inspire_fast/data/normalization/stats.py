@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from inspire_fast.core.files import write_json
 
 _EPSILON = 1e-6
 FILE_NAME = "norm_stats.json"
@@ -139,10 +140,7 @@ def save_norm_stats(path: Path, stats: Mapping[str, NormStats]) -> None:
         key: {name: None if getattr(s, name) is None else np.asarray(getattr(s, name)).tolist() for name in names}
         for key, s in stats.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    partial.write_text(json.dumps({"norm_stats": content}, indent=2) + "\n")
-    partial.replace(path)
+    write_json(path, {"norm_stats": content})
 
 
 def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, NormStats]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from inspire_fast.core.files import write_text
 from inspire_fast.dialogue.grounding.grammar import normalized
 from inspire_fast.dialogue.grounding.targets import READINGS, phrases_of
 from inspire_fast.dialogue.grounding.targets import TABLE_FILE as PHRASES_FILE
@@ -126,8 +127,7 @@ def main() -> int:
         sys.stdout.write(found + "\n" if found else "")
         return int(bool(found))
     for path, text in files().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         sys.stdout.write(f"{path}\n")
     return 0
 

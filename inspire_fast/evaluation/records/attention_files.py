@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import json
 from pathlib import Path
 
+from inspire_fast.core.files import write_bytes, write_json
 from inspire_fast.evaluation.run.episodes import Key
 
 FOLDER = "attention"
@@ -37,16 +38,13 @@ def stem(key: Key) -> str:
 def write_pictures(folder: Path, key: Key, pictures: list[AttentionPicture]) -> None:
     """Writes an episode's pictures; its list comes last, so that it appears whole or not at all."""
     target = folder / FOLDER
-    target.mkdir(exist_ok=True)
     rows = []
     for number, picture in enumerate(pictures):
         names = {kind: f"{stem(key)}_{number}_{kind}.png" for kind in ("image", "heat")}
-        (target / names["image"]).write_bytes(picture.image)
-        (target / names["heat"]).write_bytes(picture.heat)
+        write_bytes(target / names["image"], picture.image)
+        write_bytes(target / names["heat"], picture.heat)
         rows.append({"step": picture.step, "target": picture.target, "answer": picture.answer, **names})
-    partial = target / f"{stem(key)}.partial"
-    partial.write_text(json.dumps(rows))
-    partial.replace(target / f"{stem(key)}.json")
+    write_json(target / f"{stem(key)}.json", rows)
 
 
 def read_pictures(folder: Path, key: Key) -> list[AttentionPicture]:

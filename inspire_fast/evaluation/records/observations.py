@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import open_atomic
 from inspire_fast.evaluation.run.episodes import Key
 
 FOLDER = "looks"
@@ -31,16 +31,11 @@ class Looks:
 
     def save(self, path: Path) -> None:
         """Writes arrays stacked over calls, and the prompt; the file appears whole or not at all."""
-        path.parent.mkdir(exist_ok=True)
         stacked: dict[str, Any] = (
             {key: np.stack([seen[key] for seen in self._seen]) for key in self._seen[0]} if self._seen else {}
         )
-        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.npz")
-        try:
-            np.savez_compressed(partial, **stacked)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with open_atomic(path) as stream:
+            np.savez_compressed(stream, **stacked)
 
 
 def load_looks(path: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from inspire_fast.core.files import write_json
+
 FILE = "episodes.jsonl"
 CLAIM = "evaluation.json"
 Phase = Literal["before", "carrying", "after"]
@@ -107,7 +109,6 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
     Raises:
         ValueError: the folder holds records of another policy or of other settings; names the differences.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / CLAIM
     now = json.loads(json.dumps({"settings": dict(settings), "policy": dict(policy)}))
     if path.exists():
@@ -119,9 +120,7 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
                 + "\n  ".join(differing)
             )
         return
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(now, indent=2, sort_keys=True))
-    partial.replace(path)
+    write_json(path, now)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import open_atomic
 from inspire_fast.data.video import VideoEncoder
 from inspire_fast.evaluation.records.frame import compose
 from inspire_fast.evaluation.records.records import AnswerRecord
@@ -18,17 +19,16 @@ VIDEO_FPS = 4
 FRAMES_PER_PICTURE = 2  # a picture per call stays half a second
 
 
-class Film:
-    """Frames of one episode; the file is renamed into place when the episode is complete."""
+class EpisodeVideo:
+    """Frames of one episode, used in a `with` block; the file appears when the block ends without an error."""
 
     def __init__(self, path: Path, robot: Robot) -> None:
         self._path, self._robot = path, robot
-        # Of this process alone: one that outlives a killed evaluation must not write into its successor's file.
-        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
+        self._file = ExitStack()
         self._encoder: VideoEncoder | None = None
         self._lines = 0
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> EpisodeVideo:
         return self
 
     def add(
@@ -46,25 +46,11 @@ class Film:
         )
         if self._encoder is None:
             height, width, _ = frame.shape
-            self._encoder = VideoEncoder(self._partial, fps=VIDEO_FPS, height=height, width=width, codec="h264")
+            partial = Path(self._file.enter_context(open_atomic(self._path)).name)
+            self._encoder = VideoEncoder(partial, fps=VIDEO_FPS, height=height, width=width, codec="h264")
+            self._file.callback(self._encoder.close)
         for _ in range(FRAMES_PER_PICTURE):
             self._encoder.add(np.ascontiguousarray(frame))
 
-    def __exit__(self, kind: object, _error: object, _trace: object) -> None:
-        if self._encoder is None:
-            return
-        whole = False
-        try:
-            self._encoder.close()
-            whole = kind is None
-        finally:
-            if whole:
-                self._partial.replace(self._path)
-            else:
-                self._partial.unlink(missing_ok=True)
-
-
-def remove_partial_films(folder: Path) -> None:
-    """Deletes what killed processes left behind."""
-    for path in folder.glob(".*.partial.mp4"):
-        path.unlink(missing_ok=True)
+    def __exit__(self, *error: Any) -> None:
+        self._file.__exit__(*error)

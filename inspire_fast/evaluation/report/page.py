@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import write_text
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.answers import answers_section
@@ -101,7 +102,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         episodes(evaluation.records, folder, embed=embed),
         f"<script>{SCRIPT}</script>",
     ]
-    page.write_text("\n".join(parts))
+    write_text(page, "\n".join(parts))
     return page
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord
-from inspire_fast.evaluation.records.video import remove_partial_films
 from inspire_fast.evaluation.run.episodes import Key
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
 from inspire_fast.evaluation.run.failures import MachineError, StoppedError, failure
@@ -65,7 +64,6 @@ def evaluate(
     """
     check_policy(job.policy, job.protocol, job.answering)
     records.claim(job.out, settings(job), job.policy)
-    remove_partial_films(job.out)
     done = {record.key for record in records.read(job.out)}
     in_a_row = 0
     outcomes = run(job, [key for key in keys if key not in done])

@@ -15,6 +15,7 @@ import tempfile
 from typing import Any
 
 from inspire_fast.client import PolicyClientError
+from inspire_fast.core.files import write_bytes
 from inspire_fast.evaluation.run.episodes import Key
 from inspire_fast.evaluation.run.evaluate import Run
 from inspire_fast.evaluation.run.failures import MachineError, StoppedError
@@ -91,7 +92,8 @@ def _run(
                 actors[number] = actor_class.remote(portable, connect)
             if isinstance(outcome, StoppedError):
                 raise outcome
-            _place(job.out, files)
+            for name, data in files.items():
+                write_bytes(job.out / name, data)
             give(number)
             yield key, outcome
     finally:
@@ -111,13 +113,3 @@ def _connected(address: str) -> Any:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise StoppedError(f"There is no Ray cluster at {address!r}: {error}") from error
     return ray
-
-
-def _place(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes what came back; each file appears whole."""
-    for name, data in files.items():
-        target = folder / name
-        target.parent.mkdir(exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial.mp4")
-        partial.write_bytes(data)
-        partial.replace(target)

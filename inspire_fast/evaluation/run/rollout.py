@@ -14,7 +14,7 @@ from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.evaluation.records.observations import Looks, looks_file
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
-from inspire_fast.evaluation.records.video import Film
+from inspire_fast.evaluation.records.video import EpisodeVideo
 from inspire_fast.robots import Robot
 from inspire_fast.robots.control.broker import Infer
 from inspire_fast.robots.control.environment import Environment
@@ -51,7 +51,7 @@ class Rollout:
         name = f"{suite}_{task}_{episode}.mp4"
         phases, looks = Phases(), Looks()
         with contextlib.ExitStack() as stack:
-            video = stack.enter_context(Film(self.videos / name, self.robot)) if self.videos else None
+            video = stack.enter_context(EpisodeVideo(self.videos / name, self.robot)) if self.videos else None
             where = f"{suite} task {task}, episode {episode}"
 
             def on_chunk(step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-import os
 from pathlib import Path
 
 import numpy as np
 
+from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
 
 _IMAGE_PREFIX = "image:"
@@ -101,14 +101,8 @@ def save_episode(episode: RecordedEpisode, path: Path) -> None:
     """Writes one `.npz`. The file appears complete or not at all."""
     arrays = {field.name: getattr(episode, field.name) for field in fields(episode) if field.name != "images"}
     arrays.update({f"{_IMAGE_PREFIX}{key}": images for key, images in episode.images.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with open_atomic(path) as stream:
+        np.savez_compressed(stream, **arrays)
 
 
 def load_episode(path: str | Path) -> RecordedEpisode:

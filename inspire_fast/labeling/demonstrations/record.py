@@ -16,6 +16,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from inspire_fast.core.files import write_text
 from inspire_fast.envs.libero.camera import VIEWS, RenderQuality
 from inspire_fast.envs.libero.domain import InitialStates, LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
@@ -188,16 +189,13 @@ def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress:
 
 def _claim(spec: RecordSpec, out_dir: Path) -> None:
     """Writes the spec into the folder, or checks that the folder's spec is the same."""
-    out_dir.mkdir(parents=True, exist_ok=True)
     path, text = out_dir / SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
     if path.exists() and path.read_text() != text:
         raise ValueError(
             f"{out_dir} holds a recording of another spec:\n{path.read_text()}\nnow asked for:\n{text}\n"
             "Choose another folder, or delete this one."
         )
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    write_text(path, text)
 
 
 def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Sequence[str]]]:

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 import sys
 
+from inspire_fast.core.files import write_json
 from inspire_fast.envs.libero.suites import SUITES, tasks
 from inspire_fast.envs.libero.target_table import targets_of
 from inspire_fast.envs.libero.targets import Target
@@ -36,7 +37,7 @@ def main(args: list[str] | None = None) -> int:
             sys.stdout.write(f"{suite}:{task.index} {task.prompt!r} -> {targets}\n")
     agreement = measure(options.episodes) if options.episodes else stored()
     if options.write:
-        Path(__file__).with_name(RESULT_FILE).write_text(json.dumps(agreement, indent=1) + "\n", encoding="utf-8")
+        write_json(Path(__file__).with_name(RESULT_FILE), agreement, indent=1)
     summary = {"tasks": total, "tasks_grounded": total - refused, "hindsight_agreement": agreement}
     sys.stdout.write(json.dumps(summary) + "\n")
     return int(refused > 0)

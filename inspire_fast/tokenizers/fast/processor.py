@@ -17,6 +17,8 @@ from typing import Any
 
 import tokenizers as hf
 
+from inspire_fast.core.files import write_json
+
 CONFIG, BPE, RANGE = "processor_config.json", "tokenizer.json", "coefficient_range.json"
 REPO_ID = "physical-intelligence/fast"
 PROCESSOR_CLASS = "UniversalActionProcessor"
@@ -120,7 +122,7 @@ def write(folder: Path, bpe: hf.Tokenizer, settings: ProcessorSettings) -> None:
         ("special_tokens_map.json", {}),
         (RANGE, {"max_token": settings.max_token}),
     ):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+        write_json(folder / name, content)
 
 
 def _alphabet_size(bpe: hf.Tokenizer) -> int:

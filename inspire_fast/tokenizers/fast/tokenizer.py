@@ -24,6 +24,7 @@ import tokenizers as hf
 from tokenizers import trainers
 from tqdm import tqdm
 
+from inspire_fast.core.files import write_text
 from inspire_fast.tokenizers.action import require_axes, require_chunks, require_count, require_finite, require_shape
 from inspire_fast.tokenizers.fast import processor as fast_processor
 from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
@@ -185,8 +186,7 @@ class FastTokenizer:
 
     def save(self, directory: Path) -> None:
         """Writes `fast_tokenizer.json`."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / FILE).write_text(self._dump())
+        write_text(directory / FILE, self._dump())
 
     @classmethod
     def load(cls, directory: Path) -> FastTokenizer:

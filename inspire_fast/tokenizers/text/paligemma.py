@@ -13,6 +13,7 @@ import urllib.request
 
 import numpy as np
 
+from inspire_fast.core.files import open_atomic
 from inspire_fast.tokenizers.text.tokenizer import LOCATIONS, SEGMENTS, TextTokenizer
 
 VOCAB_SIZE = 257_152
@@ -77,16 +78,15 @@ def _require_paligemma(tokenizer: TextTokenizer, source: object) -> TextTokenize
 def _download(url: str) -> Path:
     """Into openpi's cache; the file appears there only when it is complete and the right one."""
     target = openpi_cache()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with urllib.request.urlopen(url, timeout=60) as response:
-            part.write_bytes(response.read())
-        _require_paligemma(TextTokenizer.load(part), url)
-        return part.rename(target)
+            content = response.read()
     except (urllib.error.URLError, TimeoutError) as error:
         raise ConnectionError(
             f"Cannot download PaliGemma's tokenizer from {url}: {error}. On a machine without a network, put a copy at {target}."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with open_atomic(target) as stream:
+        stream.write(content)
+        stream.flush()
+        _require_paligemma(TextTokenizer.load(Path(stream.name)), url)
+    return target

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
+from inspire_fast.core.files import write_bytes, write_json
 from inspire_fast.tokenizers.text.models import SentencePieceModel, TextModel, TokenizerJson
 
 STEM, APPENDED = "text_tokenizer", "text_tokenizer_appended.json"
@@ -106,9 +107,9 @@ class TextTokenizer:
         directory.mkdir(parents=True, exist_ok=True)
         for stale in (f"{STEM}.model", f"{STEM}.json", APPENDED):
             (directory / stale).unlink(missing_ok=True)
-        (directory / f"{STEM}{self._model.suffix}").write_bytes(self._model.data)
+        write_bytes(directory / f"{STEM}{self._model.suffix}", self._model.data)
         if self._appended:
-            (directory / APPENDED).write_text(json.dumps(self._appended))
+            write_json(directory / APPENDED, self._appended, indent=None)
 
     @classmethod
     def load(cls, path: Path) -> TextTokenizer:

@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from inspire_fast.core.files import write_text
 from inspire_fast.training.comparison.compare import Row, differences, figure_names, smoothed, table, token_differences
 from inspire_fast.training.comparison.recorded_run import RecordedRun
 from inspire_fast.training.trackers.metric_names import TITLES, group_of, is_noisy, unit
@@ -50,8 +51,7 @@ def write_page(runs: Sequence[RecordedRun], path: Path) -> Path:
         "<h2>What the configs differ in</h2>",
         _differences(runs),
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(part for part in parts if part))
+    write_text(path, "\n".join(part for part in parts if part))
     return path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from inspire_fast.core.files import write_text
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.images import padded_point
 from inspire_fast.training.config import TrainConfig
@@ -59,8 +60,7 @@ def write_page(inspection: Inspection, path: Path) -> Path:
         f"<p class=note>{_MIRROR}</p>" if c.embodiment.image_orientation == "rotated_180" else "",
         *(_sample(shown) for shown in inspection.shown),
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts))
+    write_text(path, "\n".join(parts))
     return path
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import Sample
 from inspire_fast.data.mixture import spread
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
@@ -93,8 +94,5 @@ def dialogues(examples: list[Example]) -> str:
 
 def save_picture(folder: Path, step: int, name: str, image: np.ndarray) -> None:
     """`<folder>/<step>_<name>.png`; appears whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{step:07d}_{name}.png"
-    partial = path.with_suffix(".partial")
-    Image.fromarray(image).save(partial, format="png")
-    partial.replace(path)
+    with open_atomic(folder / f"{step:07d}_{name}.png") as stream:
+        Image.fromarray(image).save(stream, format="png")

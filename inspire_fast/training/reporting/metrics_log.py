@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from inspire_fast.core.files import write_text
+
 
 class MetricsLog:
     """`metrics.jsonl`: one object per line. Lines past the step that a run resumes at are dropped, so none is double."""
@@ -19,9 +21,7 @@ class MetricsLog:
         self._path = path
         if path.exists() and jax.process_index() == 0:
             kept = [line for line in self._lines(path) if json.loads(line)["step"] <= resume_at]
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(line + "\n" for line in kept))
-            partial.replace(path)
+            write_text(path, "".join(line + "\n" for line in kept))
 
     @staticmethod
     def _lines(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from inspire_fast.core.files import write_text
 from inspire_fast.training.trackers.base import Tracker
 from inspire_fast.training.trackers.metric_names import tag
 
@@ -72,9 +73,7 @@ def run_id(folder: Path) -> str:
     """The id in `<run>/wandb_id`; drawn where there is none yet."""
     file = folder / ID_FILE
     if not file.exists():
-        partial = file.with_suffix(".partial")
-        partial.write_text(secrets.token_hex(4))
-        partial.replace(file)
+        write_text(file, secrets.token_hex(4))
     return file.read_text().strip()
 
 
