@@ -20,8 +20,7 @@ import numpy as np
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving import PolicyServer
-from inspire_fast.serving.batcher import MicroBatcher
+from inspire_fast.serving import PolicyServer, ServerConfig
 from inspire_fast.serving.testing import PuppetPolicy
 
 LIMIT_BYTES = 2 << 20  # of a frame
@@ -77,9 +76,8 @@ def serve(port_file: Path, port: int) -> None:
     puppet = PuppetPolicy()
     puppet.prompts = deque(maxlen=8)  # pyright: ignore[reportAttributeAccessIssue]  # its own record would look like a leak
     policy = Puppets(puppet)
-    batcher = MicroBatcher(policy, batch_sizes=(1, 2, 4, 8), max_waiting=24)
-    options = {"max_frame_bytes": LIMIT_BYTES, "batcher": batcher, "port_file": port_file}
-    PolicyServer(policy, port=port, **options).serve_forever()
+    limits = {"max_frame_bytes": LIMIT_BYTES, "batch_sizes": (1, 2, 4, 8), "max_waiting": 24}
+    PolicyServer(policy, ServerConfig(port=port, port_file=port_file, **limits)).serve_forever()
 
 
 @dataclass(frozen=True, kw_only=True)

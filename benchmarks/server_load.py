@@ -57,7 +57,7 @@ class Args:
         rounds: turns of each side at each number of clients; figures are of all of them together.
         observations: different ones that are asked about.
         speculate: draft each call's answers from the last call's, on both sides alike.
-        max_wait_s: see `MicroBatcher`.
+        max_wait_s: see `ServerConfig`.
         serve: internal: be this side's server.
         folder: internal: where the servers find the observations and leave their ports.
     """
@@ -108,8 +108,7 @@ class OneAtATime:
 def serve(args: Args) -> None:
     """Is one of the servers."""
     from inspire_fast.policy.policy import InspirePolicy, ServingOptions
-    from inspire_fast.serving import PolicyServer
-    from inspire_fast.serving.batcher import MicroBatcher
+    from inspire_fast.serving import PolicyServer, ServerConfig
 
     logging.basicConfig(level=logging.WARNING)
     policy = InspirePolicy.load(args.checkpoint, serving=ServingOptions(speculate=args.speculate))
@@ -118,12 +117,12 @@ def serve(args: Args) -> None:
     policy.warm_up(sorted({o["prompt"] for o in observations}), rows=SIZES if batched else (1,))
     if batched:
         (args.folder / ALONE).write_text(json.dumps(time_policy(policy, observations)))
-    batcher = (
-        MicroBatcher(policy, batch_sizes=SIZES, max_wait_s=args.max_wait_s, max_waiting=64)
-        if batched
-        else MicroBatcher(OneAtATime(policy), max_wait_s=0.0, max_waiting=64)
-    )
-    PolicyServer(policy, batcher=batcher, port_file=args.folder / batched_name(batched)).serve_forever()
+    port_file = args.folder / batched_name(batched)
+    if batched:
+        config = ServerConfig(batch_sizes=SIZES, max_wait_s=args.max_wait_s, port_file=port_file)
+        PolicyServer(policy, config).serve_forever()
+    else:
+        PolicyServer(OneAtATime(policy), ServerConfig(max_wait_s=0.0, port_file=port_file)).serve_forever()
 
 
 def batched_name(batched: bool) -> str:  # noqa: FBT001

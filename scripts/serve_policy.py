@@ -15,8 +15,8 @@ from inspire_fast.policy.default_prompt import with_default_prompt
 from inspire_fast.policy.policy import WARM_UP_PROMPTS, InspirePolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.access import load_api_keys, load_tls
-from inspire_fast.serving.batcher import MicroBatcher
 from inspire_fast.serving.commands import ServeArgs, load_policy, open_recorder, parse
+from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.live import LiveView
 from inspire_fast.serving.logs import configure_logging
 from inspire_fast.serving.server import PolicyServer
@@ -26,7 +26,14 @@ def build_server(args: ServeArgs) -> PolicyServer:
     """Loads what is to be served."""
     if args.compilation_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(args.compilation_cache))
-    api_keys, tls = load_api_keys(args.api_key_file), load_tls(args.tls_cert, args.tls_key)
+    config = ServerConfig(  # first: a wrong key file should not cost the loading of a checkpoint
+        host=args.host,
+        port=args.port,
+        port_file=args.port_file,
+        api_keys=load_api_keys(args.api_key_file),
+        tls=load_tls(args.tls_cert, args.tls_key),
+        batch_sizes=args.batch_sizes,
+    )
     policy = load_policy(args)
     warm_up = None
     if isinstance(policy, InspirePolicy):
@@ -36,13 +43,8 @@ def build_server(args: ServeArgs) -> PolicyServer:
     served = policy if args.default_prompt is None else with_default_prompt(policy, args.default_prompt)
     return PolicyServer(
         served,
-        host=args.host,
-        port=args.port,
-        port_file=args.port_file,
-        api_keys=api_keys,
-        tls=tls,
+        config,
         warm_up=warm_up,
-        batcher=MicroBatcher(served, batch_sizes=args.batch_sizes),
         observers=observers,
     )
 

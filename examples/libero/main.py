@@ -153,7 +153,7 @@ def _policy(args: Args) -> Iterator[tuple[dict[str, Any], Run]]:
         return
     from inspire_fast.policy.policy import InspirePolicy
     from inspire_fast.serving.background import serve_in_background
-    from inspire_fast.serving.batcher import MicroBatcher
+    from inspire_fast.serving.config import ServerConfig
     from inspire_fast.serving.server import PolicyServer
 
     policy = InspirePolicy.load(args.checkpoint)
@@ -161,8 +161,8 @@ def _policy(args: Args) -> Iterator[tuple[dict[str, Any], Run]]:
     if args.workers == 0:
         yield dict(policy.metadata), in_this_process(policy)
         return
-    batcher = MicroBatcher(policy, batch_sizes=args.batch_sizes)
-    with serve_in_background(PolicyServer(policy, host=args.host, batcher=batcher)) as server:
+    config = ServerConfig(host=args.host, batch_sizes=args.batch_sizes)
+    with serve_in_background(PolicyServer(policy, config)) as server:
         yield _served(args, _address(args, server.port, None))
 
 

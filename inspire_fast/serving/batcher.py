@@ -1,4 +1,4 @@
-"""Between connections and the model: requests queue up, one inference thread works them off, several in one call."""
+"""Request queue of a policy server: one inference thread answers the requests, several in one call."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import logging
 import queue
 import threading
 import time
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from inspire_fast.core.policy import BatchPolicy, Policy, RequestOptions
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.serving.config import ServerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +24,12 @@ T = TypeVar("T")
 
 _PREPARERS = 4
 _CLOSING = "The server is shutting down."
-_RECENTLY_S = 1.0  # whoever asked within this time and is not being waited for yet is likely to ask again
+_RECENTLY_S = 1.0  # a client that asked within this time is likely to ask again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One decoded request: the native observation, the options, and the connection that it came on."""
+    """One decoded request: native observation, options, and the id of its connection."""
 
     observation: Mapping[str, Any]
     options: RequestOptions
@@ -37,12 +38,12 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the policy answered.
+    """The answer to one request.
 
     Attributes:
-        chunk: the answer.
-        infer_ms: how long the policy took for the whole batch, waiting excluded.
-        wait_ms: how long the request waited for its batch to begin.
+        chunk: answer of the policy.
+        infer_ms: duration of the policy's call for the whole batch, waiting excluded.
+        wait_ms: time from the request's arrival in the queue to the start of its batch.
         rows: requests in the batch.
     """
 
@@ -60,45 +61,10 @@ class DeadlineExceededError(Exception):
     """The request's own deadline passed before there was an answer."""
 
 
-class Batcher(Protocol):
-    """Takes requests from the event loop and answers them without ever blocking it."""
-
-    @property
-    def waiting(self) -> int:
-        """Requests that are not being worked on yet."""
-        ...
-
-    async def start(self, warm_up: Callable[[], object] | None = None) -> None:
-        """Called once, in the server's event loop; returns when `warm_up` has run. Requests that come before wait.
-
-        Raises:
-            Exception: whatever `warm_up` raised.
-        """
-        ...
-
-    async def submit(self, request: Request) -> Reply:
-        """Answers one request. Cancelling it takes it out of the queue.
-
-        Raises:
-            OverloadedError: too many requests are waiting.
-            DeadlineExceededError: `options.deadline_s` passed.
-            Exception: whatever the policy raised for this request.
-        """
-        ...
-
-    def forget(self, client: str) -> None:
-        """The connection was closed: nothing more is expected of it."""
-        ...
-
-    async def close(self) -> None:
-        """Takes no more requests and drops the waiting ones."""
-        ...
-
-
 class InferenceThread:
-    """Runs functions one after another in one thread, from the first call on always the same one.
+    """Runs functions one after another, always in the same thread.
 
-    A daemon, unlike the threads of an executor: an inference that never ends must not keep the process alive.
+    The thread is a daemon, unlike the threads of an executor: an inference that never ends must not keep the process alive.
     """
 
     def __init__(self) -> None:
@@ -106,12 +72,12 @@ class InferenceThread:
         threading.Thread(target=self._run, daemon=True, name="policy-inference").start()
 
     async def call(self, function: Callable[[], T]) -> T:
-        """Runs `function` there and returns its result or raises its exception here."""
+        """Runs `function` in the thread; returns its result or raises its exception in the caller."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def deliver(result: T | None, error: Exception | None) -> None:
-            if future.done():  # cancelled meanwhile: nobody waits any more
+            if future.done():  # cancelled: no client waits any more
                 return
             if error is not None:
                 future.set_exception(error)
@@ -122,16 +88,16 @@ class InferenceThread:
             result, error = None, None
             try:
                 result = function()
-            except BaseException as raised:  # a policy that ends its thread would end the service
+            except BaseException as raised:  # a policy that ended this thread would end the service
                 error = _passable(raised)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the server gave up waiting
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: the server did not wait for this call
                 loop.call_soon_threadsafe(deliver, result, error)
 
         self._calls.put(work)
         return await future
 
     def stop(self) -> None:
-        """Ends the thread after the call that is running now."""
+        """Ends the thread after the current call."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -140,18 +106,21 @@ class InferenceThread:
 
 
 def _passable(raised: BaseException) -> Exception:
-    """A future refuses StopIteration, which a policy that replays an iterator raises; SystemExit would end the event loop."""
+    """The exception as a future can carry it.
+
+    A future refuses StopIteration, which a policy that replays an iterator may raise; SystemExit would end the event loop.
+    """
     if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
         return raised
     ended = isinstance(raised, StopIteration)
-    error = RuntimeError(f"The policy {'has run out of data' if ended else 'wanted to end the process'}: {raised!r}")
+    error = RuntimeError(f"The policy {'has run out of data' if ended else 'tried to end the process'}: {raised!r}")
     error.__cause__ = raised
     return error
 
 
 @dataclass(eq=False, kw_only=True)
 class _Waiting:
-    """A request in the queue: what the policy takes of it, and where its answer goes."""
+    """A request in the queue: its input as the policy takes it, and the future for its answer."""
 
     request: Request
     prepared: Any
@@ -159,38 +128,29 @@ class _Waiting:
     since: float = field(default_factory=time.perf_counter)
 
 
-class MicroBatcher:
-    """Gathers requests that arrive close together into one call of the policy.
+class Batcher:
+    """Queue between the connections of a server and its policy.
 
-    A call takes the requests that came while the last one ran. It waits for more, at most `max_wait_s`, only as long as a client
-    that asked within the last second has not asked again: a single robot never waits. Requests are taken in order of arrival, and a
-    connection has one at a time, so every client gets its turn however fast another asks. Observations are checked and
-    prepared in threads beside the inference; a bad one never reaches a batch.
+    A batch takes the requests that arrived while the last one ran. It waits for more, at most `max_wait_s`, only while a
+    client that sent a request within the last second has not sent its next one: a single robot never waits. Requests are
+    taken in order of arrival and a connection has one at a time, so every client gets its turn however fast another one
+    asks. Observations are checked and prepared in other threads during the inference; a bad one never enters a batch.
+
+    Args:
+        policy: a `BatchPolicy` if batches are larger than 1.
+        config: `batch_sizes`, `max_wait_s` and `max_waiting`.
+
+    Raises:
+        ValueError: batches larger than 1 for a policy that takes one observation at a time.
     """
 
-    def __init__(
-        self, policy: Policy, *, batch_sizes: Sequence[int] = (1,), max_wait_s: float = 0.005, max_waiting: int = 64
-    ) -> None:
-        """What is asked, and how.
-
-        Args:
-            policy: a `BatchPolicy` where batches are larger than 1.
-            batch_sizes: requests per call; the largest that is full is taken, since each size is a program of its own.
-            max_wait_s: how long the first of a batch waits for others.
-            max_waiting: requests that may wait before further ones are refused.
-
-        Raises:
-            ValueError: sizes without 1, or larger ones for a policy that takes one at a time.
-        """
-        if min(batch_sizes, default=0) != 1:
-            raise ValueError(f"batch_sizes must hold 1 and no less; got {list(batch_sizes)}.")
+    def __init__(self, policy: Policy, config: ServerConfig) -> None:
         self._batches = policy if isinstance(policy, BatchPolicy) else None
-        if max(batch_sizes) > 1 and self._batches is None:
+        if max(config.batch_sizes) > 1 and self._batches is None:
             raise ValueError(f"{type(policy).__name__} takes one observation at a time; leave batch_sizes at 1.")
         self._policy = policy
-        self._sizes = tuple(sorted(set(batch_sizes)))
-        self._max_wait_s = max_wait_s
-        self._max_waiting = max_waiting
+        self._config = config
+        self._sizes = tuple(sorted(set(config.batch_sizes)))
         self._queue: deque[_Waiting] = deque()
         self._preparing = 0
         self._preparers = ThreadPoolExecutor(_PREPARERS, thread_name_prefix="policy-prepare")
@@ -201,11 +161,15 @@ class MicroBatcher:
 
     @property
     def waiting(self) -> int:
-        """See `Batcher.waiting`."""
+        """Number of requests that no batch has taken yet."""
         return len(self._queue) + self._preparing
 
     async def start(self, warm_up: Callable[[], object] | None = None) -> None:
-        """See `Batcher.start`; the warm-up runs in the inference thread."""
+        """Runs `warm_up` in the inference thread, then works off requests; those that arrive earlier wait.
+
+        Raises:
+            Exception: any error of `warm_up`.
+        """
         thread = InferenceThread()
         try:
             if warm_up is not None:
@@ -216,12 +180,18 @@ class MicroBatcher:
         self._worker = asyncio.create_task(self._work(thread), name="batcher")
 
     async def submit(self, request: Request) -> Reply:
-        """See `Batcher.submit`."""
+        """Answers one request without blocking the event loop. Cancelling the call takes the request out of the queue.
+
+        Raises:
+            OverloadedError: too many requests are waiting.
+            DeadlineExceededError: `options.deadline_s` passed.
+            Exception: any error of the policy for this request.
+        """
         if self._closed:
             raise OverloadedError(_CLOSING)
-        if self.waiting >= self._max_waiting:
+        if self.waiting >= self._config.max_waiting:
             raise OverloadedError(
-                f"{self._max_waiting} requests are waiting already; try again later or send fewer at once."
+                f"{self._config.max_waiting} requests are waiting already; try again later or send fewer at once."
             )
         seconds = request.options.deadline_s or None
         limit = asyncio.timeout(seconds)
@@ -243,7 +213,7 @@ class MicroBatcher:
                 )
             finally:
                 self._preparing -= 1
-        if self._closed:  # meanwhile
+        if self._closed:  # while the request was prepared
             raise OverloadedError(_CLOSING)
         self._last_asked[request.client] = time.perf_counter()
         entry = _Waiting(request=request, prepared=prepared, future=asyncio.get_running_loop().create_future())
@@ -252,7 +222,7 @@ class MicroBatcher:
         try:
             return await entry.future
         finally:
-            with contextlib.suppress(ValueError):  # it left the queue when its batch began
+            with contextlib.suppress(ValueError):  # its batch has taken it out of the queue
                 self._queue.remove(entry)
 
     async def _work(self, thread: InferenceThread) -> None:
@@ -265,10 +235,10 @@ class MicroBatcher:
                     for entry in batch:
                         entry.future.cancel()
                     raise
-                except Exception as error:  # beside the policy's own errors, which come as replies
+                except Exception as error:  # not the policy's own errors, which come as replies
                     replies = [error] * len(batch)
                 for entry, reply in zip(batch, replies, strict=True):
-                    if entry.future.done():  # its client left, or its deadline passed
+                    if entry.future.done():  # the client left, or the deadline passed
                         continue
                     if isinstance(reply, Exception):
                         entry.future.set_exception(reply)
@@ -278,32 +248,34 @@ class MicroBatcher:
             thread.stop()
 
     async def _gather(self) -> list[_Waiting]:
-        """The next batch, as soon as there is one."""
+        """Waits for the next batch."""
         while True:
             while not self._queue:
                 self._arrived.clear()
                 await self._arrived.wait()
-            end = time.perf_counter() + self._max_wait_s
+            end = time.perf_counter() + self._config.max_wait_s
             while len(self._queue) < self._expected() and (left := end - time.perf_counter()) > 0:
                 self._arrived.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), min(left, _RECENTLY_S / 4))  # who is awaited changes
-            if self._queue:  # nobody left or gave up meanwhile
+                    await asyncio.wait_for(
+                        self._arrived.wait(), min(left, _RECENTLY_S / 4)
+                    )  # the set of expected clients changes
+            if self._queue:  # empty if every client has left or given up by now
                 size = max(n for n in self._sizes if n <= len(self._queue))
                 return [self._queue.popleft() for _ in range(size)]
 
     def forget(self, client: str) -> None:
-        """See `Batcher.forget`."""
+        """Expects no further request of a closed connection."""
         self._last_asked.pop(client, None)
 
     def _expected(self) -> int:
-        """Requests that are likely to be there soon."""
+        """Number of requests that are likely to arrive soon."""
         since = time.perf_counter() - _RECENTLY_S
         self._last_asked = {client: asked for client, asked in self._last_asked.items() if asked > since}
         return min(self._sizes[-1], len(self._last_asked))
 
     def _infer(self, batch: Sequence[_Waiting]) -> list[Reply | Exception]:
-        """In the inference thread: an answer or an error for each."""
+        """One reply or error per request. Runs in the inference thread."""
         start = time.perf_counter()
         try:
             if self._batches is not None:
@@ -315,7 +287,7 @@ class MicroBatcher:
         except BaseException as error:
             if len(batch) == 1:
                 return [_passable(error)]
-            # One row's error must not be its neighbours': each is asked again, alone, unless nobody waits for it any more.
+            # One row's error must not fail the others: each request that is still awaited is asked again, alone.
             logger.exception("A batch of %d failed; its requests are answered one by one.", len(batch))
             return [_passable(error) if entry.future.done() else self._infer([entry])[0] for entry in batch]
         infer_ms = 1e3 * (time.perf_counter() - start)
@@ -325,7 +297,7 @@ class MicroBatcher:
         ]
 
     async def close(self) -> None:
-        """Takes no more and cancels what waits; an inference that is running now ends in its thread, unheard."""
+        """Refuses new requests and cancels the waiting ones. A running inference ends in its thread; its result is dropped."""
         self._closed = True
         if self._worker is not None:
             self._worker.cancel()

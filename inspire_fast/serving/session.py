@@ -1,4 +1,4 @@
-"""One connection of the policy server: metadata first, then requests and responses, one at a time."""
+"""Session of one client: the server's metadata, then requests and responses, one at a time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from inspire_fast.client.messages import chunk_to_wire, request_from_wire
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.serving.batcher import Batcher, DeadlineExceededError, OverloadedError, Reply, Request
+from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -29,44 +30,42 @@ _UPSTREAM_CLOSE_REASON = "Internal server error. Traceback included in previous 
 
 
 class Observer(Protocol):
-    """Is told of every answered request, in the event loop: returns at once and raises nothing."""
+    """Hears of every answered request, in the event loop: returns at once and raises nothing."""
 
     def record(self, session: str, observation: Mapping[str, Any], options: RequestOptions, chunk: ActionChunk) -> None:
-        """A request of the connection `session` was answered."""
+        """Called after a request of the connection `session` was answered."""
         ...
 
     def end(self, session: str) -> None:
-        """The connection was closed."""
+        """Called after the connection was closed."""
         ...
 
     def close(self) -> None:
-        """The server has ended. Called in a thread; may take its time."""
+        """Called in a thread when the server has ended; may block."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSettings:
-    """What all connections of one server share.
+    """State shared by all connections of one server.
 
     Attributes:
-        metadata_frame: the packed metadata.
-        max_frame_bytes: largest request.
-        state_key: native key of the state, echoed in the response; None where the policy names no known robot.
-        openpi_errors: answer an error as upstream does, with the traceback, and close the connection.
-        metrics: what is counted.
-        observers: who is told of every answered request.
+        config: of the server.
+        metadata_frame: packed metadata of the policy.
+        state_key: native key of the state, echoed in the response; None if the policy names no known robot.
+        metrics: counters and timers.
+        observers: hear of every answered request.
     """
 
+    config: ServerConfig
     metadata_frame: bytes
-    max_frame_bytes: int
     state_key: str | None
-    openpi_errors: bool
     metrics: Metrics
     observers: tuple[Observer, ...] = ()
 
 
 class RefusedError(Exception):
-    """The request cannot be answered; the client is told why and may go on."""
+    """The request cannot be answered. The client hears why and may send the next one."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -74,11 +73,11 @@ class RefusedError(Exception):
 
 
 class ClientGoneError(Exception):
-    """The client left while its request was being worked on."""
+    """The client left before its request was answered."""
 
 
 class Session:
-    """Talks to one client until it leaves or the server drains."""
+    """Answers one client until it leaves or the server drains."""
 
     def __init__(self, connection: ServerConnection, batcher: Batcher, settings: SessionSettings) -> None:
         self._connection = connection
@@ -89,7 +88,7 @@ class Session:
         self._total_ms: float | None = None
 
     async def run(self) -> None:
-        """Serves the connection until it is closed by either side."""
+        """Serves the connection until either side closes it."""
         gone = asyncio.create_task(self._connection.wait_closed())
         try:
             await self._connection.send(self._settings.metadata_frame)
@@ -111,7 +110,7 @@ class Session:
                 observer.end(str(self._connection.id))
 
     async def drain(self) -> None:
-        """Closes the connection as soon as nothing is owed on it."""
+        """Closes the connection as soon as no request on it is open."""
         self._draining = True
         if self._idle:
             await self._leave()
@@ -155,14 +154,14 @@ class Session:
         if isinstance(frame, str):
             raise RefusedError(ErrorCode.MALFORMED_FRAME, "A request is a binary msgpack frame; this was a text frame.")
         try:
-            decoded = unpack(frame, max_bytes=self._settings.max_frame_bytes)
+            decoded = unpack(frame, max_bytes=self._settings.config.max_frame_bytes)
         except CodecError as error:
             raise RefusedError(ErrorCode.MALFORMED_FRAME, str(error)) from error
         try:
             observation, options = request_from_wire(decoded)
         except ValueError as error:
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
-        # Answers of one connection are never another's, whatever names their robots go by.
+        # Cached answers belong to one connection, whatever session names its client sends.
         options = replace(options, session=f"{self._connection.id}/{options.session}")
         return Request(observation=observation, options=options, client=str(self._connection.id))
 
@@ -178,13 +177,13 @@ class Session:
         except DeadlineExceededError as error:
             raise RefusedError(ErrorCode.DEADLINE_EXCEEDED, str(error)) from error
         except ValueError as error:
-            # By the policy's contract: the observation does not meet it.
+            # `Policy.infer` raises it for an observation that breaks the contract.
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
         finally:
             asked.cancel()
 
     async def _report(self, error: Exception) -> None:
-        """Tells the client; what is not its fault stays in the log, found by the id."""
+        """Sends the error to the client. Details of a fault of the server stay in its log, under the error's id."""
         error_id = secrets.token_hex(4)
         self._settings.metrics.failed(error.code if isinstance(error, RefusedError) else ErrorCode.INTERNAL_ERROR)
         if isinstance(error, RefusedError):
@@ -199,8 +198,8 @@ class Session:
                 error_id,
                 f"The server failed with a {type(error).__name__}; its log has the details.",
             )
-        if self._settings.openpi_errors:
-            # What the policy or the decoder raised, without the wrapping that is ours.
+        if self._settings.config.openpi_errors:
+            # The error of the policy or the codec, without our wrapping.
             shown = error.__cause__ if isinstance(error, RefusedError) and error.__cause__ else error
             await self._connection.send("".join(traceback.format_exception(shown)))
             await self._connection.close(1011, _UPSTREAM_CLOSE_REASON)

@@ -18,7 +18,7 @@ from inspire_fast.client.codec import CodecError, pack, unpack
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving import PolicyServer, serve_in_background
+from inspire_fast.serving import PolicyServer, ServerConfig, serve_in_background
 from tests.golden.cases import cases
 
 
@@ -111,7 +111,7 @@ def transcript(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture
 def server(transcript: dict[str, Any]) -> Iterator[PolicyServer]:
     """Ours, with upstream's errors: a traceback as text, then the close."""
-    with serve_in_background(PolicyServer(Recorded(transcript), openpi_errors=True)) as running:
+    with serve_in_background(PolicyServer(Recorded(transcript), ServerConfig(openpi_errors=True))) as running:
         yield running
 
 

@@ -14,15 +14,15 @@ import pytest
 
 from inspire_fast.client import PolicyClient
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving import PolicyServer, serve_in_background
+from inspire_fast.serving import PolicyServer, ServerConfig, serve_in_background
 from inspire_fast.serving.testing import PuppetPolicy
 
 PROGRAM = """
 import sys, pathlib
-from inspire_fast.serving import PolicyServer
+from inspire_fast.serving import PolicyServer, ServerConfig
 from inspire_fast.serving.testing import PuppetPolicy
 port_file, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-PolicyServer(PuppetPolicy(), port=port, port_file=port_file).serve_forever()
+PolicyServer(PuppetPolicy(), ServerConfig(port=port, port_file=port_file)).serve_forever()
 """
 
 
@@ -43,8 +43,10 @@ def get(port: int, path: str) -> tuple[int, str]:
 def serve() -> Iterator[Callable[..., PolicyServer]]:
     """Starts servers in this process; they drain after the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda policy=None, **options: stack.enter_context(
-            serve_in_background(PolicyServer(policy or PuppetPolicy(), **options))
+        yield lambda policy=None, *, warm_up=None, observers=(), **config: stack.enter_context(
+            serve_in_background(
+                PolicyServer(policy or PuppetPolicy(), ServerConfig(**config), warm_up=warm_up, observers=observers)
+            )
         )
 
 

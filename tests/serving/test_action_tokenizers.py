@@ -79,7 +79,7 @@ def test_trained_decoded_and_served(config: TrainConfig, name: str) -> None:
     assert policy.contract.action_tokenizer == name
     observation = {**policy.robot.fake_native(), "prompt": TASK}
     with (
-        serve_in_background(PolicyServer(policy, port=0)) as server,
+        serve_in_background(PolicyServer(policy)) as server,
         PolicyClient("127.0.0.1", server.port, connect_timeout_s=60, request_timeout_s=120) as client,
     ):
         chunk = client.infer(observation)

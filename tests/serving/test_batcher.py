@@ -16,7 +16,8 @@ from inspire_fast.core.policy import BatchPolicy, RequestOptions
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving.batcher import DeadlineExceededError, MicroBatcher, OverloadedError, Request
+from inspire_fast.serving.batcher import Batcher, DeadlineExceededError, OverloadedError, Request
+from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.testing import PuppetPolicy
 from tests.serving.conftest import wait_until
 
@@ -41,16 +42,15 @@ class PuppetBatches(PuppetPolicy):
         return [self.infer(observation, options) for observation, options in prepared]
 
 
-def batched(policy: PuppetBatches, **options: Any) -> dict[str, Any]:
-    return {"batcher": MicroBatcher(policy, **{"batch_sizes": (1, 2, 4), "max_wait_s": 0.2, **options})}
+BATCHED: dict[str, Any] = {"batch_sizes": (1, 2, 4), "max_wait_s": 0.2}
 
 
 @pytest.fixture
 def queue_up(serve, connect, observation, gate):
     """Starts requests that arrive in this order while an inference runs; returns their results."""
 
-    def run(policy: PuppetBatches, prompts: Sequence[str], **options: Any) -> list[Any]:
-        server = serve(policy, **batched(policy, **options))
+    def run(policy: PuppetBatches, prompts: Sequence[str]) -> list[Any]:
+        server = serve(policy, **BATCHED)
         clients = [connect(server.port) for _ in range(len(prompts) + 1)]
         with ThreadPoolExecutor(len(clients)) as pool:
             first = pool.submit(clients[0].infer, observation(gate.prompt))
@@ -86,7 +86,7 @@ def test_a_row_that_breaks_the_call_breaks_itself_only(queue_up, caplog) -> None
 
 def test_a_bad_observation_never_reaches_a_batch(serve, connect, observation) -> None:
     policy = PuppetBatches()
-    client = connect(serve(policy, **batched(policy)).port)
+    client = connect(serve(policy, **BATCHED).port)
     with pytest.raises(ServerError, match="NaN") as refused:
         client.infer({**observation(), "observation/state": np.full(8, np.nan, np.float32)})
     assert refused.value.code == ErrorCode.INVALID_REQUEST
@@ -95,7 +95,7 @@ def test_a_bad_observation_never_reaches_a_batch(serve, connect, observation) ->
 
 def test_a_single_client_never_waits_for_others(observation) -> None:
     async def ask() -> list[float]:
-        batcher = MicroBatcher(PuppetBatches(), batch_sizes=(1, 8), max_wait_s=30)
+        batcher = Batcher(PuppetBatches(), ServerConfig(batch_sizes=(1, 8), max_wait_s=30))
         await batcher.start()
         request = Request(observation=observation(), options=RequestOptions(), client="alone")
         replies = [await asyncio.wait_for(batcher.submit(request), 10) for _ in range(3)]
@@ -108,14 +108,14 @@ def test_a_single_client_never_waits_for_others(observation) -> None:
 def test_clients_that_ask_in_step_are_answered_together(observation) -> None:
     policy = PuppetBatches()
 
-    async def robot(batcher: MicroBatcher, name: str) -> None:
+    async def robot(batcher: Batcher, name: str) -> None:
         for step in range(5):
             request = Request(observation=observation(value=step), options=RequestOptions(), client=name)
             reply = await batcher.submit(request)
             assert (reply.chunk.actions == step).all()
 
     async def run() -> None:
-        batcher = MicroBatcher(policy, batch_sizes=(1, 2, 4), max_wait_s=10)
+        batcher = Batcher(policy, ServerConfig(batch_sizes=(1, 2, 4), max_wait_s=10))
         await batcher.start()
         await asyncio.wait_for(asyncio.gather(*(robot(batcher, str(n)) for n in range(4))), 30)
         await batcher.close()
@@ -147,7 +147,7 @@ def test_clients_that_give_up_while_others_are_awaited_do_not_wear_it_out(observ
     policy = PuppetBatches()
 
     async def run() -> Status:
-        batcher = MicroBatcher(policy, batch_sizes=(1, 2), max_wait_s=0.002)
+        batcher = Batcher(policy, ServerConfig(batch_sizes=(1, 2), max_wait_s=0.002))
         await batcher.start()
         hasty = Request(observation=observation(), options=RequestOptions(deadline_s=1e-4), client="hasty")
         for number in range(1500):  # more than Python's frames go deep
@@ -175,9 +175,9 @@ def test_whatever_a_policy_does_the_next_request_is_answered(observation, failur
             return []
 
     async def run() -> Status:
-        batcher = MicroBatcher(Broken(), batch_sizes=(1, 2))
+        batcher = Batcher(Broken(), ServerConfig(batch_sizes=(1, 2)))
         await batcher.start()
-        with pytest.raises(RuntimeError, match=r"0 chunks for 1|wanted to end the process"):
+        with pytest.raises(RuntimeError, match=r"0 chunks for 1|tried to end the process"):
             await asyncio.wait_for(
                 batcher.submit(Request(observation=observation("break"), options=RequestOptions())), 10
             )
@@ -198,7 +198,7 @@ def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(observation) -
             return super().prepare(observation, options)
 
     async def run() -> None:
-        batcher = MicroBatcher(Slow(), batch_sizes=(1, 2))
+        batcher = Batcher(Slow(), ServerConfig(batch_sizes=(1, 2)))
         await batcher.start()
         request = Request(observation=observation(), options=RequestOptions())
         preparing = asyncio.create_task(batcher.submit(request))
@@ -214,7 +214,7 @@ def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(observation) -
 
 def test_nothing_is_kept_of_clients_that_left(serve, connect, observation) -> None:
     policy = PuppetBatches()
-    server = serve(policy, **batched(policy))
+    server = serve(policy, **BATCHED)
     good, bad = [connect(server.port) for _ in range(3)], [connect(server.port) for _ in range(3)]
     for client in good:
         client.infer(observation())
@@ -230,12 +230,12 @@ def test_nothing_is_kept_of_clients_that_left(serve, connect, observation) -> No
 @pytest.mark.parametrize("sizes", [(), (2, 4), (0, 1)])
 def test_sizes_must_hold_one(sizes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must hold 1"):
-        MicroBatcher(PuppetBatches(), batch_sizes=sizes)
+        ServerConfig(batch_sizes=sizes)
 
 
 def test_larger_sizes_need_a_policy_that_takes_them() -> None:
     with pytest.raises(ValueError, match="PuppetPolicy takes one observation at a time"):
-        MicroBatcher(PuppetPolicy(), batch_sizes=(1, 2))
+        Batcher(PuppetPolicy(), ServerConfig(batch_sizes=(1, 2)))
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_a_network_answers_several_robots_as_it_answers_each(serve, connect) -> 
     ]
     native[3]["prompt"] = "put the bowl on the stove"
     alone = [policy.infer(one) for one in native]
-    server = serve(policy, batcher=MicroBatcher(policy, batch_sizes=(1, 4), max_wait_s=20))
+    server = serve(policy, batch_sizes=(1, 4), max_wait_s=20)
     clients = [connect(server.port, request_timeout_s=120.0) for _ in native]
     barrier = threading.Barrier(len(native))
 

@@ -11,7 +11,7 @@ import pytest
 
 from inspire_fast.client import ConnectionLostError, PolicyClient, ProtocolError, RequestTimeoutError
 from inspire_fast.core.types import Status
-from inspire_fast.serving import PolicyServer, serve_in_background
+from inspire_fast.serving import PolicyServer, ServerConfig, serve_in_background
 from inspire_fast.serving.testing import PuppetPolicy
 
 
@@ -116,7 +116,7 @@ def test_an_idle_client_does_not_notice_a_restart(connect, observation):
         port = server.port
         client = connect(port)
         assert client.infer(observation(value=1.0)).actions[0, 0] == 1.0
-    with serve_in_background(PolicyServer(PuppetPolicy(horizon=4), port=port)):
+    with serve_in_background(PolicyServer(PuppetPolicy(horizon=4), ServerConfig(port=port))):
         assert client.infer(observation(value=2.0)).actions.shape == (4, 7)
         assert client.metadata["horizon"] == 4
         client.close()

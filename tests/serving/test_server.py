@@ -16,7 +16,7 @@ from inspire_fast.client.codec import pack, unpack
 from inspire_fast.client.connection import Deadline
 from inspire_fast.core.policy import Policy, RequestOptions
 from inspire_fast.core.types import Status
-from inspire_fast.serving import PolicyServer
+from inspire_fast.serving import PolicyServer, ServerConfig
 from inspire_fast.serving.access import load_api_keys
 from inspire_fast.serving.testing import PuppetPolicy
 from tests.serving.conftest import wait_until
@@ -240,7 +240,7 @@ def test_web_pages_are_refused(serve):
 
 def test_an_open_address_without_keys_warns(caplog):
     async def start():
-        async with PolicyServer(PuppetPolicy(), host="0.0.0.0"):
+        async with PolicyServer(PuppetPolicy(), ServerConfig(host="0.0.0.0")):
             return
 
     asyncio.run(start())
@@ -249,8 +249,11 @@ def test_an_open_address_without_keys_warns(caplog):
 
 def test_readyz_waits_for_the_warm_up(observation, get, gate, tmp_path):
     policy, port_file = PuppetPolicy(), tmp_path / "port"
-    options = RequestOptions()
-    server = PolicyServer(policy, warm_up=lambda: policy.infer(observation(gate.prompt), options), port_file=port_file)
+    server = PolicyServer(
+        policy,
+        ServerConfig(port_file=port_file),
+        warm_up=lambda: policy.infer(observation(gate.prompt), RequestOptions()),
+    )
     statuses = []
 
     async def start():
