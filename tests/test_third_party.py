@@ -17,8 +17,8 @@ import pytest
 from inspire_fast.client.codec import CodecError, pack
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.normalization import stats as normalize
-from inspire_fast.data.normalization.delta import make_bool_mask
 from inspire_fast.data.normalization.stats import NormStats, normalize_quantile, normalize_zscore
+from inspire_fast.data.openpi.transforms import make_bool_mask
 from inspire_fast.dialogue.render import STATE_BINS, PromptFields, render
 from inspire_fast.dialogue.script import SCRIPTS, ActionSlot, Context, Forced, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 import logging
 from typing import Literal
 
@@ -17,11 +18,46 @@ from inspire_fast.robots import ROBOTS, Robot
 
 Split = Literal["all", "train", "held_out"]
 EndPadding = Literal["repeat_last", "drop"]
-# Dataset column -> native key, for datasets in the layout of openpi's LIBERO conversion.
-LIBERO_COLUMNS = {"image": "observation/image", "wrist_image": "observation/wrist_image", "state": "observation/state"}
 # Ages are sums of float32 control periods.
 _AGE_SLACK_S = 1e-4
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkConfig:
+    """The rows of a dataset that are samples, and the columns that their parts come from.
+
+    Attributes:
+        columns: dataset column -> native key of the robot's observation; empty: the robot's own.
+        action_column: column of the actions; row r holds the action taken at row r. Empty: the robot's own.
+        image_age_column: seconds since the row's images were taken; datasets without it have fresh images.
+        max_image_age_s: rows with older images are not samples (they still serve as actions of earlier ones).
+        end_padding: near an episode's end, `repeat_last` repeats its last action (openpi, LeRobot), `drop` leaves the
+            rows out that have fewer than `horizon` actions to come.
+        split: `train` or `held_out` episodes, or `all`.
+        held_out_every: every k-th episode is held out, counted through the episodes in the order of their tasks:
+            tasks are held out in proportion, and one with few episodes may have none.
+        skip_bad_episodes: leave out episodes that cannot be trained on instead of refusing the dataset. They are logged
+            and listed in `ChunkSource.skipped`. Images are not decoded for it: one that is damaged raises when its sample
+            is read (`scripts/check_dataset.py --decode` finds those beforehand).
+        exclude_episodes: leave these out, too.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    action_column: str = ""
+    image_age_column: str = "image_age_s"
+    max_image_age_s: float = 0.0
+    end_padding: EndPadding = "repeat_last"
+    split: Split = "all"
+    held_out_every: int = 10
+    skip_bad_episodes: bool = False
+    exclude_episodes: Collection[int] = ()
+
+    def __post_init__(self) -> None:
+        if self.held_out_every < 2:
+            raise ValueError(f"held_out_every must be >= 2; got {self.held_out_every}.")
+        if self.end_padding not in ("repeat_last", "drop") or self.split not in ("all", "train", "held_out"):
+            raise ValueError(f"Unknown end_padding {self.end_padding!r} or split {self.split!r}.")
 
 
 class ChunkSource:
@@ -32,19 +68,7 @@ class ChunkSource:
         facts: labels, or None to train without questions.
         robot: the embodiment; turns native observations into canonical ones.
         horizon: actions per chunk.
-        columns: dataset column -> native key of the robot's observation (openpi's repack step, the other way round).
-        action_column: column of the actions; row r holds the action taken at row r.
-        image_age_column: seconds since the row's pictures were taken; datasets without it have fresh pictures.
-        max_image_age_s: rows with older pictures are not samples (they still serve as actions of earlier ones).
-        end_padding: near an episode's end, `repeat_last` repeats its last action (openpi, LeRobot), `drop` leaves the
-            rows out that have fewer than `horizon` actions to come.
-        split: `train` or `held_out` episodes, or `all`.
-        held_out_every: every k-th episode is held out, counted through the episodes in the order of their tasks:
-            tasks are held out in proportion, and one with few episodes may have none.
-        skip_bad_episodes: leave out episodes that cannot be trained on instead of refusing the dataset. They are logged and
-            listed in `skipped`. Pictures are not decoded for it: one that is damaged raises when its sample is read
-            (`scripts/check_dataset.py --decode` finds those beforehand).
-        exclude_episodes: leave these out, too.
+        config: which rows are samples, and of which columns.
 
     Attributes:
         skipped: episode -> why it is left out.
@@ -62,49 +86,44 @@ class ChunkSource:
         *,
         robot: Robot,
         horizon: int,
-        columns: Mapping[str, str] = LIBERO_COLUMNS,
-        action_column: str = "actions",
-        image_age_column: str = "image_age_s",
-        max_image_age_s: float = 0.0,
-        end_padding: EndPadding = "repeat_last",
-        split: Split = "all",
-        held_out_every: int = 10,
-        skip_bad_episodes: bool = False,
-        exclude_episodes: Collection[int] = (),
+        config: ChunkConfig = ChunkConfig(),
     ) -> None:
-        if horizon < 1 or held_out_every < 2:
-            raise ValueError(f"horizon must be >= 1 and held_out_every >= 2; got {horizon} and {held_out_every}.")
-        if end_padding not in ("repeat_last", "drop") or split not in ("all", "train", "held_out"):
-            raise ValueError(f"Unknown end_padding {end_padding!r} or split {split!r}.")
-        self._columns = dict(columns)
+        config = config or ChunkConfig()
+        if horizon < 1:
+            raise ValueError(f"horizon must be >= 1; got {horizon}.")
+        self._columns = dict(config.columns or robot.columns)
+        action_column = config.action_column or robot.action_column
         self._state_columns = _check_columns(dataset, robot, self._columns, action_column)
         _check_labels(dataset, facts, robot)
-        if exclude_episodes:
-            dataset = dataset.without(dict.fromkeys(exclude_episodes, "excluded by its number"))
-        if skip_bad_episodes:
+        if config.exclude_episodes:
+            dataset = dataset.without(dict.fromkeys(config.exclude_episodes, "excluded by its number"))
+        if config.skip_bad_episodes:
             dataset = _without_bad_episodes(dataset, [*self._columns, action_column])
         self.dataset, self.facts, self.robot, self.horizon = dataset, facts, robot, horizon
         self.skipped = dataset.skipped
-        numbers = [*self._state_columns, action_column, "task_index", *clock(dataset, self._columns)]
-        values = dataset.columns(numbers)
+        values = dataset.columns([*self._state_columns, action_column, "task_index", *clock(dataset, self._columns)])
         refuse_bad_rows(dataset, values)
         self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))
         self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
-        self._in_split = _in_split(dataset, split, held_out_every)
-        for episode in self.skipped:
-            self._in_split[dataset.episode(episode).start : dataset.episode(episode).stop] = False
-        kept = self._in_split.copy()
-        if end_padding == "drop":
-            kept &= np.arange(len(dataset)) + horizon <= self._stops
-        if image_age_column in dataset.features:
-            kept &= dataset.columns([image_age_column])[image_age_column] <= max_image_age_s + _AGE_SLACK_S
-        self._rows = np.flatnonzero(kept)
-        if not len(self._rows) and split != "held_out":
+        self._in_split = _in_split(dataset, config)
+        self._rows = self._usable_rows(config)
+
+    def _usable_rows(self, config: ChunkConfig) -> np.ndarray:
+        """Numbers of the rows that are samples, ascending."""
+        dataset, kept = self.dataset, self._in_split.copy()
+        if config.end_padding == "drop":
+            kept &= np.arange(len(dataset)) + self.horizon <= self._stops
+        if (column := config.image_age_column) in dataset.features:
+            kept &= dataset.columns([column])[column] <= config.max_image_age_s + _AGE_SLACK_S
+        rows = np.flatnonzero(kept)
+        if not len(rows) and config.split != "held_out":
             raise DatasetError(
                 f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample of the split "
-                f"{split!r} with data.held_out_every={held_out_every}, data.end_padding={end_padding!r}, "
-                f"data.horizon={horizon}, data.max_image_age_s={max_image_age_s} and {len(self.skipped)} episodes skipped."
+                f"{config.split!r} with data.held_out_every={config.held_out_every}, "
+                f"data.end_padding={config.end_padding!r}, data.horizon={self.horizon}, "
+                f"data.max_image_age_s={config.max_image_age_s} and {len(self.skipped)} episodes skipped."
             )
+        return rows
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -195,12 +214,18 @@ def _without_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str]) -> Le
     return dataset.without(bad)
 
 
-def _in_split(dataset: LeRobotDataset, split: Split, held_out_every: int) -> np.ndarray:
+def _in_split(dataset: LeRobotDataset, config: ChunkConfig) -> np.ndarray:
+    """Whether each row belongs to the split, bool `[n]`; rows of skipped episodes belong to none."""
     # Every k-th episode in the order of tasks: tasks that take turns in the dataset are all held out in proportion.
     by_task = sorted(dataset.episodes, key=lambda e: (e.tasks, e.index))
-    chosen = {e.index for e in by_task[held_out_every - 1 :: held_out_every]}
-    held_out = np.concatenate([np.full(e.length, e.index in chosen) for e in dataset.episodes])
-    return {"all": np.ones(len(dataset), bool), "train": ~held_out, "held_out": held_out}[split]
+    held_out = {e.index for e in by_task[config.held_out_every - 1 :: config.held_out_every]}
+    wanted = {"all": (True, False), "train": (False,), "held_out": (True,)}[config.split]
+    return np.concatenate(
+        [
+            np.full(e.length, (e.index in held_out) in wanted and e.index not in dataset.skipped)
+            for e in dataset.episodes
+        ]
+    )
 
 
 def _check_columns(

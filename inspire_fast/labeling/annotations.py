@@ -30,7 +30,6 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import DatasetIdentity
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode, Meta
-from inspire_fast.labeling.grasp_events import SIGNALS
 from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
 from inspire_fast.robots import Robot
 
@@ -192,7 +191,7 @@ class Annotations(Producer):
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """Reads the file once; a line that does not fit the dataset is refused at once."""
         lines = read_annotations(self.file, dataset.meta, robot.name)
-        signal = gripper_signal(robot, self.gripper) if self.gripper or robot.name in SIGNALS else None
+        signal = gripper_signal(robot, self.gripper) if self.gripper or robot.gripper else None
         states = None if signal is None else episode_states(dataset, self.state_column, robot)
 
         def label(episode: Episode) -> Labelled:

@@ -21,7 +21,6 @@ from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, sto
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.labeling.episode_cache import KeptEpisode, Labels, digest, keep, load
-from inspire_fast.labeling.grasp_events import SIGNALS
 from inspire_fast.labeling.producer import Labeler, Producer
 from inspire_fast.labeling.row_digests import RowDigests
 from inspire_fast.robots import ROBOTS, Robot
@@ -212,9 +211,7 @@ def _stored_report(dataset: LeRobotDataset) -> dict[str, Any]:
 def _partial(dataset: LeRobotDataset, producer: Producer, robot: Robot) -> Path:
     """Where finished episodes of these options on this dataset wait for the others."""
     identity = DatasetIdentity.of(dataset.meta)
-    total = hashlib.sha256(
-        f"4 {__version__} {producer!r} {robot.name} {SIGNALS.get(robot.name)} {identity.sha256}".encode()
-    )
+    total = hashlib.sha256(f"4 {__version__} {producer!r} {robot.name} {robot.gripper} {identity.sha256}".encode())
     for value in vars(producer).values():
         if isinstance(value, Path) and value.is_file():  # an edited annotation file is another source
             total.update(value.read_bytes())

@@ -17,9 +17,10 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.labeling.grasp_events import SIGNALS, GripperSignal, load_signal
+from inspire_fast.labeling.grasp_events import load_signal
 from inspire_fast.labeling.row_digests import EpisodeRows
-from inspire_fast.robots import Robot
+from inspire_fast.robots import ROBOTS, Robot
+from inspire_fast.robots.gripper import GripperSignal
 
 Labelled = tuple[list[SceneFacts | None], dict[str, Any]]
 """An episode's facts, one entry per frame (None: not labelled), and its entry of the report."""
@@ -52,16 +53,17 @@ def gripper_signal(robot: Robot, given: Path | None) -> GripperSignal:
     """
     if given is not None:
         signal = load_signal(given)
-        if not all(0 <= dimension < robot.state_dim for dimension in (*signal.position, *signal.opening)):
+        if not all(0 <= dimension < robot.state_dim for dimension in signal.dimensions):
             raise DatasetError(f"{given}: robot {robot.name!r} has the state dimensions 0..{robot.state_dim - 1}.")
         return signal
-    if robot.name not in SIGNALS:
+    if robot.gripper is None:
+        known = sorted(name for name in ROBOTS if ROBOTS[name].gripper)
         raise DatasetError(
-            f"Which dimensions of {robot.name!r}'s state {robot.state_names} are its gripper's position and opening is not "
-            f"known; it is for {sorted(SIGNALS)}. Write it to a JSON file and pass that as `gripper` (`--gripper FILE`; format: "
-            "inspire_fast.labeling.grasp_events.load_signal)."
+            f"Robot {robot.name!r} does not say which dimensions of its state {robot.state_names} are the gripper's position "
+            f"and opening; {known} do. Set its field `gripper`, or write them to a JSON file and pass that "
+            "(`--gripper FILE`; format: inspire_fast.labeling.grasp_events.load_signal)."
         )
-    return SIGNALS[robot.name]
+    return robot.gripper
 
 
 def episode_states(dataset: LeRobotDataset, column: str, robot: Robot) -> States:

@@ -8,6 +8,19 @@ import jax.numpy as jnp
 MASKED = -2.3819763e38  # Gemma's constant: finite, so that a fully masked row is uniform instead of NaN
 
 
+def image_to_float(image: jax.Array) -> jax.Array:
+    """Images uint8 0..255 -> float32 in [-1, 1], any shape; floats are taken to be in that range and pass as float32.
+
+    Raises:
+        ValueError: another type: its range would be a guess.
+    """
+    if image.dtype == jnp.uint8:
+        return image.astype(jnp.float32) / 255.0 * 2.0 - 1.0
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise ValueError(f"An image is uint8, or float in [-1, 1]; got {image.dtype} {image.shape}.")
+    return image.astype(jnp.float32)
+
+
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     """LayerNorm over the last axis, epsilon 1e-6 (SigLIP)."""
     y = x.astype(jnp.float32)

@@ -118,6 +118,13 @@ ALOHA = Robot(
     control_hz=50.0,
     axes=Axes(x=("left", "right"), y=("back", "front"), z=("down", "up")),
     image_orientation="upright",
+    columns={
+        "observation.images.cam_high": "images/cam_high",
+        "observation.images.cam_left_wrist": "images/cam_left_wrist",
+        "observation.images.cam_right_wrist": "images/cam_right_wrist",
+        "observation.state": "state",
+    },
+    action_column="action",
     delta=((True,) * 6 + (False,)) * 2,
     state_map=VectorMap(to_canonical=_state_to_canonical, to_native=_state_to_native),
     action_map=VectorMap(to_canonical=_action_to_canonical, to_native=_action_to_native),

@@ -4,10 +4,15 @@ State: seven joint positions (rad) and the gripper (0 open .. 1 closed). Action:
 [-1, 1] (a client moves its target by 0.2 rad times that per step), and the gripper's position, which a client rounds at
 0.5. 15 Hz, chunks are executed for 8 steps, images are resized with padding to 224.
 
+`droid_joint_position` is the same arm commanded by seven joint positions (rad), trained as deltas to the state: what openpi's
+`pi0_fast_full_droid_finetune` is trained on. Keys, cameras and state are `droid`'s.
+
 pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`: a network for this robot
 names these three, since the order of its image tokens is the sorted order of the names.
 Words follow the arm's base frame as the arm sees it: x forward, y to the left, z up.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,4 +45,21 @@ DROID = Robot(
     control_hz=15.0,
     axes=Axes(x=("back", "front"), y=("right", "left"), z=("down", "up")),
     image_orientation="upright",
+    columns={
+        "exterior_image_1_left": "observation/exterior_image_1_left",
+        "wrist_image_left": "observation/wrist_image_left",
+        "joint_position": "observation/joint_position",
+        "gripper_position": "observation/gripper_position",
+    },
+)
+
+DROID_JOINT_POSITION = replace(
+    DROID,
+    name="droid_joint_position",
+    action_names=DROID.state_names,
+    action_low=DROID.state_low,
+    action_high=DROID.state_high,
+    hold_action=None,
+    hold_at=np.copy,  # state and action are the same eight quantities
+    delta=(True,) * 7 + (False,),
 )

@@ -11,14 +11,11 @@ the arm's reach; a robot client narrows them.
 
 import numpy as np
 
+from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.spec import Axes, Robot
 
 _LOW = (-1_000_000.0,) * 3 + (-180_000.0,) * 3 + (0.0,)
 _HIGH = (1_000_000.0,) * 3 + (180_000.0,) * 3 + (100_000.0,)
-
-
-def _stay(state: np.ndarray) -> np.ndarray:
-    return state.copy()  # state and action are the same seven numbers
 
 
 INSPIRE_ARM = Robot(
@@ -31,10 +28,12 @@ INSPIRE_ARM = Robot(
     action_names=("eef_x_um", "eef_y_um", "eef_z_um", "eef_rx_mdeg", "eef_ry_mdeg", "eef_rz_mdeg", "gripper_opening"),
     action_low=_LOW,
     action_high=_HIGH,
-    hold_at=_stay,
+    hold_at=np.copy,  # state and action are the same seven numbers
     gripper_dims=(6,),
     control_hz=10.0,
     axes=Axes(x=("left", "right"), y=("front", "back"), z=("down", "up")),
     image_orientation="upright",
+    columns={"image": "observation/image", "state": "observation/state"},
+    gripper=GripperSignal(position=(0, 1, 2), opening={6: 1.0}, metres_per_unit=1e-6),
     delta=(True,) * 6 + (False,),
 )

@@ -2,10 +2,16 @@
 
 State: end-effector position (3, m) + orientation as axis-angle (3, rad) + gripper joint positions (2, m).
 Action: OSC_POSE delta, 7-D in [-1, 1] (+-1 = 0.05 m, 0.5 rad per step) + gripper (-1 open, +1 close), 20 Hz.
+`libero_front` is the same arm as the released InSpire-FAST checkpoints see it: the front camera alone, flipped vertically;
+both wrist slots of the network are black.
+
 Words follow the robosuite world axes (x forward from the base, y to the right, z up) and never change with the picture:
 openpi's client rotates images by 180 degrees, which shows the mirror of the upright view.
 """
 
+from dataclasses import replace
+
+from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.spec import Axes, Robot
 
 LIBERO = Robot(
@@ -38,4 +44,19 @@ LIBERO = Robot(
         "camera": Axes(x=("left", "right"), y=("down", "up"), z=("back", "front")),
     },
     image_orientation="rotated_180",
+    columns={
+        "image": "observation/image",
+        "wrist_image": "observation/wrist_image",
+        "state": "observation/state",
+    },
+    gripper=GripperSignal(position=(0, 1, 2), opening={6: 1.0, 7: -1.0}, closed_below=0.9, open_above=0.93),
+)
+
+LIBERO_FRONT = replace(
+    LIBERO,
+    name="libero_front",
+    cameras={"observation/image": "base_0_rgb"},
+    unused_cameras=("observation/wrist_image",),
+    columns={"image": "observation/image", "state": "observation/state"},
+    image_orientation="flipped_vertically",
 )

@@ -12,6 +12,7 @@ import numpy as np
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import Observation
+from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.images import Layout, parse_image
 
 ImageOrientation = Literal["upright", "rotated_180", "flipped_vertically"]
@@ -83,7 +84,12 @@ class Robot:
         image_layout: of native images as this robot's clients send them; the other layout is read, too.
         nested: clients send `{"images": {"cam_high": ...}}` for the key `images/cam_high`; flat keys are read, too.
         optional_cameras: native keys that may be absent; policies then show the model a black image, as pi0-FAST was
-            trained. The dictionary transforms mask it, as upstream's do (`data.openpi.robot.RobotInputs`).
+            trained.
+        columns: dataset column -> native key, as openpi's conversions for this robot name them; a training config may
+            name others.
+        action_column: dataset column of the actions, likewise.
+        gripper: where the native state holds the gripper's position and opening, for labels by hindsight; None where the
+            state does not hold them.
         model_cameras: canonical names that a pi0-FAST network for this robot has; a camera that nobody fills is black.
         unused_cameras: native keys that clients of this robot may send and that the model does not see.
         delta: action dimensions that policies of this robot are trained on relative to the state of the chunk's first
@@ -104,6 +110,9 @@ class Robot:
     control_hz: float
     axes: Axes
     image_orientation: ImageOrientation
+    columns: Mapping[str, str]
+    action_column: str = "actions"
+    gripper: GripperSignal | None = None
     frames: Mapping[str, Axes] = field(default_factory=dict[str, Axes])
     hold_action: tuple[float, ...] | None = None
     hold_at: Callable[[np.ndarray], np.ndarray] | None = None
@@ -137,6 +146,20 @@ class Robot:
         if unknown := set(self.cameras.values()) - set(self.model_cameras):
             raise ValueError(
                 f"Robot {self.name!r}: cameras {sorted(unknown)} are none of {sorted(self.model_cameras)}."
+            )
+        if len(self.delta) > min(self.state_dim, self.action_dim):
+            raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
+        self._check_dataset_fields()
+
+    def _check_dataset_fields(self) -> None:
+        named, possible = sorted(self.columns.values()), {*self.cameras, *self.state_keys}
+        if not set(self.required_keys) <= set(named) <= possible:
+            raise ValueError(
+                f"Robot {self.name!r}: columns need the keys {sorted(self.required_keys)} of {sorted(possible)}; got {named}."
+            )
+        if self.gripper and not all(0 <= dimension < self.state_dim for dimension in self.gripper.dimensions):
+            raise ValueError(
+                f"Robot {self.name!r}: gripper {self.gripper} reads beyond {self.state_dim} state dimensions."
             )
         if len(self.delta) > min(self.state_dim, self.action_dim):
             raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")

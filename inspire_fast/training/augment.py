@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.data.openpi.device_images import to_float
+from inspire_fast.models.layers import image_to_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def augment(
         ValueError: a picture is not `[b, h, w, 3]`.
     """
     chosen = RECIPES[recipe] if isinstance(recipe, str) else recipe
-    pictures = {camera: to_float(image) for camera, image in images.items()}
+    pictures = {camera: image_to_float(image) for camera, image in images.items()}
     for camera, picture in pictures.items():
         if picture.ndim != 4 or picture.shape[-1] != 3:
             raise ValueError(f"Camera {camera!r} must be [b, h, w, 3]; got {picture.shape}.")

@@ -8,7 +8,6 @@ import numpy as np
 
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import SceneFacts, TargetFacts
-from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION
 
@@ -39,7 +38,3 @@ def assert_unchanged(data: dict[str, Any], before: dict[str, Any]) -> None:
     assert after.keys() == before.keys()
     for key, value in before.items():
         np.testing.assert_array_equal(after[key], value, err_msg=key)
-
-
-def stats(dim: int, *, low: float = -1.0, high: float = 1.0) -> NormStats:
-    return NormStats(mean=np.zeros(dim), std=np.ones(dim), q01=np.full(dim, low), q99=np.full(dim, high))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.chunks import ChunkConfig, ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.check import find_bad_episodes
@@ -128,7 +128,7 @@ def test_named_and_skipped_only_when_told_to(
     DAMAGE[kind](root)
 
     def read_all(**flags) -> ChunkSource:
-        source = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, **flags)
+        source = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, config=ChunkConfig(**flags))
         for i in range(len(source)):
             source[i]
         return source
@@ -154,7 +154,9 @@ def test_labels_stay_those_of_their_frames(originals, tmp_path: Path) -> None:
     root = shutil.copytree(originals["image"], tmp_path / "set")
     DAMAGE["corrupt parquet"](root)
     facts = FactsTable.load(root)
-    source = ChunkSource(LeRobotDataset(root), facts, robot=LIBERO, horizon=3, skip_bad_episodes=True)
+    source = ChunkSource(
+        LeRobotDataset(root), facts, robot=LIBERO, horizon=3, config=ChunkConfig(skip_bad_episodes=True)
+    )
     last = source[len(source) - 1]
     assert source.location(len(source) - 1) == (3, 5)
     np.testing.assert_array_equal(last.facts.targets[0].offset_m, facts.facts(3, 5).targets[0].offset_m)
@@ -165,7 +167,11 @@ def test_held_out_episodes_stay_the_same(originals, tmp_path: Path) -> None:
 
     def episodes(split: str, **flags) -> set[int]:
         source = ChunkSource(
-            LeRobotDataset(root), None, robot=LIBERO, horizon=3, split=split, held_out_every=2, **flags
+            LeRobotDataset(root),
+            None,
+            robot=LIBERO,
+            horizon=3,
+            config=ChunkConfig(split=split, held_out_every=2, **flags),
         )
         return {source.location(i)[0] for i in range(len(source))}
 
@@ -213,7 +219,7 @@ def test_damaged_pictures_are_found_by_decoding(originals, tmp_path: Path) -> No
     bad = find_bad_episodes(dataset, ALL, decode=True)
     assert list(bad) == [1]
     assert "Episode 1, frame 4, 'image'" in bad[1]
-    source = ChunkSource(dataset, None, robot=LIBERO, horizon=3, exclude_episodes=bad)
+    source = ChunkSource(dataset, None, robot=LIBERO, horizon=3, config=ChunkConfig(exclude_episodes=bad))
     assert len(source) == sum(LENGTHS) - 9
     assert source.skipped == {1: "excluded by its number"}
 
@@ -233,12 +239,14 @@ def test_several_episodes_in_one_file(tmp_path: Path) -> None:
     bad = find_bad_episodes(LeRobotDataset(root), ALL)
     assert list(bad) == [1]
     assert "episode 1, frame 2: state[0] is inf" in bad[1]
-    source = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, skip_bad_episodes=True)
+    source = ChunkSource(
+        LeRobotDataset(root), None, robot=LIBERO, horizon=3, config=ChunkConfig(skip_bad_episodes=True)
+    )
     assert len(source) == sum(LENGTHS) - 9
     path.write_bytes(path.read_bytes()[:1000])
     assert list(find_bad_episodes(LeRobotDataset(root), ALL)) == [0, 1, 2, 3]
     with pytest.raises(DatasetError, match="every episode is skipped"):
-        ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, skip_bad_episodes=True)
+        ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, config=ChunkConfig(skip_bad_episodes=True))
 
 
 def test_an_empty_value_takes_its_episode_only(tmp_path: Path) -> None:
@@ -256,6 +264,6 @@ def test_an_empty_value_takes_its_episode_only(tmp_path: Path) -> None:
     assert list(bad) == [1]
     assert "episode 1, frame 2: column 'state' has 1 empty values" in bad[1]
     for flags in ({"skip_bad_episodes": True}, {"exclude_episodes": (1,)}):
-        source = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, **flags)
+        source = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=3, config=ChunkConfig(**flags))
         assert (list(source.skipped), len(source)) == ([1], sum(LENGTHS) - 9)
         np.testing.assert_array_equal(source.states()[7], rows[16])

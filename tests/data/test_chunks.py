@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.chunks import ChunkConfig, ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -30,7 +30,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sample(root: Path) -> None:
-    source = ChunkSource(LeRobotDataset(root), FactsTable.load(root), robot=LIBERO, horizon=4, max_image_age_s=1.0)
+    source = ChunkSource(
+        LeRobotDataset(root), FactsTable.load(root), robot=LIBERO, horizon=4, config=ChunkConfig(max_image_age_s=1.0)
+    )
     assert len(source) == sum(LENGTHS)
     sample = source[7 + 2]
     written = episode_columns(1, 5, rendered_every=3)
@@ -57,26 +59,26 @@ def test_only_fresh_pictures(root: Path) -> None:
     assert [fresh.location(i) for i in range(len(fresh))] == [(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (2, 0), (2, 3)]
     assert fresh[0].facts is None
     np.testing.assert_array_equal(fresh[0].actions, episode_columns(0, 7)["actions"][:4])
-    older = ChunkSource(dataset, None, robot=LIBERO, horizon=4, max_image_age_s=0.05)
+    older = ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(max_image_age_s=0.05))
     assert len(older) == 5 + 4 + 4
 
 
 def test_end_of_an_episode(root: Path) -> None:
-    kept = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=4, end_padding="drop")
+    kept = ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=4, config=ChunkConfig(end_padding="drop"))
     assert [kept.location(i) for i in range(len(kept))] == [(0, 0), (0, 3), (1, 0), (2, 0)]
     with pytest.raises(DatasetError, match=r"none of its 18 rows.*end_padding='drop'.*horizon=8"):
-        ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=8, end_padding="drop")
+        ChunkSource(LeRobotDataset(root), None, robot=LIBERO, horizon=8, config=ChunkConfig(end_padding="drop"))
 
 
 def test_splits_are_disjoint_by_episode(root: Path) -> None:
     dataset = LeRobotDataset(root)
     episodes = {}
     for split in ("all", "train", "held_out"):
-        source = ChunkSource(dataset, None, robot=LIBERO, horizon=4, split=split, held_out_every=3)
+        source = ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(split=split, held_out_every=3))
         episodes[split] = {source.location(i)[0] for i in range(len(source))}
         assert source.actions().shape == (sum(LENGTHS[e] for e in episodes[split]), 7)
     assert episodes == {"all": {0, 1, 2}, "train": {0, 2}, "held_out": {1}}  # by task: episodes 0, 2, 1
-    assert not len(ChunkSource(dataset, None, robot=LIBERO, horizon=4, split="held_out"))
+    assert not len(ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(split="held_out")))
 
 
 def test_tasks_that_take_turns_are_all_held_out(tmp_path: Path) -> None:
@@ -99,7 +101,9 @@ def test_tasks_that_take_turns_are_all_held_out(tmp_path: Path) -> None:
             writer.add_episode(columns, task=f"task {episode % 2}")
     dataset = LeRobotDataset(tmp_path / "set")
     for k in (2, 4, 8):
-        source = ChunkSource(dataset, None, robot=robot, horizon=1, split="held_out", held_out_every=k)
+        source = ChunkSource(
+            dataset, None, robot=robot, horizon=1, config=ChunkConfig(split="held_out", held_out_every=k)
+        )
         assert set(source.tasks()) == {"task 0", "task 1"}
         assert len(source) == 2 * 16 // k
 
@@ -121,17 +125,16 @@ def test_refusals(root: Path) -> None:
     with pytest.raises(DatasetError, match=r"lacks the columns \['wrist_image'\]"):
         ChunkSource(LeRobotDataset(GOLDEN / "lerobot_v3" / "image"), None, robot=LIBERO, horizon=4)
     with pytest.raises(DatasetError, match=r"needs the keys .*wrist_image.*map to"):
-        ChunkSource(dataset, None, robot=LIBERO, horizon=4, columns={"state": "observation/state"})
+        ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(columns={"state": "observation/state"}))
     swapped = {"image": "observation/image", "wrist_image": "observation/wrist_image", "actions": "observation/state"}
     with pytest.raises(DatasetError, match=r"column 'actions' has shape \(7,\).*needs \(8,\)"):
-        ChunkSource(dataset, None, robot=LIBERO, horizon=4, columns=swapped)
+        ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(columns=swapped))
 
 
 def test_labels_of_a_robot_with_the_same_frames(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     """`libero_front` stands in the same frames as `libero` and sees other pictures, which is worth a word."""
     dataset, facts = LeRobotDataset(root), FactsTable.load(root)
-    columns = {"image": "observation/image", "state": "observation/state"}
-    front = ChunkSource(dataset, facts, robot=ROBOTS["libero_front"], horizon=4, columns=columns)
+    front = ChunkSource(dataset, facts, robot=ROBOTS["libero_front"], horizon=4)
     same = ChunkSource(dataset, facts, robot=LIBERO, horizon=4)
     assert front.states().shape == same.states().shape
     for i in range(len(front)):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.chunks import ChunkConfig, ChunkSource
 from inspire_fast.data.converters.base import Pending, Storage, convert
 from inspire_fast.data.converters.inspire import inspire_episodes
 from inspire_fast.data.converters.rlds import DROID, LIBERO, episode_from_steps, rlds_episodes
@@ -77,7 +77,7 @@ def test_inspire_folders(recordings: Path, tmp_path: Path) -> None:
             assert row["task"] == f"put can {episode} on the plate"
     # The robot's own columns: a config needs no more than this mapping.
     columns = {"image": "observation/image", "state": "observation/state"}
-    source = ChunkSource(dataset, None, robot=ARM, horizon=5, columns=columns)
+    source = ChunkSource(dataset, None, robot=ARM, horizon=5, config=ChunkConfig(columns=columns))
     np.testing.assert_array_equal(source[0].observation.state, numbers(0)[0].astype(np.float32))
 
 
@@ -178,7 +178,9 @@ def test_droid_steps_make_samples_of_the_robot(tmp_path: Path) -> None:
         "joint_position": "observation/joint_position",
         "gripper_position": "observation/gripper_position",
     }
-    source = ChunkSource(LeRobotDataset(tmp_path / "set"), None, robot=robot, horizon=2, columns=columns)
+    source = ChunkSource(
+        LeRobotDataset(tmp_path / "set"), None, robot=robot, horizon=2, config=ChunkConfig(columns=columns)
+    )
     sample, observation = source[1], steps[1]["observation"]
     state = np.concatenate([observation["joint_position"], observation["gripper_position"]]).astype(np.float32)
     np.testing.assert_array_equal(sample.observation.state, state)

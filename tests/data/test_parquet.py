@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from inspire_fast.data.arrow import ColumnError, to_numpy
+from inspire_fast.data.lerobot.parquet import ColumnError, to_numpy
 
 VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
 

@@ -10,29 +10,16 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.core.nested import flatten_dict
-from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.openpi.model import (
-    AddFacts,
-    Inspire,
-    InspireActions,
-    MalformedActionsError,
-    TokenizeFASTInputs,
-)
-from inspire_fast.data.openpi.robot import (
-    RobotOutputs,
-)
-from inspire_fast.data.openpi.transforms import (
-    AbsoluteActions,
-    Carry,
-    RepackTransform,
-    Unnormalize,
-    compose,
-)
-from inspire_fast.dialogue.script import SCRIPTS
-from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
+from inspire_fast.core.types import Sample, SceneFacts
+from inspire_fast.data.normalization.delta import delta_actions
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.data.openpi.model import AddFacts, Inspire, InspireActions, MalformedActionsError
+from inspire_fast.data.openpi.transforms import Carry, RepackTransform
+from inspire_fast.data.training_transform import ModelInput, TrainingTransform
+from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.robots import ROBOTS
-from tests.data.dictionaries import FACTS, HORIZON, SCRIPT, stats
+from tests.data.dictionaries import FACTS, HORIZON, SCRIPT
 
 VOCABULARY = tiny_vocabulary(HORIZON, 7)
 INSPIRE = Inspire(script=SCRIPT, vocabulary=VOCABULARY, max_token_len=256)
@@ -95,16 +82,6 @@ def test_targets_and_answers_come_as_any_sequence_of_texts() -> None:
     assert text(INSPIRE({**DATA, "answers": np.array([], str)})).endswith("Answer:")
 
 
-def test_a_plain_script_agrees_with_the_plain_tokenisation() -> None:
-    plain = Inspire(script=SCRIPTS["pi0_fast"](DIRECTION), vocabulary=VOCABULARY, max_token_len=200)
-    theirs = TokenizeFASTInputs(vocabulary=VOCABULARY, max_token_len=200)
-    data = {**DATA, "actions": CHUNK}
-    for key, value in flatten_dict(theirs(data)).items():
-        np.testing.assert_array_equal(flatten_dict(plain(data))[key], value)
-    assert text(theirs(dict(DATA))).endswith(";\n")
-    assert text(plain(dict(DATA))).endswith("Action: ")
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -162,17 +139,69 @@ def test_padding_behind_the_terminator_does_not_matter(zeros: int) -> None:
         (np.array(["7"]), "one sequence; got <U1"),
     ],
 )
-def test_malformed_ids_are_an_error_or_a_hold_never_zeros(ids: np.ndarray, words: str) -> None:
+def test_malformed_ids_are_an_error_never_zeros(ids: np.ndarray, words: str) -> None:
     with pytest.raises(MalformedActionsError, match=words):
         READ({"actions": ids})
-    held = replace(READ, on_malformed="hold")({"state": np.zeros(8), "actions": ids})
-    assert "actions" not in held
-    assert held["status"] == "held"
-    norm_stats = {"state": stats(8), "actions": stats(7)}
-    out = compose(
-        [Unnormalize(norm_stats, use_quantiles=True), AbsoluteActions((True,)), RobotOutputs(robot=ROBOTS["libero"])]
+
+
+def test_a_script_that_does_not_act_has_no_actions_to_read() -> None:
+    silent = replace(SCRIPT, segments=SCRIPT.segments[:-1])
+    with pytest.raises(ValueError, match="does not act: it ends in"):
+        replace(READ, script=silent)
+
+
+@pytest.mark.parametrize("name", list(ROBOTS))
+def test_ids_are_those_of_our_own_training_and_come_back_as_the_robots_actions(name: str) -> None:
+    robot = ROBOTS[name]
+    observation = robot.canonical(robot.fake_native(image_hw=(12, 16)))
+    span = np.subtract(robot.action_high, robot.action_low)
+    middle = robot.native_state(robot.fake_native())[: robot.action_dim] if robot.delta else robot.action_low + span / 2
+    native = middle + span * np.random.default_rng(0).uniform(-0.05, 0.05, (HORIZON, robot.action_dim))
+    actions = robot.canonical_actions(np.clip(native, robot.action_low, robot.action_high))
+    relative = delta_actions(actions, observation.state, robot.delta)
+    statistics = {
+        "state": stats(observation.state - 1, observation.state + 1),
+        "actions": stats(relative.min(0) - 0.1, relative.max(0) + 0.1),
+    }
+    normalizer = Normalizer(stats=statistics, delta=robot.delta)
+    transform = TrainingTransform(
+        script=SCRIPT,
+        vocabulary=tiny_vocabulary(HORIZON, robot.action_dim),
+        inputs=ModelInput(cameras=robot.model_cameras, image_hw=(16, 16), normalizer=normalizer),
+        max_token_len=300,
+        max_supervised=200,
     )
-    assert out(held).keys() == {"status", "reason"}
+    batch = transform(Sample(observation=observation, actions=actions, facts=FACTS), np.random.default_rng(0))
+    made = Inspire(script=SCRIPT, vocabulary=transform.vocabulary, max_token_len=300)(
+        {
+            "prompt": observation.prompt,
+            "state": normalizer.state(observation.state),
+            "actions": normalizer.actions(actions, observation.state),
+            "facts": FACTS,
+        }
+    )
+    valid = batch["valid"]
+    np.testing.assert_array_equal(made["tokenized_prompt"], batch["ids"])
+    np.testing.assert_array_equal(made["tokenized_prompt_mask"], valid)
+    np.testing.assert_array_equal(made["token_ar_mask"][valid], np.diff(batch["block"], prepend=0)[valid] > 0)
+    np.testing.assert_array_equal(np.flatnonzero(made["token_loss_mask"]), batch["target_at"][batch["target_kind"] > 0])
+    lead = transform.vocabulary.text.encode("Action: ")
+    ids = made["tokenized_prompt"].tolist()
+    start = max(i for i in range(len(ids)) if ids[i : i + len(lead)] == lead) + len(lead)
+    read = InspireActions(
+        script=SCRIPT, vocabulary=transform.vocabulary, action_horizon=HORIZON, action_dim=robot.action_dim
+    )
+    back = normalizer.canonical_actions(
+        read({"actions": np.array(ids[start:], np.float32)})["actions"], observation.state
+    )
+    bound = (
+        0.5 * HORIZON / 10 * np.subtract(statistics["actions"].q99, statistics["actions"].q01) / 2
+    )  # FAST's resolution
+    assert (np.abs(back - actions) <= bound + 1e-3).all()
+
+
+def stats(low: np.ndarray, high: np.ndarray) -> NormStats:
+    return NormStats(mean=(low + high) / 2, std=high - low, q01=low.astype(np.float64), q99=high.astype(np.float64))
 
 
 class Table:
@@ -182,7 +211,11 @@ class Table:
 
 def test_facts_of_a_row_are_found_by_indices_carried_past_transforms_that_build_new_dictionaries() -> None:
     row = {"episode_index": np.array(2), "frame_index": np.array(5), "state": np.zeros(8), "dropped": 1}
-    chain = compose([Carry(RepackTransform({"state": "state"}), ("episode_index", "frame_index")), AddFacts(Table())])
+    carry, add = Carry(RepackTransform({"state": "state"}), ("episode_index", "frame_index")), AddFacts(Table())
+
+    def chain(data: dict) -> dict:
+        return add(carry(data))
+
     assert chain(row).keys() == {"state", "facts"}
     assert chain(row)["facts"] is FACTS
     assert chain({**row, "frame_index": 6})["facts"] is None

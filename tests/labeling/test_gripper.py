@@ -3,7 +3,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.labeling.grasp_events import SIGNALS, GripperSignal, Hold, read_gripper
+from inspire_fast.labeling.grasp_events import Hold, read_gripper
+from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.gripper import GripperSignal
 
 SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
 FPS = 20.0
@@ -68,10 +70,10 @@ def test_a_preshaped_gripper_grasps_when_it_reaches_the_thing():
 def test_signals_of_the_robots():
     libero = np.zeros((1, 8))
     libero[0, [0, 1, 2, 6, 7]] = [0.1, 0.2, 0.3, 0.04, -0.04]
-    np.testing.assert_allclose(SIGNALS["libero"].positions_m(libero), [[0.1, 0.2, 0.3]])
-    np.testing.assert_allclose(SIGNALS["libero"].openings(libero), [0.08])
+    np.testing.assert_allclose(ROBOTS["libero"].gripper.positions_m(libero), [[0.1, 0.2, 0.3]])
+    np.testing.assert_allclose(ROBOTS["libero"].gripper.openings(libero), [0.08])
     arm = np.array([[-2843.0, -52329.0, 336502.0, 0, 0, 0, 69300.0]])
-    np.testing.assert_allclose(SIGNALS["inspire_arm"].positions_m(arm), [[-0.002843, -0.052329, 0.336502]])
+    np.testing.assert_allclose(ROBOTS["inspire_arm"].gripper.positions_m(arm), [[-0.002843, -0.052329, 0.336502]])
     closed = GripperSignal(position=(0, 1, 2), opening={7: -1.0}, opening_at_zero=1.0)
     np.testing.assert_allclose(closed.openings(np.eye(8)[[7, 0]]), [0.0, 1.0])
     with pytest.raises(ValueError, match="closed_below <= open_above"):

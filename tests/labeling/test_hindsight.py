@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.labeling.grasp_events import GripperSignal
 from inspire_fast.labeling.hindsight.label import EpisodeReport, HindsightOptions, hindsight
 from inspire_fast.labeling.hindsight.manipulations import plan
+from inspire_fast.robots.gripper import GripperSignal
 
 SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
 FPS = 20.0

@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.data.arrow import ColumnError, to_numpy
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.frames import FrameStore
 from inspire_fast.data.lerobot.meta import Episode, Feature, Meta, load_meta
-from inspire_fast.data.lerobot.parquet import read_table
+from inspire_fast.data.lerobot.parquet import ColumnError, read_table, to_numpy
 
 
 class LeRobotDataset:

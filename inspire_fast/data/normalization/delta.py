@@ -1,4 +1,4 @@
-"""Chunks of actions as arrays: relative to the state they begin at and back, masks of dimensions, padding. Nothing is mutated."""
+"""Delta actions: chunks relative to the state at which they begin, and back. Nothing is mutated."""
 
 from __future__ import annotations
 
@@ -43,16 +43,3 @@ def _offset(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.
     offset = np.zeros((*state.shape[:-1], 1, actions.shape[-1]), np.result_type(actions, state))
     offset[..., 0, :dims] = np.where(np.asarray(mask, bool), state[..., :dims], 0)
     return offset
-
-
-def make_bool_mask(*dims: int) -> tuple[bool, ...]:
-    """Runs of True and, for negative numbers, of False: `make_bool_mask(2, -1) == (True, True, False)`."""
-    return tuple(n > 0 for n in dims for _ in range(abs(n)))
-
-
-def pad_to_dim(x: np.ndarray, target_dim: int, axis: int = -1, value: float = 0.0) -> np.ndarray:
-    """Fills one axis up to `target_dim` at its end; an axis that is as long already, or longer, stays as it is."""
-    missing = max(0, target_dim - x.shape[axis])
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, missing)
-    return np.pad(x, widths, constant_values=value)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from inspire_fast.data.chunks import LIBERO_COLUMNS
 from inspire_fast.data.facts import write_facts
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode
@@ -22,7 +21,7 @@ def write_dataset(paths: Sequence[Path], root: Path, *, robot: Robot, overwrite:
         FileExistsError: `root` holds something and `overwrite` is off.
     """
     first = load_episode(paths[0])
-    to_native = LIBERO_COLUMNS
+    to_native = robot.columns
     cameras = [column for column, key in to_native.items() if key in robot.cameras]
     features = {
         **{c: {"dtype": "image", "shape": first.images[to_native[c]].shape[1:]} for c in cameras},
@@ -46,6 +45,6 @@ def write_dataset(paths: Sequence[Path], root: Path, *, robot: Robot, overwrite:
 
 
 def _columns(episode: RecordedEpisode, cameras: Sequence[str], robot: Robot) -> dict[str, np.ndarray]:
-    pictures = {c: episode.images[LIBERO_COLUMNS[c]][episode.image_index] for c in cameras}
+    pictures = {c: episode.images[robot.columns[c]][episode.image_index] for c in cameras}
     age = (episode.image_age / robot.control_hz).astype(np.float32)[:, None]
     return {**pictures, "state": episode.state, "actions": episode.actions, "image_age_s": age}

@@ -15,8 +15,9 @@ import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.labeling.grasp_events import GripperSignal, Hold, Reading, read_gripper
+from inspire_fast.labeling.grasp_events import Hold, Reading, read_gripper
 from inspire_fast.labeling.hindsight.manipulations import Manipulation, Plan
+from inspire_fast.robots.gripper import GripperSignal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class Hindsight(Producer):
         near_m: points this close to the fingers lie in no certain direction and are left out (metres).
         end_is_release: an episode that ends with the gripper closed ends where the thing would be let go.
         end_is_contact: an episode that only handles something, without a grasp, ends in contact with it.
-        gripper: JSON file that says where the gripper stands in the state (see `gripper.load_signal`); None: the robot's own.
+        gripper: JSON file that says where the gripper stands in the state (see `grasp_events.load_signal`); None: the robot's own.
     """
 
     state_column: str = "state"

@@ -20,7 +20,6 @@ from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.registry import Variation, carry_out
-from inspire_fast.labeling.grasp_events import SIGNALS
 from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
 from inspire_fast.labeling.hindsight.manipulations import plan
 from inspire_fast.robots.libero import LIBERO
@@ -110,13 +109,14 @@ def simulate(suite: str, task: int, episodes: Iterable[int], *, seed: int = 0) -
 
 def compare(episode: SimulatedEpisode, options: HindsightOptions | None = None) -> list[Comparison]:
     """Both answers of every frame and target; targets that hindsight refuses have None."""
+    assert LIBERO.gripper is not None
     todo = plan(episode.prompt)
     scenes, report = hindsight(
         todo,
         episode.state,
         instruction=episode.prompt,
         fps=LIBERO.control_hz,
-        signal=SIGNALS["libero"],
+        signal=LIBERO.gripper,
         options=options,
     )
     question = Direction(axes=LIBERO.axes)

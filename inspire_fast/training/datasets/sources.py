@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from inspire_fast.data.chunks import ChunkSource, Split
+from inspire_fast.data.chunks import ChunkConfig, ChunkSource, Split
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.mixture import Mixture, Part
 from inspire_fast.data.normalization.compute import Source
-from inspire_fast.data.openpi.robot import REPACK
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import DataPart, part_names
 
@@ -65,11 +63,10 @@ def shares_drawn(parts: Sequence[Part[ChunkSource]]) -> dict[str, float]:
 
 
 def training_columns(config: TrainConfig, part: DataPart) -> tuple[dict[str, str], str]:
-    """Dataset column -> native key of the robot, and the column of the actions: the part's, the config's, or openpi's."""
-    layout = dict(_keys(REPACK.get(config.robot, REPACK["libero"])))
-    robot_keys = {*config.embodiment.cameras, *config.embodiment.state_keys}
-    columns = part.columns or config.data.columns or {c: key for key, c in layout.items() if key in robot_keys}
-    return dict(columns), part.action_column or config.data.action_column or layout.get("actions", "actions")
+    """Dataset column -> native key, and the column of the actions: the part's, the config's, or the robot's."""
+    robot = config.embodiment
+    columns = part.columns or config.data.columns or robot.columns
+    return dict(columns), part.action_column or config.data.action_column or robot.action_column
 
 
 def _open(config: TrainConfig, part: DataPart, dataset: LeRobotDataset, split: Split) -> ChunkSource:
@@ -79,14 +76,16 @@ def _open(config: TrainConfig, part: DataPart, dataset: LeRobotDataset, split: S
         FactsTable.load(part.root, part.facts) if config.build_script().questions else None,
         robot=config.embodiment,
         horizon=config.data.horizon,
-        split=split,
-        held_out_every=config.data.held_out_every,
-        max_image_age_s=config.data.max_image_age_s,
-        columns=columns,
-        action_column=action_column,
-        end_padding=config.data.end_padding,
-        skip_bad_episodes=config.data.skip_bad_episodes,
-        exclude_episodes=part.exclude_episodes,
+        config=ChunkConfig(
+            split=split,
+            held_out_every=config.data.held_out_every,
+            max_image_age_s=config.data.max_image_age_s,
+            columns=columns,
+            action_column=action_column,
+            end_padding=config.data.end_padding,
+            skip_bad_episodes=config.data.skip_bad_episodes,
+            exclude_episodes=part.exclude_episodes,
+        ),
     )
 
 
@@ -101,12 +100,3 @@ def _refuse_different(datasets: Mapping[str, LeRobotDataset]) -> None:
                 f"data.parts have different {what} in meta/info.json: {values}. If they belong together all the same, say so "
                 "with `--data.parts-may-differ`."
             )
-
-
-def _keys(layout: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Native key -> dataset column, of openpi's nested layout."""
-    for key, column in layout.items():
-        if isinstance(column, str):
-            yield prefix + key, column
-        else:
-            yield from _keys(column, f"{prefix}{key}/")
