@@ -32,7 +32,7 @@ from inspire_fast.core.types import Sample
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
-from inspire_fast.data.loader import Loader
+from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.robots import ROBOTS
 
@@ -153,7 +153,7 @@ def arrays(sample: Sample, _rng: np.random.Generator) -> dict[str, np.ndarray]:
 def loader_rate(root: Path, batches: int) -> float:
     """Samples per second of the shuffled loader with two threads, pictures and chunks of ten."""
     source = ChunkSource(LeRobotDataset(root), None, robot=ROBOTS["libero"], horizon=10)
-    loader = Loader(source, arrays, batch_size=16, seed=0, shuffle=True)
+    loader = Loader(source, arrays, LoaderConfig(batch_size=16, seed=0, shuffle=True))
     next(loader)
     started = time.perf_counter()
     for _ in range(batches):

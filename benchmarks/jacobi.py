@@ -21,7 +21,7 @@ import tyro
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, load_model
 from inspire_fast.core.batch import TARGET_ACTION, Batch
-from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.config import load_config
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
@@ -72,7 +72,7 @@ def main(args: Args) -> None:
     model = load_model(step, Contract.read(step / "assets").model)
     source = open_source(config, "held_out")
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
-    transform = replace(transform, state_noise=0.0, asking=Asking())
+    transform = replace(transform, state_noise=0.0, question_dropout=QuestionDropout())
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
     def rendered(index: int) -> Batch:

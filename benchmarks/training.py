@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 
 from inspire_fast.core.batch import Batch
-from inspire_fast.data.loader import Loader
+from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.loss import loss
@@ -68,12 +68,7 @@ def throughput(config: TrainConfig, steps: int) -> dict[str, float]:
     loader = Loader(
         run.source,
         run.transform,
-        batch_size=config.batch_size,
-        seed=0,
-        shuffle=True,
-        process_index=0,
-        process_count=1,
-        num_threads=config.data.loader_threads,
+        LoaderConfig(batch_size=config.batch_size, seed=0, shuffle=True, num_threads=config.data.loader_threads),
     )
     step = jax.jit(make_step(config), donate_argnums=0)
     state, sharding = init_state(config), batch_sharding(run.mesh)

@@ -6,6 +6,7 @@ The batch at a position of the stream depends on (seed, position) alone, never o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 import sys
 from typing import Any
 
@@ -13,6 +14,48 @@ import grain
 import numpy as np
 
 from inspire_fast.data.mixture import Mixture, SampleSource, Transform, turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """The order, the grouping and the reading of a stream of batches.
+
+    Attributes:
+        batch_size: samples per batch of this process.
+        seed: 0 .. 2^32 - 1; of the order and of every sample's generator.
+        shuffle: off reads the source in order.
+        num_threads: threads that read and transform; 0 does it in the calling thread.
+        drop_remainder: leave out a last batch that is not full (matters only with `epochs`). With it every process gets
+            equally many batches.
+        epochs: passes over the source; None never ends.
+        process_index: this process.
+        process_count: processes that share the stream.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    batch_size: int
+    seed: int
+    shuffle: bool
+    num_threads: int = 2
+    drop_remainder: bool = True
+    epochs: int | None = None
+    process_index: int = 0
+    process_count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.num_threads < 0 or (self.epochs is not None and self.epochs < 1):
+            raise ValueError(
+                "A loader needs a batch size and epochs of at least 1 and no negative threads; got "
+                f"batch_size={self.batch_size}, epochs={self.epochs}, num_threads={self.num_threads} (`--loader-threads`)."
+            )
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be 0 .. 2^32 - 1; got {self.seed}.")
+        if not 0 <= self.process_index < self.process_count:
+            raise ValueError(
+                f"process_index must be 0 .. process_count - 1; got {self.process_index} of {self.process_count}."
+            )
 
 
 class Loader(Iterator[dict[str, np.ndarray]]):
@@ -26,61 +69,33 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         source: random-access samples, or a `Mixture` of such; must be safe to read from threads.
         transform: sample and its own random generator -> arrays of one shape for all samples. Parts of a mixture may have
             their own.
-        batch_size: samples per batch of this process.
-        seed: 0 .. 2^32 - 1; of the order and of every sample's generator.
-        shuffle: off reads the source in order.
-        process_index: this process.
-        process_count: processes that share the stream.
-        num_threads: threads that read and transform; 0 does it in the calling thread.
-        drop_remainder: leave out a last batch that is not full (matters only with `epochs`). With it every process gets
-            equally many batches.
-        epochs: passes over the source; None never ends.
+        config: order, grouping and reading.
 
     Raises:
-        ValueError: an argument out of range, or not one batch could be filled.
+        ValueError: not one batch could be filled.
     """
 
-    def __init__(
-        self,
-        source: SampleSource,
-        transform: Transform,
-        *,
-        batch_size: int,
-        seed: int,
-        shuffle: bool,
-        process_index: int = 0,
-        process_count: int = 1,
-        num_threads: int = 2,
-        drop_remainder: bool = True,
-        epochs: int | None = None,
-    ) -> None:
-        _check(len(source), batch_size, seed, process_index, process_count, num_threads, epochs)
-        samples = _order(source, seed=seed, shuffle=shuffle, epochs=epochs)
-        if epochs is not None and drop_remainder:
-            samples = samples[: len(samples) // (process_count * batch_size) * process_count * batch_size]
-            if not len(samples):
-                raise ValueError(
-                    f"{epochs} epochs of {len(source)} samples do not fill one batch of {batch_size} on each of "
-                    f"{process_count} processes; use smaller batches or drop_remainder=False."
-                )
+    def __init__(self, source: SampleSource, transform: Transform, config: LoaderConfig) -> None:
+        samples = _stream(source, config)
 
         def load(position: int, index: int) -> dict[str, np.ndarray]:
             chosen = (source.locate(index)[0].transform or transform) if isinstance(source, Mixture) else transform
-            return dict(chosen(source[index], np.random.default_rng((seed, position))))
+            return dict(chosen(source[index], np.random.default_rng((config.seed, position))))
 
-        batches = samples.map_with_index(load)[process_index::process_count].batch(
-            batch_size, drop_remainder=drop_remainder, batch_fn=_stack
+        batches = samples.map_with_index(load)[config.process_index :: config.process_count].batch(
+            config.batch_size, drop_remainder=config.drop_remainder, batch_fn=_stack
         )
         # Grain's default prefetches 500 elements, here batches.
-        options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+        options = grain.ReadOptions(num_threads=config.num_threads, prefetch_buffer_size=2 * config.num_threads)
         self._iterator = iter(batches.to_iter_dataset(options))
         self._contract = {
             "samples": len(source),
-            "batch_size": batch_size * process_count,  # of all: however many they are, the next batch is the same rows
-            "seed": seed,
-            "shuffle": shuffle,
-            "drop_remainder": drop_remainder,
-            "epochs": epochs,
+            # Of all processes: however many there are, the next batch is the same rows.
+            "batch_size": config.batch_size * config.process_count,
+            "seed": config.seed,
+            "shuffle": config.shuffle,
+            "drop_remainder": config.drop_remainder,
+            "epochs": config.epochs,
             **({"mixture": source.identity()} if isinstance(source, Mixture) else {}),
         }
 
@@ -114,6 +129,23 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         self._iterator.close()
 
 
+def _stream(source: SampleSource, config: LoaderConfig) -> grain.MapDataset[int]:
+    """The order, without the samples at its end that fill no batch."""
+    if not len(source):
+        raise ValueError("A loader needs samples; got 0 samples.")
+    samples = _order(source, seed=config.seed, shuffle=config.shuffle, epochs=config.epochs)
+    if config.epochs is None or not config.drop_remainder:
+        return samples
+    together = config.process_count * config.batch_size
+    samples = samples[: len(samples) // together * together]
+    if not len(samples):
+        raise ValueError(
+            f"{config.epochs} epochs of {len(source)} samples do not fill one batch of {config.batch_size} on each of "
+            f"{config.process_count} processes; use smaller batches or drop_remainder=False."
+        )
+    return samples
+
+
 def _order(source: SampleSource, *, seed: int, shuffle: bool, epochs: int | None) -> grain.MapDataset[int]:
     """Numbers of the samples in the order of the stream."""
 
@@ -145,23 +177,3 @@ def _stack(samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]
             if shapes[0] != shapes[1]:
                 raise ValueError(f"Samples of one batch differ in {name!r}: {shapes[0]} and {shapes[1]}.")
     return {name: np.stack([sample[name] for sample in samples]) for name in first}
-
-
-def _check(
-    samples: int,
-    batch_size: int,
-    seed: int,
-    process_index: int,
-    process_count: int,
-    num_threads: int,
-    epochs: int | None,
-) -> None:
-    if samples < 1 or batch_size < 1 or num_threads < 0 or (epochs is not None and epochs < 1):
-        raise ValueError(
-            f"A loader needs samples, a batch size and epochs of at least 1 and no negative threads; got {samples} "
-            f"samples, batch_size={batch_size}, epochs={epochs}, num_threads={num_threads} (`--data.loader-threads`)."
-        )
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be 0 .. 2^32 - 1; got {seed}.")
-    if not 0 <= process_index < process_count:
-        raise ValueError(f"process_index must be 0 .. process_count - 1; got {process_index} of {process_count}.")

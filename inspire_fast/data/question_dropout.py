@@ -12,7 +12,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class QuestionDropout:
     """Which questions a training sample holds, drawn anew each time the sample is used. Held-out samples ask everything.
 
     Attributes:

@@ -15,7 +15,7 @@ from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalization.normalizer import Normalizer
-from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, render, unroll
 from inspire_fast.dialogue.script import Script
@@ -70,7 +70,7 @@ class TrainingTransform:
         max_token_len: `l`, text ids per row.
         max_supervised: `k`, supervised ids per row.
         state_noise: standard deviation of noise on the normalised state.
-        asking: which questions a training sample holds.
+        question_dropout: which questions a training sample holds.
         unlabelled: what becomes of a frame that lacks facts about a target: "refuse" raises; "ask_nothing" trains its
             actions alone; "ask_known" asks about the other targets. (Hindsight leaves out what it is not sure of, which is
             mostly near the gripper: with "ask_known" a missing question tells that.)
@@ -82,7 +82,7 @@ class TrainingTransform:
     max_token_len: int
     max_supervised: int
     state_noise: float = 0.0
-    asking: Asking = field(default_factory=Asking)
+    question_dropout: QuestionDropout = field(default_factory=QuestionDropout)
     unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ class TrainingTransform:
                 fields = replace(
                     fields, state=fields.state + rng.normal(scale=self.state_noise, size=fields.state.shape)
                 )
-            asked, supervised = self.asking.draw(fields.targets, rng)
+            asked, supervised = self.question_dropout.draw(fields.targets, rng)
             fields = replace(fields, targets=asked)
             script = script if supervised else script.unsupervised()
         return render(

@@ -14,7 +14,7 @@ import tyro
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.chunks import EndPadding
 from inspire_fast.data.normalization.normalizer import Normalisation
-from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.training.augment import RECIPES
 
 
@@ -209,7 +209,7 @@ class DataConfig:
     max_supervised: int = 128
     normalisation: Normalisation = "quantile"
     delta: tuple[bool, ...] | None = None
-    question_dropout: Asking = field(default_factory=Asking)
+    question_dropout: QuestionDropout = field(default_factory=QuestionDropout)
     unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
     skip_bad_episodes: bool = False
     exclude_episodes: tuple[int, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from inspire_fast.data.loader import Loader
+from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.fingerprints import require_unchanged
@@ -72,12 +72,14 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
     loader = Loader(
         run.source,
         run.transform,
-        batch_size=config.batch_size // jax.process_count(),
-        seed=config.seed,
-        shuffle=True,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        num_threads=config.data.loader_threads,
+        LoaderConfig(
+            batch_size=config.batch_size // jax.process_count(),
+            seed=config.seed,
+            shuffle=True,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            num_threads=config.data.loader_threads,
+        ),
     )
     shapes = jax.eval_shape(lambda: init_state(config))
     shardings = state_shardings(shapes, run.mesh)

@@ -13,7 +13,7 @@ from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.batch import Batch
 from inspire_fast.data.mixture import spread
 from inspire_fast.data.normalization.compute import Source
-from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.training.checkpoint_writer import latest_step
@@ -144,6 +144,6 @@ def fixed_batches(config: TrainConfig, held_out: Source, transform: TrainingTran
         return []
     size = config.batch_size
     count = max(min(config.evaluation.samples, len(held_out)) // size, 1) * size
-    clean = replace(transform, state_noise=0.0, asking=Asking())
+    clean = replace(transform, state_noise=0.0, question_dropout=QuestionDropout())
     rows = [clean(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
     return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]

@@ -17,7 +17,7 @@ from inspire_fast.core.types import Observation, Sample
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.data.loader import Loader
+from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import write_dataset
 
@@ -45,7 +45,7 @@ def transform(sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]
 
 def make(source: Numbers | None = None, **changes) -> Loader:
     arguments = {"batch_size": 4, "seed": 7, "shuffle": True, "num_threads": 2, **changes}
-    return Loader(Numbers(10) if source is None else source, transform, **arguments)
+    return Loader(Numbers(10) if source is None else source, transform, LoaderConfig(**arguments))
 
 
 def take(loader: Loader, n: int | None = None) -> list[dict[str, np.ndarray]]:
@@ -151,7 +151,7 @@ def test_uneven_samples_are_named() -> None:
         return {"ids": np.zeros(3 + int(sample.observation.state[0]) % 2)}
 
     with pytest.raises(ValueError, match=r"differ in 'ids'"):
-        next(Loader(Numbers(10), uneven, batch_size=4, seed=0, shuffle=False))
+        next(Loader(Numbers(10), uneven, LoaderConfig(batch_size=4, seed=0, shuffle=False)))
 
 
 def test_refusals() -> None:
@@ -180,7 +180,7 @@ def test_a_dataset_through_threads(tmp_path: Path, storage) -> None:
 
     def batches(threads: int) -> list[dict[str, np.ndarray]]:
         source = ChunkSource(LeRobotDataset(root, cache_bytes=64 << 20), None, robot=ROBOTS["libero"], horizon=5)
-        loader = Loader(source, arrays, batch_size=8, seed=1, shuffle=True, num_threads=threads, epochs=1)
+        loader = Loader(source, arrays, LoaderConfig(batch_size=8, seed=1, shuffle=True, num_threads=threads, epochs=1))
         taken = take(loader)
         loader.close()
         return taken

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.types import Observation, Sample
-from inspire_fast.data.loader import Loader
+from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.data.mixture import Mixture, Part, spread, turn
 
 
@@ -43,7 +43,9 @@ def mixture(sizes=(12, 90, 33), weights=(0.5, 0.2, 0.3)) -> Mixture:
 
 
 def loader(source: Mixture, **changes) -> Loader:
-    return Loader(source, transform, **{"batch_size": 4, "seed": 3, "shuffle": True, "num_threads": 0, **changes})
+    return Loader(
+        source, transform, LoaderConfig(**{"batch_size": 4, "seed": 3, "shuffle": True, "num_threads": 0, **changes})
+    )
 
 
 def states(batches) -> np.ndarray:

@@ -9,7 +9,7 @@ from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Sample, SceneFacts, TargetFacts
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.stats import NormStats
-from inspire_fast.data.question_dropout import Asking
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.grounding.released import ground_released
 from inspire_fast.dialogue.grounding.targets import ground
@@ -147,17 +147,17 @@ def test_the_released_script_asks_in_its_own_words_and_order_from_the_same_facts
     assert set(ground_released(prompt)) == set(ours)
 
 
-def fractions(asking: Asking, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+def fractions(dropout: QuestionDropout, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     """Of `count` uses of a sample: how many targets were asked about, and whether their answers carried loss."""
     rng = np.random.default_rng(0)
-    draws = [asking.draw(("a", "b", "c"), rng) for _ in range(count)]
+    draws = [dropout.draw(("a", "b", "c"), rng) for _ in range(count)]
     return np.array([len(targets) for targets, _ in draws]), np.array([supervised for _, supervised in draws])
 
 
 @settings(max_examples=10, deadline=None)
 @given(without=st.floats(0, 0.6), unsupervised=st.floats(0, 0.4), dropout=st.floats(0, 1))
 def test_realised_fractions_of_dropped_questions(without: float, unsupervised: float, dropout: float) -> None:
-    counts, supervised = fractions(Asking(without=without, unsupervised=unsupervised, target_dropout=dropout))
+    counts, supervised = fractions(QuestionDropout(without=without, unsupervised=unsupervised, target_dropout=dropout))
     assert (counts == 0).mean() == pytest.approx(without, abs=0.04)
     assert (~supervised).mean() == pytest.approx(unsupervised, abs=0.04)
     assert (counts[~supervised] > 0).all()
@@ -167,29 +167,36 @@ def test_realised_fractions_of_dropped_questions(without: float, unsupervised: f
 
 
 def test_weights_of_asked_and_unasked_samples() -> None:
-    row = replace(TRANSFORM, asking=Asking(without=1.0))(SAMPLE, RNG)
+    row = replace(TRANSFORM, question_dropout=QuestionDropout(without=1.0))(SAMPLE, RNG)
     plain = replace(TRANSFORM, script=SCRIPTS["pi0_fast"]())(SAMPLE, RNG)
     for key in ("ids", "block", "target_at", "target_weight", "target_kind"):
         np.testing.assert_array_equal(row[key], plain[key])
-    asked, quiet = TRANSFORM(SAMPLE, RNG), replace(TRANSFORM, asking=Asking(unsupervised=1.0))(SAMPLE, RNG)
+    asked, quiet = (
+        TRANSFORM(SAMPLE, RNG),
+        replace(TRANSFORM, question_dropout=QuestionDropout(unsupervised=1.0))(SAMPLE, RNG),
+    )
     np.testing.assert_array_equal(asked["ids"], quiet["ids"])
     assert (quiet["target_kind"] == TARGET_ANSWER).sum() == 0
     assert (asked["target_kind"] == TARGET_ANSWER).sum() == 2
     assert quiet["target_weight"].sum() == asked["target_weight"].sum() - 2
-    assert replace(TRANSFORM, asking=Asking(without=1.0)).render(SAMPLE).tokens.ids.tolist() == (
+    assert replace(TRANSFORM, question_dropout=QuestionDropout(without=1.0)).render(SAMPLE).tokens.ids.tolist() == (
         TRANSFORM.render(SAMPLE).tokens.ids.tolist()
     ), "held-out samples ask everything"
 
 
 def test_the_order_of_questions_is_the_instructions_or_random() -> None:
     rng = np.random.default_rng(0)
-    orders = {Asking(shuffle=True).draw(("a", "b", "c"), rng)[0] for _ in range(100)}
+    orders = {QuestionDropout(shuffle=True).draw(("a", "b", "c"), rng)[0] for _ in range(100)}
     assert len(orders) == 6
-    assert {Asking(target_dropout=0.5).draw(("a", "b"), rng)[0] for _ in range(100)} == {("a",), ("b",), ("a", "b")}
+    assert {QuestionDropout(target_dropout=0.5).draw(("a", "b"), rng)[0] for _ in range(100)} == {
+        ("a",),
+        ("b",),
+        ("a", "b"),
+    }
 
 
 def test_impossible_fractions_are_refused() -> None:
     with pytest.raises(ValueError, match="without must be a fraction"):
-        Asking(without=1.5)
+        QuestionDropout(without=1.5)
     with pytest.raises(ValueError, match="must not exceed 1 together"):
-        Asking(without=0.7, unsupervised=0.7)
+        QuestionDropout(without=0.7, unsupervised=0.7)

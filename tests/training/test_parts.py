@@ -15,7 +15,7 @@ import pytest
 
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.data.loader import Loader
+from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
@@ -80,7 +80,7 @@ def test_the_batches_of_a_run_are_drawn_by_weight_and_resumed_exactly(config: Tr
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
 
     def loader() -> Loader:
-        return Loader(source, transform, batch_size=8, seed=config.seed, shuffle=True, num_threads=1)
+        return Loader(source, transform, LoaderConfig(batch_size=8, seed=config.seed, shuffle=True, num_threads=1))
 
     drawn = loader()
     whole = rows_of(drawn, 5)

@@ -169,6 +169,6 @@ def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str,
         max_token_len=config.data.max_token_len,
         max_supervised=config.data.max_supervised,
         state_noise=config.data.state_noise,
-        asking=config.data.question_dropout,
+        question_dropout=config.data.question_dropout,
         unlabelled=config.data.unlabelled,
     )
