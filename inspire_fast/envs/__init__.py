@@ -1,4 +1,4 @@
-"""Simulators as `Environment`s. Importing this room starts no simulator: each one is imported when it is created."""
+"""Simulators as `Environment`s. Importing this room starts no simulator; creating an environment does."""
 
 from inspire_fast.envs.gl import RenderingUnavailableError as RenderingUnavailableError
 from inspire_fast.envs.libero.domain import LiberoSettings as LiberoSettings

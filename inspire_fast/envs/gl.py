@@ -1,4 +1,7 @@
-"""Which OpenGL back end renders without a screen. Decided before mujoco is imported, which reads `MUJOCO_GL` only once."""
+"""Choice of the OpenGL back end that renders without a screen.
+
+The choice must come before the import of mujoco, which reads `MUJOCO_GL` only once.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ _OSMESA_SONAMES = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
 
 
 class RenderingUnavailableError(RuntimeError):
-    """No OpenGL back end that works without a screen was found, or rendering was switched off."""
+    """No OpenGL back end works without a screen, or rendering is switched off."""
 
 
 def choose_backend() -> str:
     """Sets `MUJOCO_GL` for this process (and the ones it starts) and returns it.
 
-    A value that is already set is respected. Otherwise `egl` if a device answers, else `osmesa`. On macOS mujoco has one
-    back end only, `cgl`.
+    A value that is already set stays. Otherwise it is `egl` if a device answers, else `osmesa`. On macOS mujoco has one
+    back end, `cgl`.
 
     Raises:
-        RenderingUnavailableError: neither was found; names the packages to install.
-        RuntimeError: mujoco is already imported with another back end than the one to choose.
+        RenderingUnavailableError: neither works; names the packages to install.
+        RuntimeError: mujoco was imported before, with another back end.
     """
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if chosen:
@@ -40,7 +43,7 @@ def choose_backend() -> str:
         raise RenderingUnavailableError(f"Neither EGL nor OSMesa works on this machine. {INSTALL_HINT}")
     if "mujoco" in sys.modules:
         raise RuntimeError(
-            "mujoco was imported before a screenless rendering back end was chosen, and reads MUJOCO_GL only once. "
+            "mujoco was imported before the rendering back end was chosen, and it reads MUJOCO_GL only once. "
             f"Set MUJOCO_GL={backend} in the environment, or import mujoco after creating the environment."
         )
     os.environ["MUJOCO_GL"] = backend
@@ -48,7 +51,11 @@ def choose_backend() -> str:
 
 
 def require_rendering() -> None:
-    """Raises RenderingUnavailableError where rendering was switched off by `MUJOCO_GL`."""
+    """Checks that `MUJOCO_GL` does not switch rendering off.
+
+    Raises:
+        RenderingUnavailableError: it does.
+    """
     backend = os.environ.get("MUJOCO_GL", "").strip().lower()
     if backend in _OFF:
         raise RenderingUnavailableError(
@@ -68,7 +75,7 @@ def _loads(*sonames: str) -> bool:
 
 
 def _egl_works() -> bool:
-    """EGL loads, desktop GL is there, and at least one device (GPU or software) is offered for screenless contexts."""
+    """Whether EGL and desktop GL load, and EGL offers a device (GPU or software) for contexts without a screen."""
     if not _loads("libEGL.so.1", "libEGL.so") or not _loads("libGL.so.1", "libOpenGL.so.0"):
         return False
     egl = ctypes.CDLL("libEGL.so.1") if _loads("libEGL.so.1") else ctypes.CDLL("libEGL.so")

@@ -10,8 +10,8 @@ import threading
 def prepare_worker(workers: int) -> None:
     """Ends this process with its parent, and gives it its share of the cores for rendering.
 
-    A killed parent cannot stop its workers, and each would keep its simulator's 2 GB forever. Mesa's renderer starts one
-    thread per core in every process unless `LP_NUM_THREADS` is set.
+    A killed parent cannot stop its workers, and each would keep its simulator's 2 GB forever. Mesa's renderer starts
+    one thread per core in every process unless `LP_NUM_THREADS` is set.
 
     Args:
         workers: processes that share this machine.

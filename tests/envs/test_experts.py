@@ -1,30 +1,24 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from inspire_fast.envs import LiberoEnvironment
+from inspire_fast.envs.libero.experts import pick_and_place
 from inspire_fast.envs.libero.experts.articulated import articulate
-from inspire_fast.envs.libero.experts.controller import Hand
-from inspire_fast.envs.libero.experts.handles import Part
-from inspire_fast.envs.libero.experts.registry import EXPERTS, Variation, carry_out, pick_and_place
+from inspire_fast.envs.libero.experts.controller import HandController, InfeasibleSceneError, Variation
+from inspire_fast.envs.libero.experts.handles import Handle
+from inspire_fast.envs.libero.experts.registry import EXPERTS, carry_out
 from inspire_fast.envs.libero.experts.trials import try_task
 
 pytestmark = pytest.mark.sim
-
-
-def drive(environment: LiberoEnvironment, seed: int, variation: Variation) -> list[np.ndarray]:
-    actions = []
-    for action in pick_and_place(environment, np.random.default_rng(seed), variation):
-        actions.append(environment.step(action))
-        if environment.success or len(actions) == 160:
-            break
-    return actions
 
 
 def test_the_simulator_says_that_the_expert_succeeds(soup: LiberoEnvironment):
     soup.reset(2)
     assert not soup.success
     held = []
-    for action in pick_and_place(soup, np.random.default_rng(0), Variation()):
+    for action in carry_out(soup, np.random.default_rng(0), Variation()):
         np.testing.assert_array_equal(soup.step(action), action)  # an expert asks for nothing beyond the limits
         held.append(soup.facts().targets[0].grasped)
         if soup.success or len(held) == 160:
@@ -40,7 +34,7 @@ def test_the_simulator_says_that_the_expert_succeeds(soup: LiberoEnvironment):
 def test_demonstrations_vary_with_the_seed_and_repeat_with_it(soup: LiberoEnvironment):
     def beginning(seed: int, variation: Variation) -> np.ndarray:
         soup.reset(2)
-        expert = pick_and_place(soup, np.random.default_rng(seed), variation)
+        expert = carry_out(soup, np.random.default_rng(seed), variation)
         return np.array([soup.step(next(expert)) for _ in range(10)])
 
     np.testing.assert_array_equal(beginning(1, Variation()), beginning(1, Variation()))
@@ -48,22 +42,17 @@ def test_demonstrations_vary_with_the_seed_and_repeat_with_it(soup: LiberoEnviro
     np.testing.assert_array_equal(beginning(1, Variation.none()), beginning(2, Variation.none()))
 
 
-def test_a_goal_that_is_no_placement_is_refused():
-    stove = LiberoEnvironment("libero_goal", 7)
-    stove.reset(0)
-    for name in ("pick_and_place", "pick_and_place_each"):
-        with pytest.raises(ValueError, match="turnon"):
-            next(EXPERTS[name](stove, np.random.default_rng(0), Variation()))
-    stove.close()
+def test_a_goal_that_no_motion_achieves_is_refused(soup: LiberoEnvironment, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(soup, "_problem", dataclasses.replace(soup.problem, goal=(("heat", "basket_1"),)))
+    with pytest.raises(ValueError, match=r"carry_out solves goals of .*heat"):
+        next(EXPERTS["carry_out"](soup, np.random.default_rng(0), Variation()))
 
 
-def test_what_is_only_placed_is_carried_out_in_the_same_way(soup: LiberoEnvironment):
-    def beginning(name: str) -> np.ndarray:
-        soup.reset(2)
-        expert = EXPERTS[name](soup, np.random.default_rng(1), Variation())
-        return np.array([soup.step(next(expert)) for _ in range(10)])
-
-    np.testing.assert_array_equal(beginning("carry_out"), beginning("pick_and_place"))
+def test_a_scene_without_a_grasp_is_infeasible(soup: LiberoEnvironment, monkeypatch: pytest.MonkeyPatch):
+    soup.reset(2)
+    monkeypatch.setattr(pick_and_place, "candidates", lambda *_: [])
+    with pytest.raises(InfeasibleSceneError, match="No grasp from above was found on 'alphabet_soup_1'"):
+        next(carry_out(soup, np.random.default_rng(0), Variation()))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +71,7 @@ def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
     assert not environment.success
     rng = np.random.default_rng(0)
     owner = environment.targets[0].owner
-    handle, hand = Part(environment, owner, part), Hand(environment, rng, Variation())
+    handle, hand = Handle(environment, owner, part), HandController(environment, rng, Variation())
     assert hand.lean_rad() == pytest.approx(0, abs=0.02)
     leaned, steps = 0.0, 0
     for action in carry_out(environment, rng, Variation()):

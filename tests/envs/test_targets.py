@@ -93,7 +93,11 @@ def points(suite: str, index: int) -> list[str]:
         ("libero_10", 5, ["black_book_1_main", "desk_caddy_1_back_contain_region"]),
         # one word, two points
         ("libero_10", 2, ["flat_stove_1_button:handle", "moka_pot_1_main", "flat_stove_1_cook_region"]),
-        ("libero_90", 1, ["wooden_cabinet_1_cabinet_top:handle", "akita_black_bowl_1_main", "wooden_cabinet_1_top_side"]),
+        (
+            "libero_90",
+            1,
+            ["wooden_cabinet_1_cabinet_top:handle", "akita_black_bowl_1_main", "wooden_cabinet_1_top_side"],
+        ),
         ("libero_90", 23, ["white_cabinet_1_cabinet_bottom:handle", "white_cabinet_1_cabinet_top:handle"]),
         ("libero_90", 33, ["microwave_1_microdoorroot:handle"]),
         ("libero_10", 9, ["white_yellow_mug_1_main", "microwave_1_heating_region"]),
@@ -141,7 +145,7 @@ def test_a_phrase_that_is_not_in_the_instruction_needs_a_reason():
 
 def check_scene(environment: LiberoEnvironment) -> None:
     """Every target's body and site exist, belong together, and lie where the phrase's position word says."""
-    model = environment._alive().sim.model
+    model = environment.simulator.sim.model
     for target in environment.targets:
         assert target.body in model.body_names, target
         if target.site is not None:
@@ -214,7 +218,7 @@ def test_all_130_scenes_have_what_the_table_says():
 
 def check_handles(environment: LiberoEnvironment) -> None:
     """A handle's offset is the middle of one of the body's collision shapes (the button's: of its grip)."""
-    sim = environment._alive().sim
+    sim = environment.simulator.sim
     for target in environment.targets:
         if not any(target.offset_m):
             continue

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from inspire_fast.envs.libero.experts.trial_log import TrialSpec, append, passes, read, row, summary
-from inspire_fast.envs.libero.experts.trials import Trial
+from inspire_fast.envs.libero.experts.trial_log import append, passes, read, row, summary
+from inspire_fast.envs.libero.experts.trials import Trial, TrialSpec
 from inspire_fast.envs.libero.suites import Task
 
 

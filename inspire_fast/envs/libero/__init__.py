@@ -1,1 +1,1 @@
-"""LIBERO as an Environment: tasks, cameras, targets and their truth, experts, disturbances."""
+"""LIBERO as an `Environment`: tasks, cameras, targets and their truth, experts, disturbances."""

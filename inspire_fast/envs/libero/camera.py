@@ -1,4 +1,4 @@
-"""The simulator's two cameras: rendered on demand, and the projection of a point into the picture that the model sees."""
+"""The simulator's two cameras: rendering on demand, and projection of a world point into the image."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from inspire_fast.envs.gl import INSTALL_HINT, RenderingUnavailableError, requir
 
 RenderQuality = Literal["full", "reduced"]
 Decorate = Callable[[Any], None]
-"""Adds shapes to the scene (mujoco.MjvScene) before it is drawn."""
+"""Adds shapes to a scene (mujoco.MjvScene) before it is drawn."""
 # Native observation key -> camera of the simulator.
 VIEWS = {"observation/image": "agentview", "observation/wrist_image": "robot0_eye_in_hand"}
 
 
 class Cameras:
-    """Renders the views of one model, turned by 180 degrees as openpi's LIBERO client does (`raw[::-1, ::-1]`).
+    """Renderer of one model's views, turned by 180 degrees as in openpi's LIBERO client (`raw[::-1, ::-1]`).
 
-    The renderer belongs to this object and makes its own OpenGL context current before each picture, so that several
-    environments may render in one process (robosuite's own does not, and then draws another environment's textures).
+    It makes its own OpenGL context current before each image, so that several environments can render in one process.
+    robosuite's renderer does not, and then draws the textures of another environment.
 
     Args:
-        model: mujoco.MjModel; its off-screen buffer is enlarged where the pictures need it.
-        hw: height and width of both pictures.
+        model: mujoco.MjModel; its off-screen buffer is enlarged if the images need it.
+        hw: height and width of both images.
         quality: `full` is LIBERO's own look (4-fold multisampling, reflections); `reduced` leaves both out.
 
+    Attributes:
+        decorate: see `Decorate`; None adds nothing.
+
     Raises:
-        RenderingUnavailableError: rendering is switched off, or no OpenGL context could be made.
+        RenderingUnavailableError: rendering is switched off, or OpenGL gives no context.
     """
 
     def __init__(self, model: Any, hw: tuple[int, int], quality: RenderQuality) -> None:
@@ -50,27 +53,27 @@ class Cameras:
             raise RenderingUnavailableError(f"No OpenGL context for rendering: {error}. {INSTALL_HINT}") from error
         self._options = mujoco.MjvOption()
         self._options.geomgroup[0] = 0  # collision shapes
-        self._options.geomgroup[1] = 1  # what a camera would see
+        self._options.geomgroup[1] = 1  # visible shapes
         if not _open:
-            # Registered after mujoco's own exit hook, so it runs before it: contexts go before the display does.
+            # Registered after mujoco's exit hook, and so run before it: contexts must be freed before the display.
             atexit.register(_close_all)
         _open.add(self)
         self.decorate: Decorate | None = None
 
     def upload(self, textures: Iterable[int]) -> None:
-        """Shows what was written into the model's textures."""
+        """Uploads the model's textures to the renderer after a change."""
         mujoco: Any = importlib.import_module("mujoco")
         self._renderer._gl_context.make_current()
         for texture in textures:
             mujoco.mjr_uploadTexture(self._renderer.model, self._renderer._mjr_context, texture)
 
     def render(self, data: Any, camera: str) -> np.ndarray:
-        """uint8 `[h, w, 3]`, RGB, of `data` (mujoco.MjData) as it is now."""
+        """uint8 `[h, w, 3]`, RGB, of the present `data` (mujoco.MjData)."""
         self._renderer.update_scene(data, camera, self._options)
         self._renderer.scene.flags[self._reflection_flag] = self._reflections
         if self.decorate is not None:
             self.decorate(self._renderer.scene)
-        # mujoco's renderer already turns OpenGL's picture upside down; mirroring it completes the half turn.
+        # mujoco's renderer already turns OpenGL's image upside down; mirroring it completes the half turn.
         return np.ascontiguousarray(self._renderer.render()[:, ::-1])
 
     def close(self) -> None:
@@ -90,17 +93,17 @@ def _close_all() -> None:
 def project(
     point_m: np.ndarray, camera_m: np.ndarray, camera_mat: np.ndarray, fovy_deg: float, aspect: float
 ) -> tuple[float, float] | None:
-    """Where a world point appears in the picture turned by 180 degrees.
+    """Position of a world point in the image turned by 180 degrees.
 
     Args:
         point_m: `[3]`, world frame.
         camera_m: camera's position `[3]`, world frame.
         camera_mat: camera's axes as columns `[3, 3]`: x right, y up, looking along -z (mujoco's convention).
         fovy_deg: vertical field of view.
-        aspect: width / height of the picture.
+        aspect: width / height of the image.
 
     Returns:
-        `(y, x)` in 0..1 of height and width, `(0, 0)` top left; None if behind the camera or outside the picture.
+        `(y, x)` in 0..1 of height and width, `(0, 0)` top left; None if the image does not show the point.
     """
     x, y, z = camera_mat.T @ (point_m - camera_m)
     if z >= 0:

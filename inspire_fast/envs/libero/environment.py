@@ -19,8 +19,8 @@ from inspire_fast.envs.libero.truth import axis_angle, box_m, point_m, scene_fac
 from inspire_fast.robots.libero import LIBERO
 
 SETTLE_ACTION = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
-_SLIDE_M = 0.02  # a drawn placement is refused if an object slides further than this while settling
-_REST_M, _REST_STEPS = 0.001, 60  # at rest: no object moves further than this in a step; waited for this long
+_SLIDE_M = 0.02  # a drawn placement is rejected if an object slides further than this while settling
+_REST_M, _REST_STEPS = 0.001, 60  # at rest: no object moves further than this in a step; longest wait
 
 
 class LiberoEnvironment:
@@ -56,7 +56,7 @@ class LiberoEnvironment:
         self._placements = Placements(
             settings.seed,
             settings.fixture_seeding if fixed else "episode",
-            lambda: draw_placement(self._alive(), self.task.name),
+            lambda: draw_placement(self.simulator, self.task.name),
         )
         self._states = self.task.initial_states() if fixed else None
         self._cameras: Cameras | None = None
@@ -73,22 +73,22 @@ class LiberoEnvironment:
 
     @property
     def problem(self) -> Problem:
-        """What the scene holds and what the goal is."""
+        """Things of the scene, and the goal."""
         return self._problem
 
     @property
     def movable(self) -> tuple[str, ...]:
-        """Every object that is not a fixture."""
-        return tuple(self._alive().objects_dict)
+        """Objects that are not fixtures."""
+        return tuple(self.simulator.objects_dict)
 
     @property
     def bodies(self) -> tuple[str, ...]:
-        """Every object and fixture that has a shape (see `bounds_m`): all but tables and floors."""
-        return (*self.movable, *self._alive().fixtures_dict)
+        """Objects and fixtures that have a shape (see `bounds_m`): all except tables and floors."""
+        return (*self.movable, *self.simulator.fixtures_dict)
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What the instruction's phrases mean in this scene; empty where that is not known."""
+        """Meanings of the instruction's phrases in this scene; empty if they are not known."""
         return self._targets or ()
 
     @property
@@ -98,23 +98,30 @@ class LiberoEnvironment:
 
     @property
     def simulator(self) -> Any:
-        """LIBERO's own environment, from whose state privileged code reads."""
-        return self._alive()
+        """LIBERO's own environment, for code that reads or changes its state.
+
+        Raises:
+            RuntimeError: after `close`.
+        """
+        if self._domain is None:
+            raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
+        return self._domain
 
     def unmet(self) -> tuple[tuple[str, ...], ...]:
         """The goal's predicates that do not hold now."""
-        return tuple(predicate for predicate in self._problem.goal if not self._alive()._eval_predicate(predicate))
+        return tuple(predicate for predicate in self._problem.goal if not self.simulator._eval_predicate(predicate))
 
     def reset(self, episode: int) -> None:
-        """Starts an episode: places fixtures and objects, then lets them settle.
+        """Starts an episode: places fixtures and objects, and lets them settle.
 
         Raises:
-            ValueError: `episode` is negative, or there is no fixed initial state of that number.
+            ValueError: `episode` is negative, or no fixed initial state has that number.
+            RuntimeError: no stable placement was drawn.
         """
         if episode < 0 or (self._states is not None and episode >= len(self._states)):
             count = "" if self._states is None else f" of the {len(self._states)} fixed initial states (0-based)"
             raise ValueError(
-                f"{self.task.suite}: no episode {episode}{count}. Use initial_states='randomized' for any number of them."
+                f"{self.task.suite}: no episode {episode}{count}. With initial_states='randomized' every number exists."
             )
         for attempt in range(PLACEMENT_ATTEMPTS):
             self._place(episode, attempt)
@@ -128,25 +135,25 @@ class LiberoEnvironment:
         raise RuntimeError(f"{self.task.name}: no stable placement of the objects in {PLACEMENT_ATTEMPTS} attempts.")
 
     def restore(self, state: np.ndarray, fixtures: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> None:
-        """Puts the simulator into a recorded state; `reset` must have been called before.
+        """Puts the simulator into a recorded state, after a `reset`.
 
         Args:
             state: `[time + qpos + qvel]`, as in LIBERO's demonstrations (`states`) and initial states.
-            fixtures: root body -> position `[3]` and quaternion `[4]` (w x y z) of fixtures, which no state holds; those
-                that are not named stay as the reset drew them.
+            fixtures: root body -> position `[3]` and quaternion `[4]` (w x y z) of fixtures, which are not part of a
+                state; the others stay as the reset drew them.
 
         Raises:
             ValueError: a state of another length (another scene), NaN or infinity, or an unknown fixture.
             RuntimeError: before the first reset.
         """
-        domain = self._alive()
+        domain = self.simulator
         if not self._ready:
             raise RuntimeError("Call reset(episode) before restore().")
         size = domain.sim.get_state().flatten().shape
         if np.shape(state) != size or not np.isfinite(state).all():
             raise ValueError(
-                f"A state of {self.task.suite} task {self.task.index} is a finite vector {size}; got {np.shape(state)}, "
-                f"finite: {bool(np.isfinite(state).all())}. Was it recorded in this scene?"
+                f"A state of {self.task.suite} task {self.task.index} is a finite vector {size}; got "
+                f"{np.shape(state)}, finite: {bool(np.isfinite(state).all())}. Was it recorded in this scene?"
             )
         for body, (position, quaternion) in (fixtures or {}).items():
             if body not in domain.sim.model.body_names:
@@ -159,8 +166,8 @@ class LiberoEnvironment:
         self._success = bool(domain._check_success())
 
     def simulator_state(self) -> np.ndarray:
-        """`[time + qpos + qvel]`, float64: what `restore` takes."""
-        return np.array(self._alive().sim.get_state().flatten())
+        """The state that `restore` takes, float64 `[time + qpos + qvel]`."""
+        return np.array(self.simulator.sim.get_state().flatten())
 
     def step(self, action: np.ndarray) -> np.ndarray:
         """Executes one action `[7]` (see `robots.libero`) for 1/20 s and returns it as sent, clipped to the limits.
@@ -174,7 +181,7 @@ class LiberoEnvironment:
                 f"An action has shape ({LIBERO.action_dim},) = {LIBERO.action_names}; got {np.shape(action)}."
             )
         sent = LIBERO.native_actions(np.asarray(action)[None])[0]
-        domain = self._alive()
+        domain = self.simulator
         if not self._ready:
             raise RuntimeError("Call reset(episode) before the first step.")
         _, _, done, _ = domain.step(sent)
@@ -182,38 +189,43 @@ class LiberoEnvironment:
         return sent
 
     def state(self) -> np.ndarray:
-        """Proprioception, float32 `[8]`, as `robots.libero` names it. Cheap: nothing is rendered."""
+        """Proprioception, float32 `[8]`, named by `robots.libero`. Renders nothing."""
         return self.measured().astype(np.float32)
 
     def measured(self) -> np.ndarray:
-        """The same in float64, as the simulator has it and openpi's client sends it."""
-        domain = self._alive()
-        robot, data = domain.robots[0], self._seen()
+        """Proprioception in the simulator's float64, as openpi's client sends it."""
+        domain = self.simulator
+        robot, data = domain.robots[0], self.seen()
         hand = domain.sim.model.body_name2id(robot.robot_model.eef_name)
         quaternion = np.roll(data.xquat[hand], -1)  # w x y z -> x y z w
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
         return np.concatenate([data.site_xpos[robot.eef_site_id], axis_angle(quaternion), fingers])
 
-    def observe(self, *, pictured: Any = None) -> Mapping[str, Any]:
-        """openpi's LIBERO keys: two pictures uint8 `[h, w, 3]` turned by 180 degrees, the state, the prompt.
+    def observe(self, *, drawn: Any = None) -> Mapping[str, Any]:
+        """Observation with openpi's LIBERO keys: two images uint8 `[h, w, 3]` turned by 180 degrees, state, prompt.
 
-        `pictured` is the mujoco.MjData that is drawn, where it is another instant's than now.
+        Args:
+            drawn: mujoco.MjData of another instant to draw; default: `seen()`.
         """
-        cameras, shown = self.cameras(), pictured or self._seen()
-        images = {key: cameras.render(shown, camera) for key, camera in VIEWS.items()}
+        cameras, data = self.cameras(), drawn or self.seen()
+        images = {key: cameras.render(data, camera) for key, camera in VIEWS.items()}
         return {**images, "observation/state": self.state(), "prompt": self.prompt}
 
+    def seen(self) -> Any:
+        """mujoco.MjData of the instant of an observation (see `LiberoSettings.sampling`)."""
+        return self.simulator.sim.data._data if self._sampled is None else self._sampled.data
+
     def cameras(self) -> Cameras:
-        """What draws the pictures; made when first asked for."""
+        """The renderer, created by the first call."""
         if self._cameras is None:
             self._cameras = Cameras(
-                self._alive().sim.model._model, self._settings.camera_hw, self._settings.render_quality
+                self.simulator.sim.model._model, self._settings.camera_hw, self._settings.render_quality
             )
         return self._cameras
 
     def refresh(self) -> None:
-        """To be called after the simulator's model or state was changed from outside, before anybody looks."""
-        domain = self._alive()
+        """Updates everything computed after the simulator's model or state was changed from outside."""
+        domain = self.simulator
         domain.sim.forward()
         domain._post_process()
         if self._sampled is not None:
@@ -221,37 +233,37 @@ class LiberoEnvironment:
         self._success = bool(domain._check_success())
 
     def facts(self) -> SceneFacts | None:
-        """Truth about the instruction's targets, or None where they are not known (`unlabelled`)."""
+        """Truth about the instruction's targets, or None if they are not known (see `unlabelled`)."""
         if self._targets is None:
             return None
-        domain = self._alive()
+        domain = self.simulator
         pairs = [(target, self.holds(target.owner)) for target in self._targets]
         return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._settings.camera_hw)
 
     def gripper_m(self) -> np.ndarray:
         """The point between the finger tips, world frame, metres `[3]`."""
-        domain = self._alive()
+        domain = self.simulator
         return np.array(domain.sim.data.site_xpos[domain.robots[0].eef_site_id])
 
     def position_m(self, name: str) -> np.ndarray:
         """World position `[3]` of an object's or fixture's origin, or of a region's centre."""
-        domain = self._alive()
+        domain = self.simulator
         if name in domain.obj_body_id:
             return np.array(domain.sim.data.body_xpos[domain.obj_body_id[name]])
         return np.array(domain.sim.data.get_site_xpos(name))
 
     def target_m(self, target: Target) -> np.ndarray:
-        """World position `[3]` of the point that a phrase means."""
-        return point_m(self._alive().sim, target)
+        """World position `[3]` of a target's point."""
+        return point_m(self.simulator.sim, target)
 
     def bounds_m(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
-        return box_m(self._alive().sim, self._model_of(name).contact_geoms)
+        return box_m(self.simulator.sim, self.simulator.get_object(name).contact_geoms)
 
     def holds(self, name: str) -> bool:
-        """Both finger pads touch the object: the simulator's own grasp check."""
-        domain = self._alive()
-        return bool(domain._check_grasp(gripper=domain.robots[0].gripper, object_geoms=self._model_of(name)))
+        """Whether both finger pads touch the object: the simulator's own grasp check."""
+        domain = self.simulator
+        return bool(domain._check_grasp(gripper=domain.robots[0].gripper, object_geoms=self.simulator.get_object(name)))
 
     def close(self) -> None:
         """Frees the simulator and its OpenGL context. Calling it twice is harmless."""
@@ -263,11 +275,11 @@ class LiberoEnvironment:
             self._domain = None
 
     def _place(self, episode: int, attempt: int) -> None:
-        """Draws fixtures (and objects), then puts a fixed initial state over it."""
-        domain = self._alive()
+        """Draws fixtures and objects, then applies a fixed initial state."""
+        domain = self.simulator
         self._placements.place(episode, attempt)
         if self._states is not None:
-            # Only after the reset proper: before it, markers at the gripper would show in the pictures.
+            # Only after the reset itself: before it, markers at the gripper would show in the images.
             domain.sim.set_state_from_flattened(self._states[episode])
             domain.sim.forward()
             domain._post_process()
@@ -276,7 +288,7 @@ class LiberoEnvironment:
         self._success, self._ready = bool(domain._check_success()), True
 
     def _at_rest(self) -> bool:
-        """Waits for objects that were drawn in mid-air (onto another object) to come down."""
+        """Waits for objects that were drawn in mid-air (onto another object), and says if they came to rest."""
         for _ in range(_REST_STEPS):
             before = self._movable_m()
             self.step(SETTLE_ACTION)
@@ -284,12 +296,8 @@ class LiberoEnvironment:
                 return True
         return False
 
-    def _seen(self) -> Any:
-        """mujoco.MjData of the instant that observations show."""
-        return self._alive().sim.data._data if self._sampled is None else self._sampled.data
-
     def _movable_m(self) -> np.ndarray:
-        """Positions of all movable objects, `[n, 3]`."""
+        """Positions of all movable objects, metres `[n, 3]`."""
         return np.array([self.position_m(name) for name in self.movable]).reshape(-1, 3)
 
     def _match(self) -> tuple[Target, ...] | None:
@@ -298,12 +306,3 @@ class LiberoEnvironment:
         except ValueError as error:
             self.unlabelled = str(error)
             return None
-
-    def _model_of(self, name: str) -> Any:
-        domain = self._alive()
-        return domain.objects_dict[name] if name in domain.objects_dict else domain.fixtures_dict[name]
-
-    def _alive(self) -> Any:
-        if self._domain is None:
-            raise RuntimeError("This environment is closed; create a new LiberoEnvironment.")
-        return self._domain

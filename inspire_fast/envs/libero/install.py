@@ -1,4 +1,4 @@
-"""Importing the simulator: late, quietly, with the rendering back end chosen first, and with an error that helps."""
+"""Import of the simulator: late, without its warnings, and after the choice of the rendering back end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ INSTALL_HINT = (
 
 
 def import_libero() -> ModuleType:
-    """The benchmark's index (suites, tasks, paths). Starts neither mujoco nor OpenGL.
+    """Imports the benchmark's index (suites, tasks, paths), which needs neither mujoco nor OpenGL.
 
     Raises:
-        ImportError: not installed (says how to), or installed next to another package that claims its name.
+        ImportError: not installed; names the command that installs it.
     """
     if importlib.util.find_spec("libero") is None:
         raise ImportError(INSTALL_HINT)
@@ -32,10 +32,10 @@ def import_libero() -> ModuleType:
 
 
 def import_simulator() -> ModuleType:
-    """LIBERO's environments; brings robosuite and mujoco into the process.
+    """Imports LIBERO's environments, and with them robosuite and mujoco.
 
     Raises:
-        ImportError: not installed; says how to.
+        ImportError: not installed; names the command that installs it.
         RenderingUnavailableError: no back end renders without a screen; names the packages.
     """
     import_libero()
@@ -44,7 +44,7 @@ def import_simulator() -> ModuleType:
         _preset_robosuite()
     with _quiet_robosuite():
         wrapper = importlib.import_module("libero.libero.envs.env_wrapper")
-    # What was put into sys.modules beforehand is not bound to its package by the import system.
+    # The import system does not bind a module to its package if sys.modules had it before.
     vars(sys.modules["robosuite"])["macros"] = sys.modules["robosuite.macros"]
     return wrapper
 
@@ -52,9 +52,9 @@ def import_simulator() -> ModuleType:
 def _preset_robosuite() -> None:
     """Loads robosuite's settings before robosuite does, to change two of them.
 
-    - No log file: robosuite opens `robosuite.log` in the shared temporary folder at import, so that a second user of
-      the machine fails with a PermissionError.
-    - No own choice of the OpenGL back end: robosuite would overwrite `MUJOCO_GL=disable` and `glfw` with `egl`.
+    - No log file. robosuite opens `robosuite.log` in the shared temporary folder at import, where a second user of the
+      machine gets a PermissionError.
+    - No choice of the OpenGL back end. robosuite would overwrite `MUJOCO_GL=disable` and `glfw` with `egl`.
     """
     package = importlib.util.find_spec("robosuite")
     if package is None or not package.submodule_search_locations:
@@ -71,7 +71,7 @@ def _preset_robosuite() -> None:
 
 @contextlib.contextmanager
 def _quiet_robosuite() -> Iterator[None]:
-    """Mutes robosuite's advice about a private settings file and its outdated syntax at import; errors still show."""
+    """Mutes robosuite's warnings at import (a private settings file, outdated syntax); errors still show."""
     logger = logging.getLogger("robosuite_logs")
     level = logger.level
     logger.setLevel(logging.ERROR)

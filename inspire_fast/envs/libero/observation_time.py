@@ -1,9 +1,9 @@
-"""At which instant an observation is taken: at the end of a control step, or when robosuite 1.4 takes it.
+"""Instant of an observation: the end of a control step, or the instant at which robosuite 1.4 samples its observables.
 
-robosuite's observables are sampled at the first physics step after their timer has run out, and each forced update (two in
-openpi's loop: one in the reset, one when the initial state is set) sets the timer forward by one physics step. So what
-openpi's client sees was true at the 24th of the 25 physics steps of a control step, 2 ms before its end. Figures that
-are to be comparable see the same.
+robosuite samples an observable at the first physics step after its timer has run out, and each forced update (two in
+openpi's loop: one in the reset, one when the initial state is set) advances the timer by one physics step. openpi's
+client therefore sees the 24th of the 25 physics steps of a control step, 2 ms before its end. Results that are compared
+with openpi's need the same instant.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 Sampling = Literal["end", "robosuite"]
 _FORCED_UPDATES = 2
-# What a picture and the proprioception are made of. (mujoco's Python bindings offer no copy into existing data.)
+# Fields from which images and proprioception are computed. mujoco's bindings cannot copy whole data into existing data.
 _FIELDS = (
     *("qpos", "qvel", "xpos", "xquat", "xmat", "xipos", "ximat", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
     *("cam_xpos", "cam_xmat", "light_xpos", "light_xdir"),
@@ -24,10 +24,10 @@ _FIELDS = (
 
 
 class Sampled:
-    """A copy of the simulator's data from the instant that robosuite would show.
+    """A copy of the simulator's data at the instant of robosuite's observables.
 
     Args:
-        domain: LIBERO's environment; its observables are replaced by one that takes the copy.
+        domain: LIBERO's environment; its observables are replaced by one that makes the copy.
     """
 
     def __init__(self, domain: Any) -> None:
@@ -46,18 +46,18 @@ class Sampled:
         domain._observables = {"copy": self._observable}
 
     def begin(self) -> None:
-        """Sets the timer as it stands in openpi's loop once an episode's initial state is set."""
+        """Sets the timer to its value in openpi's loop after an episode's initial state is set."""
         self._observable.reset()
         for _ in range(_FORCED_UPDATES):
             self._observable.update(timestep=self._domain.model_timestep, obs_cache={}, force=True)
 
 
 def copy_of(data: Any) -> dict[str, np.ndarray]:
-    """What a picture and the proprioception are made of, of mujoco.MjData as it is now."""
+    """The fields of the present mujoco.MjData that images and proprioception are computed from."""
     return {name: getattr(data, name).copy() for name in _FIELDS}
 
 
 def show(data: Any, instant: Mapping[str, np.ndarray]) -> None:
-    """Writes a copy into other data, which then looks as the simulator did."""
+    """Writes a copy into other data, which then shows that instant."""
     for name, values in instant.items():
         getattr(data, name)[:] = values

@@ -1,4 +1,4 @@
-"""What numpy's global generator, from which LIBERO draws fixtures' poses, holds while an episode is being placed."""
+"""Seeds of numpy's global generator, from which LIBERO draws the poses of fixtures, for each episode."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SEQUENCE_LENGTH = 1000
 
 
 class Placements:
-    """The draws of each episode, a function of seed and episode alone, whatever ran before.
+    """Draws of each episode that depend on seed and episode alone, whatever ran before.
 
     Args:
-        seed: of everything.
-        seeding: `episode` seeds each episode's draws anew; `constant` gives every episode those of `seed`; `sequence` lets
-            episode after episode draw on from `seed`, as openpi's client does, which seeds once per task. For an episode
-            out of order, the earlier ones are drawn first (a fraction of a second each, once) and their state is kept.
+        seed: of all draws.
+        seeding: `episode` seeds each episode on its own; `constant` gives every episode the draws of `seed`; `sequence`
+            seeds once per task and continues from episode to episode, as openpi's client does. An episode out of order
+            first draws all earlier ones (a fraction of a second each), once.
         reset: draws one episode.
     """
 
@@ -28,10 +28,10 @@ class Placements:
         self._before: list[Any] = []  # the generator's state before each reset of the sequence
 
     def place(self, episode: int, attempt: int) -> None:
-        """Resets with the draws of this episode. Other attempts than the first draw otherwise.
+        """Resets with the draws of this episode; each attempt has its own.
 
         Raises:
-            ValueError: so late in a sequence that drawing all earlier episodes is no use of anybody's time.
+            ValueError: an episode of a sequence with too many earlier ones to draw.
         """
         if self._seeding == "sequence":
             with preserved():
@@ -45,7 +45,8 @@ class Placements:
     def _advance(self, episode: int) -> None:
         if episode >= _SEQUENCE_LENGTH:
             raise ValueError(
-                f"Episode {episode} of a sequence depends on {episode} earlier ones; at most {_SEQUENCE_LENGTH} are drawn."
+                f"Episode {episode} of a sequence depends on {episode} earlier ones; at most {_SEQUENCE_LENGTH} are "
+                "drawn. Use fixture_seeding='episode' for later ones."
             )
         if not self._before:
             np.random.seed(self._seed)
@@ -58,7 +59,7 @@ class Placements:
 
 @contextlib.contextmanager
 def preserved() -> Iterator[None]:
-    """Puts the global generator's state back after a `with` block."""
+    """Restores the global generator's state after a `with` block."""
     before = np.random.get_state()
     try:
         yield
@@ -68,8 +69,8 @@ def preserved() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(entropy: list[int]) -> Iterator[None]:
-    """Seeds numpy's global generator inside a `with` block and puts its state back afterwards."""
+    """Seeds numpy's global generator inside a `with` block, and restores its state afterwards."""
     with preserved():
-        # One number is used as it is, so that it means what `np.random.seed(7)` means to LIBERO's other users.
+        # A single number is used directly, so that 7 gives the draws of `np.random.seed(7)` in other LIBERO code.
         np.random.seed(entropy[0] if len(entropy) == 1 else np.random.SeedSequence(entropy).generate_state(1)[0])
         yield

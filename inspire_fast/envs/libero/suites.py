@@ -1,6 +1,6 @@
-"""What LIBERO's five suites hold: tasks, their instructions, their problems in BDDL, their fixed initial states.
+"""Tasks of LIBERO's suites: instructions, problems in BDDL, fixed initial states.
 
-Nothing here starts the simulator: listing all 130 tasks costs one import of the benchmark's index.
+Nothing here starts the simulator: listing all 130 tasks needs one import of the benchmark's index.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from inspire_fast.core.registry import unknown_name
 from inspire_fast.envs.libero.install import import_libero
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
-# LIBERO-PRO's (of those that the package brings with problems and initial states): suite -> the suite it disturbs.
-# `swap`: objects change places; `object`: other looks and sizes; `lan`: the instruction in other words; `task`: another task.
+# LIBERO-PRO's suites with problems and initial states in the package: suite -> the suite it changes.
+# `swap`: objects change places; `object`: other looks and sizes; `lan`: other words; `task`: another task.
 PRO_SUITES = {f"{suite}_{kind}": suite for suite in SUITES[:4] for kind in ("swap", "object", "lan", "task")}
-_OWN_WORDS = ("lan", "task")  # whose instruction is the problem's own, not the one in the file's name
+_OWN_WORDS = ("lan", "task")  # suites whose instruction is the problem's, not the one in the file's name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """The parts of a task's BDDL file that name things.
+    """Things, regions and goal of a task, from its BDDL file.
 
     Attributes:
         categories: instance -> category for everything in the scene ("akita_black_bowl_1" -> "akita_black_bowl").
         interest: the objects of interest; instances, or regions of them.
         goal: predicates in lower case with their arguments, e.g. `("on", "akita_black_bowl_1", "plate_1")`.
         regions: region -> instance that it belongs to ("basket_1_contain_region" -> "basket_1").
-        places_m: instance -> middle `(x, y)` of the region where it starts, along the world's axes, relative to its
-            table: +x front, +y right. Only what starts on a table.
+        places_m: instance on a table -> middle `(x, y)` of the region where it starts, along the world's axes, relative
+            to its table: +x front, +y right.
     """
 
     categories: Mapping[str, str]
@@ -42,15 +42,16 @@ class Problem:
     places_m: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def owner(self, name: str) -> str:
-        """The instance behind a name: itself, or the one that a region belongs to."""
+        """The instance of a name: the name itself, or the instance that the region belongs to."""
         return self.regions.get(name, name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task. `prompt` is LIBERO's instruction as openpi uses it (from the file's name, not the BDDL's wording).
+    """One task.
 
-    Of LIBERO-PRO's `lan` and `task` suites it is the BDDL's, in small letters: there it is what was changed.
+    `prompt` is LIBERO's instruction as openpi uses it, from the file's name and not the BDDL's wording. In LIBERO-PRO's
+    `lan` and `task` suites it is the BDDL's in lower case, because the wording is what these suites change.
     """
 
     suite: str
@@ -95,7 +96,7 @@ def tasks(suite: str) -> tuple[Task, ...]:
 
     Raises:
         ValueError: unknown suite.
-        ImportError: the simulator is not installed; says how to.
+        ImportError: the simulator is not installed; names the command that installs it.
     """
     if suite not in SUITES and suite not in PRO_SUITES:
         raise ValueError(unknown_name("LIBERO suite", suite, [*SUITES, *PRO_SUITES]))
@@ -104,14 +105,13 @@ def tasks(suite: str) -> tuple[Task, ...]:
     from libero.libero.benchmark import task_maps
 
     problems, states = Path(get_libero_path("bddl_files")), Path(get_libero_path("init_states"))
+    own_words = suite.rpartition("_")[2] in _OWN_WORDS
     return tuple(
         Task(
             suite=suite,
             index=index,
             name=task.name,
-            prompt=_own_words(problems / task.problem_folder / task.bddl_file)
-            if suite.rpartition("_")[2] in _OWN_WORDS
-            else task.language,
+            prompt=_own_words(problems / task.problem_folder / task.bddl_file) if own_words else task.language,
             bddl_file=problems / task.problem_folder / task.bddl_file,
             initial_states_file=states / task.problem_folder / f"{task.init_states_file}.npz",
         )
@@ -123,7 +123,7 @@ def find_task(suite: str, task: int | str) -> Task:
     """One task by its number or its name.
 
     Raises:
-        ValueError: no such task; says what there is.
+        ValueError: no such task; lists the available ones.
     """
     available = tasks(suite)
     if isinstance(task, str):
@@ -137,7 +137,7 @@ def find_task(suite: str, task: int | str) -> Task:
 
 
 def _own_words(bddl_file: Path) -> str:
-    """The problem's own instruction."""
+    """The instruction in the problem's file."""
     found = re.search(r"\(:language ([^)]*)\)", bddl_file.read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(f"{bddl_file.name} holds no instruction.")

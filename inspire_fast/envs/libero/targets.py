@@ -1,9 +1,13 @@
-"""Which things of a LIBERO scene the phrases of an instruction mean, and which point of each one is aimed at.
+"""Targets of a LIBERO task: the thing, and the point of it, that each phrase of the instruction means.
 
-Only things that the task's BDDL names in its objects of interest or its goal can be meant (reference objects apart), a
-phrase must *equal* one of a thing's names after its article and position words are taken off, position words must agree
-with where things start, and what is still open is decided by the goal's order. Where that leaves no or several readings,
-`match_targets` raises: a wrong label is worse than none.
+A phrase is matched in four steps:
+
+1. Only things that the task's BDDL names in its objects of interest or its goal are candidates (references apart).
+2. Without article and position words, the phrase must *equal* one of the thing's names.
+3. Position words must agree with the places where things start.
+4. The goal's order decides between the readings that are left.
+
+`match_targets` raises if no reading or several remain: a wrong label is worse than none.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import re
 
 from inspire_fast.envs.libero.suites import Problem
 
-# How instructions call things whose category does not say it. Any other category is called by its own words.
+# Category -> names in instructions, where they differ from the category's own words.
 NAMES: dict[str, tuple[str, ...]] = {
     "akita_black_bowl": ("black bowl", "bowl"),
     "black_book": ("book",),
@@ -36,13 +40,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "yellow_book": ("book",),
 }
 _CABINETS, _LEVELS = ("wooden_cabinet", "white_cabinet"), ("top", "middle", "bottom")
-# (category, region) -> the body, by its name's ending, that carries the region's site; every other site sits on `main`.
+# (category, region) -> ending of the name of the body with the region's site; all other sites are on `main`.
 SITE_BODIES: dict[tuple[str, str], str] = {
     **{(category, f"{level}_region"): f"cabinet_{level}" for category in _CABINETS for level in _LEVELS},
     **{(category, "top_side"): "base" for category in _CABINETS},
     ("flat_stove", "cook_region"): "burner",
 }
-# (category, part) -> body, and the part's middle along the body's own axes, metres (the middle of its collision shape).
+# (category, part) -> body, and the middle of the part's collision shape along the body's own axes, metres.
 HANDLES: dict[tuple[str, str], tuple[str, tuple[float, float, float]]] = {
     **{
         (category, level): (f"cabinet_{level}", (-0.0028, -0.1016, z))
@@ -52,7 +56,8 @@ HANDLES: dict[tuple[str, str], tuple[str, tuple[float, float, float]]] = {
     ("microwave", "door"): ("microdoorroot", (0.2375, -0.054, 0.0)),
     ("flat_stove", "button"): ("button", (0.0014, 0.0, 0.0257)),
 }
-# Where a thing is looked at that is only a reference ("to the front of the stove") and whose origin is in a corner.
+# Region that stands for a thing whose origin is in a corner, if the thing is only a reference ("to the front of the
+# stove").
 _REFERENCES = {"flat_stove": "cook_region"}
 _PART_WORDS = {"drawer": _LEVELS, "compartment": ("left", "right", "front", "back")}
 _PART_SUFFIX = {"drawer": "region", "compartment": "contain_region"}
@@ -66,12 +71,12 @@ class Target:
     """One phrase and the point it means: a site, or a point of a body.
 
     Attributes:
-        phrase: as the instruction words it, or an alias.
-        owner: instance in the scene; what the grasp check is about.
-        body: body of the scene that carries the point.
-        site: region whose centre is aimed at (a container's, drawer's, shelf's inside, a burner), or None.
+        phrase: the instruction's wording, or an alias.
+        owner: instance in the scene, for the grasp check.
+        body: body of the scene that the point moves with.
+        site: region whose centre is the point (the inside of a container, drawer or shelf, a burner), or None.
         offset_m: without a site, the point relative to the body's origin, along the body's own axes.
-        alias: why the phrase is none of the instruction's; empty where it is.
+        alias: the reason for a phrase that is not in the instruction; empty if it is.
     """
 
     phrase: str
@@ -86,7 +91,7 @@ def match_targets(phrases: Sequence[str], problem: Problem) -> tuple[Target, ...
     """One target per phrase, in the phrases' order.
 
     Raises:
-        ValueError: a phrase names nothing, or more than one reading is left; lists the candidates.
+        ValueError: a phrase names nothing, or several readings remain; lists the candidates.
     """
     options = [_candidates(phrase, problem) for phrase in phrases]
     readings = [reading for reading in itertools.product(*options) if len(set(map(_identity, reading))) == len(reading)]
@@ -95,8 +100,8 @@ def match_targets(phrases: Sequence[str], problem: Problem) -> tuple[Target, ...
     if len(readings) != 1:
         found = "; ".join(f"{p!r}: {sorted(t.owner for t in o)}" for p, o in zip(phrases, options, strict=True))
         raise ValueError(
-            f"{len(readings)} readings of {list(phrases)} agree with the goal {list(problem.goal)} (candidates {found}); "
-            "exactly one is needed to label a scene."
+            f"{len(readings)} readings of {list(phrases)} agree with the goal {list(problem.goal)} (candidates "
+            f"{found}); exactly one is needed to label a scene."
         )
     return readings[0]
 
@@ -110,7 +115,7 @@ def _candidates(phrase: str, problem: Problem) -> list[Target]:
     if name not in _PART_WORDS:
         called = _positioned(phrase, head, called, problem)
     meant = [owner for owner in called if owner in involved]
-    # A reference ("to the front of the stove") may stand in neither list; then it must be the only one of its name.
+    # A reference ("to the front of the stove") may be in neither list; then it must be the only one with its name.
     meant = meant or (called if len(called) == 1 else [])
     if not meant:
         raise ValueError(
@@ -125,9 +130,9 @@ def _names(category: str) -> tuple[str, ...]:
 
 
 def _positioned(phrase: str, head: str, called: list[str], problem: Problem) -> list[str]:
-    """Those that start where the phrase's position word says; all of them where that cannot be said.
+    """The things that start at the phrase's position word; all of them if it does not decide.
 
-    Front is +x and right is +y (see `robots.libero`). The middle one is that of the direction in which they spread most.
+    Front is +x and right is +y (see `robots.libero`). The middle is taken along the axis of the largest spread.
     """
     place = _WHERE.search(phrase)
     word = place[1] if place else next(iter(_POSITION.findall(head)), None)
@@ -164,12 +169,12 @@ def _aim(phrase: str, owner: str, name: str, head: str, problem: Problem) -> Tar
 
 
 def _part(phrase: str, owner: str, name: str, head: str, problem: Problem) -> Target:
-    """A drawer or compartment: its inside where something is put into it, else its handle."""
+    """A drawer or compartment: its inside if something is put into it, else its handle."""
     word = next((w for w in _PART_WORDS[name] if w in head.split()), None)
     site, category = f"{owner}_{word}_{_PART_SUFFIX[name]}", problem.categories[owner]
     verbs = {predicate[0] for predicate in problem.goal if site in predicate}
     if not verbs:
-        raise ValueError(f"The phrase {phrase!r} means {site!r}, of which the goal {list(problem.goal)} says nothing.")
+        raise ValueError(f"The phrase {phrase!r} means {site!r}, which is not part of the goal {list(problem.goal)}.")
     if word is not None and verbs <= {"open", "close"}:
         return _handle(phrase, owner, category, word)
     return _inside(phrase, owner, category, site)
@@ -190,7 +195,7 @@ def _identity(target: Target) -> tuple[str, str, str | None]:
 
 
 def _follows_goal(reading: Sequence[Target], problem: Problem) -> bool:
-    """What is moved is named before where it goes ("stack the left bowl on the right bowl")."""
+    """Whether each moved thing is named before its place ("stack the left bowl on the right bowl")."""
     position = {target.owner: index for index, target in enumerate(reading)}
     pairs = [[problem.owner(a) for a in predicate[1:]] for predicate in problem.goal if len(predicate) == 3]
     return all(position[a] < position[b] for a, b in pairs if a in position and b in position)

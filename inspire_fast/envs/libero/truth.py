@@ -1,4 +1,4 @@
-"""Facts about targets, read from the simulator's state. Nothing here changes it, and nothing is kept from call to call."""
+"""Facts about targets, read from the simulator's state without changing it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inspire_fast.envs.libero.targets import Target
 
 
 def point_m(sim: Any, target: Target) -> np.ndarray:
-    """World position `[3]`, metres, of the point that a phrase means: a site's centre, or a point fixed to a body."""
+    """World position `[3]`, metres, of a target: a site's centre, or a point fixed to a body."""
     data = sim.data
     if target.site is not None:
         return np.array(data.get_site_xpos(target.site))
@@ -24,16 +24,16 @@ def point_m(sim: Any, target: Target) -> np.ndarray:
 def scene_facts(
     sim: Any, pairs: Sequence[tuple[Target, bool]], eef_site: int, camera_hw: tuple[int, int]
 ) -> SceneFacts:
-    """The vector from the gripper to each target along the world's axes, and where the front camera shows both.
+    """Vectors from the gripper to each target along the world's axes, and both points in the front camera's image.
 
-    The facts also say how the frames `gripper` (the grip site's axes) and `camera` (the front camera's: x right, y up, z
-    towards the viewer) are turned.
+    The facts also have the rotations of the frames `gripper` (the grip site's axes) and `camera` (the front camera's: x
+    right, y up, z towards the viewer).
 
     Args:
         sim: robosuite's simulator.
-        pairs: targets, each with whether it is grasped.
+        pairs: each target, and whether it is grasped.
         eef_site: number of the site between the finger tips.
-        camera_hw: height and width of the picture.
+        camera_hw: height and width of the image.
     """
     data, camera = sim.data, sim.model.camera_name2id(VIEWS["observation/image"])
     height, width = camera_hw
@@ -59,7 +59,7 @@ def scene_facts(
 
 
 def box_m(sim: Any, geoms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest corner `[3]`, world axes, of shapes by their names."""
+    """Lowest and highest corner `[3]`, world axes, of the shapes with these names."""
     model, data = sim.model._model, sim.data._data
     ids = [sim.model.geom_name2id(geom) for geom in geoms]
     matrices = data.geom_xmat[ids].reshape(-1, 3, 3)

@@ -19,7 +19,8 @@ from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.experts.registry import Variation, carry_out
+from inspire_fast.envs.libero.experts.controller import Variation
+from inspire_fast.envs.libero.experts.registry import carry_out
 from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
 from inspire_fast.labeling.hindsight.manipulations import plan
 from inspire_fast.robots.libero import LIBERO

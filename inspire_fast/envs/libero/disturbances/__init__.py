@@ -1,4 +1,4 @@
-"""Seeded changes to a scene, in strengths 0..5, for measuring what a policy stands."""
+"""Disturbances: seeded changes to a scene, in strengths 0..5, for measuring a policy's robustness."""
 
 from inspire_fast.envs.libero.disturbances.disturbed import Disturbed as Disturbed
 from inspire_fast.envs.libero.disturbances.disturbed import parse_disturbances as parse_disturbances

@@ -1,4 +1,4 @@
-"""What a disturbance is: one way in which a scene differs from those that a policy was trained on, seeded, in six strengths."""
+"""Interface of a disturbance: one way in which a scene differs from training, seeded, in six severities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Native = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One episode that is being disturbed.
+    """One episode to disturb.
 
     Attributes:
         environment: reset and settled.
@@ -30,8 +30,8 @@ class Scene:
 
     @property
     def model(self) -> Any:
-        """mujoco.MjModel; what is changed in it is put back before the next episode by whoever changes it."""
-        return self.environment._alive().sim.model._model
+        """mujoco.MjModel. A disturbance that changes it must restore it before the next episode."""
+        return self.environment.simulator.sim.model._model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,30 +39,30 @@ class Active:
     """A disturbance at work in one episode. Every part may be left out.
 
     Attributes:
-        undo: puts the simulator back as it was before.
-        prompt: the instruction, in other words.
-        see: an observation -> what the policy gets instead.
+        undo: restores the simulator.
+        prompt: instruction -> the instruction in other words.
+        see: observation -> the observation that the policy gets.
         stepped: called after each control step.
-        pictured: mujoco.MjData that is drawn instead of the present.
+        drawn: gives the mujoco.MjData to draw instead of the present one, or None.
     """
 
     undo: Callable[[], None] = lambda: None
     prompt: Callable[[str], str] = lambda text: text
     see: Callable[[Native], Native] = lambda native: native
     stepped: Callable[[], None] = lambda: None
-    pictured: Callable[[], Any] = lambda: None
+    drawn: Callable[[], Any] = lambda: None
 
 
 Disturbance = Callable[[Scene], Active]
-"""Changes the scene and says what else is different; called once per episode with a severity of at least 1."""
+"""Changes the scene and returns the changes that act later; called once per episode, with a severity of at least 1."""
 
 
 def restoring(*arrays: np.ndarray) -> Callable[[], None]:
-    """What puts arrays of the model back to their present values, in place."""
-    kept = [(array, array.copy()) for array in arrays]
+    """A function that restores arrays of the model to their present values, in place."""
+    saved = [(array, array.copy()) for array in arrays]
 
     def undo() -> None:
-        for array, before in kept:
+        for array, before in saved:
             array[...] = before
 
     return undo

@@ -1,4 +1,4 @@
-"""The front camera stands elsewhere and looks a little past where it looked; the wrist camera sits crooked."""
+"""Disturbed camera poses: the front camera is moved and turned, the wrist camera is turned."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TURN_RAD = np.deg2rad(0.7)
 
 
 def camera_pose(scene: Scene) -> Active:
-    """Both cameras: the front one moved and turned, the wrist one turned only (it is screwed to the hand)."""
+    """Moves the front camera, and turns both; the wrist camera is screwed to the hand and keeps its place."""
     model = scene.model
     undo = restoring(model.cam_pos, model.cam_quat)
     for view in VIEWS.values():
-        camera = scene.environment._alive().sim.model.camera_name2id(view)
+        camera = scene.environment.simulator.sim.model.camera_name2id(view)
         if view == "agentview":
             model.cam_pos[camera] += scene.severity * scene.rng.normal(scale=_SHIFT_M, size=3)
         turn = scene.severity * scene.rng.normal(scale=_TURN_RAD, size=3)

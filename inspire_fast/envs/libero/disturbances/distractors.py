@@ -1,7 +1,6 @@
-"""Things that nobody asked for stand about.
+"""Distractors: simple coloured shapes that the cameras see and the hand passes through.
 
-They are drawn only: simple coloured shapes that the cameras see and the hand passes through, so that success depends on
-the policy's eyes alone. Real additional objects are in LIBERO-PRO's suites.
+They change the images alone, not the physics. LIBERO-PRO's suites have real additional objects.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import numpy as np
 from inspire_fast.envs.libero.disturbances.base import Active, Scene
 
 _PER_SEVERITY = 2
-_APART_M = 0.07  # from every object, so that nothing that matters is hidden inside
+_APART_M = 0.07  # from every object, so that no object is hidden inside a shape
 _AROUND_M = 0.32  # from the middle of the objects
 
 
 def distractors(scene: Scene) -> Active:
-    """Boxes, balls and cans on the height on which the lowest object stands."""
+    """Draws boxes, balls and cans at the height of the lowest object's base."""
     environment, rng = scene.environment, scene.rng
     mujoco: Any = importlib.import_module("mujoco")
     shapes = (mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CYLINDER)
@@ -41,9 +40,6 @@ def distractors(scene: Scene) -> Active:
             mujoco.mjv_initGeom(drawn.geoms[drawn.ngeom], shape, size, place, np.eye(3).ravel(), colour)
             drawn.ngeom += 1
 
-    def undo() -> None:
-        if environment._cameras is not None:
-            environment._cameras.decorate = None
-
-    environment.cameras().decorate = decorate
-    return Active(undo=undo)
+    cameras = environment.cameras()
+    cameras.decorate = decorate
+    return Active(undo=lambda: setattr(cameras, "decorate", None))

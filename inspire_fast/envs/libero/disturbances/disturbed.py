@@ -1,4 +1,4 @@
-"""A LIBERO environment whose episodes are disturbed, each in its own seeded way."""
+"""A LIBERO environment with disturbed episodes, each in its own seeded way."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from inspire_fast.envs.libero.environment import LiberoEnvironment
 
 
 class Disturbed:
-    """Looks like the environment inside it.
+    """An environment around another one, with the same interface.
 
-    What an episode's disturbance is depends on `(seed, name, task, episode)` alone: at another severity the same direction is
-    gone further, where that makes sense, and several disturbances do not change each other's draws.
+    A disturbance's draws in an episode depend on `(seed, name, task, episode)` alone. Another severity goes further in
+    the same direction where that makes sense, and disturbances do not change each other's draws.
 
     Args:
-        environment: the simulator; it is closed with this.
-        severities: name -> 0..5; 0 is as if it were not named.
-        seed: of everything drawn.
+        environment: the simulator; closed together with this object.
+        severities: name -> 0..5; 0 is the same as leaving the name out.
+        seed: of all draws.
 
     Raises:
-        KeyError: an unknown name. ValueError: another severity.
+        KeyError: an unknown name.
+        ValueError: another severity.
     """
 
     def __init__(self, environment: LiberoEnvironment, severities: Mapping[str, int], *, seed: int) -> None:
         check(severities)
         self._environment, self._seed = environment, seed
-        # In the registry's order, whatever order they were given in: what is late must see what was moved.
+        # In the registry's order, not the caller's; see there.
         self._severities = {name: severities[name] for name in DISTURBANCES if severities.get(name)}
         self._active: list[Active] = []
         self._measured = np.zeros(0)
@@ -47,11 +48,11 @@ class Disturbed:
 
     @property
     def success(self) -> bool:
-        """See `Environment.success`."""
+        """The goal held after the last step."""
         return self._environment.success
 
     def reset(self, episode: int) -> None:
-        """See `LiberoEnvironment.reset`; what the last episode changed is put back first."""
+        """Restores the simulator, starts the episode and disturbs it."""
         self._undo()
         self._environment.reset(episode)
         for name, severity in self._severities.items():
@@ -64,9 +65,9 @@ class Disturbed:
             self._environment.refresh()
 
     def observe(self) -> Mapping[str, Any]:
-        """See `LiberoEnvironment.observe`."""
-        late = [data for active in self._active if (data := active.pictured()) is not None]
-        native = dict(self._environment.observe(pictured=late[0] if late else None))
+        """The disturbed observation, with the keys of `LiberoEnvironment.observe`."""
+        late = [data for active in self._active if (data := active.drawn()) is not None]
+        native = dict(self._environment.observe(drawn=late[0] if late else None))
         seen: Mapping[str, Any] = {**native, "observation/state": self._environment.measured()}
         for active in self._active:
             seen = active.see(seen)
@@ -78,18 +79,18 @@ class Disturbed:
         return self._measured
 
     def step(self, action: np.ndarray) -> np.ndarray:
-        """See `Environment.step`."""
+        """Executes one action and returns it as sent."""
         sent = self._environment.step(action)
         for active in self._active:
             active.stepped()
         return sent
 
     def facts(self) -> SceneFacts | None:
-        """See `Environment.facts`: of the scene as it is, whatever the policy sees of it."""
+        """Truth about the scene as it is, whatever the policy sees."""
         return self._environment.facts()
 
     def close(self) -> None:
-        """See `Environment.close`."""
+        """Frees the simulator."""
         self._environment.close()
 
     def _undo(self) -> None:
@@ -99,10 +100,11 @@ class Disturbed:
 
 
 def check(severities: Mapping[str, int]) -> None:
-    """Refuses what is no disturbance.
+    """Checks names and severities.
 
     Raises:
-        KeyError: an unknown name, with a guess at what was meant. ValueError: another severity than 0..5.
+        KeyError: an unknown name, with a guess at the intended one.
+        ValueError: another severity than 0..5.
     """
     for name, severity in severities.items():
         _ = DISTURBANCES[name]
@@ -114,7 +116,8 @@ def parse_disturbances(texts: Sequence[str]) -> dict[str, int]:
     """`["lighting:3"]` -> `{"lighting": 3}`.
 
     Raises:
-        ValueError: another form, or another severity. KeyError: an unknown name.
+        ValueError: another form, or another severity.
+        KeyError: an unknown name.
     """
     found = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""Pictures come late: they show the scene of some control steps ago, while the state is of now."""
+"""Image latency: images show the scene of some control steps ago, the state is the present one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _STEPS = 2  # per severity: 100 ms
 
 
 def image_latency(scene: Scene) -> Active:
-    """Keeps what a picture is made of, not pictures: nothing is rendered that nobody looks at."""
+    """Stores the data that an image is drawn from, not images, so that only requested images are rendered."""
     environment = scene.environment
     mujoco: Any = importlib.import_module("mujoco")
     shown = mujoco.MjData(scene.model)
     past: deque[dict[str, Any]] = deque(maxlen=_STEPS * scene.severity + 1)
-    past.append(copy_of(environment._seen()))
+    past.append(copy_of(environment.seen()))
 
-    def pictured() -> Any:
+    def drawn() -> Any:
         show(shown, past[0])
         return shown
 
-    return Active(stepped=lambda: past.append(copy_of(environment._seen())), pictured=pictured)
+    return Active(stepped=lambda: past.append(copy_of(environment.seen())), drawn=drawn)

@@ -1,4 +1,4 @@
-"""Lamps elsewhere, brighter or darker, and of another colour."""
+"""Disturbed lighting: lamps in other places, brighter or darker, and tinted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BRIGHTNESS, _COLOUR, _SHIFT_M = 0.18, 0.07, 0.5  # per severity
 
 
 def lighting(scene: Scene) -> Active:
-    """All lamps together get brighter or darker; each gets a tint and another place; so does the light of the camera."""
+    """Scales and tints all lamps and the camera's light together, and moves each lamp."""
     model, rng, severity = scene.model, scene.rng, scene.severity
     headlight = model.vis.headlight
     undo = restoring(model.light_diffuse, model.light_pos, headlight.diffuse, headlight.ambient)

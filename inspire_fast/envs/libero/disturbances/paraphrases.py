@@ -1,4 +1,4 @@
-"""The same wish in other words. What is named keeps its name, so that it can still be asked about."""
+"""Paraphrased instructions: other verbs and sentences; the phrases that questions ask about stay the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from inspire_fast.envs.libero.disturbances.base import Active, Scene
 
-# How a verb may be said otherwise; severity opens the list from the left.
+# Verb -> other verbs, from common to rare; severity is the number of them to choose from.
 _VERBS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"pick up", ("grab", "take", "lift", "get hold of", "fetch")),
     (r"place it", ("put it", "set it", "lay it", "drop it", "deposit it")),
@@ -31,11 +31,12 @@ _FRAMES = (
 
 
 def paraphrase(text: str, rng: np.random.Generator, severity: int) -> str:
-    """Other verbs from severity 1 on (ever rarer ones), a sentence around it from 2 on (ever longer).
+    """The instruction with other verbs, and from severity 2 on with a sentence around it.
 
     paraphrase("pick up the soup and place it in the basket", ..., 3)
     "i would like you to lift the soup and set it in the basket"
     """
+    # A replacement is written as one `<word>`, so that no later verb of the table matches inside it.
     for verb, others in _VERBS:
         word = others[int(rng.integers(min(severity, len(others))))]
         text = re.sub(rf"\b{verb}\b(?!_)", lambda _, word=word: f"<{word.replace(' ', '_')}>", text)
@@ -44,6 +45,6 @@ def paraphrase(text: str, rng: np.random.Generator, severity: int) -> str:
 
 
 def paraphrases(scene: Scene) -> Active:
-    """One other wording per episode."""
+    """Draws one wording per episode."""
     seed = int(scene.rng.integers(2**32))
     return Active(prompt=lambda text: paraphrase(text, np.random.default_rng(seed), scene.severity))

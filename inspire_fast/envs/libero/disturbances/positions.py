@@ -1,4 +1,4 @@
-"""Objects stand elsewhere than in the suite's initial states."""
+"""Disturbed positions: objects are moved from their places in the suite's initial states."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _TOUCH_M = 0.001  # a resting object touches its table this deep
 
 
 def positions(scene: Scene) -> Active:
-    """Moves each object along the table, where that brings it into nothing else; then lets all settle.
+    """Moves each object along the table to a place where it touches nothing else, then lets all settle.
 
-    An object that has no room anywhere it was drawn to stays where it is, as one that stands in or on another does.
+    An object stays in place if every drawn position is occupied, and if it is in or on another object.
     """
     environment = scene.environment
-    sim = environment._alive().sim
+    sim = environment.simulator.sim
     for name in environment.movable:
         _move(scene, sim, name)
     for _ in range(_SETTLE_STEPS):
@@ -28,7 +28,7 @@ def positions(scene: Scene) -> Active:
 
 
 def _move(scene: Scene, sim: Any, name: str) -> None:
-    thing = scene.environment._model_of(name)
+    thing = scene.environment.simulator.get_object(name)
     start, _ = sim.model.get_joint_qpos_addr(thing.joints[0])
     before = sim.data.qpos[start : start + 2].copy()
     touching = _touched(sim, thing)
@@ -36,7 +36,7 @@ def _move(scene: Scene, sim: Any, name: str) -> None:
         shift = scene.severity * scene.rng.uniform(-_SHIFT_M, _SHIFT_M, size=2)
         sim.data.qpos[start : start + 2] = before + shift
         sim.forward()
-        # What carries or holds it must not have changed, and it must have come into nothing new.
+        # It must touch the same bodies as before, and only the table or the floor.
         if _touched(sim, thing) == touching and all("table" in b or "floor" in b or b == "world" for b in touching):
             return
     sim.data.qpos[start : start + 2] = before
@@ -44,7 +44,7 @@ def _move(scene: Scene, sim: Any, name: str) -> None:
 
 
 def _touched(sim: Any, thing: Any) -> set[str]:
-    """Bodies that the thing's shapes are in contact with."""
+    """Names of the bodies in contact with the thing's shapes."""
     mine = {sim.model.geom_name2id(name) for name in thing.contact_geoms}
     bodies = set()
     for contact in sim.data.contact[: sim.data.ncon]:

@@ -1,4 +1,4 @@
-"""Every disturbance by the name that stands in an evaluation's records."""
+"""Registry of disturbances by their names in evaluation records."""
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.envs.libero.disturbances.base import Disturbance
@@ -11,6 +11,7 @@ from inspire_fast.envs.libero.disturbances.positions import positions
 from inspire_fast.envs.libero.disturbances.sensor_noise import sensor_noise
 from inspire_fast.envs.libero.disturbances.textures import textures
 
+# In the order in which they are applied: image latency must delay a scene whose objects have already been moved.
 DISTURBANCES: Registry[Disturbance] = Registry(
     "disturbance",
     {

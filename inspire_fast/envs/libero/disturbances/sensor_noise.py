@@ -1,4 +1,4 @@
-"""Grainy pictures and a trembling state."""
+"""Sensor noise: Gaussian noise on images and state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PIXEL, _STATE = 7.0, 0.002  # per severity: of 255; metres and radians
 
 
 def sensor_noise(scene: Scene) -> Active:
-    """Gaussian noise, new in every observation."""
+    """Draws new noise for every observation."""
     rng, severity = scene.rng, scene.severity
 
     def see(native: Native) -> Native:

@@ -1,4 +1,4 @@
-"""Other walls, floors and tables: their textures are mixed with coloured patterns."""
+"""Disturbed textures of walls, floors and tables: coloured patterns are mixed in."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ import numpy as np
 
 from inspire_fast.envs.libero.disturbances.base import Active, Scene
 
-_MIX = 0.17  # per severity: at 5 the pattern covers 85 % of what was there
+_MIX = 0.17  # per severity: at 5, the mixture is 85 % pattern
 _GROUND = ("floor", "wall", "table", "counter")
 _COLOUR_ROLE = 1  # of a material's textures, mujoco's mjTEXROLE_RGB
 _CELLS = 8
 
 
 def textures(scene: Scene) -> Active:
-    """Changes every texture of walls, floor and furniture that is part of the room, not those of objects."""
+    """Changes the textures of walls, floor and furniture; objects keep theirs."""
     model, environment = scene.model, scene.environment
-    chosen = _textures_of_the_room(environment, model)
-    kept: dict[int, np.ndarray] = {}
+    chosen = _room_textures(environment, model)
+    saved: dict[int, np.ndarray] = {}
     for texture in chosen:
         pixels = _pixels(model, texture)
-        kept[texture] = pixels.copy()
+        saved[texture] = pixels.copy()
         pattern = _pattern(scene.rng, *pixels.shape)
         mix = _MIX * scene.severity
         pixels[:] = ((1 - mix) * pixels + mix * pattern).astype(np.uint8)
 
     def upload() -> None:
-        if environment._cameras is not None:  # one that is made later reads the textures as they are then
-            environment._cameras.upload(chosen)
+        environment.cameras().upload(chosen)
 
     def undo() -> None:
-        for texture, pixels in kept.items():
+        for texture, pixels in saved.items():
             _pixels(model, texture)[:] = pixels
         upload()
 
@@ -39,8 +38,8 @@ def textures(scene: Scene) -> Active:
     return Active(undo=undo)
 
 
-def _textures_of_the_room(environment: Any, model: Any) -> list[int]:
-    sim = environment._alive().sim
+def _room_textures(environment: Any, model: Any) -> list[int]:
+    sim = environment.simulator.sim
     found = set()
     for geom in range(model.ngeom):
         names = f"{sim.model.geom_id2name(geom)} {sim.model.body_id2name(model.geom_bodyid[geom])}"
@@ -59,10 +58,10 @@ def _pixels(model: Any, texture: int) -> np.ndarray:
 
 
 def _pattern(rng: np.random.Generator, height: int, width: int, channels: int) -> np.ndarray:
-    """Two colours in squares, or in stripes, float `[h, w, c]`."""
+    """A pattern of two colours, in squares or stripes, float `[h, w, c]`."""
     colours = rng.uniform(30, 225, size=(2, channels))
     rows, columns = np.arange(height) * _CELLS // height, np.arange(width) * _CELLS // width
-    which = (
-        rows[:, None] % 2 ^ columns % 2 if rng.random() < 0.5 else np.broadcast_to(rows[:, None] % 2, (height, width))
-    )
-    return colours[which]
+    stripes = rows[:, None] % 2
+    if rng.random() < 0.5:
+        return colours[stripes ^ columns % 2]
+    return colours[np.broadcast_to(stripes, (height, width))]

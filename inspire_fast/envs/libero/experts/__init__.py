@@ -1,1 +1,1 @@
-"""Scripted experts for LIBERO: grasping, placing, drawers, doors, knobs."""
+"""Scripted experts for LIBERO: grasping, placing, drawers, doors and knobs."""

@@ -1,4 +1,4 @@
-"""Motions on things that stay where they are and move in themselves: drawers, doors, and a stove's knob."""
+"""Motions on drawers, doors and a stove's knob: things that keep their place and move in themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.experts.controller import Hand, Variation
+from inspire_fast.envs.libero.experts.controller import HandController, Variation
 from inspire_fast.envs.libero.experts.doors import close_door, open_door
 from inspire_fast.envs.libero.experts.drawers import close_drawer, open_drawer
-from inspire_fast.envs.libero.experts.handles import Part
+from inspire_fast.envs.libero.experts.handles import Handle
 from inspire_fast.envs.libero.experts.knobs import turn_off, turn_on
 
 MOTIONS = {"open": open_drawer, "close": close_drawer, "turnon": turn_on, "turnoff": turn_off}
@@ -24,7 +24,7 @@ def articulate(
 
     Args:
         environment: reset; the hand is upright.
-        rng: decides the variation.
+        rng: draws the variation.
         variation: see `Variation`.
         verb: one of `MOTIONS`.
         name: the drawer's region, the microwave or the stove, as the goal names it.
@@ -33,22 +33,21 @@ def articulate(
         Native actions, float32 `[7]`. At their end the hand is upright again, above what it handled.
 
     Raises:
-        ValueError: another verb, or a thing whose handle is not known.
+        ValueError: another verb, or a thing without a known handle.
     """
     if verb not in MOTIONS:
         raise ValueError(f"The goal ({verb!r}, {name!r}) is none of {sorted(MOTIONS)}.")
     owner = environment.problem.owner(name)
     jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
     if environment.problem.categories.get(owner) == "microwave" and verb in DOORS:
-        yield from DOORS[verb](environment, Hand(environment, rng, variation), owner, jitter)
+        yield from DOORS[verb](environment, HandController(environment, rng, variation), owner, jitter)
         return
     if verb in ("turnon", "turnoff"):
-        part = Part(environment, owner, "button")
+        handle = Handle(environment, owner, "button")
     else:
-        part = Part(environment, owner, name.removeprefix(f"{owner}_").removesuffix("_region"))
-        if abs(part.out()[1]) < 0.9:  # the hand leans about the world's x axis, and does not turn
+        handle = Handle(environment, owner, name.removeprefix(f"{owner}_").removesuffix("_region"))
+        if abs(handle.out()[1]) < 0.9:  # the hand leans about the world's x axis and cannot turn meanwhile
             raise ValueError(
-                f"{name!r} opens along {part.out().round(2)}; this expert reaches drawers along the y axis."
+                f"{name!r} opens along {handle.out().round(2)}; this expert reaches drawers along the y axis."
             )
-    hand = Hand(environment, rng, variation)
-    yield from MOTIONS[verb](environment, hand, part, jitter)
+    yield from MOTIONS[verb](environment, HandController(environment, rng, variation), handle, jitter)

@@ -1,4 +1,4 @@
-"""Shapes of a scene as the experts see them: points on the collision boxes, and maps of how high things stand."""
+"""Shapes of a scene for the experts: points on collision boxes, and maps of the highest point over each cell."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ _SPACING_M = 0.0035  # between neighbouring points of a face
 CELL_M = 0.004  # of a height map
 
 
-def cloud(environment: LiberoEnvironment, name: str, spacing_m: float = _SPACING_M) -> np.ndarray:
-    """Points `[n, 3]` on the faces of a thing's collision boxes (others by their own box), world frame, metres."""
+def thing_points(environment: LiberoEnvironment, name: str, spacing_m: float = _SPACING_M) -> np.ndarray:
+    """Points `[n, 3]` on the faces of a thing's collision boxes, world frame, metres; other shapes by their own box."""
     domain = environment.simulator
     model, data = domain.sim.model._model, domain.sim.data._data
-    owner = domain.objects_dict[name] if name in domain.objects_dict else domain.fixtures_dict[name]
-    parts = []
-    for geom in owner.contact_geoms:
+    points = []
+    for geom in domain.get_object(name).contact_geoms:
         index = domain.sim.model.geom_name2id(geom)
         axes = data.geom_xmat[index].reshape(3, 3)
         centre, half = model.geom_aabb[index, :3], model.geom_aabb[index, 3:]
-        parts.append(data.geom_xpos[index] + (centre + box_faces(half, spacing_m)) @ axes.T)
-    return np.concatenate(parts)
+        points.append(data.geom_xpos[index] + (centre + box_faces(half, spacing_m)) @ axes.T)
+    return np.concatenate(points)
 
 
 def box_faces(half_m: np.ndarray, spacing_m: float = _SPACING_M) -> np.ndarray:
@@ -36,14 +35,14 @@ def box_faces(half_m: np.ndarray, spacing_m: float = _SPACING_M) -> np.ndarray:
     return (2 * steps[outside] / last - 1) * half_m
 
 
-def scene(environment: LiberoEnvironment, without: Sequence[str] = ()) -> np.ndarray:
-    """Points `[n, 3]` on every object and fixture but those named; tables and floors are no part of it."""
-    parts = [cloud(environment, name, 0.005) for name in environment.bodies if name not in without]
+def scene_points(environment: LiberoEnvironment, without: Sequence[str] = ()) -> np.ndarray:
+    """Points `[n, 3]` on every object and fixture except those named; tables and floors are left out."""
+    parts = [thing_points(environment, name, 0.005) for name in environment.bodies if name not in without]
     return np.concatenate([*parts, np.zeros((0, 3))])
 
 
-def surface_m(environment: LiberoEnvironment) -> float:
-    """Height of the table: where the lowest movable object stands."""
+def table_height_m(environment: LiberoEnvironment) -> float:
+    """Height of the table: the lower side of the lowest movable object."""
     return min(float(environment.bounds_m(name)[0][2]) for name in environment.movable)
 
 
@@ -53,12 +52,12 @@ def rectangle(half_m: tuple[float, float], spacing_m: float, centre_m: tuple[flo
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def turned(points: np.ndarray, angle_rad: np.ndarray | float) -> np.ndarray:
-    """Points `[..., 2 or 3]` turned about the vertical axis through the origin: to the left, seen from above."""
+def rotated(points: np.ndarray, angle_rad: np.ndarray | float) -> np.ndarray:
+    """Points `[..., 2 or 3]` rotated about the vertical axis through the origin: to the left, seen from above."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     x, y = points[..., 0], points[..., 1]
-    aside = [np.broadcast_to(points[..., 2], np.shape(cos * x))] if points.shape[-1] == 3 else []
-    return np.stack([cos * x - sin * y, sin * x + cos * y, *aside], axis=-1)
+    height = [np.broadcast_to(points[..., 2], np.shape(cos * x))] if points.shape[-1] == 3 else []
+    return np.stack([cos * x - sin * y, sin * x + cos * y, *height], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class HeightMap:
 
     Attributes:
         corner_m: the square's corner of lowest x and y, `[2]`.
-        heights_m: `[x, y]`, cells of `CELL_M`; `floor_m` where nothing stands.
+        heights_m: `[x, y]`, cells of `CELL_M`; `floor_m` where a cell is empty.
         floor_m: the table's height.
     """
 
@@ -77,7 +76,7 @@ class HeightMap:
 
     @classmethod
     def of(cls, points: np.ndarray, middle_m: np.ndarray, reach_m: float, floor_m: float) -> HeightMap:
-        """The map of what stands within `reach_m` of a point, along each axis."""
+        """The map of points `[n, 3]` within `reach_m` of `middle_m`, along each axis."""
         corner, count = middle_m[:2] - reach_m, int(np.ceil(2 * reach_m / CELL_M))
         cells = np.floor((points[:, :2] - corner) / CELL_M).astype(int)
         inside = ((cells >= 0) & (cells < count)).all(axis=1)
@@ -86,13 +85,19 @@ class HeightMap:
         return cls(corner, heights, floor_m)
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Heights under points `[..., 2]`; outside of the map, the floor's."""
+        """Heights at points `[..., 2]`; outside the map, the floor's."""
         cells = np.floor((points - self.corner_m) / CELL_M).astype(int)
         inside = ((cells >= 0) & (cells < self.heights_m.shape[0])).all(axis=-1)
         x, y = np.moveaxis(np.where(inside[..., None], cells, 0), -1, 0)
         return np.where(inside, self.heights_m[x, y], self.floor_m)
 
     def highest(self, middles_m: np.ndarray, yaws_rad: np.ndarray, area: np.ndarray) -> np.ndarray:
-        """The highest under an area, points `[k, 2]`, put at `[n, 2]` and turned by `[n]`: heights `[n]`."""
-        placed = middles_m[:, None, :2] + turned(area[None], yaws_rad[:, None])
+        """The highest point under an area, `[n]`.
+
+        Args:
+            middles_m: places of the area, `[n, 2]` or `[n, 3]`.
+            yaws_rad: its rotation at each place, `[n]`.
+            area: its points `[k, 2]`, around the origin.
+        """
+        placed = middles_m[:, None, :2] + rotated(area[None], yaws_rad[:, None])
         return self.at(placed).max(axis=1)

@@ -1,43 +1,41 @@
-"""Picking one thing up and putting it in or on its place, again until the simulator agrees."""
+"""Picking a thing up and putting it in or on its place, repeated until the simulator says that it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.experts.controller import CLOSED, OPEN, Hand, InfeasibleSceneError, Variation, raised
+from inspire_fast.envs.libero.experts.controller import (
+    CLOSED,
+    OPEN,
+    HandController,
+    InfeasibleSceneError,
+    Variation,
+    raised,
+)
 from inspire_fast.envs.libero.experts.grasps import Grasp, candidates
-from inspire_fast.envs.libero.experts.height_map import HeightMap, cloud, scene, surface_m
-from inspire_fast.envs.libero.experts.placing import Placement, Placer, half_size_m, highest_between, spots, way_out_m
+from inspire_fast.envs.libero.experts.height_map import HeightMap, scene_points, table_height_m, thing_points
+from inspire_fast.envs.libero.experts.placing import Placer, half_size_m, highest_between, spots, way_out_m
 
 _ATTEMPTS = 4
-_LOOKED_AT = 24  # grasps for which a placement is looked for
+_LOOKED_AT = 24  # grasps for which a placement is searched
 _LIFT_M = 0.05
-_DRAWN_M = 0.01  # how high a thing is held that is drawn from under another
-_SLIP_M = 0.06  # a thing that hangs so much nearer or farther than at first is lost
-_CLEARANCE_M = 0.03  # room between what is carried, or the open hand, and what it passes over
-_ABOVE_M = 0.035  # over a thing's top, where the hand comes to rest before it goes down
+_DRAWN_M = 0.01  # height at which a thing is drawn from under another
+_SLIP_M = 0.06  # a thing whose distance from the hand changes by more has slipped away
+_CLEARANCE_M = 0.03  # between what is carried, or the open hand, and what it passes over
+_ABOVE_M = 0.035  # the hand comes to rest this far over a thing's top before it goes down
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a thing is moved: where it is gripped and where it is let go."""
-
-    grasp: Grasp
-    placement: Placement
-
-
-class Transfer:
+class PickAndPlace:
     """Moves one thing to its place.
 
     Args:
         environment: reset.
-        rng: decides the variation.
+        rng: draws the variation.
         variation: see `Variation`.
-        goal: `(verb, thing, place)`: the predicate that is to hold.
+        goal: `(verb, thing, place)`, the predicate to achieve.
     """
 
     def __init__(
@@ -49,8 +47,8 @@ class Transfer:
     ) -> None:
         self._environment, self._rng, self._variation = environment, rng, variation
         self._goal, (self._verb, self._thing, self._place) = goal, goal
-        self._hand = Hand(environment, rng, variation)
-        self._floor_m = surface_m(environment)
+        self._hand = HandController(environment, rng, variation)
+        self._floor_m = table_height_m(environment)
         self._failed: list[Grasp] = []
         self._start_m = self._hung_m = 0.0
 
@@ -61,43 +59,47 @@ class Transfer:
             InfeasibleSceneError: no grasp was found, or the place cannot be reached from above.
         """
         for _ in range(_ATTEMPTS):
-            plan = self._plan()
-            yield from self._pick(plan.grasp)
-            if self._lifted_m() < _LIFT_M / 3:
-                self._failed.append(plan.grasp)
+            grasp = self._choose()
+            yield from self._pick(grasp)
+            if float(self._environment.position_m(self._thing)[2]) - self._start_m < _LIFT_M / 3:
+                self._failed.append(grasp)
                 yield from self._let_go()
                 continue
             yield from self._put()
             if self._goal not in self._environment.unmet():
                 return
 
-    def _plan(self) -> Plan:
-        """The grasp and the placement that cost least together."""
+    def _choose(self) -> Grasp:
+        """The grasp that costs least together with the best placement for it."""
         environment = self._environment
-        thing, others = cloud(environment, self._thing), scene(environment, [self._thing])
+        thing, others = self._points()
         grasps = candidates(thing, others, self._floor_m)
         if not grasps:
             low, high = environment.bounds_m(self._thing)
             raise InfeasibleSceneError(
-                f"No grasp from above was found on {self._thing!r}, which reaches from {low.round(3)} to {high.round(3)}: "
-                "it is covered, too wide, or too closely surrounded."
+                f"No grasp from above was found on {self._thing!r}, which reaches from {low.round(3)} to "
+                f"{high.round(3)}: it is covered, too wide, or too closely surrounded."
             )
         placer, origin = self._placer(thing, others), environment.position_m(self._thing)
         spread = 4 * self._variation.approach_m
-        plans = []
+        choices = []
         for grasp in grasps[:_LOOKED_AT]:
             placement = placer.best(grasp.point_m - origin, grasp.yaw_rad)
             cost = grasp.cost + placement.cost + self._penalty(grasp) + self._rng.uniform(0, spread)
-            plans.append((cost, Plan(grasp=grasp, placement=placement)))
-        best = min(plans, key=lambda pair: pair[0])[1]
+            choices.append((cost, grasp, placement.rest_m))
+        _, best, rest_m = min(choices, key=lambda choice: choice[0])
         half = half_size_m(environment, self._place)
         top = environment.position_m(self._place)[2] + half[2]
-        if self._verb == "in" and half.any() and best.placement.rest_m > top:
+        if self._verb == "in" and half.any() and rest_m > top:
             raise InfeasibleSceneError(
-                f"{self._place!r} is covered: {self._thing!r} put down from above comes to rest at {best.placement.rest_m:.3f} m, "
-                f"the region ends at {top:.3f} m. Putting things in from the side is not among the expert's skills."
+                f"{self._place!r} is covered: {self._thing!r} put down from above comes to rest at {rest_m:.3f} m, "
+                f"the region ends at {top:.3f} m. The expert cannot put things in from the side."
             )
         return best
+
+    def _points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the thing `[n, 3]`, and of everything else."""
+        return thing_points(self._environment, self._thing), scene_points(self._environment, [self._thing])
 
     def _placer(self, thing: np.ndarray, others: np.ndarray) -> Placer:
         places = spots(self._environment, self._goal)
@@ -105,7 +107,7 @@ class Transfer:
         return Placer(ground, places, thing - self._environment.position_m(self._thing))
 
     def _penalty(self, grasp: Grasp) -> float:
-        """What was tried in vain is not tried again soon."""
+        """Cost of grasps that resemble failed ones."""
         return sum(
             1.0
             for failed in self._failed
@@ -113,7 +115,7 @@ class Transfer:
         )
 
     def _pick(self, grasp: Grasp) -> Iterator[np.ndarray]:
-        """Over, down, close, up a little."""
+        """Moves over the thing, down, closes, lifts a little."""
         environment, hand = self._environment, self._hand
         jitter = self._rng.uniform([-1, -1, 0], 1) * self._variation.approach_m
         self._start_m = float(environment.position_m(self._thing)[2])
@@ -125,7 +127,7 @@ class Transfer:
             lambda: _funnel(grasp.point_m, environment.gripper_m()), OPEN, tolerance_m=0.006, exact=True, steps=50
         )
         yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
-        out = way_out_m(cloud(environment, self._thing), scene(environment, [self._thing]), self._floor_m)
+        out = way_out_m(*self._points(), self._floor_m)
         if out.any():  # from under an open drawer
             drawn = raised(environment.gripper_m() + out, _DRAWN_M)
             yield from hand.move(lambda: drawn, CLOSED, tolerance_m=0.01, exact=True)
@@ -133,20 +135,17 @@ class Transfer:
         yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.01, steps=25)
 
     def _over(self, above: np.ndarray, gripper: float) -> Iterator[np.ndarray]:
-        """Up as far as needed to pass over everything on the way, then there."""
+        """Moves up far enough to pass over everything on the way, then to the point."""
         environment, hand = self._environment, self._hand
         here = environment.gripper_m()
-        passed = highest_between(scene(environment), here, above, 0.06) + _CLEARANCE_M
+        passed = highest_between(scene_points(environment), here, above, 0.06) + _CLEARANCE_M
         height = max(float(above[2]), passed)
         if here[2] < height - 0.02:
             up = np.array([*here[:2], height])
             yield from hand.move(lambda: up, gripper, tolerance_m=0.03)
-        across = np.array([*above[:2], max(height, above[2])])
+        across = np.array([*above[:2], height])
         yield from hand.move(lambda: across, gripper, tolerance_m=0.025, steps=80)
         yield from hand.move(lambda: above, gripper, tolerance_m=0.025)
-
-    def _lifted_m(self) -> float:
-        return float(self._environment.position_m(self._thing)[2]) - self._start_m
 
     def _let_go(self) -> Iterator[np.ndarray]:
         yield from self._hand.hold(OPEN, steps=8)
@@ -154,9 +153,9 @@ class Transfer:
         yield from self._hand.move(lambda: up, OPEN, tolerance_m=0.02)
 
     def _put(self) -> Iterator[np.ndarray]:
-        """Up, across, down, let go, up: looks again how the thing hangs."""
+        """Moves up, across and down, lets go, moves up; plans with the thing as it hangs now."""
         environment, hand = self._environment, self._hand
-        thing, others = cloud(environment, self._thing), scene(environment, [self._thing])
+        thing, others = self._points()
         grip, origin, self._hung_m = environment.gripper_m(), environment.position_m(self._thing), self._apart_m()
         placement = self._placer(thing, others).best(grip - origin, hand.heading_rad())
         hangs_m = float(origin[2] - thing[:, 2].min())
@@ -164,7 +163,9 @@ class Transfer:
         passed = highest_between(others, origin, placement.origin_m, min(radius_m, 0.12))
         height = max(passed + _CLEARANCE_M + hangs_m, float(placement.origin_m[2]) + 0.02)
 
-        def carry(target_m: np.ndarray):  # the gripper's way that brings the thing's origin to a point
+        def carry(
+            target_m: np.ndarray,
+        ) -> Callable[[], np.ndarray]:  # the hand's goal that brings the thing's origin there
             return lambda: environment.gripper_m() + target_m - environment.position_m(self._thing)
 
         up = np.array([*origin[:2], max(height, float(origin[2]))])
@@ -179,7 +180,7 @@ class Transfer:
         hand.yaw_rad = None
 
     def _while_held(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Stops when the thing has slipped away."""
+        """The motion, ended when the thing has slipped away."""
         for action in motion:
             if self._lost():
                 return
@@ -189,11 +190,11 @@ class Transfer:
         return abs(self._apart_m() - self._hung_m) > _SLIP_M
 
     def _apart_m(self) -> float:
-        """From the grip site to the thing's origin."""
+        """Distance from the grip site to the thing's origin."""
         return float(np.linalg.norm(self._environment.position_m(self._thing) - self._environment.gripper_m()))
 
     def _down(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Stops where something is in the way: the hand has not moved by a millimetre in four steps."""
+        """The motion, ended by an obstacle: the hand moved by less than a millimetre in four steps."""
         heights: list[float] = []
         for action in motion:
             heights.append(float(self._environment.gripper_m()[2]))
@@ -203,6 +204,6 @@ class Transfer:
 
 
 def _funnel(grasp_m: np.ndarray, gripper_m: np.ndarray) -> np.ndarray:
-    """The grasp point, raised while the hand is still beside it, so that no finger comes down on the thing."""
+    """The grasp point, raised while the hand is off to the side, so that no finger comes down on the thing."""
     aside_m = float(np.linalg.norm((grasp_m - gripper_m)[:2]))
     return raised(grasp_m, float(np.clip(5 * (aside_m - 0.006), 0, 0.05)))

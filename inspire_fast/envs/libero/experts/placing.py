@@ -1,4 +1,4 @@
-"""Where a thing that is held is let go: the spot and the turn at which it comes down lowest, and how it gets there."""
+"""Placements of a held thing: the spot and rotation at which it comes down lowest, and obstacles on the way there."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.grasps import long_axis_rad, lowest_m
-from inspire_fast.envs.libero.experts.height_map import CELL_M, HeightMap, turned
+from inspire_fast.envs.libero.experts.height_map import CELL_M, HeightMap, rotated
 
 _TURNS_RAD = np.deg2rad([0, -30, 30, -60, 60, -90, 90])
 _FRACTIONS = (0.0, -0.35, 0.35, -0.7, 0.7)  # of a region's half size: the spots that are tried
-_FARTHEST_YAW_RAD = 1.75  # the hand turns no further to either side
-_OUT_M, _ROOM_M = 0.2, 0.015  # how far a thing is drawn from under another, and the room it then has
-_ABOVE_M = 0.004  # how far above its rest a thing is let go
+_FARTHEST_YAW_RAD = 1.75  # the wrist turns no further to either side
+_OUT_M, _ROOM_M = 0.2, 0.015  # longest way out from under another thing, and the free room needed there
+_ABOVE_M = 0.004  # a thing is let go this far above its resting height
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a thing is let go.
+    """A pose in which a thing is let go.
 
     Attributes:
-        origin_m: where the thing's origin is then, world frame, `[3]`.
-        rest_m: the height at which the thing's origin comes to rest, if it falls straight.
-        turn_rad: by how much it is turned about the vertical on the way.
-        cost: how bad it looks: how far it would fall, how far off the middle, how far it is turned.
+        origin_m: the thing's origin, world frame, `[3]`.
+        rest_m: height at which the origin comes to rest if the thing falls straight.
+        turn_rad: the thing's rotation about the vertical on the way.
+        cost: lower is better: distance from the middle, rotation, height of the fall.
     """
 
     origin_m: np.ndarray
@@ -45,9 +45,9 @@ def underside(thing: np.ndarray) -> np.ndarray:
 
 
 def spots(environment: LiberoEnvironment, goal: tuple[str, str, str]) -> np.ndarray:
-    """Points `[n, 2]` of the place that a goal `(verb, thing, place)` names, the preferred one first.
+    """Points `[n, 2]` of the place in a goal `(verb, thing, place)`, the preferred one first.
 
-    An object has one, its middle; a region has several. Things that share what they are put on keep to its ends.
+    An object has one spot, its middle; a region has several. Things that share a place keep to its ends.
     """
     place = goal[2]
     middle, half = environment.position_m(place), half_size_m(environment, place)
@@ -63,7 +63,7 @@ def spots(environment: LiberoEnvironment, goal: tuple[str, str, str]) -> np.ndar
 
 
 def half_size_m(environment: LiberoEnvironment, place: str) -> np.ndarray:
-    """Half of a region's size along the world's axes, `[3]`, as LIBERO's own check computes it; zeros for an object."""
+    """Half of a region's size along the world's axes, `[3]`, as in LIBERO's own check; zeros for an object."""
     domain = environment.simulator
     if place not in domain.object_sites_dict:
         return np.zeros(3)
@@ -75,7 +75,7 @@ class Placer:
     """Finds placements of one thing at one place, for any grip on it.
 
     Args:
-        ground: what stands around the place, without the thing.
+        ground: the place's surroundings, without the thing.
         spots_m: `[n, 2]`, see `spots`.
         thing: its points `[k, 3]` relative to its origin.
     """
@@ -85,10 +85,11 @@ class Placer:
         along = long_axis_rad(thing)
         aligned = [(a - along + np.pi) % (2 * np.pi) - np.pi for a in np.arange(4) * np.pi / 2]
         turns = np.array([*_TURNS_RAD, *aligned])
+        # Every spot with every turn, [n]; the thing rests where the first of its lower points [n, k] touches.
         self._spots = np.repeat(spots_m, len(turns), axis=0)
         self._turns = np.tile(turns, len(spots_m))
         below = underside(thing)
-        where = self._spots[:, None] + turned(below[None, :, :2], self._turns[:, None])
+        where = self._spots[:, None] + rotated(below[None, :, :2], self._turns[:, None])
         self._rest_m = (ground.at(where) - below[:, 2]).max(axis=1)
         aside = np.linalg.norm(self._spots - spots_m[0], axis=1)
         self._cost = 2 * aside + 0.15 * np.abs(self._turns) + 30 * (self._rest_m - self._rest_m.min())
@@ -96,20 +97,23 @@ class Placer:
     def best(self, grip_m: np.ndarray, yaw_rad: float) -> Placement:
         """The cheapest placement for a grip site at `[3]` relative to the thing's origin, and the hand's yaw."""
         yaws = yaw_rad + self._turns
-        middles = self._spots + turned(grip_m[None, :2], self._turns)
+        middles = self._spots + rotated(grip_m[None, :2], self._turns)
         hand_m = lowest_m(self._ground, middles, yaws) - grip_m[2]
         height = np.maximum(self._rest_m, hand_m + 0.004)
         cost = self._cost + 6 * (height - self._rest_m) + np.where(np.abs(yaws) > _FARTHEST_YAW_RAD, 100.0, 0.0)
         best = int(np.argmin(cost))
-        origin = np.array([*self._spots[best], height[best] + _ABOVE_M])
-        rest, turn = float(self._rest_m[best]), float(self._turns[best])
-        return Placement(origin_m=origin, rest_m=rest, turn_rad=turn, cost=float(cost[best]))
+        return Placement(
+            origin_m=np.array([*self._spots[best], height[best] + _ABOVE_M]),
+            rest_m=float(self._rest_m[best]),
+            turn_rad=float(self._turns[best]),
+            cost=float(cost[best]),
+        )
 
 
 def way_out_m(thing: np.ndarray, others: np.ndarray, floor_m: float) -> np.ndarray:
-    """The shortest way over ground, `[3]`, after which nothing hangs over a thing's points `[n, 3]`; zero if nothing does.
+    """The shortest horizontal way, `[3]`, out from under everything above a thing's points `[n, 3]`.
 
-    Zero as well where no way of up to `_OUT_M` leads out.
+    Zero if nothing is above it, and if no way of up to `_OUT_M` leads out.
     """
     middle, top = (thing.min(axis=0) + thing.max(axis=0)) / 2, float(thing[:, 2].max())
     ground = HeightMap.of(others, middle, 0.35, floor_m)
@@ -118,7 +122,7 @@ def way_out_m(thing: np.ndarray, others: np.ndarray, floor_m: float) -> np.ndarr
     if ground.at(cells).max() <= top:
         return np.zeros(3)
     for reach in np.arange(_ROOM_M, _OUT_M, _ROOM_M):
-        ways = reach * turned(np.array([1.0, 0.0]), np.arange(0, 2 * np.pi, np.pi / 8))
+        ways = reach * rotated(np.array([1.0, 0.0]), np.arange(0, 2 * np.pi, np.pi / 8))
         free = [way for way in ways if ground.at(edges + way).max() <= top]
         if free:
             return np.array([*free[0], 0.0])
@@ -126,8 +130,9 @@ def way_out_m(thing: np.ndarray, others: np.ndarray, floor_m: float) -> np.ndarr
 
 
 def highest_between(points: np.ndarray, start_m: np.ndarray, end_m: np.ndarray, radius_m: float) -> float:
-    """The highest of the points `[n, 3]` within a radius of the straight way over ground; -inf where there is none."""
+    """The highest of the points `[n, 3]` within a radius of the straight horizontal way; -inf if there is none."""
     way = end_m[:2] - start_m[:2]
+    # The nearest point of the way, as a fraction of it, for each point.
     along = np.clip((points[:, :2] - start_m[:2]) @ way / max(float(way @ way), 1e-9), 0, 1)
     aside = np.linalg.norm(points[:, :2] - start_m[:2] - along[:, None] * way, axis=1)
     return float(points[aside < radius_m, 2].max(initial=-np.inf))

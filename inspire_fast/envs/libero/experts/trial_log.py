@@ -1,45 +1,27 @@
-"""Many trials of the experts: over processes, each kept on disk the moment it is known, and the table they make."""
+"""Log of many trials: run over processes, each written to disk as soon as it ends, and summed up in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 import json
 import multiprocessing
 from pathlib import Path
 import warnings
 
-from inspire_fast.envs.libero.experts.controller import Variation
-from inspire_fast.envs.libero.experts.trials import Trial, try_task
+from inspire_fast.envs.libero.experts.trials import Trial, TrialSpec, try_task
 from inspire_fast.envs.libero.suites import Task
 from inspire_fast.envs.workers import prepare_worker
 
-PASS = 0.8  # of a task's episodes, for the expert to count as able to solve it
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialSpec:
-    """What decides a trial's outcome; trials of different specs are not mixed in one file.
-
-    Attributes:
-        expert: name in `experts.EXPERTS`.
-        variation: the demonstrations' noise and displacements; without, always the plain motion.
-        max_steps: an expert that needs more control steps has failed.
-        seed: of fixture poses and variation.
-    """
-
-    expert: str = "carry_out"
-    variation: bool = True
-    max_steps: int = 700
-    seed: int = 7
+PASS = 0.8  # of a task's episodes, for a task to count as solved
 
 
 def read(path: Path, spec: TrialSpec) -> dict[tuple[str, int, int], Trial]:
-    """The trials in a file, whose first line is their spec; a line that was cut off by a kill is left out.
+    """The trials in a file, whose first line is their spec; a line that a kill cut off is ignored.
 
     Raises:
-        ValueError: the file holds trials of another spec, or none at all.
+        ValueError: the file holds trials of another spec, or no trials.
     """
     if not path.exists() or not path.stat().st_size:
         return {}
@@ -62,9 +44,9 @@ def append(path: Path, spec: TrialSpec, trial: Trial) -> None:
 
 
 def run(spec: TrialSpec, missing: Sequence[tuple[Task, Sequence[int]]], workers: int) -> Iterator[Trial]:
-    """The trials of each task's episodes, task by task over the workers, in the order in which tasks are done.
+    """Trials of each task's episodes, task by task over the workers, in the order in which tasks end.
 
-    A worker that fails or dies takes its task's trials with it: that is warned of, and they stay missing.
+    A worker that fails or dies loses its task's trials: a warning names the task, and the trials stay missing.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker, initargs=(workers,)) as pool:
@@ -78,9 +60,7 @@ def run(spec: TrialSpec, missing: Sequence[tuple[Task, Sequence[int]]], workers:
 
 
 def _try(spec: TrialSpec, task: Task, episodes: tuple[int, ...]) -> list[Trial]:
-    variation = Variation() if spec.variation else Variation.none()
-    settings = {"expert": spec.expert, "variation": variation, "max_steps": spec.max_steps, "seed": spec.seed}
-    return list(try_task(task.suite, task.index, episodes, **settings))
+    return list(try_task(task.suite, task.index, episodes, spec))
 
 
 def row(task: Task, trials: Sequence[Trial]) -> str:
@@ -98,7 +78,7 @@ HEADER = "| task | solved | kept | steps | instruction | reason |\n|---|---|---|
 
 
 def summary(tasks: Sequence[Sequence[Trial]]) -> dict[str, int]:
-    """Counts over tasks, each with its trials: what the expert refused in every episode is not tried."""
+    """Counts over tasks, each given by its trials; a task that the expert refused in every episode is not tried."""
     measured = [trials for trials in tasks if trials]
     return {
         "tasks": len(tasks),
@@ -112,5 +92,5 @@ def summary(tasks: Sequence[Sequence[Trial]]) -> dict[str, int]:
 
 
 def passes(outcomes: Sequence[bool]) -> bool:
-    """At least `PASS` of them hold."""
+    """At least `PASS` of the outcomes are true."""
     return sum(outcomes) >= PASS * len(outcomes) > 0

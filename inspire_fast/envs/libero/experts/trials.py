@@ -1,4 +1,4 @@
-"""Trials of the scripted experts: one episode each, without rendering, and what the simulator says about it."""
+"""Trials of the scripted experts: single episodes without rendering, and the simulator's verdict."""
 
 from __future__ import annotations
 
@@ -11,9 +11,27 @@ import numpy as np
 
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.experts.registry import EXPERTS, Variation
+from inspire_fast.envs.libero.experts.controller import Variation
+from inspire_fast.envs.libero.experts.registry import EXPERTS
 
 _AFTER_STEPS = 60  # after success, in which the expert lets go and retreats
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """Settings that decide a trial's outcome; trials of different specs are not mixed in one file.
+
+    Attributes:
+        expert: name in `registry.EXPERTS`.
+        variation: add the demonstrations' noise and displacements.
+        max_steps: an expert that needs more control steps has failed.
+        seed: of fixture poses and variation.
+    """
+
+    expert: str = "carry_out"
+    variation: bool = True
+    max_steps: int = 700
+    seed: int = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +39,13 @@ class Trial:
     """One episode of an expert.
 
     Attributes:
-        suite, task, episode: which; the episode is the number of a fixed initial state.
-        success: the simulator's word: the goal held after some step, at which LIBERO ends an episode.
-        kept: the goal also held once the expert had let go and retreated (at most 60 steps later). LIBERO counts a thing as in
-            or on a region while it is still held above it, so that this is the stricter figure.
+        suite, task, episode: the task, and the number of its fixed initial state.
+        success: the goal held after some step, at which LIBERO ends an episode.
+        kept: the goal also held after the expert had let go and retreated (at most 60 steps later). LIBERO counts a
+            thing as in or on a region while it is still held above it, so `kept` is the stricter metric.
         steps: control steps until success, or all that were executed.
         seconds: wall time of the episode, its reset included.
-        reason: why it was not solved: the goal's predicates that do not hold, or why the expert did not try; else empty.
+        reason: empty if solved; else the predicates that do not hold, or the reason why the expert did not try.
         refused: the expert did not try.
     """
 
@@ -43,41 +61,30 @@ class Trial:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What a resumed run knows it by."""
+        """Suite, task, episode."""
         return self.suite, self.task, self.episode
 
 
-def try_task(
-    suite: str,
-    task: int,
-    episodes: Sequence[int],
-    *,
-    expert: str = "carry_out",
-    variation: Variation | None = None,
-    max_steps: int = 600,
-    seed: int = 7,
-) -> Iterator[Trial]:
-    """Lets the expert try a task's fixed initial states, one after the other, in one simulator that never renders."""
-    with contextlib.closing(LiberoEnvironment(suite, task, LiberoSettings(seed=seed))) as environment:
+def try_task(suite: str, task: int, episodes: Sequence[int], spec: TrialSpec | None = None) -> Iterator[Trial]:
+    """Trials of a task's fixed initial states, one after the other, in one simulator."""
+    spec = spec or TrialSpec()
+    with contextlib.closing(LiberoEnvironment(suite, task, LiberoSettings(seed=spec.seed))) as environment:
         for episode in episodes:
-            yield try_episode(
-                environment, episode, expert=expert, variation=variation or Variation(), max_steps=max_steps, seed=seed
-            )
+            yield try_episode(environment, episode, spec)
 
 
-def try_episode(
-    environment: LiberoEnvironment, episode: int, *, expert: str, variation: Variation, max_steps: int, seed: int
-) -> Trial:
-    """Resets to one initial state and lets the expert act until its own end or `max_steps`, past success."""
+def try_episode(environment: LiberoEnvironment, episode: int, spec: TrialSpec) -> Trial:
+    """Resets to one initial state and lets the expert act, past success, until its own end or `spec.max_steps`."""
     started, steps, solved_at, reason, refused = time.monotonic(), 0, 0, "", False
+    variation = Variation() if spec.variation else Variation.none()
     environment.reset(episode)
     try:
-        for action in EXPERTS[expert](environment, np.random.default_rng([seed, episode]), variation):
+        for action in EXPERTS[spec.expert](environment, np.random.default_rng([spec.seed, episode]), variation):
             environment.step(action)
             steps += 1
             if environment.success and not solved_at:
                 solved_at = steps
-            if steps == (solved_at + _AFTER_STEPS if solved_at else max_steps):
+            if steps == (solved_at + _AFTER_STEPS if solved_at else spec.max_steps):
                 break
     except ValueError as error:
         reason, refused = str(error), steps == 0
