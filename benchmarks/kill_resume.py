@@ -20,7 +20,7 @@ import time
 import tyro
 
 from inspire_fast.data.testing import write_fake_dataset
-from inspire_fast.training.reporting.throughput import FIGURES
+from inspire_fast.training.reporting.throughput import THROUGHPUT
 
 ROOT = Path(__file__).resolve().parents[1]
 SAVE_EVERY, LOG_EVERY = 7, 3  # checkpoints fall between lines of the log
@@ -72,7 +72,7 @@ class Runs:
         """The log so far, without times; a line that was cut off is none."""
         log = self.folder / "runs" / "debug" / exp_name / "metrics.jsonl"
         rows = [json.loads(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
-        return [{key: value for key, value in row.items() if key not in ("time", *FIGURES)} for row in rows]
+        return [{key: value for key, value in row.items() if key not in ("time", *THROUGHPUT)} for row in rows]
 
     def saved(self, exp_name: str) -> int:
         """The step of the latest checkpoint."""

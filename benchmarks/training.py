@@ -29,7 +29,7 @@ from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.config import CheckpointConfig, TrainConfig, load_config
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
-from inspire_fast.training.preflight.memory import plan_memory
+from inspire_fast.training.preflight.memory import estimate_memory
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.state import TrainState, init_state, make_step, with_params
@@ -120,7 +120,9 @@ def losses(config: TrainConfig, rounds: int, rows: int) -> dict[str, float]:
     }
     compiled: dict[str, Any] = {}
     for name, way in ways.items():
-        gradient = jax.jit(jax.value_and_grad(lambda params, batch, way=way: way(with_params(config, params), batch)))
+        gradient = jax.jit(
+            jax.value_and_grad(lambda params, batch, way=way: way(with_params(config.model, params), batch))
+        )
         compiled[name] = gradient.lower(params, batch).compile()
     values = {name: float(program(params, batch)[0]) for name, program in compiled.items()}
     np.testing.assert_allclose(values["ours"], values["one-hot"], rtol=1e-4)
@@ -150,7 +152,7 @@ def planned(config: TrainConfig) -> dict[str, float]:
         raise RuntimeError("This backend does not say what a compiled program takes.")
     measured = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
     measured += analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    plan = plan_memory(config, make_mesh(config.mesh))
+    plan = estimate_memory(config, make_mesh(config.mesh))
     print(f"plan: {plan}")
     print(f"XLA: {measured / 2**20:.0f} MiB; plan over XLA {plan.total / measured:.2f}")
     return {"plan_over_measured_memory": plan.total / measured}

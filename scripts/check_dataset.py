@@ -65,7 +65,7 @@ def check_config(config: TrainConfig, *, decode: bool) -> int:
     datasets = [LeRobotDataset(part.root) for part in parts]
     bad = 0
     for part, dataset in zip(parts, datasets, strict=True):
-        columns, actions = training_columns(config, part)
+        columns, actions = training_columns(config.data, config.embodiment, part)
         left = dataset.without(dict.fromkeys(part.exclude_episodes, "excluded by its number"))
         bad += check(left, [*columns, actions], decode=decode, name=f"{part.root}: " if len(parts) > 1 else "")
     return bad

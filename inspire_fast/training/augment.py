@@ -1,11 +1,11 @@
-"""Random changes of camera pictures in training, on the device: pure, jittable, seeded by one key.
+"""Augmentation of camera images in training, on the device: pure, jittable, seeded by one key.
 
-Recipes, after openpi (which uses augmax 0.4.1): pictures of cameras that are not on a wrist are cropped to 95 % of height and
-width, enlarged again and turned by up to 5 degrees; the colours of all pictures are jittered. `intended` is what openpi's
-config says: every picture is jittered, saturation included, and each camera and sample draws for itself. `openpi` is what
-its code does: augmax drops the saturation, shifts the hue by up to a tenth of a turn (its default), jitters half of the
-pictures (likewise), lets the edge of a crop fade to black, and hands every camera the same random key, so that both wrists get the same
-jitter.
+Recipes follow openpi (which uses augmax 0.4.1): images of cameras that are not on a wrist are cropped to 95 % of height
+and width, enlarged again and rotated by up to 5 degrees; the colours of all images are jittered. `intended` is what
+openpi's config says: every image is jittered, saturation included, and every camera and sample draws its own numbers.
+`openpi` is what its code does: augmax drops the saturation, shifts the hue by up to a tenth of a turn (its default),
+jitters half of the images (likewise), lets the edge of a crop fade to black, and gives every camera the same random key,
+so that both wrists get the same jitter.
 
 Neither reproduces augmax's random numbers: the distributions are the contract.
 """
@@ -26,18 +26,18 @@ from inspire_fast.models.layers import image_to_float
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How strongly pictures are changed; amounts are drawn uniformly up to the given size, in both directions.
+    """Strengths of the changes; amounts are drawn uniformly up to the given size, in both directions.
 
     Attributes:
         crop: share of height and width that a random crop keeps; not on wrist cameras.
-        rotation_deg: largest turn about the picture's middle; not on wrist cameras. What comes into view is black.
+        rotation_deg: largest rotation about the image's centre; not on wrist cameras. Area outside the image is black.
         brightness: share by which the value (of HSV) moves towards white or black.
         contrast: see `adjust_contrast`.
         saturation: share by which the saturation (of HSV) grows or shrinks.
         hue: in turns.
-        probability: share of the pictures whose colours are jittered.
-        dark_edges: the outermost pixels of a crop at the picture's edge fade to black, as augmax's do.
-        same_for_all_cameras: cameras of one kind (wrist or not) draw the same numbers, sample by sample.
+        probability: share of the images whose colours are jittered.
+        dark_edges: the outermost pixels of a crop at the image's edge fade to black, as in augmax.
+        same_for_all_cameras: cameras of one kind (wrist or not) draw the same numbers for a sample.
     """
 
     crop: float = 1.0
@@ -63,7 +63,7 @@ class Recipe:
 
     @property
     def moves(self) -> bool:
-        """Whether pictures are cropped or turned."""
+        """Whether images are cropped or rotated."""
         return self.crop < 1 or self.rotation_deg > 0
 
     @property
@@ -94,97 +94,97 @@ RECIPES: Registry[Recipe] = Registry(
 def augment(
     images: Mapping[str, jax.Array], key: jax.Array, recipe: str | Recipe = "intended", *, processes: int = 1
 ) -> dict[str, jax.Array]:
-    """Changes a batch of pictures at random.
+    """Changes a batch of images at random.
 
     Args:
-        images: camera -> uint8, or float in [-1, 1], `[b, h, w, 3]`. A name with "wrist" in it is a wrist camera's.
-        key: of this step; `jax.random.fold_in(key, step)` at the caller.
-        recipe: a name of `RECIPES`, or one's own.
-        processes: that made the batch, each a block of rows, by taking turns at the stream of samples: a sample gets the same
-            numbers whatever process it came from.
+        images: camera -> uint8, or float in [-1, 1], `[b, h, w, 3]`. A name that contains "wrist" is a wrist camera.
+        key: key of this step; the caller uses `jax.random.fold_in(key, step)`.
+        recipe: a name of `RECIPES`, or a recipe.
+        processes: number of processes that made the batch, a block of rows each, by taking turns in the stream of
+            samples. A sample gets the same numbers whichever process it came from.
 
     Returns:
         camera -> float32 in [-1, 1] of the same shapes.
 
     Raises:
-        KeyError: an unknown name; says which there are.
-        ValueError: a picture is not `[b, h, w, 3]`.
+        KeyError: an unknown name; lists the known ones.
+        ValueError: an image is not `[b, h, w, 3]`.
     """
     chosen = RECIPES[recipe] if isinstance(recipe, str) else recipe
-    pictures = {camera: image_to_float(image) for camera, image in images.items()}
-    for camera, picture in pictures.items():
-        if picture.ndim != 4 or picture.shape[-1] != 3:
-            raise ValueError(f"Camera {camera!r} must be [b, h, w, 3]; got {picture.shape}.")
+    floats = {camera: image_to_float(image) for camera, image in images.items()}
+    for camera, image in floats.items():
+        if image.ndim != 4 or image.shape[-1] != 3:
+            raise ValueError(f"Camera {camera!r} must be [b, h, w, 3]; got {image.shape}.")
     cameras = sorted(images)
     kinds: dict[tuple[bool, tuple[int, ...]], list[str]] = {}  # one program for all cameras of a kind
     for camera in cameras:
-        kinds.setdefault(("wrist" in camera, pictures[camera].shape), []).append(camera)
+        kinds.setdefault(("wrist" in camera, floats[camera].shape), []).append(camera)
     for (wrist, shape), alike in kinds.items():
         if not chosen.recolours and (wrist or not chosen.moves):
             continue
         numbers = [int(wrist) if chosen.same_for_all_cameras else cameras.index(camera) for camera in alike]
-        places = np.arange(shape[0]).reshape(-1, processes).T.ravel()  # of each row in the stream
+        places = np.arange(shape[0]).reshape(-1, processes).T.ravel()  # each row's place in the stream
         keys = jnp.stack([jax.random.split(jax.random.fold_in(key, number), shape[0])[places] for number in numbers])
         one = partial(_augment_one, recipe=chosen, wrist=wrist)
-        unit = jax.vmap(jax.vmap(one))((jnp.stack([pictures[camera] for camera in alike]) + 1) / 2, keys)
-        pictures |= dict(zip(alike, jnp.clip(unit * 2 - 1, -1.0, 1.0), strict=True))
-    return pictures
+        unit = jax.vmap(jax.vmap(one))((jnp.stack([floats[camera] for camera in alike]) + 1) / 2, keys)
+        floats |= dict(zip(alike, jnp.clip(unit * 2 - 1, -1.0, 1.0), strict=True))
+    return floats
 
 
-def _augment_one(picture: jax.Array, key: jax.Array, *, recipe: Recipe, wrist: bool) -> jax.Array:
-    """One picture `[h, w, 3]` in [0, 1]."""
+def _augment_one(image: jax.Array, key: jax.Array, *, recipe: Recipe, wrist: bool) -> jax.Array:
+    """One image `[h, w, 3]` in [0, 1]."""
     top, left, whether, turn, brightness, contrast, saturation, hue = jax.random.uniform(key, (8,))
     if recipe.moves and not wrist:
         angle = jnp.deg2rad(recipe.rotation_deg) * (2 * turn - 1)
-        picture = crop_and_rotate(picture, recipe.crop, jnp.stack([top, left]), angle, dark_edges=recipe.dark_edges)
+        image = crop_and_rotate(image, recipe.crop, jnp.stack([top, left]), angle, dark_edges=recipe.dark_edges)
     if recipe.recolours:
         jittered = jitter(
-            picture,
+            image,
             brightness=recipe.brightness * (2 * brightness - 1),
             contrast=recipe.contrast * (2 * contrast - 1),
             saturation=recipe.saturation * (2 * saturation - 1),
             hue=recipe.hue * (2 * hue - 1) if recipe.hue else None,
         )
-        picture = jnp.where(whether < recipe.probability, jittered, picture)
-    return picture
+        image = jnp.where(whether < recipe.probability, jittered, image)
+    return image
 
 
 def crop_and_rotate(
-    picture: jax.Array, crop: float, place: jax.Array, angle: jax.Array, *, dark_edges: bool = False
+    image: jax.Array, crop: float, place: jax.Array, angle: jax.Array, *, dark_edges: bool = False
 ) -> jax.Array:
-    """Cuts a window, enlarges it to the whole picture and turns that about its middle, with one bilinear sampling.
+    """Crops a window, enlarges it to the whole image and rotates that about its centre, with one bilinear sampling.
 
     Args:
-        picture: `[h, w, c]` in [0, 1]; outside of it is black.
-        crop: share of height and width that the window has (of `h` and `w`, rounded down to whole pixels).
-        place: in [0, 1], `[2]`: where the window lies between top and bottom, and left and right.
-        angle: rad; positive turns the picture's content counter-clockwise.
-        dark_edges: as of `Recipe`; otherwise a crop alone, wherever it lies, shows nothing of the outside.
+        image: `[h, w, c]` in [0, 1]; the area around it is black.
+        crop: height and width of the window as a share of `h` and `w`, rounded down to whole pixels.
+        place: position of the window between top and bottom, and left and right, `[2]` in [0, 1].
+        angle: rad; positive rotates the image's content counter-clockwise.
+        dark_edges: see `Recipe`; without it, a crop without rotation shows no black.
     """
-    h, w, _ = picture.shape
+    h, w, _ = image.shape
     window_h, window_w = int(h * crop), int(w * crop)
-    # Pixel centres, measured from the middle: x to the right, y down.
+    # Pixel centres, measured from the image's centre: x to the right, y down.
     y, x = jnp.meshgrid(jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij")
     turned_y, turned_x = jnp.sin(angle) * x + jnp.cos(angle) * y, jnp.cos(angle) * x - jnp.sin(angle) * y
     source_y = turned_y * (window_h / h) + (window_h - 1) / 2 + place[0] * (h - window_h)
     source_x = turned_x * (window_w / w) + (window_w - 1) / 2 + place[1] * (w - window_w)
     if dark_edges:
-        return _sample(picture, source_y, source_x)
-    # Enlarging puts the outermost pixels' centres up to (1 - crop) / 2 px outside of the picture: that far, its edge counts.
+        return _sample(image, source_y, source_x)
+    # Enlarging moves the outermost pixels' centres up to (1 - crop) / 2 px out of the image; there its edge is repeated.
     inside_y, inside_x = _towards(source_y, h, (1 - window_h / h) / 2), _towards(source_x, w, (1 - window_w / w) / 2)
-    return _sample(picture, inside_y, inside_x)
+    return _sample(image, inside_y, inside_x)
 
 
 def _towards(position: jax.Array, size: int, slack: float) -> jax.Array:
-    """Positions outside of 0 .. `size - 1`, moved towards it by `slack` at most."""
+    """Positions outside of 0 .. `size - 1`, moved towards that range by at most `slack`."""
     inside = jnp.clip(position, 0, size - 1)
     return inside + jnp.sign(position - inside) * jnp.maximum(jnp.abs(position - inside) - slack, 0)
 
 
-def _sample(picture: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+def _sample(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     """Bilinear look-up at pixel positions `y`, `x` `[h, w]`."""
-    h, w, c = picture.shape
-    flat = jnp.pad(picture, ((1, 1), (1, 1), (0, 0))).reshape(-1, c)  # one black pixel all around
+    h, w, c = image.shape
+    flat = jnp.pad(image, ((1, 1), (1, 1), (0, 0))).reshape(-1, c)  # a border of one black pixel
     y, x = jnp.clip(y + 1, 0, h + 1), jnp.clip(x + 1, 0, w + 1)
     top, left = jnp.clip(jnp.floor(y), 0, h).astype(jnp.int32), jnp.clip(jnp.floor(x), 0, w).astype(jnp.int32)
     down, right = (y - top)[..., None], (x - left)[..., None]
@@ -195,7 +195,7 @@ def _sample(picture: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def jitter(
-    picture: jax.Array,
+    image: jax.Array,
     *,
     brightness: jax.Array | float = 0.0,
     contrast: jax.Array | float = 0.0,
@@ -205,23 +205,23 @@ def jitter(
     """Changes colours in HSV; see `Recipe` for the amounts. Greys keep no hue, so they stay grey.
 
     Args:
-        picture: `[..., 3]` in [0, 1].
+        image: `[..., 3]` in [0, 1].
         brightness: in (-1, 1).
         contrast: in (-1, 1).
         saturation: in (-1, 1); the saturation becomes `(1 + saturation)` times itself, at most full.
-        hue: in turns; None leaves the hue alone, which is quicker than 0.
+        hue: in turns; None skips the hue, which is faster than 0.
 
     Returns:
         `[..., 3]` in [0, 1].
     """
-    value = picture.max(axis=-1, keepdims=True)
+    value = image.max(axis=-1, keepdims=True)
     wanted = adjust_contrast(adjust_brightness(value, brightness), contrast)
-    # All channels times one factor: another value, the same hue and saturation.
-    picture = jnp.where(value > 0, picture * (wanted / jnp.maximum(value, 1e-6)), wanted)
-    chroma = wanted - picture.min(axis=-1, keepdims=True)
+    # One factor for all channels changes the value and keeps hue and saturation.
+    image = jnp.where(value > 0, image * (wanted / jnp.maximum(value, 1e-6)), wanted)
+    chroma = wanted - image.min(axis=-1, keepdims=True)
     fullest = jnp.where(chroma > 1e-6, wanted / jnp.maximum(chroma, 1e-6), 1.0)
-    picture = wanted - (wanted - picture) * jnp.minimum(1 + saturation, fullest)
-    return picture if hue is None else shift_hue(picture, hue)
+    image = wanted - (wanted - image) * jnp.minimum(1 + saturation, fullest)
+    return image if hue is None else shift_hue(image, hue)
 
 
 def adjust_brightness(value: jax.Array, amount: jax.Array | float) -> jax.Array:
@@ -230,7 +230,7 @@ def adjust_brightness(value: jax.Array, amount: jax.Array | float) -> jax.Array:
 
 
 def adjust_contrast(value: jax.Array, amount: jax.Array | float) -> jax.Array:
-    """Steepens (or flattens) values in [0, 1] about 0.5, with 0, 0.5 and 1 where they were.
+    """Steepens (or flattens) values in [0, 1] about 0.5; 0, 0.5 and 1 keep their values.
 
     The curve has three straight pieces: slope s = tan((1 + amount) pi / 4) in the middle, 1 / s at both ends (augmax's).
     """
@@ -240,11 +240,11 @@ def adjust_contrast(value: jax.Array, amount: jax.Array | float) -> jax.Array:
     return jnp.where(value < end, value / slope, jnp.where(value > 1 - end, 1 - (1 - value) / slope, middle))
 
 
-def shift_hue(picture: jax.Array, turns: jax.Array | float) -> jax.Array:
-    """Turns the colour wheel: red goes to green after a third of a turn, to blue after two. `[..., 3]` in [0, 1]."""
-    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
-    value = picture.max(axis=-1)
-    chroma = value - picture.min(axis=-1)
+def shift_hue(image: jax.Array, turns: jax.Array | float) -> jax.Array:
+    """Rotates the colour wheel, `[..., 3]` in [0, 1]: a third of a turn maps red to green, two thirds map it to blue."""
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    value = image.max(axis=-1)
+    chroma = value - image.min(axis=-1)
     divisor = jnp.where(chroma > 0, chroma, 1.0)
     sixths = jnp.where(
         value == red,

@@ -1,9 +1,9 @@
-"""Writing checkpoints: atomic, asynchronous, in openpi's layout, with the contract beside the numbers.
+"""Checkpoint writer: atomic, asynchronous, in openpi's layout, with the contract in every checkpoint.
 
-<run>/<step>/params        {"params": {"PaliGemma": ...}}, what is served (the average where there is one): the layout of
-                           openpi's released checkpoints, which openpi loads as it is
-<run>/<step>/train_state   step, params, ema, optimiser: what resuming needs
-<run>/<step>/loader        where the data stream stood, and figures that were not in the log yet
+<run>/<step>/params        {"params": {"PaliGemma": ...}}, the parameters that are served (EMA if there is one), in the
+                           layout of openpi's released checkpoints, which openpi loads unchanged
+<run>/<step>/train_state   step, params, ema, optimiser: for resuming
+<run>/<step>/loader        position in the data stream, and metrics that were not in the log yet
 <run>/<step>/assets        contract.json, tokenizers, <asset_id>/norm_stats.json
 """
 
@@ -27,17 +27,16 @@ from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.params.orbax import in_pieces
 from inspire_fast.core.files import write_bytes
 from inspire_fast.models.openpi.params import TABLE
-from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.state import TrainState
 
-_UNFINISHED = "*.orbax-checkpoint-tmp"  # Orbax's name of a step until it is complete
+_UNFINISHED = "*.orbax-checkpoint-tmp"  # Orbax's name of an incomplete step
 
 
 class FilesHandler(ocp.CheckpointHandler):
     """Copies small files into a checkpoint, inside Orbax's atomic commit."""
 
     def save(self, directory: epath.Path, args: FilesSave) -> None:
-        """Writes every file; only the first process does."""
+        """Writes every file, in the first process only."""
         if jax.process_index() != 0:
             return
         for name, content in args.files.items():
@@ -71,26 +70,27 @@ def upstream_tree(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def latest_step(directory: Path) -> int | None:
-    """The latest step of a run's folder, without opening it."""
+    """The latest complete step of a run's folder; None without one."""
     steps = [int(d.name) for d in directory.glob("*") if d.name.isdigit() and (d / "params").is_dir()]
     return max(steps, default=None)
 
 
 class DiskFullError(OSError):
-    """A checkpoint or a line of the log could not be written; complete checkpoints are as they were.
+    """The disk is too full for a checkpoint or a line of the log; complete checkpoints are intact.
 
     Args:
-        directory: the run's.
-        latest: the latest complete checkpoint's step, or None.
-        cause: what was said.
+        directory: folder of the run.
+        latest: step of the latest complete checkpoint, or None.
+        cause: the original error.
     """
 
     def __init__(self, directory: Path, latest: int | None, cause: object) -> None:
-        stands = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is whole"
+        left = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is complete"
+        free = shutil.disk_usage(directory).free / 2**20
         super().__init__(
             errno.ENOSPC,
-            f"The disk of {directory} is full ({shutil.disk_usage(directory).free / 2**20:,.0f} MiB free); {stands}. Make room, or lower "
-            f"`--checkpoint.keep`, and go on with `--resume`. ({str(cause)[:160]})",
+            f"The disk of {directory} is full ({free:,.0f} MiB free); {left}. Free some space, or lower "
+            f"`--checkpoint.keep`, and continue with `--resume`. ({str(cause)[:160]})",
         )
 
     def __str__(self) -> str:
@@ -98,37 +98,40 @@ class DiskFullError(OSError):
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error of the file system or of TensorStore says that there is no room."""
+    """Whether an error of the file system or of TensorStore means a full disk."""
     return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 class Checkpoints:
     """The checkpoints of one run.
 
+    Args:
+        directory: folder of the run.
+        keep: number of checkpoints that are kept.
+        resume: the run may exist, and is continued.
+        overwrite: an existing run is deleted.
+
     Raises:
         FileExistsError: the run exists and neither `resume` nor `overwrite` is set.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        directory = config.checkpoint_dir.resolve()
-        if directory.exists():
-            if config.overwrite:
+    def __init__(self, directory: Path, *, keep: int, resume: bool = False, overwrite: bool = False) -> None:
+        self.directory = directory.resolve()
+        if self.directory.exists():
+            if overwrite:
                 if jax.process_index() == 0:
-                    shutil.rmtree(directory)
-            elif not config.resume and any(d.name.isdigit() for d in directory.iterdir()):
+                    shutil.rmtree(self.directory)
+            elif not resume and any(d.name.isdigit() for d in self.directory.iterdir()):
                 raise FileExistsError(
-                    f"{config.checkpoint_dir} exists. Continue it with --resume, replace it with --overwrite, or choose "
-                    "another --exp-name."
+                    f"{directory} exists. Continue it with --resume, replace it with --overwrite, or choose another "
+                    "--exp-name."
                 )
-        if jax.process_count() > 1:  # all have looked, and none begins before an old run is gone
+        if jax.process_count() > 1:  # no process may create the folder while another one looks or deletes
             multihost_utils.sync_global_devices("checkpoint folder")
-        directory.mkdir(parents=True, exist_ok=True)
-        self.directory = directory
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
-            directory,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=config.checkpoint.keep, create=False, cleanup_tmp_directories=True
-            ),
+            self.directory,
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, cleanup_tmp_directories=True),
         )
 
     @property
@@ -137,35 +140,35 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def contract(self) -> Contract:
-        """The latest step's."""
+        """The latest checkpoint's contract."""
         return Contract.read(self.directory / str(self.latest) / "assets")
 
     def save(self, state: TrainState, loader: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-        """Begins writing the state's step; returns as soon as the arrays are copied off the device.
+        """Starts writing a checkpoint of the state's step; returns as soon as the arrays are copied off the device.
+
+        Args:
+            state: the train state.
+            loader: position in the data stream, and what else resuming needs.
+            files: see `FilesSave`.
 
         Raises:
-            DiskFullError: this or the last checkpoint finds no room. What was written of it is removed.
+            DiskFullError: no space for this or the previous checkpoint. Its incomplete files are removed.
         """
         step = int(state.step)
         if step == self.latest:
             return
-        with self.room():
-            self._save(step, state, loader, files)
-
-    def _save(self, step: int, state: TrainState, loader: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         served = {"params": upstream_tree(state.serving_params)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.PyTreeSave(served, save_args=in_pieces(served)),
-                train_state=ocp.args.PyTreeSave(state),
-                loader=ocp.args.JsonSave(dict(loader)),
-                assets=FilesSave(files=files),
-            ),
+        args = ocp.args.Composite(
+            params=ocp.args.PyTreeSave(served, save_args=in_pieces(served)),
+            train_state=ocp.args.PyTreeSave(state),
+            loader=ocp.args.JsonSave(dict(loader)),
+            assets=FilesSave(files=files),
         )
+        with self.disk_full_reported():
+            self._manager.save(step, args=args)
 
     def restore(self, like: TrainState) -> tuple[TrainState, Mapping[str, Any]]:
-        """The latest state, laid out as `like` (arrays or shapes with shardings), and the loader's position."""
+        """The latest state, with the shapes and shardings of `like`, and the loader's position."""
         restore_args = ocp.checkpoint_utils.construct_restore_args(like)
         restored = self._manager.restore(
             self.latest,
@@ -176,12 +179,12 @@ class Checkpoints:
         return restored["train_state"], restored["loader"]
 
     def wait(self) -> None:
-        """Blocks until everything begun is on disk.
+        """Blocks until every started checkpoint is on disk.
 
         Raises:
-            DiskFullError: see `save`.
+            DiskFullError: as in `save`.
         """
-        with self.room():
+        with self.disk_full_reported():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -192,8 +195,8 @@ class Checkpoints:
             self._manager.close()
 
     @contextlib.contextmanager
-    def room(self) -> Iterator[None]:
-        """Whatever is written inside, a full disk is reported as such; unfinished checkpoints are removed.
+    def disk_full_reported(self) -> Iterator[None]:
+        """Turns any error of a full disk into `DiskFullError`, and removes incomplete checkpoints.
 
         Raises:
             DiskFullError: the disk is full.

@@ -1,4 +1,4 @@
-"""`<script> <config name> [--any.field value]`: the shape of every command that takes a training config."""
+"""Command line of every script that takes a training config: `<script> <config name> [--any.field value]`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ T = TypeVar("T")
 def run_with_config(function: Callable[[TrainConfig], T], description: str, args: Sequence[str] | None = None) -> T:
     """Reads the config from the command line and runs `function`.
 
-    Errors that a person can mend (a wrong name, a missing file, a value that does not fit) are printed without a
-    traceback and end the process with status 2 (a run that SIGTERM stopped: 143); `INSPIRE_FAST_TRACEBACK=1` shows it.
+    Errors that a person can correct (a wrong name, a missing file, a wrong value) are printed without a traceback and
+    end the process with status 2; a run that SIGTERM stopped ends with 143. `INSPIRE_FAST_TRACEBACK=1` shows tracebacks.
     """
     args = list(sys.argv[1:] if args is None else args)
     try:
@@ -47,10 +47,10 @@ def run_with_config(function: Callable[[TrainConfig], T], description: str, args
 
 
 def _replaced(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
-    """On a command line, `--data.parts` takes the place of the config's `data.root`, and the other way round.
+    """The config for tyro: `--data.parts` replaces the config's `data.root`, and the other way round.
 
     Raises:
-        ValueError: a part that is none; says what is wrong with it, which tyro would keep to itself.
+        ValueError: an invalid part; names the reason, which tyro would hide.
     """
     flags, data = {arg.partition("=")[0] for arg in args}, config.data
     if "--data.parts" in args:

@@ -114,7 +114,7 @@ class LoggingConfig:
 
     Attributes:
         every: steps between lines of `metrics.jsonl`; 0 turns them off. Steps that evaluate or decode get a line too.
-        trackers: where metrics and images go in addition to `metrics.jsonl`, `pictures/` and TensorBoard's files:
+        trackers: where metrics and images go in addition to `metrics.jsonl`, `images/` and TensorBoard's files:
             `wandb`, `rerun`.
     """
 

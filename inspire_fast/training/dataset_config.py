@@ -20,16 +20,16 @@ from inspire_fast.training.augment import RECIPES
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """One dataset of several.
+    """One of several datasets.
 
     Attributes:
-        root: folder of a LeRobot dataset of any version that is read, labels beside it.
-        weight: how often its samples are drawn, relative to the other parts: weights 3 and 1 make three of four samples
-            come from the first, whatever the sizes. None (for all parts or for none): as often as it has samples.
-        name: stands in messages and in the position that a run resumes from; the folder's name where it is empty.
-        exclude_episodes: its episodes that are left out, by number.
-        facts: folder that holds its `facts.parquet`, where that is not `labels` in `root`.
-        columns, action_column: as in `DataConfig`, where this dataset names them otherwise; empty: the config's.
+        root: folder of a LeRobot dataset (any supported version) with its labels.
+        weight: relative frequency of its samples: with weights 3 and 1, three of four samples come from the first part,
+            whatever the sizes. None (for all parts or for none) draws each sample equally often.
+        name: name in messages and in the position that a run resumes from; by default the folder's name.
+        exclude_episodes: numbers of episodes to leave out.
+        facts: folder of its `facts.parquet`, if that is not `labels` in `root`.
+        columns, action_column: as in `DataConfig`, for this dataset alone; empty means the config's.
     """
 
     root: Path
@@ -43,12 +43,12 @@ class DataPart:
     def __post_init__(self) -> None:
         if self.weight is not None and not 0 < self.weight < math.inf:
             raise ValueError(
-                f"data.parts: the weight of {self.root} must be positive and finite; got {self.weight}. Leave a dataset out "
-                "that is not to be drawn from."
+                f"data.parts: the weight of {self.root} must be positive and finite; got {self.weight}. Remove a "
+                "dataset that you do not want to train on."
             )
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
+        """The text that `parse` reads."""
         weight = "" if self.weight is None else f":{self.weight:g}"
         short = f"{self.root}{weight}"
         if not short.startswith("{") and parse(short) == self:
@@ -58,10 +58,10 @@ class DataPart:
 
 
 def parse(text: str) -> DataPart:
-    """A part as the command line has it: `data/mine`, `data/mine:0.3`, or a JSON object of the fields of `DataPart`.
+    """A part from the command line: `data/mine`, `data/mine:0.3`, or a JSON object of the fields of `DataPart`.
 
     Raises:
-        ValueError: no such field, or a value that is none of the field's; says which there are.
+        ValueError: an unknown field, or a value of the wrong type; lists the known fields.
     """
     if text.startswith("{"):
         return _from_json(text)
@@ -71,7 +71,7 @@ def parse(text: str) -> DataPart:
     except ValueError:
         if colon and _is_number(weight):
             raise
-        return DataPart(root=Path(text))  # a colon of the path's own
+        return DataPart(root=Path(text))  # the colon belongs to the path
 
 
 def _is_number(text: str) -> bool:
@@ -126,7 +126,7 @@ DataPartArgument = Annotated[
 
 
 def part_names(parts: Sequence[DataPart]) -> tuple[str, ...]:
-    """A name for each part: its own, or the end of its path that no other part shares."""
+    """A name for each part: its own, or the shortest ending of its path that no other part has."""
     ends = [part.root.resolve().parts for part in parts]
     for depth in range(1, max(map(len, ends), default=1) + 1):
         names = [part.name or "/".join(end[-depth:]) for part, end in zip(parts, ends, strict=True)]
@@ -136,10 +136,10 @@ def part_names(parts: Sequence[DataPart]) -> tuple[str, ...]:
 
 
 def check_parts(parts: Sequence[DataPart]) -> None:
-    """Refuses parts that cannot stand beside each other.
+    """Refuses contradicting parts.
 
     Raises:
-        ValueError: a dataset or a name twice, or weights for some parts only.
+        ValueError: a repeated dataset or name, or weights for some parts only.
     """
     roots = [part.root.resolve() for part in parts]
     if twice := [str(part.root) for part, root in zip(parts, roots, strict=True) if roots.count(root) > 1]:

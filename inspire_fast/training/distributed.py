@@ -1,4 +1,4 @@
-"""Several processes as one program: finding each other before JAX starts."""
+"""Start of a run with several processes: they find each other before JAX starts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ logger = logging.getLogger(__name__)
 
 
 def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> None:
-    """Joins the other processes, if there are any. Called once, before anything asks JAX for devices.
+    """Joins the other processes, if there are any. Must be called once, before anything asks JAX for devices.
 
     Raises:
-        ValueError: some of the explicit settings are given and others are not, or nothing says who the others are.
-        RuntimeError: the others did not come.
+        ValueError: some of the explicit settings are missing, or the environment does not name the other processes.
+        RuntimeError: the other processes did not come.
     """
     given = {"coordinator": config.coordinator, "processes": config.processes, "process": config.process}
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):
             raise ValueError(
                 f"distributed.{', distributed.'.join(missing)} missing: give all of {', '.join(given)}, or none of them "
-                "and let the cluster's environment say."
+                "to use the cluster's environment."
             )
         if not (config.auto or in_slurm(environ)):
             return
@@ -33,7 +33,7 @@ def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> 
             jax.distributed.initialize()
         except (RuntimeError, ValueError) as error:
             raise ValueError(
-                f"JAX cannot tell from this job's environment who the other processes are ({error}). Say it: "
+                f"JAX does not find the other processes in this job's environment ({error}). Name them: "
                 "--distributed.coordinator HOST:PORT --distributed.processes N --distributed.process K."
             ) from error
     else:

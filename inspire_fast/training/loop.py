@@ -28,19 +28,19 @@ from inspire_fast.training.state import TrainState, init_state, make_step
 
 logger = logging.getLogger(__name__)
 
-# Beside the loader's position: figures of steps since the last line of the log; the datasets' fingerprints.
+# Saved with the loader's position: metrics of steps since the last line of the log; the datasets' fingerprints.
 PENDING, DATA = "pending", "data"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """How a run ended.
+    """Result of a finished run.
 
     Attributes:
-        step: of the last checkpoint.
-        parameters: of the network.
-        checkpoint: its folder.
-        seconds: of this call.
+        step: step of the last checkpoint.
+        parameters: number of the network's parameters.
+        checkpoint: folder of the last checkpoint.
+        seconds: duration of this call.
     """
 
     step: int
@@ -50,15 +50,15 @@ class TrainResult:
 
 
 def train(config: TrainConfig) -> TrainResult:
-    """Runs `config` to its last step, from the latest checkpoint where `resume` is set.
+    """Runs `config` to its last step, from the latest checkpoint if `resume` is set.
 
     Raises:
         FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
         FileExistsError: the run exists and neither `resume` nor `overwrite` is set.
-        ValueError: a sample does not fit, the devices' memory does not suffice, the tokenizers do not fit the network's vocabulary, or a checkpoint to resume
-            from was trained with another contract.
+        ValueError: a sample does not fit, the devices' memory does not suffice, the tokenizers do not fit the network's
+            vocabulary, or a checkpoint to resume from was trained with another contract.
         FloatingPointError: the loss or a gradient stopped being finite.
-        DiskFullError: a checkpoint, the log or a picture found no room; complete checkpoints are as they were.
+        DiskFullError: the disk is too full for a checkpoint, the log or an image; complete checkpoints are intact.
         PreemptedError: SIGTERM came; the run was saved.
     """
     with Preemption() as preemption:
@@ -68,7 +68,9 @@ def train(config: TrainConfig) -> TrainResult:
 def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
     start = time.perf_counter()
     run = prepare(config)
-    checkpoints = Checkpoints(config)
+    checkpoints = Checkpoints(
+        config.checkpoint_dir, keep=config.checkpoint.keep, resume=config.resume, overwrite=config.overwrite
+    )
     loader = Loader(
         run.source,
         run.transform,
@@ -85,12 +87,12 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
     shardings = state_shardings(shapes, run.mesh)
     if jax.process_index() == 0:
         logger.info(
-            "Parameters; moments and the average lie as theirs do:\n%s",
+            "Parameters on the mesh; moments and EMA are placed like them:\n%s",
             placement_table(shapes.params, shardings.params),
         )
     try:
         state, pending = begin(run, checkpoints, loader, shapes, shardings)
-        with checkpoints.room():
+        with checkpoints.disk_full_reported():
             advance(run, state, pending, loader, checkpoints, shardings, preemption)
     finally:
         checkpoints.close()
@@ -111,16 +113,16 @@ def advance(
     shardings: TrainState,
     preemption: Preemption,
 ) -> None:
-    """Takes the remaining steps: reports and saves when it is due, and when SIGTERM comes.
+    """Takes the remaining steps; reports and saves when it is due, and saves when SIGTERM comes.
 
     Args:
-        run: what `prepare` found.
-        state: where to begin.
-        pending: figures of steps that were taken and are not in the log yet.
-        loader: gives the batches.
-        checkpoints: takes the states.
-        shardings: of the state.
-        preemption: says when to stop.
+        run: result of `prepare`.
+        state: state to start with.
+        pending: metrics of steps that were taken and are not in the log yet.
+        loader: source of the batches.
+        checkpoints: destination of the states.
+        shardings: shardings of the state.
+        preemption: tells when to stop.
     """
     config = run.config
     step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
@@ -135,29 +137,23 @@ def advance(
                 rows.clear()
             stop = preemption.asked(number)
             if stop or number == config.steps or due(number, config.checkpoint.every):
-                figures = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]  # waits for the steps
-                jax.block_until_ready(state)
-                reporter.throughput.pause()
-                require_finite(figures)
-                checkpoints.save(state, {**loader.state(), PENDING: figures, DATA: run.data}, run.files)
-                reporter.throughput.go_on()
+                metrics = [{k: float(v) for k, v in row.items()} for row in jax.device_get(rows)]  # waits for the steps
+                with reporter.throughput.paused(state):
+                    require_finite(metrics)
+                    checkpoints.save(state, {**loader.state(), PENDING: metrics, DATA: run.data}, run.files)
             if stop and number < config.steps:
                 checkpoints.wait()
                 raise PreemptedError(number, config.exp_name)
 
 
 def begin(
-    run: Run,
-    checkpoints: Checkpoints,
-    loader: Loader,
-    shapes: TrainState,
-    shardings: TrainState,
+    run: Run, checkpoints: Checkpoints, loader: Loader, shapes: TrainState, shardings: TrainState
 ) -> tuple[TrainState, Sequence[Mapping[str, float]]]:
-    """The fresh state, or the latest checkpoint's with the loader moved to where it stood; and figures that are not logged yet.
+    """The first state and the metrics that are not logged yet: fresh, or the latest checkpoint's with its loader position.
 
     Raises:
-        ValueError: the checkpoint was trained with other tokenizers, statistics, script or network, or the data changed since;
-            says what differs.
+        ValueError: the checkpoint was trained with other tokenizers, statistics, script or network, or the data changed
+            since; names the differences.
     """
     if checkpoints.latest is None:
         return initial_state(run.config, shardings), ()

@@ -1,4 +1,4 @@
-"""Learning rates and the optimiser: schedules, clipping, AdamW, groups of parameters."""
+"""Optimiser and learning rate: schedules, clipping, AdamW, groups of parameters."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ Schedule = Literal["cosine", "linear", "rsqrt", "constant"]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2019) behind clipping by the global norm; defaults are openpi's.
+    """AdamW (Loshchilov & Hutter 2019) after clipping by the global norm; defaults are openpi's.
 
     Attributes:
-        schedule: what follows the warm-up. `cosine` and `linear` fall to `end_lr`; `rsqrt` is openpi's
+        schedule: learning rate after the warm-up. `cosine` and `linear` fall to `end_lr`; `rsqrt` is openpi's
             `peak_lr / sqrt(1 + steps since the warm-up / rsqrt_steps)`; `constant` stays.
         decay_steps: steps until `end_lr` is reached; None is the run's length.
-        clip_norm: of the gradient over all parameters that train.
-        ema_decay: of the parameters' exponential moving average, which is evaluated and served; None turns it off.
-        lr_factors: regular expression over our parameter paths -> factor of the learning rate, e.g. `{"^vision/": 0.1}`. The first
-            that is found in a path counts; other parameters have factor 1. On the command line: `--optimizer.lr-factors ^vision/ 0.1`.
-        weight_decays: regular expression -> weight decay in place of `weight_decay`; likewise.
+        clip_norm: largest norm of the gradient over all parameters that train.
+        ema_decay: decay of the parameters' exponential moving average (EMA), which is evaluated and served; None turns
+            it off.
+        lr_factors: regular expression over our parameter paths -> factor of the learning rate, e.g. `{"^vision/": 0.1}`.
+            The first expression found in a path counts; other parameters have factor 1. On the command line:
+            `--optimizer.lr-factors ^vision/ 0.1`.
+        weight_decays: regular expression -> weight decay instead of `weight_decay`; likewise.
     """
 
     peak_lr: float = 2.5e-5
@@ -57,12 +59,12 @@ class OptimizerConfig:
                 except re.error as error:
                     raise ValueError(
                         f"optimizer.{name}: {pattern!r} is no regular expression: {error}. Give one over parameter paths, "
-                        "as '^vision/' or 'lora'."
+                        "such as '^vision/' or 'lora'."
                     ) from error
                 if not least < value < float("inf"):
                     raise ValueError(
                         f"optimizer.{name}: {pattern!r} has {value}; expected a finite number that is not negative"
-                        f"{'' if least < 0 else ' nor zero (`freeze` leaves parameters as they are, without their moments)'}."
+                        f"{'' if least < 0 else ' nor zero (`freeze` keeps parameters constant and needs no moments)'}."
                     )
 
 
@@ -94,7 +96,7 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping by the global norm, then AdamW, then each group's factor; state as optax's own chain has it."""
+    """Clipping by the global norm, then AdamW, then each group's factor; its state is that of an optax chain."""
     rate = learning_rate(config, steps)
     if not config.lr_factors and not config.weight_decays:
         decayed = optax.adamw(rate, b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=config.weight_decay)
@@ -116,7 +118,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
 
 
 def by_group(params: Mapping[str, Any], values: Mapping[str, float], otherwise: float) -> dict[str, Any]:
-    """Each parameter's number: that of the first pattern found in its path, else `otherwise`; a tree like `params`."""
+    """A tree like `params` of numbers: that of the first pattern found in the path, else `otherwise`."""
 
     def chosen(path: str) -> float:
         return next((value for pattern, value in values.items() if re.search(pattern, path)), otherwise)
@@ -126,14 +128,14 @@ def by_group(params: Mapping[str, Any], values: Mapping[str, float], otherwise: 
 
 
 def check_groups(config: OptimizerConfig, paths: list[str]) -> None:
-    """Refuses a group without members: a typing error would otherwise train as if it were not there.
+    """Refuses a group without members, because a misspelt pattern would silently have no effect.
 
     Args:
-        config: whose groups.
-        paths: of the parameters that train.
+        config: the optimiser with its groups.
+        paths: paths of the parameters that train.
 
     Raises:
-        ValueError: a pattern is found in no path, or in none that an earlier pattern has left over.
+        ValueError: a pattern is found in no path, or only in paths that an earlier pattern has taken.
     """
     for name, values in (("lr_factors", config.lr_factors), ("weight_decays", config.weight_decays)):
         left = list(paths)
@@ -141,7 +143,7 @@ def check_groups(config: OptimizerConfig, paths: list[str]) -> None:
             rest = [path for path in left if not re.search(pattern, path)]
             if len(rest) == len(left):
                 raise ValueError(
-                    f"optimizer.{name}: {pattern!r} is found in no parameter that trains and that no earlier pattern has taken. "
-                    f"There are {', '.join(sorted({'/'.join(path.split('/')[:3]) for path in left})) or 'none left'}."
+                    f"optimizer.{name}: {pattern!r} is found in no parameter that trains and that no earlier pattern has "
+                    f"taken. There are {', '.join(sorted({'/'.join(p.split('/')[:3]) for p in left})) or 'none left'}."
                 )
             left = rest

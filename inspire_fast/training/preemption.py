@@ -1,4 +1,4 @@
-"""Ending a run when the machine is taken away: SIGTERM, as SLURM, Kubernetes and preemptible machines send it."""
+"""Preemption: a run saves and ends on SIGTERM, the signal of SLURM, Kubernetes and preemptible machines."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
-# To a process group, a launcher (uv run, say) passes on the signal that its child has got already.
+# A launcher such as `uv run` forwards a signal that its child has received already as a member of the process group.
 _SAME_SIGNAL_S = 2.0
 EXIT_STATUS = 128 + signal.SIGTERM
 
 
 class PreemptedError(Exception):
-    """The run was saved and ended before its last step; `--resume` goes on."""
+    """The run was saved and ended before its last step; `--resume` continues it."""
 
     def __init__(self, step: int, name: str) -> None:
-        super().__init__(f"SIGTERM: saved at step {step}. Go on with `--exp-name {name} --resume`.")
+        super().__init__(f"SIGTERM: saved at step {step}. Continue with `--exp-name {name} --resume`.")
         self.step = step
 
 
 class Preemption:
-    """Watches for SIGTERM while it is entered; another one, two seconds later or more, ends the process at once."""
+    """Context manager that watches for SIGTERM; a second one, at least two seconds later, ends the process at once."""
 
     def __init__(self) -> None:
         self._asked_at: float | None = None
         self._before: Any = signal.SIG_DFL
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
+        if threading.current_thread() is threading.main_thread():  # other threads may not set handlers
             self._before = signal.signal(signal.SIGTERM, self._ask)
         return self
 
@@ -50,11 +50,9 @@ class Preemption:
             signal.raise_signal(number)
 
     def asked(self, step: int) -> bool:
-        """Whether to stop behind this step; the same on every process, however late a signal reaches one of them."""
+        """Whether to stop after this step; the same in every process, whenever the signal reaches it."""
         if jax.process_count() == 1:
             return self._asked_at is not None
-        return (
-            bool(np.any(multihost_utils.process_allgather(np.array([self._asked_at is not None]))))
-            if step % 10 == 0
-            else False
-        )
+        if step % 10:
+            return False  # asking the other processes takes time
+        return bool(np.any(multihost_utils.process_allgather(np.array([self._asked_at is not None]))))

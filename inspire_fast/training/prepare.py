@@ -1,4 +1,4 @@
-"""What a run needs, found and checked before anything on disk is touched."""
+"""Preparation of a run: everything it needs is found and checked before anything on disk changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprint
 from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
 from inspire_fast.training.init_params import check_initial
 from inspire_fast.training.optimizer import check_groups, learning_rate
-from inspire_fast.training.preflight.memory import device_memory, plan_memory, require_memory
+from inspire_fast.training.preflight.memory import device_memory, estimate_memory, require_memory
 from inspire_fast.training.run_contract import contract_files, make_contract
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.state import trained_paths
@@ -34,13 +34,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A config with everything it needs, found and checked; nothing on disk has been touched.
+    """A config with everything that training needs.
 
     Attributes:
+        config: the run's config.
+        mesh: the devices.
+        source: training samples of all datasets.
+        transform: samples -> batch rows; holds the script.
+        contract: the record that every checkpoint carries.
         vocabulary: the tokenizers in one id space.
-        data: the datasets' fingerprints, see `training.datasets.fingerprints`.
+        data: fingerprints of the datasets, see `training.datasets.fingerprints`.
+        files: files that each checkpoint carries besides its arrays.
         held_out: fixed batches for the held-out losses, on the devices.
-        files: what each checkpoint carries beside its arrays.
     """
 
     config: TrainConfig
@@ -55,31 +60,25 @@ class Run:
 
 
 def prepare(config: TrainConfig) -> Run:
-    """Finds and checks what a run needs; see `train` for what it raises."""
+    """Finds and checks what a run needs; raises what `train` raises. Nothing on disk is changed."""
     check_trackers(config.logging.trackers)
     parts = open_parts(config, "train")
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     transform = make_transform(config, vocabulary, stats)
     mesh = make_mesh(config.mesh)
-    if mesh.shape["data"] * mesh.shape["fsdp"] % jax.process_count():
-        raise ValueError(
-            f"{jax.process_count()} processes cannot each have rows of their own over mesh {dict(mesh.shape)}: data x fsdp must "
-            "be a multiple of the processes. Lower --mesh.tensor: it must not reach across machines."
-        )
-    if config.batch_size % (config.grad_accum_steps * mesh.shape["data"] * mesh.shape["fsdp"]):
-        raise ValueError(
-            f"batch_size {config.batch_size} does not divide into {config.grad_accum_steps} piece(s) over mesh {dict(mesh.shape)}."
-        )
-    _plan(config, mesh)
+    _check_batch(config, mesh)
+    _check_memory(config, mesh)
     for part in parts:
         for sample in (0, len(part.source) - 1):
             transform(part.source[sample], np.random.default_rng(0))
     for line in described(parts):
         logger.info(line)
-    fixed = fixed_batches(config, open_source(config, "held_out"), transform)
+    held_out = fixed_batches(
+        open_source(config, "held_out"), transform, samples=config.evaluation.samples, batch_size=config.batch_size
+    )
     contract = make_contract(config, vocabulary, stats)
-    learning_rate(config.optimizer, config.steps)
-    check_groups(config.optimizer, trained_paths(config))
+    learning_rate(config.optimizer, config.steps)  # refuses a schedule that does not fit
+    check_groups(config.optimizer, trained_paths(config.model, config.freeze))
     if not config.resume or latest_step(config.checkpoint_dir) is None:
         check_initial(config)
     _warn_of_double_deltas(config)
@@ -90,17 +89,32 @@ def prepare(config: TrainConfig) -> Run:
         transform=transform,
         contract=contract,
         vocabulary=vocabulary,
-        data=fingerprints(config),
+        data=fingerprints(config.data.datasets, labelled=bool(transform.script.questions)),
         files=contract_files(config, contract),
-        held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in fixed],
+        held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in held_out],
     )
 
 
-def _plan(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
-    plan, available = plan_memory(config, mesh), device_memory()
-    logger.info("Mesh %s; memory plan: %s.", dict(mesh.shape), plan)
+def _check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    """Refuses a batch that does not divide over processes, devices and microbatches."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    if rows % jax.process_count():
+        raise ValueError(
+            f"{jax.process_count()} processes cannot each have rows of their own over mesh {dict(mesh.shape)}: data x "
+            "fsdp must be a multiple of the processes. Lower --mesh.tensor: it must not reach across machines."
+        )
+    if config.batch_size % (config.grad_accum_steps * rows):
+        raise ValueError(
+            f"batch_size {config.batch_size} does not divide into {config.grad_accum_steps} microbatch(es) over mesh "
+            f"{dict(mesh.shape)}."
+        )
+
+
+def _check_memory(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    estimate, available = estimate_memory(config, mesh), device_memory()
+    logger.info("Mesh %s; memory estimate: %s.", dict(mesh.shape), estimate)
     try:
-        require_memory(config, plan, available)
+        require_memory(config, estimate, available)
     except ValueError as error:
         if config.memory == "refuse":
             raise
@@ -110,9 +124,9 @@ def _plan(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
 def _warn_of_double_deltas(config: TrainConfig) -> None:
     if any(config.delta) and not any(config.embodiment.delta):
         logger.warning(
-            "data.delta makes the actions of robot %r relative to its state, but they are trained as they are: on LIBERO, "
-            "whose actions are deltas already, this cost pi0 25 points of LIBERO-10 (openpi PR 1048). Keep it only to go on "
-            "with weights that were trained so.",
+            "data.delta makes the actions of robot %r relative to its state, although they are trained as they are by "
+            "default: on LIBERO, whose actions are deltas already, this cost pi0 25 points of LIBERO-10 (openpi PR 1048). "
+            "Keep it only to continue from weights that were trained so.",
             config.robot,
         )
 
@@ -135,15 +149,18 @@ def own_rows(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {k: v[len(v) * index // count : len(v) * (index + 1) // count] for k, v in arrays.items()}
 
 
-def fixed_batches(config: TrainConfig, held_out: Source, transform: TrainingTransform) -> list[dict[str, np.ndarray]]:
-    """About `eval_samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one.
+def fixed_batches(
+    held_out: Source, transform: TrainingTransform, *, samples: int, batch_size: int
+) -> list[dict[str, np.ndarray]]:
+    """About `samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one.
 
-    Those of several datasets come in the shares that they are trained in.
+    Samples of several datasets have the shares of training.
     """
-    if not config.evaluation.samples or not len(held_out):
+    if not samples or not len(held_out):
         return []
-    size = config.batch_size
-    count = max(min(config.evaluation.samples, len(held_out)) // size, 1) * size
+    count = max(min(samples, len(held_out)) // batch_size, 1) * batch_size
     clean = replace(transform, state_noise=0.0, question_dropout=QuestionDropout())
     rows = [clean(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
-    return [{k: np.stack([r[k] for r in rows[i : i + size]]) for k in rows[0]} for i in range(0, len(rows), size)]
+    return [
+        {k: np.stack([r[k] for r in rows[i : i + batch_size]]) for k in rows[0]} for i in range(0, count, batch_size)
+    ]

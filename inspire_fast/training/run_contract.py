@@ -19,7 +19,7 @@ from inspire_fast.training.datasets.assets import stats_path
 
 
 def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> Contract:
-    """The contract that this run's checkpoints carry."""
+    """The contract of the run's checkpoints."""
     return Contract(
         robot=config.robot,
         script=config.dialogue.script,
@@ -48,14 +48,14 @@ def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, 
 
 
 def git_revision() -> str:
-    """Of the checkout that this package is run from; empty where it is installed, or where there is no git."""
+    """The git revision of the checkout that this package runs from; empty for an installed package, or without git."""
     checkout = Path(inspire_fast.__file__).parents[1]
     git = shutil.which("git")
     if git is None or not (checkout / ".git").exists():
         return ""
     command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    asked = subprocess.run(command, check=False, capture_output=True, text=True)
-    return asked.stdout.strip()
+    described = subprocess.run(command, check=False, capture_output=True, text=True)
+    return described.stdout.strip()
 
 
 def jsonable(config: TrainConfig) -> dict:
@@ -74,7 +74,7 @@ def jsonable(config: TrainConfig) -> dict:
 
 
 def contract_files(config: TrainConfig, contract: Contract) -> dict[str, bytes]:
-    """Everything that a checkpoint carries beside its arrays, by relative path."""
+    """Files that a checkpoint carries besides its arrays: relative path -> content."""
     files = {p.name: p.read_bytes() for p in config.assets_dir.iterdir() if p.is_file()}
     stats = stats_path(config)
     return {

@@ -1,4 +1,4 @@
-"""Which axis of what lies on which axis of the mesh, in one table."""
+"""Sharding table: the mesh axis of every parameter axis, and of the batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMALL = 2**16  # elements
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
 
-# First match decides. Letters as in CONTRIBUTING.md; `d` is the stacked layer axis, never sharded.
+# The first match decides. Letters as in CONTRIBUTING.md; `d` is the stacked layer axis, never sharded.
 TABLE: tuple[tuple[str, P], ...] = (
     (r"language/embedding", P("tensor", "fsdp")),  # v w
     (r"language/layers/q$", P(None, "tensor", "fsdp", None)),  # d n w h
@@ -53,7 +53,7 @@ def make_mesh(config: MeshConfig) -> Mesh:
 
 
 def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
-    """The table's entry for a parameter; an axis that the mesh does not divide stays whole."""
+    """The table's entry for a parameter; an axis whose size the mesh does not divide is not sharded."""
     spec = next(spec for pattern, spec in TABLE if re.search(pattern, path))
     if len(spec) > len(shape):
         return P()
@@ -64,7 +64,7 @@ def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
 
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
-    """A sharding for every leaf of a train state; optimiser moments follow their parameter, matched by path."""
+    """The sharding of every leaf of a train state; optimiser moments follow their parameter, matched by path."""
 
     def leaf(path: tuple[Any, ...], value: Any) -> NamedSharding:
         name = "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
@@ -74,16 +74,16 @@ def state_shardings(state: Any, mesh: Mesh) -> Any:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows over `data` and `fsdp`."""
+    """The sharding of a batch: rows over `data` and `fsdp`."""
     return NamedSharding(mesh, BATCH)
 
 
 def placement_table(params: Any, shardings: Any) -> str:
-    """Which parameter lies how on the mesh, and what a device holds of it; small ones that are whole everywhere in one line.
+    """A text table of parameters, their mesh axes and bytes per device; small unsharded ones share a line.
 
     Args:
         params: nested dictionary of arrays or shapes.
-        shardings: the same of shardings, see `state_shardings`.
+        shardings: nested dictionary of shardings, see `state_shardings`.
     """
     flat: dict[str, Any] = traverse_util.flatten_dict(params, sep="/")
     placed: dict[str, Any] = traverse_util.flatten_dict(shardings, sep="/")

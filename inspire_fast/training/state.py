@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
+from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
@@ -30,10 +31,10 @@ class TrainState:
 
     Attributes:
         step: int32, steps taken.
-        params: nested dict by our parameter paths: those that train in float32 (bfloat16 with `precision="bfloat16"`), frozen ones
-            in the dtype that they are kept in.
-        ema: moving average of those that train, or None.
-        opt_state: optax's, of those that train; its moments in their dtype.
+        params: nested dict by our parameter paths: those that train in float32 (bfloat16 with `precision="bfloat16"`),
+            frozen ones in `freeze.dtype`.
+        ema: exponential moving average of those that train, or None.
+        opt_state: optax's state of those that train; its moments have their dtype.
     """
 
     step: jax.Array
@@ -60,15 +61,15 @@ def join(params: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return traverse_util.unflatten_dict({**traverse_util.flatten_dict(params), **traverse_util.flatten_dict(over)})
 
 
-def build_model(config: TrainConfig) -> Pi0Fast:
-    """The network with fresh parameters from the config's seed."""
-    return Pi0Fast(config.model, rngs=nnx.Rngs(config.seed))
+def abstract_model(config: ModelConfig) -> Pi0Fast:
+    """The network with shapes in place of parameters."""
+    return nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
 
 
-def trained_paths(config: TrainConfig) -> list[str]:
+def trained_paths(config: ModelConfig, freeze: FreezeConfig) -> list[str]:
     """Our paths of the parameters that train."""
-    shapes = nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: build_model(config)), nnx.Param))
-    return list(traverse_util.flatten_dict(split(shapes, config.freeze)[0], sep="/"))
+    shapes = nnx.to_pure_dict(nnx.state(abstract_model(config), nnx.Param))
+    return list(traverse_util.flatten_dict(split(shapes, freeze)[0], sep="/"))
 
 
 def init_state(config: TrainConfig, params: dict[str, Any] | None = None) -> TrainState:
@@ -79,59 +80,58 @@ def init_state(config: TrainConfig, params: dict[str, Any] | None = None) -> Tra
         params: a nested dictionary to start from, by our paths; None draws fresh ones from the config's seed.
     """
     if params is None:
-        params = nnx.to_pure_dict(nnx.state(build_model(config), nnx.Param))
+        params = nnx.to_pure_dict(nnx.state(Pi0Fast(config.model, rngs=nnx.Rngs(config.seed)), nnx.Param))
     trainable, frozen = split(params, config.freeze)
     kept, trained = jnp.dtype(config.freeze.dtype), jnp.dtype(config.trained_dtype)
     trainable: dict[str, Any] = jax.tree.map(lambda x: x.astype(trained), trainable)
     return TrainState(
         step=jnp.int32(0),
         params=join(jax.tree.map(lambda x: x.astype(kept), frozen), trainable),
-        # A copy: the step donates its input, and a donated buffer may not be named twice.
+        # A copy, because the step donates its input, and a donated buffer may not appear twice.
         ema=None if config.optimizer.ema_decay is None else jax.tree.map(jnp.copy, trainable),
         opt_state=make_optimizer(config.optimizer, config.steps).init(trainable),
     )
 
 
-def with_params(config: TrainConfig, params: dict[str, Any]) -> Pi0Fast:
+def with_params(config: ModelConfig, params: dict[str, Any]) -> Pi0Fast:
     """The network holding `params` (no copy)."""
-    model = nnx.eval_shape(lambda: build_model(config))
-    graph, state = nnx.split(model)
+    graph, state = nnx.split(abstract_model(config))
     nnx.replace_by_pure_dict(state, params)
     return nnx.merge(graph, state)
 
 
 def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tuple[dict[str, Any], Metrics]]:
-    """(parameters, batch) -> (the gradient of the mean loss by those that train, metrics); nothing is kept for frozen ones."""
+    """(parameters, batch) -> (gradient of the mean loss by the parameters that train, metrics)."""
 
     def gradient(params: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], Metrics]:
         trainable, frozen = split(params, config.freeze)
 
-        def objective(trainable: dict[str, Any], part: Batch) -> tuple[jax.Array, Metrics]:
-            return loss(with_params(config, join(frozen, trainable)), part, config.objective)
+        def objective(trainable: dict[str, Any], rows: Batch) -> tuple[jax.Array, Metrics]:
+            return loss(with_params(config.model, join(frozen, trainable)), rows, config.objective)
 
-        def take(total: dict[str, Any], part: Batch) -> tuple[dict[str, Any], Metrics]:
-            gradients, metrics = jax.grad(objective, has_aux=True)(trainable, part)
+        def add(total: dict[str, Any], microbatch: Batch) -> tuple[dict[str, Any], Metrics]:
+            gradients, metrics = jax.grad(objective, has_aux=True)(trainable, microbatch)
             return jax.tree.map(jnp.add, total, gradients), metrics
 
         if config.grad_accum_steps == 1:
             return jax.grad(objective, has_aux=True)(trainable, batch)
-        parts = pieces(batch, config.grad_accum_steps)
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), trainable)
-        total, metrics = jax.lax.scan(take, nothing, parts)
-        return jax.tree.map(lambda x: x / config.grad_accum_steps, total), whole_metrics(metrics, parts)
+        microbatches = into_microbatches(batch, config.grad_accum_steps)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), trainable)
+        total, metrics = jax.lax.scan(add, zeros, microbatches)
+        return jax.tree.map(lambda x: x / config.grad_accum_steps, total), metrics_of_batch(metrics, microbatches)
 
     return gradient
 
 
-def pieces(batch: Batch, count: int) -> Batch:
-    """`[b, ...]` -> `[count, b / count, ...]`. Every `count`-th row goes into one piece, so that no row leaves its device."""
+def into_microbatches(batch: Batch, count: int) -> Batch:
+    """`[b, ...]` -> `[count, b / count, ...]`. A microbatch is every `count`-th row, so no row changes its device."""
     return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0), batch)
 
 
-def whole_metrics(metrics: Metrics, parts: Batch) -> Metrics:
-    """What `loss` would have said of the whole batch, from what it said of its pieces `[m]`."""
+def metrics_of_batch(metrics: Metrics, microbatches: Batch) -> Metrics:
+    """Metrics of the whole batch, from those of its microbatches `[m]`."""
     kinds = {"answer": TARGET_ANSWER, "action": TARGET_ACTION}
-    counts = {name: (parts.target_kind == kind).sum(axis=(1, 2)) for name, kind in kinds.items()}
+    counts = {name: (microbatches.target_kind == kind).sum(axis=(1, 2)) for name, kind in kinds.items()}
 
     def mean(name: str, values: jax.Array) -> jax.Array:
         count = counts.get(name.partition("_")[0], jnp.ones_like(values))
@@ -141,7 +141,7 @@ def whole_metrics(metrics: Metrics, parts: Batch) -> Metrics:
 
 
 def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], TrainState]:
-    """(state, gradient) -> the next state: clipping, AdamW, the average; in float32, whatever the state is stored in."""
+    """(state, gradient) -> the next state: clipping, AdamW, EMA; in float32, whatever the state is stored in."""
     optimizer, decay = make_optimizer(config.optimizer, config.steps), config.optimizer.ema_decay
 
     def update(state: TrainState, gradients: dict[str, Any]) -> TrainState:
@@ -154,7 +154,7 @@ def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], T
             ema = optax.incremental_update(trained, ema, 1 - decay)
         after: Any = (trained, ema, opt_state)
         if config.precision == "bfloat16":
-            # From the step's number alone, as the pictures: a run that is resumed rounds as it would have.
+            # The key depends on the step's number alone, so that a resumed run rounds as an undisturbed one.
             after = rounded(after, before, jax.random.fold_in(jax.random.key(~config.seed), state.step))
         trained, ema, opt_state = after
         return TrainState(step=state.step + 1, params=join(state.params, trained), ema=ema, opt_state=opt_state)
@@ -162,24 +162,22 @@ def make_update(config: TrainConfig) -> Callable[[TrainState, dict[str, Any]], T
     return update
 
 
-def augmentation_key(config: TrainConfig, taken: int | jax.Array) -> jax.Array:
-    """Of the step after so many: from that number alone, so that a run that is resumed goes on with the same pictures."""
-    return jax.random.fold_in(jax.random.key(config.seed), taken)
+def augmentation_key(seed: int, taken: int | jax.Array) -> jax.Array:
+    """The augmentation key of the step after `taken` steps; no other state matters, so a resumed run repeats it."""
+    return jax.random.fold_in(jax.random.key(seed), taken)
 
 
 def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The pure training step; compile it with shardings at the caller."""
+    """The pure training step; the caller compiles it with shardings."""
     gradient, update = make_gradient(config), make_update(config)
     schedule = learning_rate(config.optimizer, config.steps)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         if config.data.augmentation != "none":
-            key = augmentation_key(config, state.step)
-            batch = replace(
-                batch, images=augment(batch.images, key, config.data.augmentation, processes=jax.process_count())
-            )
+            key, recipe = augmentation_key(config.seed, state.step), config.data.augmentation
+            batch = replace(batch, images=augment(batch.images, key, recipe, processes=jax.process_count()))
         gradients, metrics = gradient(state.params, batch)
-        norms = {tower: optax.tree.norm(widened(part)) for tower, part in gradients.items()}
+        norms = {tower: optax.tree.norm(widened(tree)) for tower, tree in gradients.items()}
         metrics |= {f"grad_norm_{tower}": norm for tower, norm in norms.items()}
         metrics |= {"grad_norm": optax.tree.norm(list(norms.values())), "learning_rate": schedule(state.step)}
         return update(state, gradients), metrics  # pyright: ignore[reportReturnType]

@@ -34,7 +34,7 @@ def write_run(
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """A finished run, and one that is still writing, has other figures, and began later."""
-    long = [{"step": n, "loss": 4 / n, "held_out_loss": 3.0 + n, "samples_per_s": 10.0} for n in range(1, 41)]
+    long = [{"step": n, "loss": 4 / n, "held_out_action_loss": 3.0 + n, "samples_per_s": 10.0} for n in range(1, 41)]
     short = [{"step": n, "loss": 2.0, "samples_per_s": 12.0, "mfu": 0.5, "answer_loss": float("nan")} for n in (1, 10)]
     config = {"name": "demo", "exp_name": "a", "optimizer": {"peak_lr": 0.1}, "steps": 40}
     other = {"name": "demo", "exp_name": "b", "optimizer": {"peak_lr": 0.2}, "steps": 40, "accumulate": 2}
@@ -65,8 +65,11 @@ def test_the_best_value_is_marked_where_one_way_is_better(folders):
     assert rows["loss", "last"].cells == ((0.1, 40), (2.0, 10))
     assert rows["loss", "last"].best == {0}
     assert rows["samples_per_s", "best"].best == {1}
-    assert rows["held_out_loss", "best"].cells == ((4.0, 1), None)  # the least, not the last; the other run lacks it
-    assert rows["held_out_loss", "best"].best == frozenset()
+    assert rows["held_out_action_loss", "best"].cells == (
+        (4.0, 1),
+        None,
+    )  # the least, not the last; the other run lacks it
+    assert rows["held_out_action_loss", "best"].best == frozenset()
     assert rows["action_error", "held out"].cells == (None, (0.5, None))
 
 
@@ -143,7 +146,7 @@ def test_the_page_holds_every_group_and_marks_the_best(folders, tmp_path):
 
 
 def test_each_run_is_one_colour_and_a_missing_figure_leaves_it_out(folders):
-    figure = draw(read_runs(folders), ["loss", "held_out_loss", "mfu"])
+    figure = draw(read_runs(folders), ["loss", "held_out_action_loss", "mfu"])
     lines = [[(line.get_color(), len(line.get_xdata())) for line in axes.lines] for axes in figure.axes]
     assert lines == [
         [(COLOURS[0], 40), (COLOURS[0], 40), (COLOURS[1], 2)],  # raw and smoothed; two points are not smoothed

@@ -14,7 +14,7 @@ from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.training.checkpoint_writer import Checkpoints, DiskFullError, is_disk_full, latest_step
 from inspire_fast.training.config import CheckpointConfig, DialogueConfig, TrainConfig, load_config
 from inspire_fast.training.dataset_config import DataPart
-from inspire_fast.training.datasets.fingerprints import fingerprints, require_unchanged
+from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints, require_unchanged
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_leaves_what_is_whole(small_disk: Path) -> None:
     config = replace(load_config("debug"), checkpoint=CheckpointConfig(root=small_disk))
-    checkpoints = Checkpoints(config)
+    checkpoints = Checkpoints(config.checkpoint_dir, keep=2)
     (checkpoints.directory / "8" / "params").mkdir(parents=True)
     (checkpoints.directory / "12.orbax-checkpoint-tmp").mkdir()
-    said = r"is full \(\d MiB free\); the checkpoint of step 8 is whole.*--resume"
-    with pytest.raises(DiskFullError, match=said), checkpoints.room():
+    said = r"is full \(\d MiB free\); the checkpoint of step 8 is complete.*--resume"
+    with pytest.raises(DiskFullError, match=said), checkpoints.disk_full_reported():
         (checkpoints.directory / "12.orbax-checkpoint-tmp" / "array").write_bytes(bytes(2 << 20))
     assert [path.name for path in checkpoints.directory.iterdir()] == ["8"]
     checkpoints.close()
@@ -46,14 +46,18 @@ def test_a_full_disk_leaves_what_is_whole(small_disk: Path) -> None:
 
 def test_a_full_disk_is_told_from_other_errors(tmp_path: Path) -> None:
     config = replace(load_config("debug"), checkpoint=CheckpointConfig(root=tmp_path))
-    checkpoints = Checkpoints(config)
-    with pytest.raises(DiskFullError, match="there is no checkpoint yet"), checkpoints.room():
+    checkpoints = Checkpoints(config.checkpoint_dir, keep=2)
+    with pytest.raises(DiskFullError, match="there is no checkpoint yet"), checkpoints.disk_full_reported():
         raise ValueError("RESOURCE_EXHAUSTED: Error writing local file")  # TensorStore's words
-    with pytest.raises(PermissionError), checkpoints.room():
+    with pytest.raises(PermissionError), checkpoints.disk_full_reported():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     assert not is_disk_full(ValueError("a shape does not fit"))
     assert latest_step(checkpoints.directory) is None
     checkpoints.close()
+
+
+def found(config: TrainConfig) -> dict[str, Fingerprint]:
+    return fingerprints(config.data.datasets, labelled=bool(config.build_script().questions))
 
 
 @pytest.fixture
@@ -66,18 +70,18 @@ def config(tmp_path: Path) -> TrainConfig:
 
 
 def test_a_copy_counts_as_the_same(config: TrainConfig, tmp_path: Path) -> None:
-    before = fingerprints(config)
+    before = found(config)
     for part in config.data.parts:
         moved = part.root.with_suffix(".moved")
         shutil.copytree(part.root, moved)
         shutil.rmtree(part.root)
         moved.rename(part.root)
-    require_unchanged(before, fingerprints(config))
+    require_unchanged(before, found(config))
     require_unchanged({}, before)  # a checkpoint from before fingerprints were kept
 
 
 def test_what_changed_is_named(config: TrainConfig) -> None:
-    before = fingerprints(config)
+    before = found(config)
     first, second = (part.root for part in config.data.parts)
     with (first / "labels/facts.parquet").open("ab") as file:
         file.write(b" ")
@@ -85,6 +89,6 @@ def test_what_changed_is_named(config: TrainConfig) -> None:
     with pytest.raises(
         ValueError, match=r"data changed.*\n  a: labels/facts\.parquet\n  b: names and sizes of files\n.*--init-from"
     ):
-        require_unchanged(before, fingerprints(config))
+        require_unchanged(before, found(config))
     unasked = replace(config, dialogue=DialogueConfig(script="pi0_fast", questions=()))
-    assert fingerprints(unasked)["a"]["labels"] == ""
+    assert found(unasked)["a"]["labels"] == ""

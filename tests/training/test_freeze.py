@@ -94,7 +94,7 @@ def test_a_step_changes_what_trains_and_the_run_continues(tmp_path: Path) -> Non
         if path in averaged:
             np.testing.assert_allclose(averaged[path], (old + value) / 2, rtol=1e-5, atol=1e-8)
         np.testing.assert_array_equal(served[path], averaged.get(path, value))
-    checkpoints = Checkpoints(run)
+    checkpoints = Checkpoints(run.checkpoint_dir, keep=2)
     checkpoints.save(after, {"position": 3}, {})
     checkpoints.wait()
     shardings = state_shardings(after, make_mesh(MeshConfig()))

@@ -92,7 +92,7 @@ def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:
     assert not draw_facts(black, replace(facts, targets=(target,)), "left_wrist_0_rgb").any()
 
 
-def test_an_arrow_from_stored_labels_lies_in_the_padded_picture(config: TrainConfig, tmp_path: Path) -> None:
+def test_an_arrow_from_stored_labels_lies_in_the_padded_image(config: TrainConfig, tmp_path: Path) -> None:
     root = write_fake_dataset(tmp_path / "dataset", episodes=4, frames=12)
     stored = FactsTable.load(root)
     target = replace(stored.facts(0, 0).targets[0], point_px=(0.5, 1.0))

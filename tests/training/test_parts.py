@@ -122,7 +122,7 @@ def test_held_out_episodes_are_each_parts_own(config: TrainConfig) -> None:
     assert held["held_out"] == {"large": {3, 7}, "small": {3}}
     assert held["train"] == {"large": {0, 1, 4, 5, 6}, "small": {0, 1, 2}}, "episode 2 of the large one is excluded"
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
-    batches = fixed_batches(config, open_source(config, "held_out"), transform)
+    batches = fixed_batches(open_source(config, "held_out"), transform, samples=8, batch_size=4)
     assert [len(batch["ids"]) for batch in batches] == [4, 4]
     shown = np.concatenate([batch["image:base_0_rgb"][:, 0, 0, 0] for batch in batches])
     small = open_parts(config, "held_out")[1].source[0].observation.images["base_0_rgb"][0, 0, 0]

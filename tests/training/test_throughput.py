@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from inspire_fast.training.config import load_config
+from inspire_fast.training.config import TrainConfig, load_config
 from inspire_fast.training.reporting import throughput
 from inspire_fast.training.reporting.flops import training_flops
 
@@ -42,26 +42,29 @@ def loader(clock: Clock, seconds: float) -> Iterator[dict[str, np.ndarray]]:
         yield {"valid": valid, "target_kind": kind}
 
 
+def measuring(config: TrainConfig) -> throughput.Throughput:
+    return throughput.Throughput(config.model, config.freeze, batch_size=config.batch_size)
+
+
 def test_rates_are_of_training_alone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "peak_flops", lambda _: 1e12)
     config = load_config("debug")
-    meter, batches = throughput.Throughput(config), loader(clock, 0.25)
+    meter, batches = measuring(config), loader(clock, 0.25)
     meter.next(batches, None)
-    meter.pause()
-    meter.go_on()  # a checkpoint, before there was a report
+    with meter.paused(None):  # a checkpoint, before there was a report
+        pass
     clock.now += 50.0
-    assert meter.figures() == {}  # nothing has begun: the first steps compile
+    assert meter.metrics() == {}  # nothing has begun: the first steps compile
     meter.begin()
     for _ in range(4):
         meter.next(batches, Step(ended=False))
         clock.now += 0.75
-    meter.pause()
-    clock.now += 1000.0  # a checkpoint
-    meter.go_on()
-    figures = meter.figures()
+    with meter.paused(None):
+        clock.now += 1000.0  # a checkpoint
+    metrics = meter.metrics()
     rows, tokens = 4 * config.batch_size / 4.0, config.model.image_tokens + 30
     flops = rows * training_flops(config.model, config.freeze, text_tokens=30, supervised=12)
-    assert figures == pytest.approx(
+    assert metrics == pytest.approx(
         {
             "samples_per_s": rows,
             "tokens_per_s": rows * tokens,
@@ -70,15 +73,15 @@ def test_rates_are_of_training_alone(clock: Clock, monkeypatch: pytest.MonkeyPat
             "data_wait_fraction": 0.0,
         }
     )
-    assert set(figures) == set(throughput.FIGURES)
+    assert set(metrics) == set(throughput.THROUGHPUT)
 
 
 def test_a_wait_counts_when_the_device_had_ended(clock: Clock) -> None:
-    meter, batches = throughput.Throughput(load_config("debug")), loader(clock, 0.2)
+    meter, batches = measuring(load_config("debug")), loader(clock, 0.2)
     meter.begin()
     for ended in (True, False, False, True):
         meter.next(batches, Step(ended=ended))
         clock.now += 0.8
-    figures = meter.figures()
-    assert figures["data_wait_fraction"] == pytest.approx(0.1)
-    assert "mfu" not in figures  # nobody knows this processor's peak
+    metrics = meter.metrics()
+    assert metrics["data_wait_fraction"] == pytest.approx(0.1)
+    assert "mfu" not in metrics  # nobody knows this processor's peak

@@ -51,9 +51,10 @@ from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.reporting.held_out import evaluate_held_out
 from inspire_fast.training.reporting.metrics_log import MetricsLog, require_finite
-from inspire_fast.training.reporting.throughput import FIGURES
+from inspire_fast.training.reporting.throughput import THROUGHPUT
 from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.state import init_state, make_gradient
+from inspire_fast.training.trackers.metric_names import metric
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,7 +108,7 @@ def straight(config: TrainConfig) -> TrainConfig:
 
 def losses(config: TrainConfig) -> list[tuple]:
     rows = MetricsLog.read(config.checkpoint_dir / "metrics.jsonl")
-    return [tuple(sorted((k, v) for k, v in row.items() if k not in ("time", *FIGURES))) for row in rows]
+    return [tuple(sorted((k, v) for k, v in row.items() if k not in ("time", *THROUGHPUT))) for row in rows]
 
 
 def test_resume_continues_bit_equal(config: TrainConfig, straight: TrainConfig) -> None:
@@ -149,7 +150,7 @@ def test_sigterm_saves_and_ends_the_run(config: TrainConfig, straight: TrainConf
 
     monkeypatch.setattr(Preemption, "asked", ask)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(PreemptedError, match=r"saved at step 3\. Go on with `--exp-name preempted --resume`"):
+    with pytest.raises(PreemptedError, match=r"saved at step 3\. Continue with `--exp-name preempted --resume`"):
         train(run)
     assert signal.getsignal(signal.SIGTERM) is before
     monkeypatch.setattr(Preemption, "asked", asked)
@@ -217,6 +218,7 @@ def test_the_loss_falls(straight: TrainConfig) -> None:
     rows = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert {"answer_loss", "action_loss", "held_out_answer_loss", "held_out_action_loss"} <= set(rows[-1])
+    assert not [name for name in rows[-1] if metric(name).group == "other" and name not in ("step", "time")]
 
 
 def test_the_checkpoint_alone_makes_a_policy(straight: TrainConfig) -> None:

@@ -1,4 +1,4 @@
-"""Several runs side by side: last and best figures, and what their configs differ in."""
+"""Comparison of several runs: last and best metrics, and differences of their configs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Literal
 import numpy as np
 
 from inspire_fast.training.comparison.recorded_run import TOKENS, RecordedRun
-from inspire_fast.training.trackers.metric_names import TITLES, better, group_of
+from inspire_fast.training.trackers.metric_names import TITLES, metric
 
 
 def smoothed(curve: np.ndarray, width: float) -> np.ndarray:
-    """The curve `[n, 2]` as a mean over the steps before, whose weight falls by e every `width` steps.
+    """The curve `[n, 2]` as an exponential mean over earlier steps, whose weight falls by e every `width` steps.
 
-    Runs that log every step and runs that log every hundredth are smoothed over the same stretch of training. The mean is over
-    what there is, so that it begins at the first value instead of at zero.
+    Runs that log every step and runs that log every hundredth are smoothed over the same number of steps. The mean is
+    normalised by its weights, so that it starts at the first value instead of at zero.
     """
     if width <= 0 or len(curve) < 3:
         return curve
@@ -32,11 +32,11 @@ def smoothed(curve: np.ndarray, width: float) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One figure of every run.
+    """One metric of every run.
 
     Attributes:
-        cells: per run, (value, step of the value or None); None where the run lacks the figure.
-        best: which runs have the best value; empty where none is better than another.
+        cells: per run, (value, step of the value or None); None if the run lacks the metric.
+        best: numbers of the runs with the best value; empty if no value is better than another.
     """
 
     name: str
@@ -45,20 +45,20 @@ class Row:
     best: frozenset[int]
 
 
-def figure_names(runs: Sequence[RecordedRun]) -> list[str]:
-    """Every figure that any run has, group by group."""
+def metric_names(runs: Sequence[RecordedRun]) -> list[str]:
+    """All metrics of all runs, group by group."""
     names = dict.fromkeys(name for run in runs for name in run.curves)
     order = list(TITLES)
-    return sorted(names, key=lambda name: order.index(group_of(name)))
+    return sorted(names, key=lambda name: order.index(metric(name).group))
 
 
 def table(runs: Sequence[RecordedRun]) -> list[Row]:
-    """Last and best value of each figure, then those of `held_out.json`."""
+    """Last and best value of each metric, then the metrics of `held_out.json`."""
     rows: list[Row] = []
-    for name in figure_names(runs):
+    for name in metric_names(runs):
         curves = [run.curves.get(name) for run in runs]
         rows.append(_row(name, "last", [None if c is None else (float(c[-1, 1]), int(c[-1, 0])) for c in curves]))
-        if (way := better(name)) is not None:
+        if (way := metric(name).better) is not None:
             pick = np.argmin if way == "lower" else np.argmax
             at = [None if c is None else c[pick(c[:, 1])] for c in curves]
             rows.append(_row(name, "best", [None if p is None else (float(p[1]), int(p[0])) for p in at]))
@@ -70,7 +70,7 @@ def table(runs: Sequence[RecordedRun]) -> list[Row]:
 
 def _row(name: str, kind: Literal["last", "best", "held out"], cells: Sequence[tuple[float, int | None] | None]) -> Row:
     values = {i: cell[0] for i, cell in enumerate(cells) if cell is not None and np.isfinite(cell[0])}
-    way = better(name)
+    way = metric(name).better
     best: frozenset[int] = frozenset()
     if way is not None and len({*values.values()}) > 1:
         top = (min if way == "lower" else max)(values.values())
@@ -79,7 +79,7 @@ def _row(name: str, kind: Literal["last", "best", "held out"], cells: Sequence[t
 
 
 def differences(runs: Sequence[RecordedRun]) -> dict[str, list[str]]:
-    """Path in the config -> its value in each run ("(none)" where it has none), where runs with a checkpoint differ."""
+    """Path in the config -> its value in each run, where runs with a checkpoint differ; "(none)" for a missing value."""
     known = [run for run in runs if run.config]
     paths = dict.fromkeys(path for run in known for path in run.config)
     texts = {p: [json.dumps(run.config[p]) if p in run.config else "(none)" for run in runs] for p in paths}
@@ -88,7 +88,7 @@ def differences(runs: Sequence[RecordedRun]) -> dict[str, list[str]]:
 
 
 def token_differences(runs: Sequence[RecordedRun]) -> list[str]:
-    """On which points tokens mean different things, so that losses and token accuracies cannot be compared."""
+    """Contract fields in which tokens of the runs differ, so that losses and token accuracies cannot be compared."""
     known = [run.tokens for run in runs if run.tokens]
     return [key for key in TOKENS if len({json.dumps(tokens.get(key)) for tokens in known}) > 1]
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: curves with the runs as colours, a table with the best marked, what their configs differ in."""
+"""Comparison page: curves with one colour per run, a table with the best values marked, differences of the configs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from inspire_fast.core.files import write_text
-from inspire_fast.training.comparison.compare import Row, differences, figure_names, smoothed, table, token_differences
+from inspire_fast.training.comparison.compare import Row, differences, metric_names, smoothed, table, token_differences
 from inspire_fast.training.comparison.recorded_run import RecordedRun
-from inspire_fast.training.trackers.metric_names import TITLES, group_of, is_noisy, unit
+from inspire_fast.training.trackers.metric_names import TITLES, Group, metric
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -25,43 +25,47 @@ td,th{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left;vertical-
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums} .best{color:#1b7f3b;font-weight:600}
 .key{display:inline-block;width:1.6rem;height:.35rem;border-radius:2px;margin-right:.5rem;vertical-align:middle}
 """
-# Okabe and Ito's colours, which colour-blind people can tell apart, without the yellow that white swallows.
+# Okabe and Ito's colours, safe for colour-blind readers, without the yellow that is invisible on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444")
 DASHES = ("-", "--", ":")
-_COLUMNS, _SMOOTHING = 3, 20  # curves beside each other; the longest run over the width of the smoothing
+_COLUMNS, _SMOOTHING = 3, 20  # plots per row; steps of the longest run / width of the smoothing
 
 _SMOOTHED = (
-    "Thin lines are figures as they were logged; thick ones a mean over the steps before, equally wide for every run. What is "
-    "measured on held-out samples is not smoothed."
+    "Thin lines are metrics as logged; thick lines are means over earlier steps, with the same width for every run. "
+    "Metrics of held-out samples are not smoothed."
 )
 
 
 def write_page(runs: Sequence[RecordedRun], path: Path) -> Path:
-    """Writes one HTML file with everything inside; returns its path."""
-    names = figure_names(runs)
+    """Writes one self-contained HTML file; returns its path."""
+    names = metric_names(runs)
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Runs compared</title><style>{STYLE}</style>",
         f"<h1>{len(runs)} run{'s' * (len(runs) > 1)} compared</h1>",
         _runs(runs),
         _warning(runs),
         f"<p class=note>{_SMOOTHED}</p>",
-        *(f"<h2>{TITLES[g]}</h2>{_image(draw(runs, [*members]))}" for g, members in groupby(names, key=group_of)),
-        "<h2>Figures</h2><p class=note>The best of the runs is marked where one way is better; behind each value stands its step.</p>",
+        *(f"<h2>{TITLES[group]}</h2>{_image(draw(runs, [*members]))}" for group, members in groupby(names, _group)),
+        "<h2>Metrics</h2><p class=note>The best run is marked where a direction is better; each value is followed by its step.</p>",
         _table(runs, table(runs)),
-        "<h2>What the configs differ in</h2>",
+        "<h2>Differences of the configs</h2>",
         _differences(runs),
     ]
     write_text(path, "\n".join(part for part in parts if part))
     return path
 
 
+def _group(name: str) -> Group:
+    return metric(name).group
+
+
 def colour(number: int) -> str:
-    """Of the run with this number."""
+    """The colour of a run."""
     return COLOURS[number % len(COLOURS)]
 
 
 def draw(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure:
-    """One plot per figure, each run that has the figure in it."""
+    """One plot per metric, with every run that has it."""
     rows = -(-len(names) // _COLUMNS)
     figure = Figure(figsize=(12, 2.9 * rows), layout="constrained")
     grid = figure.subplots(rows, _COLUMNS, squeeze=False)
@@ -73,11 +77,11 @@ def draw(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure:
             if name not in run.curves:
                 continue
             curve, look = run.curves[name], {"color": colour(number), "linestyle": DASHES[number // len(COLOURS) % 3]}
-            mean = smoothed(curve, width if is_noisy(name) else 0)
+            mean = smoothed(curve, width if metric(name).noisy else 0)
             if mean is not curve:
                 axes.plot(*curve.T, **look, linewidth=0.8, alpha=0.35)
             axes.plot(*mean.T, **look, linewidth=1.8, marker="o" if len(curve) < 12 else None, markersize=4, alpha=0.85)
-        axes.set(title=name, xlabel="step", ylabel=unit(name))
+        axes.set(title=name, xlabel="step", ylabel=metric(name).unit)
         axes.grid(alpha=0.3)
     return figure
 
@@ -105,8 +109,8 @@ def _warning(runs: Sequence[RecordedRun]) -> str:
     if not differing:
         return ""
     return (
-        f"<p class=warn>The runs differ in {html.escape(', '.join(differing))}: their tokens are not the same, so losses and token "
-        "accuracies say nothing about which is better. Compare decoded figures, in native units.</p>"
+        f"<p class=warn>The runs differ in {html.escape(', '.join(differing))}: their tokens are not the same, so losses and "
+        "token accuracies do not tell which is better. Compare decoded metrics, in native units.</p>"
     )
 
 
@@ -123,7 +127,7 @@ def _table(runs: Sequence[RecordedRun], rows: Sequence[Row]) -> str:
         f"<tr><td>{html.escape(row.name)}<td>{row.kind}{''.join(cell(row, n) for n in range(len(runs)))}"
         for row in rows
     ]
-    return f"<div class=wide><table><tr><th>figure<th>{_heads(runs)}{''.join(lines)}</table></div>"
+    return f"<div class=wide><table><tr><th>metric<th>{_heads(runs)}{''.join(lines)}</table></div>"
 
 
 def _heads(runs: Sequence[RecordedRun]) -> str:

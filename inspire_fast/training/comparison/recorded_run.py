@@ -1,6 +1,7 @@
-"""What a run has left in its folder so far: its curves, its decoded held-out figures, the config of its last checkpoint.
+"""Recorded run: the curves, decoded held-out metrics and config in a run's folder, finished or not.
 
-Read as plain JSON, without JAX and without the classes that wrote it: a comparison begins at once, and old runs can take part.
+Files are read as plain JSON, without JAX and the classes that wrote them: a comparison starts at once and includes old
+runs.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from inspire_fast.core.nested import flatten_dict
 from inspire_fast.training.renamed_fields import with_new_names
 
 METRICS, HELD_OUT, CONTRACT = "metrics.jsonl", "held_out.json", "assets/contract.json"
-_NO_FIGURES = {"step", "time"}
+_NO_METRICS = {"step", "time"}
 _NO_DIFFERENCE = {"exp_name", "resume", "overwrite"}
-# Losses are nats per token: between runs that differ here, a token is another thing.
+# Losses are nats per token, and tokens differ between runs that differ in one of these fields.
 TOKENS = ("script", "questions", "action_tokenizer", "text_fingerprint", "action_fingerprint", "horizon")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRun:
-    """What one run's folder holds so far.
+    """Content of one run's folder.
 
     Attributes:
-        label: the shortest name that no other of the runs has.
-        curves: figure -> rows of (step, value), float64 `[n, 2]`, in the order of steps.
-        step: of the last line.
-        step_s: median of the time between two lines over their steps, seconds; None with fewer than two lines.
-        held_out: figure -> value, of `held_out.json`; empty where it is not there.
-        config: path -> value of the last checkpoint's config; empty before the first one.
-        tokens: what the last checkpoint's contract says of its tokens; likewise.
+        label: the shortest name that no other run has.
+        folder: folder of the run.
+        curves: metric -> rows of (step, value), float64 `[n, 2]`, in the order of steps.
+        step: step of the last line.
+        step_s: median duration of a step in seconds, from times of lines; None with fewer than two lines.
+        held_out: metric -> value, of `held_out.json`; empty without that file.
+        config: path -> value of the last checkpoint's config; empty before the first checkpoint.
+        tokens: fields of the last checkpoint's contract that define its tokens; likewise.
     """
 
     label: str
@@ -48,10 +50,10 @@ class RecordedRun:
 
 
 def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
-    """Reads each; a run may be in the middle of writing.
+    """Reads every folder; a run may still be writing.
 
     Raises:
-        FileNotFoundError: a folder is no run's; says what was looked for, and what is there.
+        FileNotFoundError: a folder is no run; names what is missing and what is there.
         ValueError: a folder is named twice, or a file is damaged.
     """
     resolved = [folder.resolve() for folder in folders]
@@ -61,7 +63,7 @@ def read_runs(folders: Sequence[Path]) -> list[RecordedRun]:
 
 
 def labels(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart.
+    """The shortest endings that distinguish the paths.
 
     checkpoints/demo/first, checkpoints/demo/second  -> first, second
     checkpoints/demo/first, checkpoints/debug/first  -> demo/first, debug/first
@@ -75,7 +77,7 @@ def labels(folders: Sequence[Path]) -> list[str]:
 
 
 def read_run(folder: Path, label: str) -> RecordedRun:
-    """See `read_runs`."""
+    """Reads one folder; raises what `read_runs` does."""
     file = folder / METRICS
     if not file.is_file():
         raise FileNotFoundError(_no_run(folder))
@@ -100,7 +102,7 @@ def read_run(folder: Path, label: str) -> RecordedRun:
 
 
 def _read_lines(file: Path) -> list[dict[str, Any]]:
-    """The complete lines; what is behind the last newline is still being written."""
+    """The complete lines; text after the last newline is still being written."""
     rows = []
     for number, line in enumerate(file.read_text().split("\n")[:-1], 1):
         try:
@@ -129,13 +131,13 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     points: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for name, value in row.items():
-            if name not in _NO_FIGURES and isinstance(value, int | float) and np.isfinite(value):
+            if name not in _NO_METRICS and isinstance(value, int | float) and np.isfinite(value):
                 points.setdefault(name, []).append((row["step"], value))
     return {name: np.array(values, np.float64) for name, values in points.items()}
 
 
 def _numbers(held_out: Mapping[str, Any]) -> dict[str, float]:
-    """The plain numbers, and those in lists by their place."""
+    """The numbers of `held_out.json`; numbers of a list are named `<name>[<index>]`."""
     found: dict[str, float] = {}
     for name, value in flatten_dict(held_out).items():
         cells = {f"{name}[{i}]": v for i, v in enumerate(value)} if isinstance(value, list) else {name: value}
@@ -144,13 +146,13 @@ def _numbers(held_out: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _read_contract(folder: Path) -> Mapping[str, Any]:
-    """Of the last checkpoint, as it is stored: one of an older version is still good enough to be compared."""
+    """The last checkpoint's contract as stored, because one of an older version can still be compared."""
     found = [path for path in folder.glob(f"*/{CONTRACT}") if path.relative_to(folder).parts[0].isdigit()]
     return _read_json(max(found, key=lambda path: int(path.relative_to(folder).parts[0]))) if found else {}
 
 
 def _read_json(file: Path) -> Mapping[str, Any]:
-    """Empty where there is no file."""
+    """The content of a JSON file; empty without one."""
     if not file.is_file():
         return {}
     try:

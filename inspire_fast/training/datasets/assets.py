@@ -1,4 +1,4 @@
-"""What a run needs beside a dataset: normalisation statistics and tokenizers. Made once, by a command; never on the fly."""
+"""Assets of a run: normalisation statistics and tokenizers, made once by a command, never on the fly."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from inspire_fast.training.datasets.sources import open_parts, open_source
 
 
 def stats_path(config: TrainConfig) -> Path:
-    """`norm_stats.json` of the run."""
+    """Path of the run's `norm_stats.json`."""
     return config.assets_dir / config.asset_id / "norm_stats.json"
 
 
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
-    """Statistics of the training samples' numeric columns as they are drawn (actions by chunk, as openpi), written for the run."""
+    """Computes and writes the run's statistics, of the training samples as they are drawn (actions by chunk, as openpi)."""
     stats = source_stats(open_source(config, "train"), delta=config.delta)
     save_norm_stats(stats_path(config), stats)
     return stats
@@ -42,13 +42,13 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
     """The run's statistics.
 
     Raises:
-        FileNotFoundError: names the command that makes them.
+        FileNotFoundError: there are none; names the command that makes them.
     """
     return load_norm_stats(stats_path(config), config_name=_as_called(config))
 
 
 def _as_called(config: TrainConfig) -> str:
-    """The config as a command line names it, with the folders that differ from the named config's."""
+    """The config on a command line: its name, and the folders that differ from the named config's."""
     named = load_config(config.name) if config.name in config_names() else config
     words = [config.name]
     if config.data.parts != named.data.parts:
@@ -61,28 +61,28 @@ def _as_called(config: TrainConfig) -> str:
 
 
 def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normalizer:
-    """The run's map between the robot's units and the network's."""
+    """The run's conversion between the robot's units and the network's."""
     return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.delta)
 
 
 def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary:
-    """Trains the text tokenizer on the run's own dialogues and the action tokenizer on its chunks; written beside the statistics.
+    """Fits the text tokenizer on the run's dialogues and the action tokenizer on its chunks, and writes both.
 
-    The action tokenizer learns from training chunks only, from each once whatever its part's weight; its range covers the
-    held-out ones too, so that they can be scored.
+    The action tokenizer learns from training chunks only, each once whatever the weight of its part. Its range also
+    covers held-out chunks, so that they can be scored.
     """
-    stats = load_stats(config)
+    stats, tokenizers = load_stats(config), config.tokenizers
     train, every = normalised_chunks(config, stats, "train"), normalised_chunks(config, stats, "all")
     vocabulary = _vocabulary(
         config,
         text=_text_tokenizer(config, stats),
         action=fit_action_tokenizer(
-            config.tokenizers.action,
+            tokenizers.action,
             train,
-            vocab_size=config.tokenizers.action_vocab_size,
+            vocab_size=tokenizers.action_vocab_size,
             cover=every,
             progress=progress,
-            parameters=config.tokenizers.action_parameters,
+            parameters=tokenizers.action_parameters,
         ),
     )
     vocabulary.text.save(config.assets_dir)
@@ -91,17 +91,16 @@ def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary
 
 
 def normalised_chunks(config: TrainConfig, stats: dict[str, NormStats], split: Split) -> np.ndarray:
-    """Action chunks of a split as the network sees them, `[n, t, a]`; those of several datasets one after the other."""
+    """Normalised action chunks of a split, `[n, t, a]`, dataset after dataset."""
     sources, normalizer = [part.source for part in open_parts(config, split)], make_normalizer(config, stats)
     return np.concatenate([normalizer.actions(source.chunks(), source.states()) for source in sources])
 
 
 def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
-    if config.tokenizers.text is None:
+    source = config.tokenizers.text
+    if source is None:
         return _fit_text(config, stats)
-    return (
-        load_paligemma() if config.tokenizers.text == "paligemma" else TextTokenizer.load(Path(config.tokenizers.text))
-    )
+    return load_paligemma() if source == "paligemma" else TextTokenizer.load(Path(source))
 
 
 def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenizer) -> Vocabulary:
@@ -109,7 +108,7 @@ def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenize
 
 
 def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
-    """Numbers of the state and answer words become one id each, which keeps the sequence short."""
+    """A text tokenizer with one id per answer word and per number of the state, which keeps sequences short."""
     script = config.build_script()
     phrases: dict[str, tuple[str, ...]] = {}
     for part in open_parts(config, "train"):
@@ -126,13 +125,14 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
         return TextTokenizer.fit(texts * 8, vocab_size=config.tokenizers.text_vocab_size, symbols=symbols)
     except RuntimeError as error:  # SentencePiece's
         raise ValueError(
-            f"text_vocab_size={config.tokenizers.text_vocab_size} is too small: bytes are 256 ids, and the words of answers and of the "
-            f"state {len(symbols)}, beside letters and special ids. Raise it. SentencePiece says: {' '.join(str(error).split())}"
+            f"text_vocab_size={config.tokenizers.text_vocab_size} is too small: bytes need 256 ids, the words of answers "
+            f"and of the state {len(symbols)}, letters and special ids some more. Raise it. SentencePiece says: "
+            f"{' '.join(str(error).split())}"
         ) from error
 
 
 def _phrases(source: ChunkSource) -> dict[str, tuple[str, ...]]:
-    """The targets of each task as its labels word them; none without labels."""
+    """Task -> its targets in the words of the labels; empty without labels."""
     phrases: dict[str, tuple[str, ...]] = dict.fromkeys(source.tasks(), ())
     for sample in range(len(source) if source.facts else 0):
         episode, frame = source.location(sample)
@@ -143,10 +143,10 @@ def _phrases(source: ChunkSource) -> dict[str, tuple[str, ...]]:
 
 
 def load_vocabulary(config: TrainConfig) -> Vocabulary:
-    """The run's tokenizers.
+    """The run's tokenizers in one id space.
 
     Raises:
-        FileNotFoundError: names the command that makes them.
+        FileNotFoundError: there are none; names the command that makes them.
     """
     try:
         text = TextTokenizer.load(config.assets_dir)
@@ -159,7 +159,7 @@ def load_vocabulary(config: TrainConfig) -> Vocabulary:
 
 
 def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> TrainingTransform:
-    """Samples -> batch rows of this run."""
+    """The run's transform from samples to batch rows."""
     normalizer = make_normalizer(config, stats)
     inputs = ModelInput(cameras=config.model.cameras, image_hw=config.model.image_hw, normalizer=normalizer)
     return TrainingTransform(

@@ -1,31 +1,28 @@
-"""Whether the datasets of a run that is resumed are still those that it began with."""
+"""Fingerprints of datasets: a resumed run checks that its data did not change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import hashlib
 import json
 from pathlib import Path
 
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity
 from inspire_fast.data.lerobot.meta import load_meta
-from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.dataset_config import part_names
+from inspire_fast.training.dataset_config import DataPart, part_names
 
-_FOLDERS = ("data", "videos", "images")  # of a LeRobot dataset, beside `meta`
+_FOLDERS = ("data", "videos", "images")  # of a LeRobot dataset, besides `meta`
 _WHAT = {"episodes": "meta/ (episodes, tasks, features)", "files": "names and sizes of files", "labels": FACTS_PATH}
 
 Fingerprint = dict[str, str]
 
 
-def fingerprints(config: TrainConfig) -> dict[str, Fingerprint]:
-    """Part -> what tells it from a changed one: its metadata, the names and sizes of its files, the content of its labels.
+def fingerprints(parts: Sequence[DataPart], *, labelled: bool) -> dict[str, Fingerprint]:
+    """Part -> hashes of its metadata, of the names and sizes of its files, and of its labels if the run uses them.
 
-    No frame is read: a dataset of any size takes a moment, and a copy counts as the same. What it does not see is a file whose
-    content changed and whose size did not.
+    No frame is read, so a dataset of any size takes a moment, and a copy counts as the same. A file whose content
+    changed while its size did not goes unnoticed.
     """
-    parts = config.data.datasets
-    labelled = bool(config.build_script().questions)
     return {
         name: {
             "episodes": DatasetIdentity.of(load_meta(part.root)).sha256,
@@ -37,10 +34,10 @@ def fingerprints(config: TrainConfig) -> dict[str, Fingerprint]:
 
 
 def require_unchanged(saved: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuses to go on with other data. Parts that came or went are the loader's to refuse.
+    """Refuses changed data; added or removed parts are refused by the loader.
 
     Raises:
-        ValueError: names the parts, and what of each differs.
+        ValueError: names the changed parts, and what of each differs.
     """
     changed = [
         f"{name}: {', '.join(what for key, what in _WHAT.items() if saved[name].get(key) != now[name][key])}"
@@ -51,8 +48,8 @@ def require_unchanged(saved: Mapping[str, Mapping[str, str]], now: Mapping[str, 
         raise ValueError(
             "The data changed since this run was saved:\n  "
             + "\n  ".join(changed)
-            + "\nThe samples that are due would be others. "
-            "Put the data back as it was, or begin a new run from the checkpoint (`--init-from <its params> --exp-name <new>`)."
+            + "\nThe run would continue with other samples. Restore the data, or start a new run from the checkpoint "
+            "(`--init-from <its params> --exp-name <new>`)."
         )
 
 

@@ -1,4 +1,4 @@
-"""Is this machine ready? What is there, what is missing, and what to do about it; nothing is changed."""
+"""Doctor: checks that this machine is ready for training or serving, and says what helps. Changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inspire_fast.checkpoints.remote import cached_path, is_address, local_path
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.tokenizers.fast.processor import find as find_fast
 from inspire_fast.tokenizers.text.paligemma import find_paligemma
-from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.config import TokenizersConfig, TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary
 from inspire_fast.training.datasets.sources import open_parts
 
@@ -29,7 +29,7 @@ Level = Literal["ok", "note", "bad"]
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "pyarrow", "av", "mujoco", "websockets")
 _GIB = 2**30
-# Rendering in a process of its own: a broken driver crashes where it is loaded.
+# Rendering runs in a separate process, because a broken driver crashes the process that loads it.
 _RENDER = """
 from inspire_fast.envs.gl import choose_backend
 backend = choose_backend()
@@ -38,22 +38,22 @@ model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light pos="0 0 3"/><
 renderer, data = mujoco.Renderer(model, 64, 64), mujoco.MjData(model)
 mujoco.mj_forward(model, data)
 renderer.update_scene(data)
-picture = renderer.render()
+image = renderer.render()
 renderer.close()
-assert np.ptp(picture) > 0, "the picture is empty"
+assert np.ptp(image) > 0, "the image is empty"
 print(backend)
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        level: `ok`, `note` (some things will not work) or `bad` (what was asked for will not work).
-        what: the thing.
-        says: what was found.
-        do: what helps; empty when nothing needs to be done.
+        level: `ok`, `note` (some things will not work) or `bad` (the requested run or server will not work).
+        what: subject of the check.
+        says: finding in words.
+        do: remedy; empty when none is needed.
     """
 
     level: Level
@@ -63,12 +63,12 @@ class Finding:
 
 
 def examine(config: TrainConfig | None = None, checkpoint: Path | None = None, port: int = 8000) -> Iterator[Finding]:
-    """Looks at one thing after another.
+    """Runs one check after another.
 
     Args:
-        config: a run whose data, statistics, tokenizers and starting point are wanted.
-        checkpoint: one that is to be served.
-        port: that a server is to listen on.
+        config: a run, to check its data, statistics, tokenizers and initial parameters.
+        checkpoint: a checkpoint to serve.
+        port: a server's port.
     """
     yield versions()
     yield accelerators()
@@ -76,7 +76,7 @@ def examine(config: TrainConfig | None = None, checkpoint: Path | None = None, p
     yield disk(config.checkpoint.root if config else Path())
     yield rendering()
     yield free_port(port)
-    yield from tokenizers(config)
+    yield from tokenizers(config.tokenizers if config else None)
     if config is not None:
         yield dataset(config)
         yield attempt("statistics", lambda: f"{len(load_stats(config))} quantities in {config.assets_dir}")
@@ -88,7 +88,7 @@ def examine(config: TrainConfig | None = None, checkpoint: Path | None = None, p
 
 
 def attempt(what: str, look: Callable[[], str]) -> Finding:
-    """What `look` says, or why it failed: our errors say what to do."""
+    """The finding of `look`, or its error, which names the remedy."""
     try:
         return Finding(level="ok", what=what, says=look())
     except (OSError, ValueError, KeyError) as error:
@@ -96,7 +96,7 @@ def attempt(what: str, look: Callable[[], str]) -> Finding:
 
 
 def versions() -> Finding:
-    """Python and the packages that matter."""
+    """Versions of Python and of the main packages."""
     found = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, version in found.items() if version is None]
     says = f"Python {platform.python_version()}, " + ", ".join(f"{n} {v}" for n, v in found.items() if v)
@@ -113,7 +113,7 @@ def _version(name: str) -> str | None:
 
 
 def accelerators() -> Finding:
-    """JAX's devices, against what the driver reports."""
+    """JAX's devices, compared with the driver's."""
     try:
         devices = jax.devices()
     except RuntimeError as error:
@@ -133,7 +133,7 @@ def accelerators() -> Finding:
 
 
 def _nvidia() -> str:
-    """Names and driver of NVIDIA's GPUs; empty where there are none."""
+    """Names and driver of NVIDIA's GPUs; empty without one."""
     if shutil.which("nvidia-smi") is None:
         return ""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
@@ -145,7 +145,7 @@ def _nvidia() -> str:
 
 
 def memory() -> Finding:
-    """Main memory that is free, and the cores that may be used."""
+    """Free main memory and usable cores."""
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines()) if _linux() else {}
     cores = len(os.sched_getaffinity(0)) if _linux() else os.cpu_count()
     if "MemAvailable" not in fields:
@@ -164,7 +164,7 @@ def _linux() -> bool:
 
 
 def disk(where: Path) -> Finding:
-    """Room for checkpoints."""
+    """Free disk space for checkpoints."""
     existing = next(p for p in [where.resolve(), *where.resolve().parents] if p.exists())
     free = shutil.disk_usage(existing).free
     says = f"{free / _GIB:.0f} GiB free in {existing}"
@@ -175,21 +175,21 @@ def disk(where: Path) -> Finding:
 
 
 def rendering() -> Finding:
-    """A picture of a sphere, drawn without a screen."""
+    """An image of a sphere, rendered without a screen."""
     command = [sys.executable, "-c", _RENDER]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
         says = "the OpenGL driver did not answer within two minutes"
-        return Finding(level="note", what="rendering", says=says, do="MUJOCO_GL=osmesa draws without it")
+        return Finding(level="note", what="rendering", says=says, do="MUJOCO_GL=osmesa renders without it")
     if done.returncode == 0:
-        return Finding(level="ok", what="rendering", says=f"MuJoCo draws with {done.stdout.strip()}")
+        return Finding(level="ok", what="rendering", says=f"MuJoCo renders with {done.stdout.strip()}")
     said = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
     return Finding(level="note", what="rendering", says=said, do="`make setup` brings OpenGL; simulators need it")
 
 
 def free_port(port: int) -> Finding:
-    """Whether a server could listen."""
+    """Whether a server can listen on the port."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -199,9 +199,9 @@ def free_port(port: int) -> Finding:
     return Finding(level="ok", what=f"port {port}", says="free")
 
 
-def tokenizers(config: TrainConfig | None) -> Iterator[Finding]:
+def tokenizers(config: TokenizersConfig | None) -> Iterator[Finding]:
     """Copies of the public tokenizers, which openpi's checkpoints and the large configs need."""
-    wanted = config is not None and config.tokenizers.text == "paligemma"
+    wanted = config is not None and config.text == "paligemma"
     place = find_paligemma()
     yield Finding(
         level="ok" if place else "bad" if wanted else "note",
@@ -209,8 +209,8 @@ def tokenizers(config: TrainConfig | None) -> Iterator[Finding]:
         says=str(place) if place else "no copy in the caches",
         do="" if place else "openpi's checkpoints and the gemma_2b configs need it: see `docs/training.md`",
     )
-    source = (config.tokenizers.action_parameters.get("processor") if config else None) or "physical-intelligence/fast"
-    wanted = config is not None and "processor" in config.tokenizers.action_parameters
+    source = (config.action_parameters.get("processor") if config else None) or "physical-intelligence/fast"
+    wanted = config is not None and "processor" in config.action_parameters
     try:
         yield Finding(level="ok", what="FAST processor", says=str(find_fast(source)))
     except OSError as error:
@@ -233,7 +233,7 @@ def dataset(config: TrainConfig) -> Finding:
 
 
 def stored(source: str | Path) -> Finding:
-    """A checkpoint, or another file that training starts from; of an address, whether its copy is there."""
+    """A checkpoint or another source of initial parameters; for an address, whether its copy exists."""
     if is_address(source) and not cached_path(str(source)).exists():
         says = (
             f"{source} is not in openpi's cache yet; training downloads it to {cached_path(str(source))} (extra `gcs`)"

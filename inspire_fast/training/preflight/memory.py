@@ -1,4 +1,4 @@
-"""What a run needs of each device's memory, estimated before anything is allocated."""
+"""Memory estimate of a run, per device, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from inspire_fast.models.config import ModelConfig
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.sharding import state_shardings
 from inspire_fast.training.state import init_state, split
 
 _MIB, _GIB = 2**20, 2**30
-_KEPT = 1.6  # without remat: softmax and GELU keep more than one array each; held against XLA's figures
+_KEPT = 1.6  # without remat, softmax and GELU keep more than one array each; fitted to XLA's numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryPlan:
+class MemoryEstimate:
     """Bytes per device.
 
     Attributes:
-        parameters: in the dtypes that they are kept in.
-        average: of the parameters.
+        parameters: in their storage types.
+        ema: moving average of the parameters.
         optimizer: AdamW's two moments.
-        gradients: of those that train; and their float32 sum where pieces of a batch are added up.
-        activations: what the backward pass keeps, and the working set of the largest layer.
+        gradients: of those that train, and their float32 sum with several microbatches.
+        activations: values kept for the backward pass, and the working set of the largest layer.
         logits: of supervised positions, with their gradients.
-        batch: ids and pictures.
-        decoding: the parameters once more, whole, on the device that decodes held-out samples; between steps, when there are no
-            gradients, activations and logits.
+        batch: ids and images.
+        decoding: a second, whole copy of the parameters on the device that decodes held-out samples. It exists between
+            steps, when there are no gradients, activations and logits.
     """
 
     parameters: int
-    average: int
+    ema: int
     optimizer: int
     gradients: int
     activations: int
@@ -46,60 +47,61 @@ class MemoryPlan:
 
     @property
     def total(self) -> int:
-        """At the worst moment, of a step or of decoding."""
+        """The largest need, during a step or while decoding."""
         return self.state + self.batch + max(self.gradients + self.activations + self.logits, self.decoding)
 
     @property
     def state(self) -> int:
-        """What stays from step to step."""
-        return self.parameters + self.average + self.optimizer
+        """The need between steps."""
+        return self.parameters + self.ema + self.optimizer
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {_shown(size)}" for name, size in asdict(self).items() if size)
-        return f"{_shown(self.total)} per device ({parts})"
+        sizes = ", ".join(f"{name} {_shown(size)}" for name, size in asdict(self).items() if size)
+        return f"{_shown(self.total)} per device ({sizes})"
 
 
 def _shown(size: float) -> str:
     return f"{size / _GIB:.2f} GiB" if size >= _GIB / 10 else f"{size / _MIB:.1f} MiB"
 
 
-def plan_memory(config: TrainConfig, mesh: Mesh) -> MemoryPlan:
-    """The estimate; exact for what is in the train state, by formula for the rest."""
+def estimate_memory(config: TrainConfig, mesh: Mesh) -> MemoryEstimate:
+    """The estimate: exact for the train state, by formula for the rest."""
     shapes = jax.eval_shape(lambda: init_state(config))
     shardings = state_shardings(shapes, mesh)
-
-    def held(part: Any, placed: Any) -> int:
-        sizes = jax.tree.map(lambda x, s: math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize, part, placed)
-        return sum(jax.tree.leaves(sizes))
-
+    model, data, microbatches = config.model, config.data, config.grad_accum_steps
     trainable, _ = split(shapes.params, config.freeze)
-    placed, _ = split(shardings.params, config.freeze)
-    gradients = held(trainable, placed)
-    rows = math.ceil(config.batch_size / config.grad_accum_steps / (mesh.shape["data"] * mesh.shape["fsdp"]))
-    width = jnp.dtype(config.model.dtype).itemsize
-    pixels = len(config.model.cameras) * math.prod(config.model.image_hw) * 3
-    return MemoryPlan(
-        parameters=held(shapes.params, shardings.params),
-        average=held(shapes.ema, shardings.ema) if shapes.ema is not None else 0,
-        optimizer=held(shapes.opt_state, shardings.opt_state),
-        gradients=gradients
-        + (0 if config.grad_accum_steps == 1 else gradients * 4 // jnp.dtype(config.trained_dtype).itemsize),
-        activations=rows * _activations_of_a_row(config, mesh.shape["tensor"]),
-        logits=3 * rows * config.data.max_supervised * config.model.vocab_size * 4 // mesh.shape["tensor"],
-        batch=rows * config.grad_accum_steps * (pixels + 32 * config.data.max_token_len) + rows * pixels * 4,
-        decoding=width * sum(x.size for x in jax.tree.leaves(shapes.params)) if config.evaluation.decode_every else 0,
+    trainable_shardings, _ = split(shardings.params, config.freeze)
+    gradients = _bytes_per_device(trainable, trainable_shardings)
+    gradient_sum = gradients * 4 // jnp.dtype(config.trained_dtype).itemsize if microbatches > 1 else 0
+    rows = math.ceil(config.batch_size / microbatches / (mesh.shape["data"] * mesh.shape["fsdp"]))
+    pixels = len(model.cameras) * math.prod(model.image_hw) * 3
+    decoded = sum(x.size for x in jax.tree.leaves(shapes.params)) if config.evaluation.decode_every else 0
+    return MemoryEstimate(
+        parameters=_bytes_per_device(shapes.params, shardings.params),
+        ema=_bytes_per_device(shapes.ema, shardings.ema),
+        optimizer=_bytes_per_device(shapes.opt_state, shardings.opt_state),
+        gradients=gradients + gradient_sum,
+        activations=rows * _activations_of_a_row(model, data.max_token_len, mesh.shape["tensor"]),
+        logits=3 * rows * data.max_supervised * model.vocab_size * 4 // mesh.shape["tensor"],
+        batch=rows * microbatches * (pixels + 32 * data.max_token_len) + rows * pixels * 4,
+        decoding=jnp.dtype(model.dtype).itemsize * decoded,
     )
 
 
-def _activations_of_a_row(config: TrainConfig, tensor: int) -> int:
-    """Of one sample: what layers keep, and the larger of both towers' working sets in a backward pass."""
-    model, width = config.model, jnp.dtype(config.model.dtype).itemsize
+def _bytes_per_device(tree: Any, shardings: Any) -> int:
+    """Bytes of a tree of shapes on one device."""
+    sizes = jax.tree.map(lambda x, s: math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize, tree, shardings)
+    return sum(jax.tree.leaves(sizes))
+
+
+def _activations_of_a_row(model: ModelConfig, text_tokens: int, tensor: int) -> int:
+    """Activations of one sample: what the layers keep, and the larger of both towers' working sets in a backward pass."""
+    width = jnp.dtype(model.dtype).itemsize
     language, vision = model.language, model.vision
-    positions, patches = model.image_tokens + config.data.max_token_len, model.image_tokens
-    keeps_all = model.remat == "none"
+    positions, patches = model.image_tokens + text_tokens, model.image_tokens
 
     def block(tokens: int, span: int, size: int, heads: int, head_dim: int, hidden: int) -> int:
-        """One layer with everything that its backward pass reads: inputs, projections, scores and weights, hidden units."""
+        """One layer's inputs, projections, attention scores and weights, and hidden units: all its backward pass reads."""
         projected = tokens * heads * head_dim * 3 * width // tensor
         scores = heads * tokens * span * (4 + width) // tensor
         return tokens * size * 4 * width + projected + scores + tokens * hidden * 3 * width // tensor
@@ -107,7 +109,7 @@ def _activations_of_a_row(config: TrainConfig, tensor: int) -> int:
     gemma = block(positions, positions, language.width, language.heads, language.head_dim, 2 * language.mlp_dim)
     per_camera = patches // max(len(model.cameras), 1)
     siglip = block(patches, per_camera, vision.width, vision.heads, vision.width // vision.heads, vision.mlp_dim)
-    if keeps_all:
+    if model.remat == "none":
         return int(_KEPT * (language.depth * gemma + vision.depth * siglip))
     inputs = language.depth * positions * language.width * width + vision.depth * patches * vision.width * width
     if model.remat.startswith("dots"):
@@ -117,7 +119,7 @@ def _activations_of_a_row(config: TrainConfig, tensor: int) -> int:
 
 
 def device_memory() -> int | None:
-    """Bytes that one device offers; None where nobody says. On a CPU, its share of what is free now."""
+    """Bytes that one device offers; None if unknown. On a CPU, its share of the free main memory."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
@@ -128,30 +130,30 @@ def device_memory() -> int | None:
     return int(fields["MemAvailable"].split()[0]) * 1024 // jax.local_device_count()
 
 
-def require_memory(config: TrainConfig, plan: MemoryPlan, available: int | None) -> None:
+def require_memory(config: TrainConfig, need: MemoryEstimate, available: int | None) -> None:
     """Refuses a run that cannot fit.
 
     Raises:
-        ValueError: gives the numbers, and what would help most.
+        ValueError: gives the numbers and the most helpful options.
     """
-    if available is None or plan.total <= available:
+    if available is None or need.total <= available:
         return
     advice = []
-    if plan.state + plan.gradients > available / 2:
-        advice.append(f"--mesh.fsdp (now {config.mesh.fsdp}) divides {_shown(plan.state + plan.gradients)}")
-        if plan.average:
-            advice.append(f"--optimizer.ema-decay None saves {_shown(plan.average)}")
+    if need.state + need.gradients > available / 2:
+        advice.append(f"--mesh.fsdp (now {config.mesh.fsdp}) divides {_shown(need.state + need.gradients)}")
+        if need.ema:
+            advice.append(f"--optimizer.ema-decay None saves {_shown(need.ema)}")
         if config.precision == "mixed":
-            advice.append("--precision bfloat16 halves parameters, moments and the average")
+            advice.append("--precision bfloat16 halves parameters, moments and EMA")
         if not config.model.language.has_lora:
-            advice.append("a LoRA preset (gemma_2b_lora) with --freeze.what language keeps moments of what trains only")
-    if plan.decoding > plan.gradients + plan.activations + plan.logits:
-        advice.append(f"--evaluation.decode-every 0 saves {_shown(plan.decoding)}")
-    if (passing := plan.activations + plan.logits) > available / 4:
+            advice.append("a LoRA preset (gemma_2b_lora) with --freeze.what language keeps fewer moments")
+    if need.decoding > need.gradients + need.activations + need.logits:
+        advice.append(f"--evaluation.decode-every 0 saves {_shown(need.decoding)}")
+    if (passing := need.activations + need.logits) > available / 4:
         advice.append(f"--grad-accum-steps (now {config.grad_accum_steps}) divides {_shown(passing)}")
         if config.model.remat == "none":
             advice.append("--model.remat nothing_saveable keeps only the inputs of layers")
     raise ValueError(
-        f"This run needs about {plan}, and a device has {_shown(available)}. What helps: {'; '.join(advice) or 'a smaller batch'}. "
-        "--memory warn goes on all the same."
+        f"This run needs about {need}, and a device has {_shown(available)}. What helps: "
+        f"{'; '.join(advice) or 'a smaller batch'}. --memory warn starts it anyway."
     )

@@ -1,7 +1,8 @@
-"""How much arithmetic a training step needs, counted from the architecture: what "model FLOPs utilisation" is measured by.
+"""FLOPs of a training step, counted from the architecture, for "model FLOPs utilisation" (MFU).
 
-Two operations per multiply-add, matrix products only, as in Chowdhery et al. 2022 ("PaLM", appendix B): what the model needs,
-not what rematerialisation repeats or padding wastes. Attention counts every pair of a row's tokens, causal or not.
+Two operations per multiply-add, matrix products only, as in Chowdhery et al. 2022 ("PaLM", appendix B): operations that
+the model needs, without repeated ones (rematerialisation) and padding. Attention counts every pair of a row's tokens,
+causal or not.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PEAK_FLOPS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardFlops:
-    """Of one row's forward pass."""
+    """FLOPs of one row's forward pass, by part of the network."""
 
     vision: float
     language: float
@@ -39,12 +40,12 @@ class ForwardFlops:
 
 
 def forward_flops(model: ModelConfig, *, text_tokens: float, supervised: float) -> ForwardFlops:
-    """One row's forward pass; low-rank updates, below one percent, are left out.
+    """FLOPs of one row's forward pass; low-rank updates, below one percent, are left out.
 
     Args:
         model: the architecture.
-        text_tokens: of the row, without padding.
-        supervised: tokens whose logits are made.
+        text_tokens: text tokens of the row, without padding.
+        supervised: tokens whose logits are computed.
     """
     v, t = model.vision, model.language
     patches = model.image_tokens
@@ -58,10 +59,10 @@ def forward_flops(model: ModelConfig, *, text_tokens: float, supervised: float) 
 
 
 def training_flops(model: ModelConfig, freeze: FreezeConfig, *, text_tokens: float, supervised: float) -> float:
-    """One row's forward and backward pass.
+    """FLOPs of one row's forward and backward pass.
 
-    A gradient by weights costs a forward pass, and so does one by inputs; frozen weights have none of the former, and the image
-    tower none of the latter.
+    The gradient by weights costs as much as a forward pass, and so does the gradient by inputs. Frozen weights need no
+    gradient by weights, and a frozen image tower no gradient at all.
     """
     forward = forward_flops(model, text_tokens=text_tokens, supervised=supervised)
     by_weights = 0 if freeze.freezes("language/layers/down") else 1
@@ -71,5 +72,5 @@ def training_flops(model: ModelConfig, freeze: FreezeConfig, *, text_tokens: flo
 
 
 def peak_flops(device: Any) -> float | None:
-    """Dense bfloat16 operations per second of a `jax.Device`; None where it is not in the table (as every CPU)."""
+    """Dense bfloat16 operations per second of a `jax.Device`; None if it is not in the table, like every CPU."""
     return next((peak for kind, peak in PEAK_FLOPS.items() if kind in device.device_kind), None)

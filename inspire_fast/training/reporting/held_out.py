@@ -1,4 +1,4 @@
-"""What a policy really says and does on held-out samples: the dialogue is decoded, not teacher-forced."""
+"""Held-out evaluation of a policy: answers and actions are decoded, not teacher-forced."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from inspire_fast.policy.policy import InspirePolicy
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionFigures:
-    """One question's answers.
+class QuestionMetrics:
+    """Metrics of one question's answers.
 
     Attributes:
-        asked: how often.
-        accuracy: share of decoded answers that are the true ones.
+        asked: number of answers.
+        accuracy: share of decoded answers that are true.
         majority_baseline: accuracy of the best constant answer.
-        by_word: true answer -> (times it was the truth, times it was found).
+        by_word: true answer -> (times it was the truth, times it was decoded then).
     """
 
     asked: int
@@ -35,14 +35,14 @@ class QuestionFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One sample beside what was decoded.
+    """One sample and its decoded answers and actions.
 
     Attributes:
-        instruction: as it was rendered.
+        instruction: as rendered.
         dialogue: (question, target, truth, answer, probability), in order.
         images: camera -> uint8 `[h, w, 3]`, as the network saw it, before augmentation.
-        actions: the record's, `[horizon, dim]`, canonical, native units.
-        decoded: the policy's, likewise; None where it gave none.
+        actions: true actions, `[horizon, dim]`, canonical, native units.
+        decoded: the policy's actions, likewise; None if it gave none.
     """
 
     instruction: str
@@ -54,32 +54,32 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Figures over held-out samples.
+    """Metrics over held-out samples.
 
     Attributes:
-        samples: how many.
-        answer_accuracy: share of decoded answers that are the true ones; NaN without questions.
+        samples: number of samples.
+        answer_accuracy: share of decoded answers that are true; NaN without questions.
         answer_majority_baseline: accuracy of the best constant answer on the same questions.
         confusion: (truth, answer) -> count.
-        questions: question -> its figures.
-        well_formed: share of samples with a chunk of the right shape. Errors are over these.
+        questions: question -> its metrics.
+        well_formed: share of samples with a chunk of the right shape; errors are means over these.
         action_error: mean absolute error of decoded chunks, native units, over time and dimensions; NaN without a chunk.
-        action_error_mean_baseline: the same of always predicting the training mean.
-        action_error_by_dim: per action dimension.
+        action_error_mean_baseline: the same error of always predicting the training mean.
+        action_error_by_dim: the error per action dimension.
     """
 
     samples: int
     answer_accuracy: float
     answer_majority_baseline: float
     confusion: dict[tuple[str, str], int]
-    questions: dict[str, QuestionFigures]
+    questions: dict[str, QuestionMetrics]
     well_formed: float
     action_error: float
     action_error_mean_baseline: float
     action_error_by_dim: tuple[float, ...]
 
     def row(self) -> dict[str, float]:
-        """The figures as a line of the log has them: `decoded_...`, per dimension, question and word."""
+        """The metrics for a line of the log: `decoded_...`, per dimension, question and word."""
         row = {
             "decoded_action_error": self.action_error,
             "decoded_action_error_mean_baseline": self.action_error_mean_baseline,
@@ -89,15 +89,15 @@ class HeldOut:
         if self.questions:
             row["decoded_answer_accuracy"] = self.answer_accuracy
             row["decoded_answer_majority_baseline"] = self.answer_majority_baseline
-        for name, figures in self.questions.items():
-            row[f"decoded_answer_accuracy/{name}"] = figures.accuracy
-            row |= {f"decoded_answer_accuracy/{name}/{w}": right / n for w, (n, right) in figures.by_word.items()}
+        for name, question in self.questions.items():
+            row[f"decoded_answer_accuracy/{name}"] = question.accuracy
+            row |= {f"decoded_answer_accuracy/{name}/{w}": right / n for w, (n, right) in question.by_word.items()}
         return {name: value for name, value in row.items() if not np.isnan(value)}
 
 
 @dataclass
 class _Tally:
-    """What has been counted so far."""
+    """Counts and errors so far."""
 
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # question, truth, answer
     errors: list[np.ndarray] = field(default_factory=list)
@@ -107,10 +107,11 @@ class _Tally:
         confusion: Counter[tuple[str, str]] = Counter()
         for (_, truth, answer), n in self.answers.items():
             confusion[truth, answer] += n
-        overall = _figures(confusion)
+        overall = _question_metrics(confusion)
         names = dict.fromkeys(name for name, _, _ in self.answers)
         questions = {
-            name: _figures(Counter({(t, a): n for (q, t, a), n in self.answers.items() if q == name})) for name in names
+            name: _question_metrics(Counter({(t, a): n for (q, t, a), n in self.answers.items() if q == name}))
+            for name in names
         }
         by_dim = np.mean(self.errors, axis=0) if self.errors else np.full(1, np.nan)
         return HeldOut(
@@ -126,14 +127,14 @@ class _Tally:
         )
 
 
-def _figures(confusion: Counter[tuple[str, str]]) -> QuestionFigures:
+def _question_metrics(confusion: Counter[tuple[str, str]]) -> QuestionMetrics:
     truths: Counter[str] = Counter()
     found: Counter[str] = Counter()
     for (truth, answer), n in confusion.items():
         truths[truth] += n
         found[truth] += n * (truth == answer)
     asked = truths.total()
-    return QuestionFigures(
+    return QuestionMetrics(
         asked=asked,
         accuracy=found.total() / asked if asked else float("nan"),
         majority_baseline=max(truths.values()) / asked if asked else float("nan"),
@@ -148,7 +149,7 @@ def evaluate_held_out(
     rows: int = 16,
     progress: Callable[[int], object] = lambda _: None,
 ) -> HeldOut:
-    """Decodes every sample greedily, questions first, and compares with the record."""
+    """Decodes every sample greedily, questions first, and compares answers and actions with the dataset."""
     return decode_held_out(policy, samples, rows=rows, progress=progress, keep=0)[0]
 
 
@@ -160,7 +161,7 @@ def decode_held_out(
     progress: Callable[[int], object] = lambda _: None,
     keep: int,
 ) -> tuple[HeldOut, list[Example]]:
-    """As `evaluate_held_out`, and the first `keep` samples beside what was decoded."""
+    """Like `evaluate_held_out`; also returns the first `keep` samples with their decoded answers and actions."""
     tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]

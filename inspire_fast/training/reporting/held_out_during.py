@@ -1,4 +1,4 @@
-"""Decoding held-out samples in the middle of a run: figures in native units, and pictures of a few of them."""
+"""Held-out decoding during a run: metrics in native units, and images of a few samples."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from inspire_fast.training.reporting.held_out import Example, decode_held_out
 from inspire_fast.training.reporting.plots import draw_views
 from inspire_fast.training.state import TrainState, with_params
 
-SHOWN = 4  # samples per picture
+SHOWN = 4  # samples per image
 
 
 class HeldOutDecoding:
-    """Decodes `decode_samples` held-out samples, evenly spread, with the parameters of the moment.
+    """Decodes `evaluation.decode_samples` held-out samples, evenly spread, with the current parameters.
 
-    The first process does, on its first device, which for that time holds the parameters once more, in the network's own dtype;
-    the others wait at the next step.
+    Only the first process decodes, on its first device, which meanwhile holds the parameters once more in the network's
+    dtype. The other processes wait at the next step.
     """
 
     def __init__(self, run: Run) -> None:
@@ -40,14 +40,14 @@ class HeldOutDecoding:
         self.samples: list[Sample] = [source[i] for i in spread(source, count)] if count else []
 
     def __call__(self, state: TrainState) -> tuple[dict[str, float], list[Example]]:
-        """Figures for the log, and a few samples to look at; nothing where nothing is held out, or in the other processes."""
+        """Metrics for the log and a few examples; empty without held-out samples, and in the other processes."""
         if not self.samples:
             return {}, []
         params = gathered(state.serving_params, jnp.dtype(self._run.config.model.dtype))
         if jax.process_index() != 0:
             return {}, []
         policy = InspirePolicy(
-            with_params(self._run.config, params),
+            with_params(self._run.config.model, params),
             self._run.contract,
             self._run.vocabulary,
             serving=ServingOptions(speculate=False),
@@ -58,7 +58,7 @@ class HeldOutDecoding:
 
 
 def gathered(params: dict[str, Any], dtype: jnp.dtype) -> dict[str, Any]:
-    """A copy of the whole parameters on this process's first device, in `dtype`; every process must ask."""
+    """A copy of all parameters on this process's first device, in `dtype`; every process must call it."""
     cast = jax.jit(lambda tree: jax.tree.map(lambda x: jnp.copy(x.astype(dtype)), tree))(params)
     if jax.process_count() > 1:
         cast = multihost_utils.process_allgather(cast, tiled=True)
@@ -68,13 +68,13 @@ def gathered(params: dict[str, Any], dtype: jnp.dtype) -> dict[str, Any]:
 
 
 def views(images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: int) -> np.ndarray:
-    """A picture of what the network sees of a few samples of this step.
+    """An image of the camera views that the network sees, for a few samples of a step.
 
     Args:
         images: camera -> uint8 `[b, h, w, 3]`, this process's rows.
-        recipe: of the augmentation.
-        key: of the step.
-        step: for the title.
+        recipe: name of the augmentation.
+        key: augmentation key of the step.
+        step: number for the title.
     """
     few = {camera: jnp.asarray(batch[:SHOWN]) for camera, batch in images.items()}
     changed = jax.device_get(few if recipe == "none" else augment(few, key, recipe))
@@ -82,7 +82,7 @@ def views(images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: i
 
 
 def dialogues(examples: list[Example]) -> str:
-    """What was asked and answered, as Markdown."""
+    """Questions and answers as Markdown."""
     lines = []
     for example in examples:
         lines.append(f"- **{example.instruction}**")
@@ -92,7 +92,7 @@ def dialogues(examples: list[Example]) -> str:
     return "\n".join(lines)
 
 
-def save_picture(folder: Path, step: int, name: str, image: np.ndarray) -> None:
-    """`<folder>/<step>_<name>.png`; appears whole."""
+def save_image(folder: Path, step: int, name: str, image: np.ndarray) -> None:
+    """Writes `<folder>/<step>_<name>.png` atomically."""
     with open_atomic(folder / f"{step:07d}_{name}.png") as stream:
         Image.fromarray(image).save(stream, format="png")

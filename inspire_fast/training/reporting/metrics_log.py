@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: figures averaged over steps, checked, and written a line at a time."""
+"""Metrics log `metrics.jsonl`: means over steps, checked and written line by line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inspire_fast.core.files import write_text
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one object per line. Lines past the step that a run resumes at are dropped, so none is double."""
+    """`metrics.jsonl`, one JSON object per line. Lines after the step at which a run resumes are dropped: they will be repeated."""
 
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self._path = path
@@ -25,7 +25,7 @@ class MetricsLog:
 
     @staticmethod
     def _lines(path: Path) -> list[str]:
-        """Complete lines; what a killed process left behind the last newline is none."""
+        """The complete lines, without what a killed process left after the last newline."""
         return path.read_text().split("\n")[:-1]
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
@@ -40,11 +40,11 @@ class MetricsLog:
         return [json.loads(line) for line in MetricsLog._lines(path)]
 
 
-def average(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over steps; steps without a figure (NaN) do not count, and a figure that no step has is left out.
+def mean_metrics(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over steps. A NaN means that a step lacks the metric; a metric that every step lacks is left out.
 
     Raises:
-        FloatingPointError: see `require_finite`.
+        FloatingPointError: a loss or a gradient is not finite.
     """
     rows = jax.device_get(list(metrics))
     require_finite(rows)
@@ -53,7 +53,7 @@ def average(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Asked before every checkpoint and log line, so that no broken state is ever saved.
+    """Refuses metrics of a broken state; called before every checkpoint and log line, so that none is ever saved.
 
     Raises:
         FloatingPointError: a loss or a gradient is not finite.
@@ -61,6 +61,6 @@ def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
             raise FloatingPointError(
-                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the learning rate "
-                "or look at the data; the last checkpoint was written before this."
+                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the learning "
+                "rate or inspect the data; the last checkpoint was written before this."
             )

@@ -1,4 +1,4 @@
-"""Pictures of a run: what the network sees, and what it says and does on held-out samples."""
+"""Plots of a run: camera views as the network sees them, and held-out samples with decoded answers and actions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from inspire_fast.training.reporting.held_out import Example
 
-if TYPE_CHECKING:  # two seconds of every command's start otherwise
+if TYPE_CHECKING:  # importing matplotlib takes two seconds of every command's start
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -18,11 +18,11 @@ _RIGHT, _WRONG = "#1a7f37", "#c62828"
 
 
 def draw_views(images: Mapping[str, np.ndarray], title: str) -> np.ndarray:
-    """Camera pictures after augmentation, a row per sample.
+    """Camera images after augmentation, one row per sample.
 
     Args:
         images: camera -> `[b, h, w, 3]`, uint8, or float in [-1, 1].
-        title: above them.
+        title: text above them.
 
     Returns:
         uint8 `[h, w, 3]`.
@@ -32,8 +32,8 @@ def draw_views(images: Mapping[str, np.ndarray], title: str) -> np.ndarray:
     figure.suptitle(title)
     axes = figure.subplots(rows, len(images), squeeze=False)
     for column, (camera, batch) in enumerate(images.items()):
-        for row, picture in enumerate(batch):
-            shown = picture if picture.dtype == np.uint8 else np.clip((picture + 1) / 2, 0, 1)
+        for row, image in enumerate(batch):
+            shown = image if image.dtype == np.uint8 else np.clip((image + 1) / 2, 0, 1)
             axes[row, column].imshow(shown)
             axes[row, column].set_axis_off()
         axes[0, column].set_title(camera, fontsize=9)
@@ -41,10 +41,10 @@ def draw_views(images: Mapping[str, np.ndarray], title: str) -> np.ndarray:
 
 
 def draw_examples(examples: Sequence[Example], title: str) -> np.ndarray:
-    """Each held-out sample: first camera, the dialogue with the model's answers, and true against decoded actions.
+    """Held-out samples, one row each: first camera, dialogue with the model's answers, true and decoded actions.
 
-    Answers are green where they are true and red where not; the truth follows in brackets. Of actions, lines are what was decoded and
-    dots the record, in native units, each dimension's scale its own.
+    True answers are green, wrong ones red with the truth in brackets. Lines are decoded actions, dots the dataset's, in
+    native units; every dimension has its own scale.
 
     Returns:
         uint8 `[h, w, 3]`.
@@ -52,9 +52,9 @@ def draw_examples(examples: Sequence[Example], title: str) -> np.ndarray:
     figure = _figure(12, 2.9 * len(examples) + 0.5)
     figure.suptitle(title)
     axes = figure.subplots(len(examples), 3, squeeze=False, width_ratios=[1, 1.6, 2.2])
-    for (picture, words, curves), example in zip(axes, examples, strict=True):
-        picture.imshow(next(iter(example.images.values())))
-        picture.set_axis_off()
+    for (camera, words, curves), example in zip(axes, examples, strict=True):
+        camera.imshow(next(iter(example.images.values())))
+        camera.set_axis_off()
         words.set_axis_off()
         _write(words, example)
         _plot(curves, example)

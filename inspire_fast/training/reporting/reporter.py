@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: figures, held-out losses, decoded samples, pictures, progress."""
+"""Reporter of a run in progress: metrics, held-out losses, decoded samples, images, a progress bar."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tqdm import tqdm
 from inspire_fast.core.batch import Batch
 from inspire_fast.models.loss import loss
 from inspire_fast.training.prepare import Run
-from inspire_fast.training.reporting.held_out_during import HeldOutDecoding, dialogues, save_picture, views
-from inspire_fast.training.reporting.metrics_log import MetricsLog, average
+from inspire_fast.training.reporting.held_out_during import HeldOutDecoding, dialogues, save_image, views
+from inspire_fast.training.reporting.metrics_log import MetricsLog, mean_metrics
 from inspire_fast.training.reporting.plots import draw_examples
 from inspire_fast.training.reporting.throughput import Throughput
 from inspire_fast.training.state import TrainState, augmentation_key, with_params
@@ -23,7 +23,7 @@ from inspire_fast.training.trackers.open import open_trackers
 
 
 def due(number: int, every: int) -> bool:
-    """Whether something that happens at every `every`-th step (0: never) happens at this one."""
+    """Whether something that happens every `every` steps (0: never) happens at this step."""
     return every > 0 and number % every == 0
 
 
@@ -31,15 +31,15 @@ class Reporter:
     """Reports on the steps of one run; a context manager.
 
     Args:
-        run: what `prepare` found.
-        folder: the run's; gets `metrics.jsonl`, `pictures/`, and what the trackers write.
-        done: steps that were taken before; lines of later ones, by a process that was killed, are dropped.
+        run: result of `prepare`.
+        folder: folder of the run, for `metrics.jsonl`, `images/`, and the files of the trackers.
+        done: steps taken so far; log lines of later steps, written by a killed process, are dropped.
     """
 
     def __init__(self, run: Run, folder: Path, *, done: int) -> None:
         config = run.config
         self._run, self._folder = run, folder
-        self._evaluate = jax.jit(lambda params, batch: loss(with_params(config, params), batch)[1])
+        self._evaluate = jax.jit(lambda params, batch: loss(with_params(config.model, params), batch)[1])
         self._decode = HeldOutDecoding(run) if config.evaluation.decode_every else None
         self._log = MetricsLog(folder / "metrics.jsonl", resume_at=done)
         self._tracker = open_trackers(
@@ -49,7 +49,7 @@ class Reporter:
             config=asdict(config),
             run_name=f"{config.name}/{config.exp_name}",
         )
-        self.throughput = Throughput(config)
+        self.throughput = Throughput(config.model, config.freeze, batch_size=config.batch_size)
         self._bar = tqdm(
             total=config.steps, initial=done, desc=f"train {config.name}", unit="step", mininterval=1.0, disable=None
         )
@@ -68,13 +68,16 @@ class Reporter:
         state: TrainState,
         arrays: Mapping[str, np.ndarray],
     ) -> bool:
-        """Says that a step was taken; reports if it is time to, and says whether it did.
+        """Notes a step, and reports if it is due.
 
         Args:
-            number: of the step, from 1.
-            rows: figures of the steps since the last report.
-            state: after the step.
+            number: number of the step, from 1.
+            rows: metrics of the steps since the last report.
+            state: state after the step.
             arrays: the step's batch, this process's rows.
+
+        Returns:
+            Whether it reported.
 
         Raises:
             FloatingPointError: a loss or a gradient is not finite.
@@ -82,13 +85,11 @@ class Reporter:
         config = self._run.config
         self._bar.update()
         edge = number in (1, config.steps)
-        if not edge and not any(
-            due(number, every)
-            for every in (config.logging.every, config.evaluation.every, config.evaluation.decode_every)
-        ):
+        intervals = (config.logging.every, config.evaluation.every, config.evaluation.decode_every)
+        if not edge and not any(due(number, every) for every in intervals):
             return False
-        row = average(rows)  # waits for the steps
-        row |= self.throughput.figures()
+        row = mean_metrics(rows)  # waits for the steps
+        row |= self.throughput.metrics()
         if edge or due(number, config.evaluation.every):
             row |= held_out_losses(self._evaluate, state, self._run.held_out)
         if self._decode and (number == config.steps or due(number, config.evaluation.decode_every)):
@@ -102,23 +103,23 @@ class Reporter:
     def _decoded(
         self, decode: HeldOutDecoding, number: int, state: TrainState, arrays: Mapping[str, np.ndarray]
     ) -> dict[str, float]:
-        figures, examples = decode(state)
+        metrics, examples = decode(state)
         if jax.process_index() == 0:
             config = self._run.config
             cameras = {k.removeprefix("image:"): v for k, v in arrays.items() if k.startswith("image:")}
-            seen = views(cameras, config.data.augmentation, augmentation_key(config, number - 1), number)
-            self._picture(number, "views", seen)
+            seen = views(cameras, config.data.augmentation, augmentation_key(config.seed, number - 1), number)
+            self._image(number, "views", seen)
         if examples:
-            self._picture(number, "held_out", draw_examples(examples, f"held out, step {number}"))
+            self._image(number, "held_out", draw_examples(examples, f"held out, step {number}"))
             self._tracker.text(number, "dialogues", dialogues(examples))
-        return figures
+        return metrics
 
-    def _picture(self, number: int, name: str, image: np.ndarray) -> None:
-        save_picture(self._folder / "pictures", number, name, image)
-        self._tracker.picture(number, name, image)
+    def _image(self, number: int, name: str, image: np.ndarray) -> None:
+        save_image(self._folder / "images", number, name, image)
+        self._tracker.image(number, name, image)
 
     def _show(self, number: int, row: Mapping[str, float]) -> None:
-        """On a terminal, losses behind the bar; elsewhere a line."""
+        """On a terminal, losses after the progress bar; elsewhere a line."""
         short = {k: f"{row[k]:.3f}" for k in ("answer_loss", "action_loss") if k in row}
         self._bar.set_postfix(short | {k: f"{row[k]:.1%}" for k in ("mfu", "data_wait_fraction") if k in row})
         if self._bar.disable:
@@ -129,7 +130,7 @@ class Reporter:
 def held_out_losses(
     evaluate: Callable[[dict[str, Any], Batch], dict[str, jax.Array]], state: TrainState, batches: Sequence[Batch]
 ) -> dict[str, float]:
-    """Teacher-forced losses on the held-out batches, answers and actions apart; nothing where there are none."""
+    """Teacher-forced losses of answers and actions on the held-out batches; empty without batches."""
     rows = [jax.device_get(evaluate(state.serving_params, batch)) for batch in batches]
     means = {k: [r[k] for r in rows if not np.isnan(r[k])] for k in ("answer_loss", "action_loss")}
     return {f"held_out_{k}": float(np.mean(v)) for k, v in means.items() if v}

@@ -1,21 +1,10 @@
-"""What the name of a training figure says: the group that it is drawn in, its unit, and which way is better.
-
-Names are read word by word, so that a figure that is logged tomorrow finds its place without a line here:
-
-    answer_loss                  -> losses, lower is better
-    held_out_action_loss         -> held out, lower
-    decoded_action_error         -> decoded, lower
-    decoded_answer_accuracy      -> decoded, higher
-    action_token_accuracy        -> accuracy, higher
-    samples_per_s, mfu           -> speed, higher
-    data_wait_fraction           -> speed, lower
-    grad_norm, learning_rate     -> optimiser, neither
-"""
+"""Table of the training metrics: the group each is drawn in, the direction that is better, and its unit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 Group = Literal["losses", "held_out", "decoded", "accuracy", "speed", "optimiser", "other"]
@@ -26,72 +15,72 @@ TITLES: Mapping[Group, str] = {
     "held_out": "Held-out samples, teacher-forced",
     "decoded": "Held-out samples, decoded",
     "accuracy": "Accuracy on training batches",
-    "speed": "Throughput, waiting and memory",
+    "speed": "Throughput and waiting for data",
     "optimiser": "Optimiser",
-    "other": "Other figures",
+    "other": "Other metrics",
 }
-_WORDS: Mapping[Group, frozenset[str]] = {  # the first group that knows a word of the name
-    "speed": frozenset({"mfu", "wait", "seconds", "memory", "bytes", "gib", "tflops", "ms"}),
-    "optimiser": frozenset({"norm", "rate", "lr", "clipped"}),
-    "accuracy": frozenset({"accuracy", "formed", "majority", "baseline"}),
-    "losses": frozenset({"loss", "perplexity", "error"}),
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Properties of one metric.
+
+    Attributes:
+        group: key of `TITLES`.
+        better: direction that is better; None where neither is.
+        unit: label of its axis; empty where the name says it all.
+        noisy: measured on single training batches, so that curves are smoothed.
+    """
+
+    group: Group
+    better: Better | None = None
+    unit: str = ""
+    noisy: bool = False
+
+
+# Pattern of the name (as in `fnmatch`) -> properties; the first match counts.
+METRICS: Mapping[str, Metric] = {
+    # Lines of `metrics.jsonl`.
+    "loss": Metric("losses", "lower", "nats per token", noisy=True),
+    "answer_loss": Metric("losses", "lower", "nats per token", noisy=True),
+    "action_loss": Metric("losses", "lower", "nats per token", noisy=True),
+    "answer_token_accuracy": Metric("accuracy", "higher", "share", noisy=True),
+    "action_token_accuracy": Metric("accuracy", "higher", "share", noisy=True),
+    "grad_norm": Metric("optimiser", noisy=True),
+    "grad_norm_vision": Metric("optimiser", noisy=True),
+    "grad_norm_language": Metric("optimiser", noisy=True),
+    "learning_rate": Metric("optimiser"),
+    "samples_per_s": Metric("speed", "higher", "1/s", noisy=True),
+    "tokens_per_s": Metric("speed", "higher", "1/s", noisy=True),
+    "tflops_per_device": Metric("speed", "higher", "TFLOP/s", noisy=True),
+    "mfu": Metric("speed", "higher", "share", noisy=True),
+    "data_wait_fraction": Metric("speed", "lower", "share", noisy=True),
+    "held_out_answer_loss": Metric("held_out", "lower", "nats per token"),
+    "held_out_action_loss": Metric("held_out", "lower", "nats per token"),
+    "decoded_action_error": Metric("decoded", "lower", "native units"),
+    "decoded_action_error/*": Metric("decoded", "lower", "native units"),
+    "decoded_action_error_mean_baseline": Metric("decoded", unit="native units"),
+    "decoded_answer_accuracy": Metric("decoded", "higher", "share"),
+    "decoded_answer_accuracy/*": Metric("decoded", "higher", "share"),
+    "decoded_answer_majority_baseline": Metric("decoded", unit="share"),
+    "decoded_well_formed": Metric("decoded", "higher", "share"),
+    # Numbers of `held_out.json`.
+    "action_error": Metric("decoded", "lower", "native units"),
+    "action_error_by_dim*": Metric("decoded", "lower", "native units"),
+    "action_error_mean_baseline": Metric("decoded", unit="native units"),
+    "answer_accuracy": Metric("decoded", "higher", "share"),
+    "questions/*/accuracy": Metric("decoded", "higher", "share"),
+    "answer_majority_baseline": Metric("decoded", unit="share"),
+    "questions/*/majority_baseline": Metric("decoded", unit="share"),
+    "well_formed": Metric("decoded", "higher", "share"),
 }
-_LOWER = frozenset({"loss", "perplexity", "error", "wait", "seconds", "memory", "bytes", "gib", "ms"})
-_HIGHER = frozenset({"accuracy", "formed", "mfu", "tflops", "success"})
 
 
-def _words(name: str) -> list[str]:
-    return re.split(r"[^a-z0-9]+", name.lower())
-
-
-def group_of(name: str) -> Group:
-    """The group that a figure is drawn in; `other` for a name that says nothing."""
-    words = _words(name)
-    if "decoded" in words:
-        return "decoded"
-    if name.startswith("held_out"):
-        return "held_out"
-    if _is_rate(words) or words[-1] == "s":
-        return "speed"
-    for group, known in _WORDS.items():
-        if known & {*words}:
-            return group
-    return "other"
-
-
-def better(name: str) -> Better | None:
-    """Which way is better; None where neither is, as with a gradient's norm or a baseline."""
-    words = {*_words(name)}
-    if words & {"baseline", "majority", "norm"}:
-        return None
-    if _is_rate(_words(name)) or words & _HIGHER:
-        return "higher"
-    return "lower" if words & _LOWER or _words(name)[-1] == "s" else None
-
-
-def unit(name: str) -> str:
-    """What the axis of a figure says; empty where its name says it all."""
-    words = _words(name)
-    if "loss" in words:
-        return "nats per token"
-    if "error" in words:
-        return "native units"
-    if _is_rate(words):
-        return "1/s"
-    if words[-1] == "s" or "seconds" in words:
-        return "s"
-    return "share" if {*words} & {"accuracy", "formed", "fraction", "mfu", "baseline", "majority"} else ""
-
-
-def is_noisy(name: str) -> bool:
-    """Whether a figure is of single training batches, so that a mean over steps says more than the value."""
-    return group_of(name) not in ("held_out", "decoded") and "rate" not in _words(name)
+def metric(name: str) -> Metric:
+    """The properties of a metric; a name that is not in the table is of the group `other`."""
+    return next((found for pattern, found in METRICS.items() if fnmatchcase(name, pattern)), Metric("other"))
 
 
 def tag(name: str) -> str:
-    """The name that a tracker shows: with its group before it, unless the name brings a folder of its own."""
-    return name if "/" in name else f"{group_of(name)}/{name}"
-
-
-def _is_rate(words: list[str]) -> bool:
-    return words[-2:] in (["per", "s"], ["per", "second"])
+    """The name in a tracker, `<group>/<name>`; a name with a folder of its own stays as it is."""
+    return name if "/" in name else f"{metric(name).group}/{name}"

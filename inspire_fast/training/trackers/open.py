@@ -1,7 +1,8 @@
-"""Where a run's figures and pictures are shown, beside `metrics.jsonl`: TensorBoard always, W&B and Rerun by option.
+"""Trackers of a run: TensorBoard always, W&B and Rerun by option.
 
-`metrics.jsonl` is the truth; trackers show it. So a tracker that cannot begin stops the run before its first step, but one
-that fails later (a full disk, a lost network) is told once, set aside, and told again at the end, while training goes on.
+`metrics.jsonl` is the source of truth; trackers only show it. A tracker that cannot start stops the run before its first
+step. A tracker that fails later (a full disk, a lost network) is reported, closed, and reported again at the end, while
+training continues.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerSpec:
-    """A tracker by name.
+    """Registry entry of a tracker.
 
     Attributes:
-        package: that it needs, by the name it is imported under.
-        extra: of this project, which brings the package.
-        open: (folder of the run, step that it begins at, config, name of the run) -> the tracker.
+        package: import name of the package that it needs.
+        extra: extra of this project that installs the package.
+        open: (folder of the run, first step, config, name of the run) -> the tracker.
     """
 
     package: str
@@ -66,7 +67,7 @@ ALWAYS = "tensorboard"
 
 
 def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
-    """The trackers that a run with the option `names` has; nothing on disk is touched.
+    """The trackers of a run with the option `names`; changes nothing on disk.
 
     Raises:
         KeyError: an unknown name; suggests the closest.
@@ -76,7 +77,7 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
     for name in chosen:
         spec = TRACKERS[name]
         found = importlib.util.find_spec(spec.package)
-        if found is None or found.origin is None:  # a folder of that name in the working directory is no package
+        if found is None or found.origin is None:  # a mere folder of that name in the working directory
             raise FileNotFoundError(
                 f"The tracker {name!r} needs the package {spec.package}, which is not installed. Add it with "
                 f"`uv sync --extra {spec.extra}`{'' if name == ALWAYS else f', or leave {name!r} out'}."
@@ -87,18 +88,19 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
 def open_trackers(
     names: Sequence[str], folder: Path, *, resume_at: int, config: Mapping[str, Any], run_name: str
 ) -> Tracking:
-    """Opens TensorBoard's and those of `names`; of several processes only the first writes.
+    """Opens TensorBoard and the trackers `names`; of several processes only the first writes.
 
     Args:
-        names: of `TRACKERS`, beside `tensorboard`.
-        folder: the run's, `<checkpoint_root>/<config>/<exp_name>`.
-        resume_at: the step whose state the run begins with, 0 for a new run. What trackers hold of later steps is not shown twice.
-        config: of the run, for the record; paths and the like are stored as their text.
-        run_name: for people.
+        names: names of `TRACKERS`, in addition to `tensorboard`.
+        folder: folder of the run, `<checkpoint.root>/<config>/<exp_name>`.
+        resume_at: step of the state that the run starts with, 0 for a new run. Later steps that a tracker holds already
+            are not shown twice.
+        config: config of the run; paths and the like are stored as their text.
+        run_name: name for people.
 
     Raises:
-        KeyError, FileNotFoundError: see `check_trackers`.
-        ValueError: W&B cannot begin.
+        KeyError, FileNotFoundError: as in `check_trackers`.
+        ValueError: W&B cannot start.
         OSError: `folder` cannot be written.
     """
     chosen = check_trackers(names)
@@ -108,18 +110,18 @@ def open_trackers(
             for name in chosen:
                 opened[name] = TRACKERS[name].open(folder, resume_at, config, run_name)
                 begun.callback(opened[name].close, failed=True)
-            begun.pop_all()  # every one has begun: none is closed here
+            begun.pop_all()  # all have started: close none of them here
     return Tracking(opened)
 
 
 @final
 class Tracking(Tracker):
-    """Several trackers as one, none of which can end or change the run; a context manager.
+    """Several trackers as one; none of them can end or change the run. A context manager.
 
-    A tracker that raises is not called again. What is wrong with the *call* (a picture that is none) is raised all the same.
+    A tracker that raises is not called again. Errors of the caller (a wrong image) are raised.
 
     Attributes:
-        stopped: name -> what happened, of the trackers that failed.
+        stopped: name of a failed tracker -> what happened.
     """
 
     def __init__(self, trackers: Mapping[str, Tracker]) -> None:
@@ -127,30 +129,30 @@ class Tracking(Tracker):
         self.stopped: dict[str, str] = {}
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
-        """See `Tracker`."""
+        """Shows metrics in every working tracker."""
         plain = {name: float(value) for name, value in row.items()}
         self._each(f"at step {step}", lambda tracker: tracker.scalars(step, plain))
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """See `Tracker`.
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Shows an image in every working tracker.
 
         Raises:
             ValueError: not uint8 `[h, w, 3]`.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"The picture {name!r} must be uint8 [h, w, 3]; got {image.dtype} {list(image.shape)}.")
-        self._each(f"at step {step}", lambda tracker: tracker.picture(step, name, image))
+            raise ValueError(f"The image {name!r} must be uint8 [h, w, 3]; got {image.dtype} {list(image.shape)}.")
+        self._each(f"at step {step}", lambda tracker: tracker.image(step, name, image))
 
     def text(self, step: int, name: str, markdown: str) -> None:
-        """See `Tracker`."""
+        """Shows a text in every working tracker."""
         self._each(f"at step {step}", lambda tracker: tracker.text(step, name, markdown))
 
     def close(self, *, failed: bool = False) -> None:
-        """Closes all, and says once more which of them are not whole."""
+        """Closes all, and reports failed trackers again."""
         self._each("while closing", lambda tracker: tracker.close(failed=failed))
         self._working.clear()
         for name, reason in self.stopped.items():
-            logger.warning("The tracker %r is not whole: it stopped %s. metrics.jsonl has every figure.", name, reason)
+            logger.warning("The tracker %r is incomplete: it stopped %s. metrics.jsonl has every metric.", name, reason)
 
     def __enter__(self) -> Tracking:
         return self
@@ -164,9 +166,9 @@ class Tracking(Tracker):
         for name, tracker in list(self._working.items()):
             try:
                 act(tracker)
-            except Exception as error:  # whatever a tracker's library raises: it must not end the run
+            except Exception as error:  # whatever a tracker's library raises must not end the run
                 del self._working[name]
                 self.stopped[name] = f"{when} ({type(error).__name__}: {error})"
-                logger.warning("The tracker %r stopped %s; training goes on without it.", name, self.stopped[name])
-                with suppress(Exception):  # it has failed already; this is only to let go of what it holds
+                logger.warning("The tracker %r stopped %s; training continues without it.", name, self.stopped[name])
+                with suppress(Exception):  # it failed already; closing only frees its resources
                     tracker.close(failed=True)

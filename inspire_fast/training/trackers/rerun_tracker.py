@@ -1,4 +1,4 @@
-"""Rerun recordings. Needs the extra `rerun`; they are opened with `rerun <run>/training_*.rrd`."""
+"""Rerun tracker: recordings to open with `rerun <run>/training_*.rrd`. Needs the extra `rerun`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PATIENCE_S = 30.0
 
 @final
 class RerunTracker(Tracker):
-    """Writes `<run>/training_<step>.rrd`, where `step` is the one that it begins at, along the timeline `step`.
+    """Writes `<run>/training_<step>.rrd`, named after its first step, along the timeline `step`.
 
-    Each start of a run is a recording of its own: a file that a killed run left behind stays as it is.
+    Each start of a run writes a new recording; the file of a killed run stays unchanged.
 
-    The SDK writes in a thread of its own. When that meets a full disk it tells the terminal alone, and `disconnect` may then
-    block forever (seen with rerun-sdk 0.41). So nothing is written where less than `FREE_BYTES` are free, waiting has a
-    limit, what was logged must have made the file longer, and a recording that failed is left as it is.
+    The SDK writes in its own thread. On a full disk that thread only prints to the terminal, and `disconnect` may then
+    block forever (seen with rerun-sdk 0.41). Therefore nothing is written with less than `FREE_BYTES` free, waiting has
+    a limit, every log call must make the file longer, and a failed recording is not closed.
     """
 
     def __init__(self, folder: Path, *, resume_at: int, run_name: str) -> None:
@@ -38,10 +38,10 @@ class RerunTracker(Tracker):
         self._recording.send_recording_name(f"{run_name}, from step {resume_at}")
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
-        """One curve per figure."""
+        """One curve per metric."""
         self._log(step, {tag(name): self._rr.Scalars(value) for name, value in row.items()})
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
         """As PNG."""
         self._log(step, {name: self._rr.EncodedImage(contents=png(image), media_type="image/png")})
 
@@ -57,14 +57,14 @@ class RerunTracker(Tracker):
             self._recording.disconnect()
 
     def _log(self, step: int, entities: Mapping[str, Any]) -> None:
-        self._whole = False  # until all of it is written
+        self._whole = False  # until everything is written
         if (free := shutil.disk_usage(self._file).free) < FREE_BYTES:
-            raise OSError(errno.ENOSPC, f"only {free:,} bytes are free, {FREE_BYTES:,} are asked for", str(self._file))
+            raise OSError(errno.ENOSPC, f"only {free:,} bytes are free, {FREE_BYTES:,} are needed", str(self._file))
         self._recording.set_time("step", sequence=step)
         for name, entity in entities.items():
             self._recording.log(name, entity)
         self._recording.flush(timeout_sec=PATIENCE_S)
         before, self._size = self._size, self._file.stat().st_size
         if self._size <= before:
-            raise OSError(f"{self._file} does not grow beyond {before} bytes; Rerun's own message above says why")
+            raise OSError(f"{self._file} does not grow beyond {before} bytes; Rerun printed the reason above")
         self._whole = True

@@ -1,8 +1,8 @@
-"""TensorBoard event files, written by `tensorboardX`, which needs neither TensorFlow nor PyTorch.
+"""TensorBoard tracker: event files written by `tensorboardX`, which needs neither TensorFlow nor PyTorch.
 
-Its `SummaryWriter` is left aside: that hands events to a thread, which dies silently on a full disk, after which the tenth
-event would block the training loop forever. The writer below it is called here directly: an error is raised where it happens,
-and every row is on disk when `scalars` returns.
+`SummaryWriter` is not used: it passes events to a thread that dies silently on a full disk, and the tenth event after
+that blocks the training loop forever. This module calls the lower-level writer directly, so errors are raised where they
+happen, and every row is on disk when `scalars` returns.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FOLDER = "tensorboard"
 
 @final
 class TensorBoardTracker(Tracker):
-    """Event files below `<run>/tensorboard`.
+    """Event files in `<run>/tensorboard`.
 
-    A resumed run adds a file that begins with the mark of a restart: TensorBoard drops whatever earlier files hold from
-    step `resume_at + 1` on, so that nothing is shown double.
+    A resumed run adds a file that starts with a restart mark: TensorBoard then drops steps after `resume_at` of earlier
+    files, so that nothing is shown twice.
     """
 
     def __init__(self, folder: Path, *, resume_at: int, config: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ class TensorBoardTracker(Tracker):
 
         target = folder / FOLDER
         target.mkdir(parents=True, exist_ok=True)
-        # Files are read in the order of their names, which tell seconds; two begun within one second are told apart by the rest.
+        # Files are read in the order of their names, which hold seconds; nanoseconds order two files of one second.
         self._writer = EventsWriter(str(target / "events"), filename_suffix=f".{time.time_ns() % 10**9:09d}")
         start = SessionLog(status=SessionLog.START)
         self._writer.write_event(Event(wall_time=time.time(), step=resume_at + 1, session_log=start))
@@ -48,7 +48,7 @@ class TensorBoardTracker(Tracker):
         values = [Summary.Value(tag=tag(name), simple_value=value) for name, value in row.items()]
         self._write(step, Summary(value=values))
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
         """As PNG."""
         from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -57,7 +57,7 @@ class TensorBoardTracker(Tracker):
         self._write(step, Summary(value=[Summary.Value(tag=name, image=stored)]))
 
     def text(self, step: int, name: str, markdown: str) -> None:
-        """Shown in the tab "Text"."""
+        """In the tab "Text"."""
         from tensorboardX.summary import text
 
         self._write(step, text(name, markdown))

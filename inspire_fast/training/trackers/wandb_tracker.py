@@ -1,4 +1,4 @@
-"""Weights & Biases. Needs the extra `wandb`, and a login or `WANDB_MODE=offline` (then `wandb sync` later)."""
+"""Weights & Biases tracker. Needs the extra `wandb`, and a login or `WANDB_MODE=offline` (and `wandb sync` later)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PROJECT = "inspire_fast"
 class WandbTracker(Tracker):
     """One run of the project that `WANDB_PROJECT` names, by default `inspire_fast`.
 
-    Its id lies in `<run>/wandb_id`, so that a resumed run goes on in the same charts. W&B takes no step that is not beyond the
-    last: of those between the checkpoint and where the run was killed, the first ones stay, which a resumed run repeats exactly.
-    Offline, each start is a folder of its own with the same id, to be sent in their order.
+    Its id is stored in `<run>/wandb_id`, so that a resumed run continues the same charts. W&B refuses steps that it has
+    already: steps between the checkpoint and the kill keep their first values, which a resumed run repeats exactly.
+    Offline, each start writes a new folder with the same id; send them in their order.
 
     Raises:
-        ValueError: W&B cannot begin: nobody is logged in, or there is no network; says what to do.
+        ValueError: W&B cannot start: nobody is logged in, or there is no network; names the remedy.
     """
 
     def __init__(self, folder: Path, *, config: Mapping[str, Any], run_name: str) -> None:
@@ -43,34 +43,34 @@ class WandbTracker(Tracker):
                 name=run_name,
                 dir=str(folder),
                 config=json.loads(json.dumps(config, default=str)),
-                settings=wandb.Settings(console="off"),  # the progress bar is no log
+                settings=wandb.Settings(console="off"),  # keeps the progress bar out of the log
             )
         except wandb.Error as error:
             raise ValueError(
-                f"Weights & Biases could not begin: {error}\nLog in with `wandb login`, or set WANDB_MODE=offline and send the run "
-                f"later with `wandb sync {folder}/wandb/offline-run-*`, or leave the tracker `wandb` out."
+                f"Weights & Biases could not start: {error}\nLog in with `wandb login`, or set WANDB_MODE=offline and send "
+                f"the run later with `wandb sync {folder}/wandb/offline-run-*`, or leave the tracker `wandb` out."
             ) from error
         self._image, self._html = wandb.Image, wandb.Html
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
-        """Of one step."""
+        """All metrics of one step."""
         self._run.log({tag(name): value for name, value in row.items()}, step=step)
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
         """As PNG."""
         self._run.log({name: self._image(image, file_type="png")}, step=step)
 
     def text(self, step: int, name: str, markdown: str) -> None:
-        """As it is: W&B's charts show no Markdown."""
+        """As plain text, because W&B's charts show no Markdown."""
         self._run.log({name: self._html(f"<pre>{_escaped(markdown)}</pre>")}, step=step)
 
     def close(self, *, failed: bool = False) -> None:
-        """Waits until all is sent; a run that failed is shown as such."""
+        """Waits until everything is sent; a failed run is marked as failed."""
         self._run.finish(exit_code=int(failed))
 
 
 def run_id(folder: Path) -> str:
-    """The id in `<run>/wandb_id`; drawn where there is none yet."""
+    """The id in `<run>/wandb_id`, which is created when it is missing."""
     file = folder / ID_FILE
     if not file.exists():
         write_text(file, secrets.token_hex(4))

@@ -62,7 +62,7 @@ def batch() -> Batch:
 
 
 def test_a_run_starts_with_the_loss_of_its_checkpoint(config: TrainConfig) -> None:
-    program = jax.jit(lambda params, rows: loss(with_params(config, params), rows)[0])
+    program = jax.jit(lambda params, rows: loss(with_params(config.model, params), rows)[0])
 
     def evaluate(params: dict) -> jax.Array:
         return program(jax.tree.map(np.asarray, params), batch())  # whatever the placement, one program
@@ -125,7 +125,7 @@ def test_checkpoints_of_ours_are_in_the_released_layout(config: TrainConfig) -> 
     model = random_model(TEST, 3)
     params = traverse_util.unflatten_dict({k: v.get_value() for k, v in flat_params(model).items()}, sep="/")
     state = TrainState(step=jnp.int32(1), params=params, ema=None, opt_state=())
-    checkpoints = Checkpoints(config)
+    checkpoints = Checkpoints(config.checkpoint_dir, keep=2)
     checkpoints.save(state, loader={}, files={"assets.txt": b""})
     checkpoints.close()
     step = config.checkpoint_dir / "1"

@@ -11,7 +11,7 @@ import pytest
 from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST, TINY, Remat
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.training.config import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
-from inspire_fast.training.preflight.memory import MemoryPlan, device_memory, plan_memory, require_memory
+from inspire_fast.training.preflight.memory import MemoryEstimate, device_memory, estimate_memory, require_memory
 from inspire_fast.training.prepare import to_batch
 from inspire_fast.training.sharding import AXES, batch_sharding, make_mesh
 from inspire_fast.training.state import init_state, make_step
@@ -30,26 +30,26 @@ def test_the_state_is_exactly_what_it_takes() -> None:
     config = replace(FULL, model=TEST)
     state = jax.eval_shape(lambda: init_state(config))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.ema, state.opt_state)))
-    assert plan_memory(config, make_mesh(MeshConfig())).state == size
+    assert estimate_memory(config, make_mesh(MeshConfig())).state == size
 
 
 def test_full_fine_tuning_of_gemma_2b_takes_what_the_guide_says() -> None:
-    plan = plan_memory(FULL, mesh())
-    assert plan.parameters == plan.average == plan.gradients
+    plan = estimate_memory(FULL, mesh())
+    assert plan.parameters == plan.ema == plan.gradients
     assert plan.state / 1e9 == pytest.approx(4 * 4 * 2.92, rel=0.02)
-    sharded = plan_memory(replace(FULL, mesh=MeshConfig(fsdp=8)), mesh(fsdp=8))
+    sharded = estimate_memory(replace(FULL, mesh=MeshConfig(fsdp=8)), mesh(fsdp=8))
     assert sharded.state == pytest.approx(plan.state / 8, rel=0.01)
     assert sharded.activations == pytest.approx(plan.activations / 8)
 
 
 def test_pieces_and_lora_need_less() -> None:
-    plan = plan_memory(FULL, mesh())
-    pieces = plan_memory(replace(FULL, grad_accum_steps=4), mesh())
+    plan = estimate_memory(FULL, mesh())
+    pieces = estimate_memory(replace(FULL, grad_accum_steps=4), mesh())
     assert (pieces.activations, pieces.logits) == (plan.activations // 4, plan.logits // 4)
     assert pieces.gradients == 2 * plan.gradients
     low_mem = replace(FULL, model=GEMMA_2B_LORA, freeze=FreezeConfig(what="language"))
-    lora = plan_memory(replace(low_mem, optimizer=OptimizerConfig(ema_decay=None)), mesh())
-    assert lora.average == 0
+    lora = estimate_memory(replace(low_mem, optimizer=OptimizerConfig(ema_decay=None)), mesh())
+    assert lora.ema == 0
     assert lora.state < 0.3 * plan.state
 
 
@@ -66,11 +66,11 @@ def test_pieces_and_lora_need_less() -> None:
 def test_what_cannot_fit_is_refused_with_what_helps(change: dict, words: str) -> None:
     config = replace(FULL, **change)
     with pytest.raises(ValueError, match=words):
-        require_memory(config, plan_memory(config, mesh()), 8 * 2**30)
+        require_memory(config, estimate_memory(config, mesh()), 8 * 2**30)
 
 
 def test_what_fits_or_cannot_be_known_is_begun() -> None:
-    small = MemoryPlan(parameters=1, average=1, optimizer=2, gradients=1, activations=1, logits=1, batch=1)
+    small = MemoryEstimate(parameters=1, ema=1, optimizer=2, gradients=1, activations=1, logits=1, batch=1)
     assert small.total == 8
     require_memory(FULL, small, 8)
     require_memory(FULL, small, None)
@@ -99,4 +99,4 @@ def test_the_plan_is_near_what_xla_says(remat: Remat, rows: int) -> None:
     step = jax.jit(make_step(config), donate_argnums=0).lower(shapes, to_batch(arrays, batch_sharding(one)))
     said = step.compile().memory_analysis()
     taken = said.argument_size_in_bytes + said.temp_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
-    assert 0.75 < plan_memory(config, one).total / taken < 1.4
+    assert 0.75 < estimate_memory(config, one).total / taken < 1.4
