@@ -30,8 +30,8 @@ from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig
-from inspire_fast.models.inference.build import Weights, serve
-from inspire_fast.models.inference.model import ServedModel
+from inspire_fast.models.inference.build import Weights, build
+from inspire_fast.models.inference.model import InferenceModel
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
@@ -137,7 +137,7 @@ class Bench:
 
     config: ModelConfig
     words: Vocabulary = field(repr=False)
-    consume: bool = False  # the network as trained goes where the one laid out for decoding is made of it
+    donate: bool = False  # the network as trained goes where the one laid out for decoding is made of it
 
     @cached_property
     def trained(self) -> Any:
@@ -147,9 +147,9 @@ class Bench:
         return jax.tree.map(lambda p: p.astype(dtype), model)
 
     @cached_property
-    def served(self) -> ServedModel:
+    def served(self) -> InferenceModel:
         """The same, laid out for decoding."""
-        return serve(self.trained, dtype=self.config.dtype, consume=self.consume)
+        return build(self.trained, dtype=self.config.dtype, donate=self.donate)
 
     @cached_property
     def images(self) -> dict[str, np.ndarray]:
@@ -170,7 +170,7 @@ class Bench:
         chunks = random_chunks(4000, HORIZON, ACTION_DIM, seed=2) * np.linspace(0.05, 1, 4000)[:, None, None]
         return min(map(tuple, self.words.action.encode_batch(chunks)), key=lambda ids: abs(len(ids) - length))
 
-    def decoder(self, script: str, model: ServedModel | None = None) -> Decoder:
+    def decoder(self, script: str, model: InferenceModel | None = None) -> Decoder:
         """Of a named script, with the coarse direction as its question."""
         questions = (DIRECTION,) if script != "pi0_fast" else ()
         return Decoder(
@@ -384,14 +384,14 @@ def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
     held: tuple[Weights, ...] = ("float32", "bfloat16", "int8")
     if bench.config.dtype != "float32":
         held = ("bfloat16", "int8")
-    models = {weights: serve(bench.trained, weights=weights, dtype=bench.config.dtype) for weights in held}
+    models = {weights: build(bench.trained, weights=weights, dtype=bench.config.dtype) for weights in held}
     tokens = render(
         SCRIPTS["inspire"](DIRECTION), bench.fields(), bench.words, answers=ANSWERS, action_ids=bench.actions
     ).tokens
     actions = bench.words.from_action(np.arange(bench.words.action.vocab_size))
 
     @jax.jit
-    def score(model: ServedModel) -> jax.Array:
+    def score(model: InferenceModel) -> jax.Array:
         seen = model.embed_images({camera: jnp.asarray(image) for camera, image in bench.images.items()})
         shown, n = {camera: jnp.ones(1, bool) for camera in bench.images}, len(tokens)
         ids, block = jnp.asarray(tokens.ids)[None], jnp.asarray(tokens.block)[None]
@@ -479,7 +479,7 @@ def malformed(words: Vocabulary, chunks: int) -> dict[str, int]:
     rows, seeds = 64, 4
     for seed in range(seeds):
         bench = Bench(config=replace(config, dtype="float32"), words=words)
-        decoder = bench.decoder("inspire", serve(random_model(bench.config, seed)))
+        decoder = bench.decoder("inspire", build(random_model(bench.config, seed)))
         for call in range(-(-chunks // (rows * seeds))):
             images = random_images(config, rows, seed=1000 * seed + call)
             states = np.random.default_rng([seed, call]).uniform(-1, 1, (rows, 8))
@@ -515,7 +515,7 @@ def main(args: Args) -> None:
     dtype = args.dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     config = replace(preset, dtype=dtype, vocab_size=257152, cameras=("base_0_rgb", "left_wrist_0_rgb"))
     parts = args.parts or tuple(part for part in get_args(Part) if not (quick and part in NOT_QUICK))
-    bench = Bench(config=config, words=vocabulary(config.vocab_size), consume=TRAINABLE.isdisjoint(parts))
+    bench = Bench(config=config, words=vocabulary(config.vocab_size), donate=TRAINABLE.isdisjoint(parts))
     say(f"{args.preset}, {dtype}, {jax.devices()[0].device_kind}, {len(jax.devices())} device(s)")
     figures: dict[str, Any] = {"preset": args.preset, "device": jax.devices()[0].device_kind}
 

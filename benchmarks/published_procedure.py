@@ -14,45 +14,58 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.models.inference.model import ServedModel, logits
+from inspire_fast.models.inference.model import InferenceModel, logits
+from inspire_fast.models.openpi.decode import Prompt, prefill, step
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 MAX_STEPS = 256
 
 
 def read(
-    model: Pi0Fast | ServedModel, images: dict[str, jax.Array], ids: jax.Array, block: jax.Array, room: int
-) -> tuple[jax.Array, object]:
-    """Everything from the start: the last hidden state `[1, w]` and a cache."""
+    model: Pi0Fast | InferenceModel, images: dict[str, jax.Array], ids: jax.Array, block: jax.Array, room: int
+) -> tuple[jax.Array, Any]:
+    """Everything from the start: logits of the next token `[1, v]` and a cache with `room` free slots.
+
+    As trained, by openpi's own decoding, which takes the prompt for one bidirectional block.
+    """
     shown = dict.fromkeys(images, jnp.ones(1, bool))
+    if not isinstance(model, InferenceModel):
+        prompt = Prompt(images=images, image_mask=shown, ids=ids, valid=jnp.ones(ids.shape, bool))
+        return prefill(model, prompt, max_decoding_steps=room)
     lengths = jnp.full(1, ids.shape[1])
-    seen = model.embed_images(images) if isinstance(model, ServedModel) else images
-    hidden, cache = model.prefill(seen, shown, ids, lengths, block, ids.shape[1] + room)  # pyright: ignore[reportArgumentType]
-    return hidden[:, -1], cache
+    hidden, cache = model.prefill(model.embed_images(images), shown, ids, lengths, block, ids.shape[1] + room)
+    return whole_logits(model, hidden[:, -1]), cache
 
 
-def whole_logits(model: Pi0Fast | ServedModel, hidden: jax.Array) -> jax.Array:
+def read_one(model: Pi0Fast | InferenceModel, cache: Any, token: jax.Array, room: int) -> tuple[jax.Array, Any]:
+    """One token more, int `[1]`: logits of the next one and the cache."""
+    if not isinstance(model, InferenceModel):
+        return step(model, cache, token, max_decoding_steps=room)
+    hidden, cache = model.extend(cache, token[:, None], jnp.ones(1, jnp.int32))
+    return whole_logits(model, hidden[:, 0]), cache
+
+
+def whole_logits(model: InferenceModel, hidden: jax.Array) -> jax.Array:
     """float32 `[1, v]`."""
-    if isinstance(model, ServedModel):
-        return logits(hidden, model.embedding.dense(model.dtype))
-    return model.logits(hidden)
+    return logits(hidden, model.embedding.dense(model.dtype))
 
 
 @jax.jit
-def ask(model: Pi0Fast | ServedModel, images: dict[str, jax.Array], ids: jax.Array, block: jax.Array) -> jax.Array:
+def ask(model: Pi0Fast | InferenceModel, images: dict[str, jax.Array], ids: jax.Array, block: jax.Array) -> jax.Array:
     """One question: a pass from the start, an argmax over all ids."""
-    hidden, _ = read(model, images, ids, block, 0)
-    return jnp.argmax(whole_logits(model, hidden), axis=-1)
+    scores, _ = read(model, images, ids, block, 0)
+    return jnp.argmax(scores, axis=-1)
 
 
 @partial(jax.jit, static_argnames=("room",))
 def act(
-    model: Pi0Fast | ServedModel,
+    model: Pi0Fast | InferenceModel,
     images: dict[str, jax.Array],
     ids: jax.Array,
     block: jax.Array,
@@ -63,20 +76,20 @@ def act(
 ) -> jax.Array:
     """The actions: one more pass, then `steps` of at most `room` tokens; those in `forced` instead of the model's own."""
 
-    def write(step: jax.Array, carry: tuple) -> tuple:
-        hidden, cache, out = carry
-        likeliest = jnp.argmax(whole_logits(model, hidden), axis=-1).astype(jnp.int32)
-        given = forced[jnp.minimum(step, forced.shape[0] - 1)]
-        token = jnp.where(step < forced.shape[0], given, likeliest)
-        hidden, cache = model.extend(cache, token[:, None], jnp.ones(1, jnp.int32))
-        return hidden[:, 0], cache, out.at[step].set(token[0])
+    def write(number: jax.Array, carry: tuple) -> tuple:
+        scores, cache, out = carry
+        likeliest = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+        given = forced[jnp.minimum(number, forced.shape[0] - 1)]
+        token = jnp.where(number < forced.shape[0], given, likeliest)
+        scores, cache = read_one(model, cache, token, room)
+        return scores, cache, out.at[number].set(token[0])
 
-    hidden, cache = read(model, images, ids, block, room)
-    return jax.lax.fori_loop(0, steps, write, (hidden, cache, jnp.zeros(room, jnp.int32)))[2]
+    scores, cache = read(model, images, ids, block, room)
+    return jax.lax.fori_loop(0, steps, write, (scores, cache, jnp.zeros(room, jnp.int32)))[2]
 
 
 def decode(
-    model: Pi0Fast | ServedModel,
+    model: Pi0Fast | InferenceModel,
     images: dict[str, np.ndarray],
     prompts: Sequence[tuple[np.ndarray, np.ndarray]],
     forced: np.ndarray,

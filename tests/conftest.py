@@ -11,6 +11,7 @@ from pathlib import Path
 import tempfile
 
 from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
 import pytest
 
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
@@ -22,6 +23,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 settings.register_profile("default_run", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default_run"))
+
+# Shapes that these modules declare are checked whenever a test calls or traces them. Modules with pytree dataclasses are
+# left out: JAX builds those with leaves of any type.
+SHAPES_CHECKED_IN = (
+    *("inference.attention_maps", "inference.build", "inference.kernels", "inference.merge_lora", "inference.model"),
+    *("block", "gemma", "layers", "lora", "pi0_fast", "siglip"),
+)
+install_import_hook([f"inspire_fast.models.{name}" for name in SHAPES_CHECKED_IN], "beartype.beartype")
 
 
 def pytest_configure(config: pytest.Config) -> None:

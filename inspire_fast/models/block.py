@@ -1,6 +1,6 @@
-"""One block of the language model as pure functions of one layer's weights: projections, and all that follows attention.
+"""One block of the language model as two pure functions of its weights: `project` before attention, `finish` after it.
 
-Training, cached decoding, openpi's decoding and attention maps are different ways through the same two functions.
+The training pass, openpi's decoding and attention maps use them; `models/inference` has its own for merged matrices.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from inspire_fast.models.config import GemmaConfig
 from inspire_fast.models.layers import rms_norm, rope
@@ -17,18 +19,18 @@ from inspire_fast.models.lora import add_update
 
 
 def project(
-    config: GemmaConfig, x: jax.Array, layer: Mapping[str, Any], positions: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Queries (rotated and scaled) `[b, l, n, h]`, keys (rotated) and values `[b, l, g, h]` of `x [b, l, w]`.
+    config: GemmaConfig, x: Float[Array, "b l w"], layer: Mapping[str, Any], positions: Int[Array, "b l"]
+) -> tuple[Float[Array, "b l n h"], Float[Array, "b l g h"], Float[Array, "b l g h"]]:
+    """Queries (rotated and scaled), keys (rotated) and values.
 
     Args:
         config: the architecture.
         x: the residual stream.
         layer: one layer of `GemmaLayers`, as a pure dictionary.
-        positions: int `[b, l]`.
+        positions: of each token in its row.
     """
     y = rms_norm(x, layer["norm_attention"], config.norm_eps)
-    if "qkv" in layer:
+    if "qkv" in layer:  # as many key/value heads as query heads: one weight, c = query, key, value
         q, k, v = add_update(jnp.einsum("blw,cnwh->cblnh", y, layer["qkv"].astype(x.dtype)), y, layer, "qkv", config)
     else:
         q = add_update(jnp.einsum("blw,nwh->blnh", y, layer["q"].astype(x.dtype)), y, layer, "q", config)
@@ -36,8 +38,17 @@ def project(
     return rope(q, positions) * config.head_dim**-0.5, rope(k, positions), v
 
 
-def finish(config: GemmaConfig, x: jax.Array, layer: Mapping[str, Any], attended: jax.Array) -> jax.Array:
-    """The residual stream behind the block, from the stream before it and what attention made `[b, l, n, h]`."""
+def finish(
+    config: GemmaConfig, x: Float[Array, "b l w"], layer: Mapping[str, Any], attended: Float[Array, "b l n h"]
+) -> Float[Array, "b l w"]:
+    """The residual stream after the block: attention's output projection, then the GeGLU feed-forward.
+
+    Args:
+        config: the architecture.
+        x: the residual stream before the block.
+        layer: one layer of `GemmaLayers`, as a pure dictionary.
+        attended: values averaged by attention, head by head.
+    """
     out = jnp.einsum("blnh,nhw->blw", attended, layer["out"].astype(x.dtype))
     x = x + add_update(out, attended, layer, "out", config)
     y = rms_norm(x, layer["norm_mlp"], config.norm_eps)

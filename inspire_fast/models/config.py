@@ -1,4 +1,4 @@
-"""Architectures by name, in one place."""
+"""Network architectures: their configuration, and the presets by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inspire_fast.core.registry import Registry, unknown_name
 _C = TypeVar("_C")
 
 DType = Literal["float32", "bfloat16"]
-# What the backward pass keeps of each layer, by JAX's names; "none" keeps everything.
+# Activations that the backward pass keeps of each layer, by JAX's names; "none" keeps everything.
 Remat = Literal["none", "nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveable", "everything_saveable"]
 
 
@@ -22,7 +22,11 @@ def _require_positive(owner: str, **sizes: float) -> None:
 
 
 def _build(cls: type[_C], stored: Mapping[str, Any]) -> _C:
-    """A config from stored fields; a field that this version does not know is named, with the closest known one."""
+    """A config from stored fields.
+
+    Raises:
+        ValueError: names a field that this version does not know, and the closest known one.
+    """
     known = [f.name for f in fields(cls)]  # pyright: ignore[reportArgumentType]
     for name in stored:
         if name not in known:
@@ -55,8 +59,8 @@ class LoraConfig:
         alpha: its strength; `scale` is `alpha / rank`.
         rank_stabilised: `alpha / sqrt(rank)` instead (Kalajdzievski 2023, "rsLoRA").
         unscaled: no factor at all, whatever alpha and rank are. openpi leaves the factor out of its feed-forward updates
-            (and only there), so a network trained there with `alpha != rank` needs this on `GemmaConfig.lora_mlp`. For
-            `gemma_2b_lora`, whose alpha is its rank, both are the same.
+            (and only there), so a network trained there with `alpha != rank` needs this on `GemmaConfig.lora_mlp`. In
+            `gemma_2b_lora`, alpha equals rank, and both are the same.
     """
 
     rank: int
@@ -84,7 +88,7 @@ class GemmaConfig:
         heads, kv_heads: `kv_heads == heads` is MHA, 1 is MQA, anything between GQA.
         head_dim: of every head; need not be `width / heads`.
         norm_eps: of every RMSNorm.
-        lora_attention, lora_mlp: low-rank updates of the attention's and the feed-forward's weights, or None.
+        lora_attention, lora_mlp: low-rank updates of attention and feed-forward weights, or None.
     """
 
     width: int
@@ -112,12 +116,12 @@ class GemmaConfig:
         return self.lora_attention is not None or self.lora_mlp is not None
 
     def without_lora(self) -> GemmaConfig:
-        """The architecture that merged weights are of."""
+        """The architecture after merging."""
         return replace(self, lora_attention=None, lora_mlp=None)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> GemmaConfig:
-        """Rebuilds a config from `dataclasses.asdict`; dictionaries from before there was LoRA have none."""
+        """Rebuilds a config from `dataclasses.asdict`; dictionaries written before LoRA existed have none."""
         lora = {
             name: None if stored[name] is None else _build(LoraConfig, stored[name])
             for name in ("lora_attention", "lora_mlp")
@@ -135,8 +139,8 @@ class ModelConfig:
         vocab_size: ids of the shared text and action vocabulary.
         image_hw: size in pixels of every camera image.
         cameras: canonical camera names the network sees; absent ones are black images.
-        dtype: of activations. Parameters are float32 masters in training; loaded ones may be bfloat16 (`load_openpi`).
-        remat: what the backward pass keeps of each layer.
+        dtype: of activations. Parameters are float32 masters in training; loaded ones may be bfloat16.
+        remat: activations that the backward pass keeps of each layer; the others are computed again.
     """
 
     vision: SiglipConfig
@@ -181,56 +185,21 @@ class ModelConfig:
         return _build(cls, {**stored, **parts})
 
 
-# big_vision's names (Zhai et al. 2021, "Scaling vision transformers", table 2): width, depth, MLP width, heads.
-SIGLIP_SIZES: Registry[tuple[int, int, int, int]] = Registry(
-    "SigLIP size",
-    {
-        "mu": (32, 1, 128, 2),
-        "Ti": (192, 12, 768, 3),
-        "S": (384, 12, 1536, 6),
-        "M": (512, 12, 2048, 8),
-        "B": (768, 12, 3072, 12),
-        "L": (1024, 24, 4096, 16),
-        "So400m": (1152, 27, 4304, 16),
-        "H": (1280, 32, 5120, 16),
-        "g": (1408, 40, 6144, 16),
-        "g-opt": (1536, 40, 6144, 16),
-        "G": (1664, 48, 8192, 16),
-        "G-opt": (1536, 48, 8192, 16),
-        "e": (1792, 56, 15360, 16),
-    },
-)
-
-
-def siglip(variant: str, *, depth: int | None = None) -> SiglipConfig:
-    """The tower that big_vision calls e.g. "So400m/14": a size and a patch in pixels. `depth` replaces the size's own.
-
-    Raises:
-        KeyError: unknown size; suggests the closest.
-        ValueError: the patch is not a number.
-    """
-    size, _, patch = variant.partition("/")
-    width, own_depth, mlp_dim, heads = SIGLIP_SIZES[size]
-    if not patch.isdigit():
-        raise ValueError(f"A SigLIP variant is a size and a patch, as in 'So400m/14'; got {variant!r}.")
-    return SiglipConfig(patch=int(patch), width=width, depth=depth or own_depth, mlp_dim=mlp_dim, heads=heads)
-
-
 GEMMA_2B = ModelConfig(
-    vision=siglip("So400m/14"),
+    vision=SiglipConfig(patch=14, width=1152, depth=27, mlp_dim=4304, heads=16),  # big_vision's So400m/14
     language=GemmaConfig(width=2048, depth=18, mlp_dim=16384, heads=8, kv_heads=1, head_dim=256),
     vocab_size=257152,
 )
 _RANK_16 = LoraConfig(rank=16, alpha=16.0)
 GEMMA_2B_LORA = replace(GEMMA_2B, language=replace(GEMMA_2B.language, lora_attention=_RANK_16, lora_mlp=_RANK_16))
-# 30-50M parameters, for one GPU and minutes.
+# 30-50M parameters: trains on one GPU in minutes.
 SMALL = ModelConfig(
     vision=SiglipConfig(patch=16, width=384, depth=8, mlp_dim=1536, heads=6),
     language=GemmaConfig(width=512, depth=8, mlp_dim=2048, heads=8, kv_heads=2, head_dim=64),
     vocab_size=4096,
     cameras=("base_0_rgb", "left_wrist_0_rgb"),
 )
-# Under 2M parameters: trains on two CPU cores while one waits.
+# Under 2M parameters: trains on two CPU cores in minutes.
 TINY = ModelConfig(
     vision=SiglipConfig(patch=16, width=96, depth=3, mlp_dim=384, heads=3),
     language=GemmaConfig(width=160, depth=4, mlp_dim=512, heads=4, kv_heads=1, head_dim=40),
@@ -240,7 +209,7 @@ TINY = ModelConfig(
     dtype="float32",
     remat="none",
 )
-# For unit tests: everything is there, nothing is large.
+# For unit tests: every part at its smallest.
 TEST = replace(
     TINY,
     vision=SiglipConfig(patch=8, width=16, depth=2, mlp_dim=32, heads=2),

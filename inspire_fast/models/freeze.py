@@ -1,4 +1,4 @@
-"""Which parameters training leaves alone, as a rule over our parameter paths."""
+"""Frozen parameters, as a rule over our parameter paths."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Frozen = Literal["nothing", "language", "vision", "all_but_lora"]
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeConfig:
-    """What stays as it is. Frozen parameters have no gradient, no optimiser state and no average.
+    """Parameters that do not train. They have no gradient, no optimiser state and no average.
 
     Attributes:
-        what: "nothing" is full fine-tuning; "language" freezes the language model but for its LoRA, the image tower trains
-            (openpi's `get_freeze_filter` for a LoRA variant); "vision" freezes the image tower and its head; with
-            "all_but_lora" the low-rank updates alone train.
-        dtype: that frozen parameters are kept in; openpi keeps them in bfloat16.
+        what: "nothing" is full fine-tuning; "language" freezes the language model but for its LoRA, while the image tower
+            trains (openpi's `get_freeze_filter` for a LoRA variant); "vision" freezes the image tower and its head; with
+            "all_but_lora", only the low-rank updates train.
+        dtype: of frozen parameters; openpi keeps them in bfloat16.
     """
 
     what: Frozen = "nothing"
@@ -42,7 +42,7 @@ class FreezeConfig:
         }[self.what]
 
     def check(self, model: ModelConfig) -> None:
-        """Refuses a rule that leaves nothing to train.
+        """Checks that something is left to train.
 
         Raises:
             ValueError: only the LoRA would train, and the network has none.

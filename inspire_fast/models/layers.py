@@ -1,18 +1,23 @@
-"""Pure functions that both towers are made of. Norms, softmax and attention logits are float32 whatever the activations are."""
+"""Pure functions of both towers: norms, rotary positions, attention and its masks.
+
+Norms, softmax and attention logits are float32, whatever the activations are.
+"""
 
 from __future__ import annotations
 
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Num
 
 MASKED = -2.3819763e38  # Gemma's constant: finite, so that a fully masked row is uniform instead of NaN
 
 
-def image_to_float(image: jax.Array) -> jax.Array:
-    """Images uint8 0..255 -> float32 in [-1, 1], any shape; floats are taken to be in that range and pass as float32.
+def image_to_float(image: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Pixels from uint8 0..255 to float32 in [-1, 1]; floats are taken to be in that range and pass as float32.
 
     Raises:
-        ValueError: another type: its range would be a guess.
+        ValueError: another type, whose range would be a guess.
     """
     if image.dtype == jnp.uint8:
         return image.astype(jnp.float32) / 255.0 * 2.0 - 1.0
@@ -21,33 +26,40 @@ def image_to_float(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32)
 
 
-def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+def layer_norm(x: Float[Array, "... w"], scale: Float[Array, " w"], bias: Float[Array, " w"]) -> Float[Array, "... w"]:
     """LayerNorm over the last axis, epsilon 1e-6 (SigLIP)."""
     y = x.astype(jnp.float32)
     y = (y - y.mean(-1, keepdims=True)) * jax.lax.rsqrt(y.var(-1, keepdims=True) + 1e-6)
     return (y * scale + bias).astype(x.dtype)
 
 
-def rms_norm(x: jax.Array, scale: jax.Array, eps: float = 1e-6) -> jax.Array:
+def rms_norm(x: Float[Array, "... w"], scale: Float[Array, " w"], eps: float = 1e-6) -> Float[Array, "... w"]:
     """RMSNorm over the last axis, times `1 + scale` (Gemma)."""
     y = x.astype(jnp.float32)
     y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), -1, keepdims=True) + eps)
     return (y * (1 + scale.astype(jnp.float32))).astype(x.dtype)
 
 
-def rope(x: jax.Array, positions: jax.Array, max_wavelength: float = 10_000.0) -> jax.Array:
-    """Rotary positions: `x [b, l, n, h]`, `positions [b, l]`; the first half of `h` pairs with the second."""
+def rope(
+    x: Float[Array, "b l n h"], positions: Int[Array, "b l"], max_wavelength: float = 10_000.0
+) -> Float[Array, "b l n h"]:
+    """Rotary positions (Su et al. 2021, "RoFormer"); the first half of a head pairs with its second half."""
     half = x.shape[-1] // 2
     timescale = max_wavelength ** (2 * jnp.arange(half, dtype=jnp.float32) / x.shape[-1])
-    angle = (positions[..., None].astype(jnp.float32) / timescale)[:, :, None, :]
+    angle = (positions[..., None].astype(jnp.float32) / timescale)[
+        :, :, None, :
+    ]  # [b, l, 1, h / 2], equal for all heads
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     x1, x2 = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1).astype(x.dtype)
 
 
-def attention_probabilities(q: jax.Array, k: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """float32 `[b, g, r, l, s]`: how much each query head sees of each key; a fully masked row is uniform. See `attend`."""
+def attention_probabilities(
+    q: Float[Array, "b l n h"], k: Float[Array, "b s g h"], mask: Bool[Array, "b l s"] | None
+) -> Float[Array, "b g r l s"]:
+    """Softmax of queries over keys, float32. A fully masked row is uniform. Arguments as for `attend`."""
     b, length, n, h = q.shape
+    # Query heads n = (g, r): r neighbours share one key head, so that k is never repeated in memory.
     grouped = q.reshape(b, length, k.shape[2], n // k.shape[2], h)
     logits = jnp.einsum("blgrh,bsgh->bgrls", grouped, k, preferred_element_type=jnp.float32)
     if mask is not None:
@@ -55,24 +67,26 @@ def attention_probabilities(q: jax.Array, k: jax.Array, mask: jax.Array | None) 
     return jax.nn.softmax(logits, axis=-1)
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> jax.Array:
+def attend(
+    q: Float[Array, "b l n h"],
+    k: Float[Array, "b s g h"],
+    v: Float[Array, "b s g h"],
+    mask: Bool[Array, "b l s"] | None,
+) -> Float[Array, "b l n h"]:
     """Softmax attention with shared key/value heads.
 
     Args:
-        q: `[b, l, n, h]`, already scaled.
-        k: `[b, s, g, h]` with `g` key/value heads, `n` a multiple of `g`.
-        v: `[b, s, g, h]`.
-        mask: bool `[b, l, s]`, True where attended, or None for everything.
-
-    Returns:
-        `[b, l, n, h]`.
+        q: queries, already scaled; `n` is a multiple of `g`.
+        k: keys.
+        v: values.
+        mask: True where attended, or None for everything.
     """
     probabilities = attention_probabilities(q, k, mask).astype(q.dtype)
     return jnp.einsum("bgrls,bsgh->blgrh", probabilities, v).reshape(q.shape)
 
 
-def attention_mask(block: jax.Array, valid: jax.Array) -> jax.Array:
-    """bool `[b, l, l]`: row attends to column.
+def attention_mask(block: Int[Array, "b l"], valid: Bool[Array, "b l"]) -> Bool[Array, "b l l"]:
+    """True where the row's token attends to the column's: to its own block and those before it, never to padding.
 
     For blocks 0 0 1 2, the last one padding:
 

@@ -1,10 +1,10 @@
 """Low-rank updates of the language model's weights (LoRA), under openpi's parameter shapes.
 
-A weight `[..., i, o]` has a half A `[..., i, p]` and a half B `[..., p, o]` of rank `p`. Attention's output weight `[n, h, w]`
-is the exception in how they meet, as in openpi: A contracts heads and head width together, and the `n` parts of B are
-summed, so that the update of the whole `[n h, w]` matrix has rank `p`.
+A weight `[..., i, o]` has a half A `[..., i, p]` and a half B `[..., p, o]` of rank `p`. Attention's output weight
+`[n, h, w]` is the exception, as in openpi: A contracts heads and head width together, and the `n` parts of B are summed, so
+that the update of the whole `[n h, w]` matrix has rank `p`.
 
-A fresh B is zero, so that a fresh LoRA network equals its base (Hu et al. 2021). openpi draws both halves from
+A fresh B is zero, so that a fresh LoRA network equals its base (Hu et al. 2021, "LoRA"). openpi draws both halves from
 normal(0, 0.01); A keeps that scale.
 """
 
@@ -16,7 +16,9 @@ from typing import Any
 
 from flax import nnx
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from inspire_fast.models.config import GemmaConfig, LoraConfig
 
@@ -25,7 +27,7 @@ A_STD = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """How an update reaches its weight: einsums of the two halves, and of both into a weight. Letters as in CONTRIBUTING.md."""
+    """Einsums of an update: with each of its halves, and of both halves into one weight. Letters as in CONTRIBUTING.md."""
 
     down: str
     up: str
@@ -62,8 +64,10 @@ class LoraLayers(nnx.Module):
                 setattr(self, f"{weight}_b", nnx.Param(jnp.zeros(b)))
 
 
-def add_update(base: jax.Array, x: jax.Array, layer: Mapping[str, Any], weight: str, config: GemmaConfig) -> jax.Array:
-    """`base` (what the weight made of `x`), plus what the weight's low-rank update makes of it, if there is one."""
+def add_update(
+    base: Float[Array, "*out"], x: Float[Array, "*inner"], layer: Mapping[str, Any], weight: str, config: GemmaConfig
+) -> Float[Array, "*out"]:
+    """`base`, the product of `x` and a weight, plus the product of `x` and the weight's low-rank update, if it has one."""
     update = update_of(config, weight)
     if update is None:
         return base
@@ -73,10 +77,12 @@ def add_update(base: jax.Array, x: jax.Array, layer: Mapping[str, Any], weight: 
 
 
 @jax.jit(static_argnames=("route", "scale"))
-def merged_weight(w: jax.Array, a: jax.Array, b: jax.Array, *, route: Route, scale: float) -> jax.Array:
-    """Weight and update as one weight, `[d, ...]` in the weight's own dtype; layer by layer, so that no second stack is made."""
+def merged_weight(
+    w: Float[Array, " d *shape"], a: Float[Array, "d ..."], b: Float[Array, "d ..."], *, route: Route, scale: float
+) -> Float[Array, " d *shape"]:
+    """Weight and update as one weight, in the weight's own dtype; layer by layer, so that no second stack is made."""
 
-    def merge(layer: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    def merge(layer: tuple[Array, Array, Array]) -> Array:
         w, a, b = (half.astype(jnp.float32) for half in layer)
         # Highest: accelerators otherwise round the factors of a float32 product.
         return (w + scale * jnp.einsum(route.merged, a, b, precision=jax.lax.Precision.HIGHEST)).astype(layer[0].dtype)

@@ -1,6 +1,6 @@
 """Next-token cross-entropy over supervised tokens only.
 
-Neither one-hot targets nor logits of unsupervised positions are ever made: hidden states are gathered first.
+Hidden states are gathered before the logits, so that neither one-hot targets nor logits of unsupervised positions exist.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.pi0_fast import Pi0Fast
@@ -16,10 +18,10 @@ from inspire_fast.models.pi0_fast import Pi0Fast
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is added to the cross-entropy of every supervised token; losses in the log stay the plain ones.
+    """Additions to the cross-entropy of every supervised token; losses in the log stay the plain ones.
 
     Attributes:
-        z_loss: times the square of the log of the softmax's denominator, so that logits do not drift (Chowdhery et al. 2022,
+        z_loss: weight of the squared log of the softmax's denominator, so that logits do not drift (Chowdhery et al. 2022,
             "PaLM", which takes 1e-4).
         label_smoothing: share of the target's probability that is spread over the whole vocabulary (Szegedy et al. 2016).
             It makes stated probabilities of answers smaller than their frequencies: leave it off where they are used.
@@ -42,22 +44,23 @@ PLAIN = Objective()
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class TokenLosses:
-    """Of supervised tokens, each `[b, k]`; meaningless on padding.
+    """Losses of supervised tokens; meaningless on padding.
 
     Attributes:
         nll: negative log-likelihood, nats.
-        hit: whether it was the most likely one.
-        objective: what is minimised.
+        hit: the target was the most likely token.
+        objective: the loss to minimise.
     """
 
-    nll: jax.Array
-    hit: jax.Array
-    objective: jax.Array
+    nll: Float[Array, "b k"]
+    hit: Bool[Array, "b k"]
+    objective: Float[Array, "b k"]
 
 
 def token_losses(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> TokenLosses:
-    """What every supervised token costs."""
+    """The losses of every supervised token."""
     hidden = model(batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
+    # The token at position p is predicted at p - 1; padded targets are at 0 and read position 0 instead.
     before = jnp.maximum(batch.target_at - 1, 0)[..., None]
     logits = model.logits(jnp.take_along_axis(hidden, before, axis=1))
     targets = jnp.take_along_axis(batch.ids, batch.target_at, axis=1)
@@ -72,8 +75,8 @@ def token_losses(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> 
     return TokenLosses(nll=nll, hit=jnp.argmax(logits, axis=-1) == targets, objective=minimised)
 
 
-def loss(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean over rows of a row's weighted mean (openpi's reduction; weights are relative to the number of tokens).
+def loss(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Mean over rows of each row's weighted mean (openpi's reduction; weights are relative to the number of tokens).
 
     Returns:
         The scalar to minimise, and metrics: `loss` (the same), `answer_loss`, `action_loss` (nats per token, plain

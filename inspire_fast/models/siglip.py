@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flax import nnx
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from inspire_fast.models.config import Remat, SiglipConfig
 from inspire_fast.models.layers import attend, layer_norm
@@ -14,7 +16,7 @@ _normal = nnx.initializers.normal
 
 
 class SiglipLayers(nnx.Module):
-    """All transformer blocks, stacked on a leading layer axis `d` so that one compiled block serves them all."""
+    """All transformer blocks, stacked on a leading layer axis `d`, so that one block is compiled for all of them."""
 
     def __init__(self, config: SiglipConfig, rngs: nnx.Rngs) -> None:
         d, w, f, n = config.depth, config.width, config.mlp_dim, config.heads
@@ -39,7 +41,7 @@ class SiglipLayers(nnx.Module):
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Fan in and out of a projection that keeps the model width on one side and everything else on the other."""
+    """Fan in and out of a projection with the model width on one side and everything else on the other."""
     if len(shape) == 2:
         return shape[0], shape[1]
     a, b, c = shape
@@ -47,7 +49,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class Siglip(nnx.Module):
-    """Images `[b, h, w, 3]` in [-1, 1] -> tokens `[b, patches, out_dim]`; `remat` as in `ModelConfig`."""
+    """The tower and its head; `remat` as in `ModelConfig`."""
 
     def __init__(
         self, config: SiglipConfig, *, image_hw: tuple[int, int], out_dim: int, rngs: nnx.Rngs, remat: Remat = "none"
@@ -64,15 +66,15 @@ class Siglip(nnx.Module):
         self.head = nnx.Param(_xavier()(rngs.params(), (w, out_dim)))
         self.head_bias = nnx.Param(jnp.zeros(out_dim))
 
-    def __call__(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
-        """See the class; `dtype` is that of the activations."""
+    def __call__(self, images: Float[Array, "b h w 3"], dtype: jnp.dtype) -> Float[Array, "b s out"]:
+        """Images in [-1, 1] -> one token per patch; `dtype` is that of the activations."""
         return self.encode(images, dtype) @ self.head[...].astype(dtype) + self.head_bias[...].astype(dtype)
 
-    def encode(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
-        """`[b, patches, width]` in front of the head, normed."""
+    def encode(self, images: Float[Array, "b h w 3"], dtype: jnp.dtype) -> Float[Array, "b s width"]:
+        """Normed tokens before the head."""
         x = self.embed_patches(images, dtype) + self.position[...].astype(dtype)
 
-        def block(x: jax.Array, layer: dict[str, jax.Array]) -> tuple[jax.Array, None]:
+        def block(x: Array, layer: dict[str, Array]) -> tuple[Array, None]:
             return add_mlp(add_attention(x, layer), layer), None
 
         if self.remat != "none":
@@ -80,17 +82,18 @@ class Siglip(nnx.Module):
         x, _ = jax.lax.scan(block, x, nnx.to_pure_dict(nnx.state(self.layers)))
         return layer_norm(x, self.norm_scale[...], self.norm_bias[...])
 
-    def embed_patches(self, images: jax.Array, dtype: jnp.dtype) -> jax.Array:
-        """`[b, patches, width]`, without positions. A convolution whose stride is its size is a reshape and one product."""
+    def embed_patches(self, images: Float[Array, "b h w 3"], dtype: jnp.dtype) -> Float[Array, "b s width"]:
+        """Tokens without positions, row by row of the patch grid."""
         p = self.config.patch
         b, height, width, _ = images.shape
+        # A convolution whose stride is its size is a reshape and one product: y x is the grid, i j the pixel in a patch.
         grid = images.astype(dtype).reshape(b, height // p, p, width // p, p, 3)
         x = jnp.einsum("byixjc,ijcw->byxw", grid, self.patch[...].astype(dtype)) + self.patch_bias[...].astype(dtype)
         return x.reshape(b, -1, self.config.width)
 
 
-def add_attention(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
-    """The first half of a pre-norm block: `x [b, l, w]` plus its attention."""
+def add_attention(x: Float[Array, "b l w"], layer: dict[str, Array]) -> Float[Array, "b l w"]:
+    """The first half of a pre-norm block: `x` plus its attention."""
     p = {name: value.astype(x.dtype) for name, value in layer.items()}
     y = layer_norm(x, layer["norm_attention_scale"], layer["norm_attention_bias"])
     q = jnp.einsum("blw,wnh->blnh", y, p["query"]) + p["query_bias"]
@@ -100,8 +103,8 @@ def add_attention(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
     return x + jnp.einsum("blnh,nhw->blw", attended, p["out"]) + p["out_bias"]
 
 
-def add_mlp(x: jax.Array, layer: dict[str, jax.Array]) -> jax.Array:
-    """The second half: `x [b, l, w]` plus its MLP, with tanh-approximated GELU."""
+def add_mlp(x: Float[Array, "b l w"], layer: dict[str, Array]) -> Float[Array, "b l w"]:
+    """The second half: `x` plus its MLP, with tanh-approximated GELU."""
     p = {name: value.astype(x.dtype) for name, value in layer.items()}
     y = layer_norm(x, layer["norm_mlp_scale"], layer["norm_mlp_bias"])
     y = jax.nn.gelu(y @ p["up"] + p["up_bias"], approximate=True)

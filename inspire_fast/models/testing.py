@@ -1,4 +1,4 @@
-"""Networks with random weights and images to show them, for tests and benchmarks."""
+"""Networks with random weights and random images, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 
-# `jax.jit` for programs that run a few times: compiles two to three times as fast, the program is slower.
+# `jax.jit` for programs that run a few times: it compiles two to three times as fast, and the program is slower.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> Pi0Fast:
     """A network with every parameter random, also those that start at zero, so that each one matters to the output.
 
-    Drawn with numpy: building it compiles nothing.
+    Drawn with NumPy, so that nothing is compiled.
     """
     rng = np.random.default_rng(seed)
     model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))

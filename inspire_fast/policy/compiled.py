@@ -18,7 +18,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from inspire_fast.models.inference.model import ServedCache, ServedModel, logits, pick
+from inspire_fast.models.inference.cache import KVCache
+from inspire_fast.models.inference.model import InferenceModel, logits, pick
 from inspire_fast.policy.batching import Layout, Slots
 
 
@@ -28,7 +29,7 @@ class ActionTables:
     """The action grammar on the device: `n` states, `k` action ids, `o` owed (0..start), `w` width of the network."""
 
     ids: jax.Array  # int32 [k] text id of each action id
-    head: jax.Array  # [k, w] see `ServedModel.head`
+    head: jax.Array  # [k, w] see `InferenceModel.head`
     next_state: jax.Array  # int32 [n, k], -1 illegal
     spent: jax.Array  # int32 [n, k]
     alive: jax.Array  # bool [n, o + 1]
@@ -63,7 +64,7 @@ class Result:
 
 @partial(jax.jit, static_argnames=("capacity",))
 def run(
-    model: ServedModel,
+    model: InferenceModel,
     images: dict[str, jax.Array],
     constant: dict[str, jax.Array],
     image_mask: dict[str, jax.Array],
@@ -106,7 +107,7 @@ def run(
     asks, resume = todo.any(axis=0), todo.argmax(axis=0)  # per row: whether a slot is left to do, and which comes first
     behind = jnp.where(asks, jnp.take_along_axis(slots.start, resume[None], axis=0)[0], layout.lengths)
     last = jnp.where(asks[:, None], pick(hidden[:, :, 0], resume[:, None])[:, 0], last)
-    cache = ServedCache(k=cache.k, v=cache.v, valid=cache.valid, length=model.config.image_tokens + behind)
+    cache = KVCache(k=cache.k, v=cache.v, valid=cache.valid, length=model.config.image_tokens + behind)
     first = jnp.where(todo.any(), todo.any(axis=1).argmax(), count)
     said = (jnp.where(accepted[:, :, None], slots.drafted, -1), jnp.where(accepted, verified, 0.0))
 
@@ -173,8 +174,8 @@ def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Arr
 
 
 def _choose(
-    model: ServedModel, last: jax.Array, cache: ServedCache, slot: Slots, head: jax.Array, mine: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, ServedCache]:
+    model: InferenceModel, last: jax.Array, cache: KVCache, slot: Slots, head: jax.Array, mine: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, KVCache]:
     """Walks one slot's trie for the rows `mine`: symbols `[b, d]`, log-probability, the answer's last id (not read yet)."""
     rows, depth = slot.drafted.shape
 
@@ -207,15 +208,15 @@ def _choose(
 
 
 def _follow(
-    model: ServedModel,
+    model: InferenceModel,
     last: jax.Array,
-    cache: ServedCache,
+    cache: KVCache,
     mine: jax.Array,
     final: jax.Array,
     continuation: jax.Array,
     continuation_lengths: jax.Array,
     attends_to: jax.Array,
-) -> tuple[jax.Array, ServedCache]:
+) -> tuple[jax.Array, KVCache]:
     """Reads an answer's last id and the text behind it in one chunk."""
     chunk = jnp.concatenate([final[:, None], continuation], axis=1)
     sees = jnp.concatenate([jnp.zeros((len(mine), 1), jnp.int32), attends_to + 1], axis=1)
@@ -225,9 +226,9 @@ def _follow(
 
 
 def _act(
-    model: ServedModel,
+    model: InferenceModel,
     last: jax.Array,
-    cache: ServedCache,
+    cache: KVCache,
     layout: Layout,
     tables: ActionTables,
     sampling: Sampling,

@@ -15,7 +15,7 @@ import numpy as np
 from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.models.inference.model import ServedModel
+from inspire_fast.models.inference.model import InferenceModel
 from inspire_fast.policy.batching import PROMPT_BUCKETS, QUESTION_BUCKETS, Answers, Dialogues, Given, lay_out
 from inspire_fast.policy.compiled import ActionTables, Result, Sampling, run
 from inspire_fast.tokenizers.grammar import Grammar
@@ -68,7 +68,7 @@ class Decoder:
 
     def __init__(
         self,
-        model: ServedModel,
+        model: InferenceModel,
         script: Script,
         vocabulary: Vocabulary,
         *,
@@ -305,7 +305,7 @@ def _per_row(value: T | Sequence[T], rows: int, pad: int) -> list[T]:
     return values + values[-1:] * pad
 
 
-def _action_tables(grammar: Grammar, vocabulary: Vocabulary, model: ServedModel) -> ActionTables:
+def _action_tables(grammar: Grammar, vocabulary: Vocabulary, model: InferenceModel) -> ActionTables:
     ids = jnp.asarray(vocabulary.from_action(np.arange(vocabulary.action.vocab_size)))
     return ActionTables(
         ids=ids,

@@ -15,7 +15,7 @@ import numpy as np
 from inspire_fast.dialogue.render import Kind, PromptFields, end_ids, render
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.models.openpi.sampling import sample
+from inspire_fast.models.openpi.decode import Prompt, sample
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.batching import Answers
 from inspire_fast.policy.decoder import Decoded
@@ -90,16 +90,16 @@ class OpenpiDecoder:
             row[: len(text)] = text
         written = sample(
             self.model,
-            {k: jnp.asarray(v) for k, v in images.items()},
-            {k: jnp.asarray(v) for k, v in image_mask.items()},
-            jnp.asarray(ids),
-            jnp.asarray(valid),
-            jnp.zeros_like(ids),
+            Prompt(
+                images={k: jnp.asarray(v) for k, v in images.items()},
+                image_mask={k: jnp.asarray(v) for k, v in image_mask.items()},
+                ids=jnp.asarray(ids),
+                valid=jnp.asarray(valid),
+            ),
             max_decoding_steps=MAX_STEPS,
             temperature=temperatures.pop(),
             key=jax.random.key(seeds.pop()),
             eos=self.vocabulary.text.eos_id,
-            openpi_decode=True,
         )
         return [self._read(row) for row in np.asarray(written)]
 

@@ -21,7 +21,7 @@ from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
-from inspire_fast.models.inference.build import Weights, serve
+from inspire_fast.models.inference.build import Weights, build
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.answer_cache import RecentAnswers, Said
 from inspire_fast.policy.decoder import Decoded, Decoder
@@ -41,7 +41,7 @@ class ServingOptions:
     """How a policy is run; what it says does not depend on it, but for rounding.
 
     Attributes:
-        weights: what the language model's matrices are held in, see `models.inference.build.serve`; None is the dtype that the
+        weights: what the language model's matrices are held in, see `models.inference.build.build`; None is the dtype that the
             parameters were loaded in.
         activations: what is computed in; None is the network's own dtype on an accelerator, float32 on a CPU.
         speculate: draft each call's answers from the last call's.
@@ -91,9 +91,9 @@ class InspirePolicy:
         *,
         checkpoint: str = "",
         serving: ServingOptions | None = None,
-        consume: bool = False,
+        donate: bool = False,
     ) -> None:
-        """Lays the network out for decoding; with `consume` its own parameters are freed on the way (see `serve`)."""
+        """Lays the network out for decoding; with `donate` its own parameters are freed on the way (see `build`)."""
         self.contract = contract
         self.checkpoint = checkpoint
         self.serving = serving or ServingOptions()
@@ -105,14 +105,14 @@ class InspirePolicy:
         self.vocabulary = vocabulary
         self.parameters = sum(value.size for value in jax.tree.leaves(nnx.state(model, nnx.Param)))
         self.recent = RecentAnswers(self.script)
-        self.decoder = self._build_decoder(model, consume=consume)
+        self.decoder = self._build_decoder(model, donate=donate)
 
-    def _build_decoder(self, model: Pi0Fast, *, consume: bool) -> Decoder | OpenpiDecoder:
+    def _build_decoder(self, model: Pi0Fast, *, donate: bool) -> Decoder | OpenpiDecoder:
         shape = {"horizon": self.contract.horizon, "action_dim": self.robot.action_dim}
         if "openpi_decode" in self.contract.compatibility:
             length = self.contract.max_token_len
             return OpenpiDecoder(model, self.script, self.vocabulary, max_token_len=length, **shape)
-        served = serve(model, weights=self.serving.weights, dtype=self.serving.activations, consume=consume)
+        served = build(model, weights=self.serving.weights, dtype=self.serving.activations, donate=donate)
         black = np.zeros((*self.contract.model.image_hw, 3), np.uint8)
         absent = {camera: black for camera in self.inputs.cameras if camera not in self.robot.cameras.values()}
         return Decoder(served, self.script, self.vocabulary, constant=absent, **shape)
@@ -134,7 +134,7 @@ class InspirePolicy:
         contract = Contract.read(step / "assets")
         vocabulary = contract.load_vocabulary(step / "assets")
         model = load_model(step, contract.model, dtype=dtype, base=base)
-        return cls(model, contract, vocabulary, checkpoint=identity(step), serving=serving, consume=True)
+        return cls(model, contract, vocabulary, checkpoint=identity(step), serving=serving, donate=True)
 
     @property
     def metadata(self) -> Mapping[str, Any]:

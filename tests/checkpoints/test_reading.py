@@ -20,9 +20,10 @@ from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import SafetensorsParams, write_safetensors
 from inspire_fast.checkpoints.reading import find_step, identity, load_model, open_params, read_params
 from inspire_fast.models.inference.merge_lora import merge_lora
-from inspire_fast.models.openpi.params import TABLE, load_openpi, to_openpi
+from inspire_fast.models.openpi.params import TABLE, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from tests.checkpoints.written import LORA, TEST, assert_equal, random_params
+from tests.models.params import network_of
 
 PARAMS = random_params(TEST)
 
@@ -273,9 +274,7 @@ class TestLora:
     @pytest.mark.parametrize("dtype", [None, "bfloat16"])
     def test_merging_while_reading_is_merging(self, tmp_path: Path, dtype: str | None) -> None:
         stored: StoredParams = open_params(write_orbax(tmp_path / "0", self.full))
-        model = nnx.eval_shape(lambda: Pi0Fast(LORA, rngs=nnx.Rngs(0)))
-        load_openpi(model, self.full)
-        expected = held(merge_lora(model))
+        expected = held(merge_lora(network_of(LORA, self.full)))
         merged = Merged(lora=stored, config=LORA.language)
         assert merged.leaves.keys() == expected.keys()
         for path, value in merged.stream(None if dtype is None else jnp.dtype(dtype)):

@@ -4,27 +4,31 @@ A folder of `b_model` is of one of three kinds, told apart by what its `info.jso
 cameras), end-token cases (a recipe of observations), and towers alone (a list).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 import json
 from pathlib import Path
 import re
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from inspire_fast.core.batch import TARGET_ACTION, Batch
-from inspire_fast.models.config import GemmaConfig, LoraConfig, ModelConfig, SiglipConfig, siglip
+from inspire_fast.models.config import GemmaConfig, LoraConfig, ModelConfig, SiglipConfig
+from inspire_fast.models.inference.build import build
+from inspire_fast.models.inference.model import InferenceModel, logits
 from inspire_fast.models.layers import attention_mask
 from inspire_fast.models.loss import loss, token_losses
-from inspire_fast.models.openpi.params import load_openpi
-from inspire_fast.models.openpi.sampling import forced_logits, sample
+from inspire_fast.models.openpi.decode import Prompt, prefill, sample, step
 from inspire_fast.models.pi0_fast import Pi0Fast
 from tests.golden.cases import cases, none, recipe
+from tests.models.params import network_of
 
+# big_vision's towers (Zhai et al. 2021, "Scaling vision transformers", table 2): width, depth, MLP width, heads.
+TOWERS = {"mu": (32, 1, 128, 2), "Ti": (192, 12, 768, 3), "So400m": (1152, 27, 4304, 16)}
 RECIPE = recipe()
 KINDS = {"full": "total_lens", "end": "obs_recipe"}
 
@@ -61,9 +65,11 @@ def arrays(kind: str, known: str) -> list:
 
 def tower_config(stored: dict) -> SiglipConfig:
     """Of a stored `siglip`: a variant, and sizes that replace the variant's own."""
+    size, _, patch = stored["variant"].partition("/")
     names = {"width": "width", "depth": "depth", "mlp_dim": "mlp_dim", "num_heads": "heads"}
+    sizes = dict(zip(names.values(), TOWERS[size], strict=True))
     own = {ours: stored[theirs] for theirs, ours in names.items() if stored.get(theirs)}
-    return replace(siglip(stored["variant"]), **own)
+    return SiglipConfig(patch=int(patch), **{**sizes, **own})
 
 
 def low_rank(stored: dict | None, *, unscaled: bool = False) -> LoraConfig | None:
@@ -131,6 +137,47 @@ def forward(model: Pi0Fast, batch: Batch) -> dict[str, jax.Array]:
     }
 
 
+def follow(
+    read: Callable[[object, jax.Array], tuple[jax.Array, object]], logits: jax.Array, cache: object, forced: jax.Array
+) -> jax.Array:
+    """Logits `[b, k + 1, v]` before the first and after each of the forced ids `[b, k]`, read one at a time."""
+
+    def read_one(cache: object, ids: jax.Array) -> tuple[object, jax.Array]:
+        logits, cache = read(cache, ids)
+        return cache, logits
+
+    _, after = jax.lax.scan(read_one, cache, forced.astype(jnp.int32).T)
+    return jnp.concatenate([logits[:, None], after.swapaxes(0, 1)], axis=1)
+
+
+@jax.jit
+def cached_logits(model: InferenceModel, prompt: Prompt, forced: jax.Array) -> jax.Array:
+    """Along forced ids, by the decoder that policies use."""
+    head, lengths = model.head(jnp.arange(model.config.vocab_size)), prompt.valid.sum(axis=1)
+
+    def read(cache: object, ids: jax.Array) -> tuple[jax.Array, object]:
+        hidden, cache = model.extend(cache, ids[:, None], jnp.ones_like(ids))
+        return logits(hidden[:, 0], head), cache
+
+    hidden, cache = model.prefill(
+        model.embed_images(prompt.images),
+        prompt.image_mask,
+        prompt.ids,
+        lengths,
+        jnp.zeros_like(prompt.ids),
+        prompt.ids.shape[1] + forced.shape[1],
+        lengths[:, None] - 1,
+    )
+    return follow(read, logits(hidden[:, 0], head), cache, forced)
+
+
+@partial(jax.jit, static_argnames="most")
+def openpi_logits(model: Pi0Fast, prompt: Prompt, forced: jax.Array, *, most: int) -> jax.Array:
+    """Along forced ids, by openpi's decoding for `most` ids."""
+    read = partial(step, model, max_decoding_steps=most)
+    return follow(read, *prefill(model, prompt, max_decoding_steps=most), forced)
+
+
 class Case:
     """One full case: its network and inputs, and what our code makes of them (computed once, when first asked for)."""
 
@@ -139,8 +186,7 @@ class Case:
         self.z = np.load(folder / "vectors.npz")
         self.config = model_config(self.info, tuple(self.info["image_names"]))
         self.params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text()))
-        self.model = nnx.eval_shape(lambda: Pi0Fast(self.config, rngs=nnx.Rngs(0)))
-        load_openpi(self.model, self.params)
+        self.model = network_of(self.config, self.params)
         names, rows = self.config.cameras, self.info["batch"]
         self.images = images_of(self.info["image_seed"], names, rows, self.config.image_hw)
         shown = {name: np.ones(rows, bool) for name in names}
@@ -152,10 +198,6 @@ class Case:
     def read_info(folder: Path) -> dict:
         """What the vectors say of themselves."""
         return json.loads((folder / "info.json").read_text())
-
-    def text(self, ids: str, mask: str) -> tuple:
-        """Arguments of the network for a bidirectional prompt."""
-        return self.images, self.image_mask, self.z[ids], self.z[mask], np.zeros(self.z[ids].shape, np.int32)
 
     def batch(self, ids: np.ndarray, valid: np.ndarray, causal: np.ndarray, supervised: np.ndarray) -> Batch:
         """Text with per-token flags as our loss takes it; as many targets as there are positions, so that shapes agree."""
@@ -181,9 +223,10 @@ class Case:
         return self.batch(*(self.z[name] for name in names))
 
     @cached_property
-    def prompt(self) -> tuple:
-        """Arguments of the network for the case's inference prompt; a case of training alone has none."""
-        return self.text("inf_tokenized_prompt", "inf_tokenized_prompt_mask")
+    def prompt(self) -> Prompt:
+        """The case's inference prompt; a case of training alone has none."""
+        ids, valid = (self.z[name] for name in ("inf_tokenized_prompt", "inf_tokenized_prompt_mask"))
+        return Prompt(images=self.images, image_mask=self.image_mask, ids=ids, valid=valid)
 
     @cached_property
     def forward(self) -> dict[str, np.ndarray]:
@@ -196,22 +239,26 @@ class Case:
         return np.asarray(
             sample(
                 self.model,
-                *self.prompt,
+                self.prompt,
                 max_decoding_steps=steps,
                 temperature=temperature,
                 key=jax.random.key(seed),
-                openpi_decode=True,
             )
         )
 
-    def decoded(self, *, openpi_decode: bool) -> np.ndarray:
-        """Logits of the cached pass along the case's forced tokens."""
-        room, forced = self.info["max_decoding_steps"], self.z["decode_forced_tokens"]
-        return np.asarray(forced_logits(self.model, *self.prompt, forced, room=room, openpi_decode=openpi_decode))
+    def decoded(self) -> np.ndarray:
+        """Logits of our cached decoding along the case's forced tokens."""
+        return np.asarray(cached_logits(build(self.model), self.prompt, self.z["decode_forced_tokens"]))
+
+    def decoded_by_openpi(self) -> np.ndarray:
+        """Logits of openpi's cached decoding along the case's forced tokens."""
+        most, forced = self.info["max_decoding_steps"], self.z["decode_forced_tokens"]
+        return np.asarray(openpi_logits(self.model, self.prompt, forced, most=most))
 
     def continued(self) -> tuple[Batch, np.ndarray]:
         """The prompt and its forced tokens as one text for the training pass, and where each row's prompt ends."""
-        ids, valid, forced = *self.prompt[2:4], self.z["decode_forced_tokens"]
+        arrays = self.prompt.ids, self.prompt.valid, self.z["decode_forced_tokens"]
+        ids, valid, forced = map(np.asarray, arrays)
         lengths = valid.sum(axis=1)
         size = max(ids.shape[1], int(lengths.max()) + forced.shape[1])
         position = np.arange(size)[None]

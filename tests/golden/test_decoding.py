@@ -5,15 +5,13 @@ import json
 from pathlib import Path
 import re
 
-from flax import nnx
 import jax
 import numpy as np
 import pytest
 
-from inspire_fast.models.openpi.params import load_openpi
-from inspire_fast.models.openpi.sampling import PALIGEMMA_EOS, sample
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.openpi.decode import PALIGEMMA_EOS, Prompt, sample
 from tests.golden.network_cases import RECIPE, folders, images_of, model_config
+from tests.models.params import network_of
 
 Inputs = dict[str, np.ndarray]
 
@@ -27,8 +25,8 @@ class EndCase:
         count, names = re.search(r"(\d+) cameras? ([\w, ]+?), prefix only", self.info["obs_recipe"]).groups()
         self.cameras = tuple(self.info.get("image_names") or re.findall(r"\w+", names)[: int(count)])
         self.config = model_config(self.info, self.cameras)
-        self.model = nnx.eval_shape(lambda: Pi0Fast(self.config, rngs=nnx.Rngs(0)))
-        load_openpi(self.model, RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text())))
+        params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text()))
+        self.model = network_of(self.config, params)
 
     def seed(self, kind: str, index: int) -> int:
         """Of an observation's image or text, as `info.json` gives it."""
@@ -79,8 +77,8 @@ class EndCase:
             ids = batch["ids"]
             images = {name: batch[name] for name in self.cameras}
             shown = dict.fromkeys(self.cameras, ids[:, 0] == ids[:, 0])
-            arguments = (images, shown, ids, batch["valid"], ids * 0)
-            return sample(self.model, *arguments, max_decoding_steps=steps, openpi_decode=True)
+            prompt = Prompt(images=images, image_mask=shown, ids=ids, valid=batch["valid"])
+            return sample(self.model, prompt, max_decoding_steps=steps)
 
         return np.asarray(jax.jit(lambda inputs: jax.lax.map(one, inputs))(inputs))
 

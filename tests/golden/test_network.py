@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from inspire_fast.models.layers import attention_mask, rope
-from inspire_fast.models.openpi.params import TABLE, load_openpi, to_openpi
+from inspire_fast.models.openpi.params import TABLE, to_openpi
 from inspire_fast.models.siglip import Siglip, add_attention, add_mlp
 from tests.golden.cases import cases
 from tests.golden.network_cases import RECIPE, Case, arrays, case, folders, forward, images_of, tower_config
+from tests.models.params import network_of
 
 SAMPLED = r"sample_greedy|sample_temp(\d+)p(\d+)_key(\d+)"
 
@@ -65,7 +66,7 @@ def same_loss(c: Case, name: str) -> float:
 
 
 def same_decode_logits(c: Case, name: str) -> float:
-    return largest_difference(c.decoded(openpi_decode=True), c.z[name], 1e-4)
+    return largest_difference(c.decoded_by_openpi(), c.z[name], 1e-4)
 
 
 def same_tokens(c: Case, name: str) -> None:
@@ -77,7 +78,7 @@ def same_tokens(c: Case, name: str) -> None:
 def right_by_default(c: Case, name: str) -> float:
     """The cache agrees with the training pass, on the very inputs where openpi's does not."""
     batch, lengths = c.continued()
-    logits = c.decoded(openpi_decode=False)
+    logits = c.decoded()
     full = np.asarray(forward(c.model, batch)["logits_text"])
     n = c.z[name].shape[1]
     taught = np.stack([full[row, end - 1 : end - 1 + n] for row, end in enumerate(lengths)])
@@ -115,10 +116,10 @@ def test_attention_mask_and_rope(path: Path) -> None:
     masks = [name.removeprefix("attn_mask_") for name in z.files if name.startswith("attn_mask_")]
     assert masks
     for name in masks:
-        valid = z["attn_input_mask"]
-        causal = np.broadcast_to(z[f"attn_ar_{name}"], valid.shape)
-        np.testing.assert_array_equal(attention_mask(np.cumsum(causal, axis=1), valid), z[f"attn_mask_{name}"])
-    np.testing.assert_allclose(rope(z["rope_x"], z["rope_pos"]), z["rope_out"], atol=1e-5)
+        valid = jnp.asarray(z["attn_input_mask"])
+        block = jnp.cumsum(jnp.broadcast_to(z[f"attn_ar_{name}"], valid.shape), axis=1)
+        np.testing.assert_array_equal(attention_mask(block, valid), z[f"attn_mask_{name}"])
+    np.testing.assert_allclose(rope(jnp.asarray(z["rope_x"]), jnp.asarray(z["rope_pos"])), z["rope_out"], atol=1e-5)
 
 
 def towers() -> list:
@@ -182,9 +183,9 @@ def test_the_mapping_and_every_mismatch_at_once() -> None:
     gone, broken, whole = sorted(params)[:3]
     params["foreign"] = params.pop(gone)
     params["PaliGemma/llm/final_norm/scale"] = np.zeros(3)
-    params[broken] = np.full_like(params[broken], np.nan)
     params[whole] = params[whole].astype(np.int32)
-    words = rf"(?s)dtype: {whole}.*missing: {gone}.*not finite: {broken}.*shape: .*final_norm.*unknown: foreign"
+    words = rf"(?s)4 differences:.*dtype: {whole}.*missing: {gone}.*shape: .*final_norm.*unknown: foreign"
     with pytest.raises(ValueError, match=words):
-        load_openpi(c.model, params)
-    np.testing.assert_array_equal(to_openpi(c.model)[broken], c.params[broken])
+        network_of(c.config, params)
+    with pytest.raises(ValueError, match=f"{broken} in memory holds NaN"):
+        network_of(c.config, {**c.params, broken: np.full_like(c.params[broken], np.nan)})

@@ -4,15 +4,18 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from inspire_fast.models.config import PRESETS, LoraConfig
 from inspire_fast.models.inference.attention_maps import attention_maps
 from inspire_fast.models.layers import attention_mask
-from inspire_fast.models.openpi.params import load_openpi, to_openpi
+from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import quick_jit, random_images, random_model
+from tests.models.params import network_of
 
 TEST = PRESETS["test"]
 LORA = LoraConfig(rank=2, alpha=4.0)
@@ -24,7 +27,7 @@ SHOWN = {"base_0_rgb": np.array([True, False]), "left_wrist_0_rgb": np.array([Fa
 IDS = np.random.default_rng(1).integers(0, GQA.vocab_size, (2, 5)).astype(np.int32)
 VALID = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], bool)
 BLOCK = np.array([[0, 0, 1, 2, 2], [0, 1, 2, 2, 3]], np.int32)
-INPUTS = (IMAGES, SHOWN, IDS, VALID, BLOCK)
+INPUTS = jax.tree.map(jnp.asarray, (IMAGES, SHOWN, IDS, VALID, BLOCK))
 
 
 @settings(deadline=None)
@@ -35,7 +38,7 @@ def test_a_mask_is_what_its_words_say(data: st.DataObject) -> None:
     causal = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
     valid = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
     block = np.cumsum(causal)
-    mask = np.asarray(attention_mask(block[None], np.array([valid])))[0]
+    mask = np.asarray(attention_mask(jnp.array(block[None]), jnp.array([valid])))[0]
     for query in range(n):
         for key in range(n):
             # In words of causal flags: no causal token stands behind the query and up to the key.
@@ -99,7 +102,7 @@ def test_maps_and_hidden_states_are_those_by_hand() -> None:
         np.testing.assert_allclose(maps[:, row], expected[::-1][:, :, queries[row]], atol=1e-5)
         real = VALID[row]
         np.testing.assert_allclose(hidden[row][real], states[GQA.image_tokens :][real], atol=2e-5)
-    _, valid, block = (np.asarray(a) for a in MODEL.sequence(*INPUTS))
+    _, valid, block = MODEL.sequence(*INPUTS)
     mask = np.take_along_axis(np.asarray(attention_mask(block, valid)), queries[..., None], axis=1)
     sums, seen = np.asarray(maps).sum(-1), np.asarray(mask.any(-1))[None, :, None]
     np.testing.assert_allclose(sums, np.broadcast_to(seen, sums.shape), atol=1e-6)
@@ -124,8 +127,7 @@ def test_shared_heads_are_repeated_heads(kv_heads: int) -> None:
         q, kv = (arrays.pop(f"PaliGemma/llm/layers/attn/{name}_einsum/{part}") for name in ("q", "kv"))
         kv = np.repeat(kv, q.shape[1] // kv_heads, axis=2)
         arrays[f"PaliGemma/llm/layers/attn/qkv_einsum/{part}"] = np.concatenate([q[:, None], kv], axis=1)
-    whole = random_model(replace(GQA, language=replace(GQA.language, kv_heads=GQA.language.heads)), seed=9)
-    load_openpi(whole, arrays)
+    whole = network_of(replace(GQA, language=replace(GQA.language, kv_heads=GQA.language.heads)), arrays)
     other = random_model(shared)
     np.testing.assert_allclose(run(whole), run(other), atol=1e-5)
 

@@ -1,16 +1,16 @@
-"""The cache agrees with the teacher-forced pass, whatever is masked, padded or extended by how much."""
+"""Cached decoding agrees with the teacher-forced pass, for any masked cameras, padding and chunks."""
 
 from dataclasses import replace
 from functools import lru_cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from inspire_fast.models.config import PRESETS, LoraConfig
+from inspire_fast.models.inference.build import build
+from inspire_fast.models.inference.model import InferenceModel, logits
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
@@ -18,17 +18,20 @@ ROWS, LENGTH, CAPACITY = 3, 24, 40
 
 
 @lru_cache
-def model(kv_heads: int) -> Pi0Fast:
-    """MQA, GQA (with LoRA) or MHA."""
+def networks(kv_heads: int) -> tuple[Pi0Fast, InferenceModel, np.ndarray]:
+    """MQA, GQA (with LoRA) or MHA: as trained, laid out for decoding, and the latter's head for all ids."""
     config = PRESETS["test"]
     lora = LoraConfig(rank=2, alpha=4.0) if kv_heads == 2 else None
     language = replace(config.language, kv_heads=kv_heads, lora_attention=lora, lora_mlp=lora)
-    return random_model(replace(config, language=language))
+    trained = random_model(replace(config, language=language))
+    decoder = build(trained)
+    return trained, decoder, np.asarray(decoder.head(jnp.arange(config.vocab_size)))
 
 
 teacher_forced = quick_jit(lambda m, *args: m.logits(m(*args)))
-prefill = quick_jit(lambda m, *args: m.prefill(*args, capacity=CAPACITY))
+prefill = quick_jit(lambda m, images, *args: m.prefill(m.embed_images(images), *args, capacity=CAPACITY))
 extend = quick_jit(lambda m, *args: m.extend(*args))
+scores = quick_jit(logits)
 
 
 def segments(rng: np.random.Generator, room: int) -> list[tuple[int, bool]]:
@@ -53,7 +56,8 @@ def blocks(start: int, pieces: list[tuple[int, bool]]) -> list[int]:
 @given(seed=st.integers(0, 10_000), kv_heads=st.sampled_from([1, 2, 4]))
 def test_cached_logits_are_the_teacher_forced_ones(seed: int, kv_heads: int) -> None:
     """Any camera masked, any text split into pieces, bidirectional or causal, read piece by piece at each row's own pace."""
-    rng, network = np.random.default_rng(seed), model(kv_heads)
+    rng = np.random.default_rng(seed)
+    network, decoder, head = networks(kv_heads)
     images = random_images(network.config, ROWS, seed)
     shown = {name: rng.random(ROWS) < 0.6 for name in images}
     ids = rng.integers(0, network.config.vocab_size, (ROWS, LENGTH)).astype(np.int32)
@@ -70,10 +74,10 @@ def test_cached_logits_are_the_teacher_forced_ones(seed: int, kv_heads: int) -> 
 
     atol = 1e-5 * max(1.0, float(np.abs(full[valid]).max()))  # float32 rounds relative to the largest
 
-    hidden, cache = prefill(network, images, shown, ids, prompt, block)
-    logits = np.asarray(network.logits(hidden))
+    hidden, cache = prefill(decoder, images, shown, ids, prompt, block)
+    cached = np.asarray(scores(hidden, head))
     for row in range(ROWS):
-        np.testing.assert_allclose(logits[row, : prompt[row]], full[row, : prompt[row]], atol=atol, rtol=0)
+        np.testing.assert_allclose(cached[row, : prompt[row]], full[row, : prompt[row]], atol=atol, rtol=0)
     read = prompt.copy()
     while any(rest):
         chunk, lengths = np.zeros((ROWS, 4), np.int32), np.zeros(ROWS, np.int32)
@@ -83,32 +87,9 @@ def test_cached_logits_are_the_teacher_forced_ones(seed: int, kv_heads: int) -> 
                 n, bidirectional = pieces.pop(0)
                 chunk[row, :n], lengths[row] = ids[row, read[row] : read[row] + n], n
                 attends_to[row, :n] = read[row] + n - 1 if bidirectional else attends_to[row, :n]
-        hidden, cache = extend(network, cache, chunk, lengths, attends_to + network.config.image_tokens)
-        logits = np.asarray(network.logits(hidden))
+        hidden, cache = extend(decoder, cache, chunk, lengths, attends_to + network.config.image_tokens)
+        cached = np.asarray(scores(hidden, head))
         for row, n in enumerate(lengths):
-            np.testing.assert_allclose(logits[row, :n], full[row, read[row] : read[row] + n], atol=atol, rtol=0)
+            np.testing.assert_allclose(cached[row, :n], full[row, read[row] : read[row] + n], atol=atol, rtol=0)
         read += lengths
     np.testing.assert_array_equal(cache.length, network.config.image_tokens + total)
-
-
-def test_logits_of_a_subset_are_a_part_of_all() -> None:
-    network = model(2)
-    hidden = jax.random.normal(jax.random.key(0), (2, 5, network.config.language.width))
-    ids = jnp.array([7, 3, 500])
-    np.testing.assert_allclose(network.logits(hidden, ids), network.logits(hidden)[..., ids], atol=1e-6)
-
-
-def test_a_cache_too_small_and_wrong_cameras_are_refused() -> None:
-    network = model(2)
-    images = random_images(network.config, 1)
-    shown = dict.fromkeys(images, np.ones(1, bool))
-    with pytest.raises(ValueError, match="cannot take a prompt padded to 8"):
-        network.prefill(
-            images, shown, np.zeros((1, 8), np.int32), np.array([8]), np.zeros((1, 8), np.int32), capacity=4
-        )
-    with pytest.raises(ValueError, match="base_0_rgb"):
-        network.embed_images({"base_0_rgb": images["base_0_rgb"]})
-    with pytest.raises(ValueError, match=r"\(1, 8, 16, 3\); the network sees \[b, 16, 16, 3\]"):
-        network.embed_images({**images, "base_0_rgb": images["base_0_rgb"][:, :8]})
-    with pytest.raises(ValueError, match=r"Image masks \['base_0_rgb'\] do not match"):
-        network.image_valid({"base_0_rgb": shown["base_0_rgb"]})

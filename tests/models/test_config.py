@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from inspire_fast.models.config import PRESETS, GemmaConfig, LoraConfig, ModelConfig, SiglipConfig, siglip
+from inspire_fast.models.config import PRESETS, GemmaConfig, LoraConfig, ModelConfig
 from inspire_fast.models.freeze import FreezeConfig
 
 TEST = PRESETS["test"]
@@ -33,15 +33,6 @@ def test_lora_scales() -> None:
     assert LoraConfig(rank=4, alpha=6.0).scale == 1.5
     assert LoraConfig(rank=4, alpha=6.0, rank_stabilised=True).scale == 3.0
     assert LoraConfig(rank=4, alpha=6.0, unscaled=True).scale == 1.0
-
-
-def test_siglip_variants() -> None:
-    assert siglip("So400m/14") == SiglipConfig(patch=14, width=1152, depth=27, mlp_dim=4304, heads=16)
-    assert siglip("mu/16", depth=3) == SiglipConfig(patch=16, width=32, depth=3, mlp_dim=128, heads=2)
-    with pytest.raises(KeyError, match="Did you mean 'So400m'"):
-        siglip("So400/14")
-    with pytest.raises(ValueError, match="a size and a patch"):
-        siglip("So400m")
 
 
 LANGUAGE = TEST.language

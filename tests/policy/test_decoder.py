@@ -15,7 +15,7 @@ from inspire_fast.dialogue.render import PromptFields, render
 from inspire_fast.dialogue.script import SCRIPTS, Context, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
-from inspire_fast.models.inference.build import serve
+from inspire_fast.models.inference.build import build
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy import decoder as decoder_module
@@ -189,7 +189,7 @@ SCRIPTS_TO_DRAFT = {
 @lru_cache
 def decoder_of(script: str) -> Decoder:
     vocabulary = tiny_vocabulary(one_id_answers=script != "inspire")
-    model = serve(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size), seed=1))
+    model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size), seed=1))
     return Decoder(model, SCRIPTS_TO_DRAFT[script], vocabulary, horizon=10, action_dim=7)
 
 
@@ -288,11 +288,11 @@ def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
 
 def test_what_cannot_work_is_refused_at_construction() -> None:
     vocabulary = tiny_vocabulary()
-    model = serve(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size)))
+    model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size)))
     mute = Script(name="mute", segments=(Context(text="Task: {instruction}"),))
     with pytest.raises(ValueError, match="no action slot"):
         Decoder(model, mute, vocabulary, horizon=10, action_dim=7)
-    small = serve(random_model(replace(PRESETS["test"], vocab_size=400)))
+    small = build(random_model(replace(PRESETS["test"], vocab_size=400)))
     with pytest.raises(ValueError, match="400 ids"):
         Decoder(small, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)
     many = SCRIPTS["inspire"](*[DIRECTION] * 6, max_targets=3)

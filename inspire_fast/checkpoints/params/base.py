@@ -142,7 +142,7 @@ def require_fit(stored: StoredParams, wanted: Shapes, *, may_lack: Collection[st
         may_lack: paths that the checkpoint need not have.
 
     Raises:
-        ValueError: lists every leaf that is missing, unknown or of another shape.
+        ValueError: lists every leaf that is missing, unknown, of another shape or not of a floating type.
     """
     have = stored.leaves
     problems = [f"missing: {path} {w.shape}" for path, w in wanted.items() if path not in have and path not in may_lack]
@@ -151,6 +151,11 @@ def require_fit(stored: StoredParams, wanted: Shapes, *, may_lack: Collection[st
         f"shape: {path} is {have[path].shape}, the network has {w.shape}"
         for path, w in wanted.items()
         if path in have and have[path].shape != w.shape
+    ]
+    problems += [
+        f"dtype: {path} is {leaf.dtype}, expected floating point"
+        for path, leaf in have.items()
+        if path in wanted and not jnp.issubdtype(leaf.dtype, jnp.floating)
     ]
     if problems:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Attention probabilities of chosen layers and queries: what a token looked at. Beside the normal path, which it leaves alone."""
+"""Attention maps: the probabilities with which chosen queries of chosen layers look at every token."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+from jax import Array
 from jax.core import Tracer
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Num
 
 from inspire_fast.models.block import finish, project
 from inspire_fast.models.layers import attend, attention_mask, attention_probabilities
@@ -16,48 +18,47 @@ from inspire_fast.models.pi0_fast import Pi0Fast, positions_of
 
 def attention_maps(
     model: Pi0Fast,
-    images: Mapping[str, jax.Array],
-    image_mask: Mapping[str, jax.Array],
-    ids: jax.Array,
-    valid: jax.Array,
-    block: jax.Array,
+    images: Mapping[str, Num[Array, "b h w 3"]],
+    image_mask: Mapping[str, Bool[Array, " b"]],
+    ids: Int[Array, "b l"],
+    valid: Bool[Array, "b l"],
+    block: Int[Array, "b l"],
     *,
     layers: Sequence[int],
-    queries: jax.Array | Sequence[int],
-) -> jax.Array:
-    """Runs the teacher-forced pass up to the last asked layer and keeps the probabilities of the asked queries only.
+    queries: Any,
+) -> Float[Array, "d b n k s"]:
+    """Runs the teacher-forced pass up to the last layer asked for, and keeps the probabilities of the given queries only.
 
     Args:
         model: the network.
-        images: see `Pi0Fast.embed_images`.
-        image_mask: bool `[b]` per camera.
-        ids: int `[b, l]`.
-        valid: bool `[b, l]`.
-        block: int `[b, l]`, see `TokenSequence.block`.
+        images: as for `Pi0Fast.embed_images`.
+        image_mask: by camera.
+        ids: text ids.
+        valid: False on padding.
+        block: attention blocks, see `TokenSequence.block`.
         layers: of the language model, from 0; static under `jax.jit`.
         queries: int `[k]`, or `[b, k]` where rows differ: positions in the whole sequence. Camera `c` (in sorted order of
-            the names) has positions `c * tokens_per_image` on, row by row of its patch grid; text begins at `image_tokens`.
+            the names) has positions from `c * tokens_per_image`, row by row of its patch grid; text begins at
+            `image_tokens`.
 
     Returns:
-        float32 `[layers, b, n, k, s]` over all `s` positions: rows sum to 1, and what a query may not see is exactly 0. A
-        query that is itself padding or of a masked camera sees nothing: its row is 0.
+        float32, one map per layer asked for: probabilities over all `s` positions. They sum to 1, and what a query may not
+        see is exactly 0. A query that is itself padding or of a masked camera sees nothing: its row is 0.
 
     Raises:
         ValueError: a layer or query that does not exist, or no layer.
     """
-    depth = model.config.language.depth
-    wrong = [layer for layer in layers if not 0 <= layer < depth]
-    if wrong or not layers:
-        raise ValueError(f"Layers {list(layers)} are not among the network's 0..{depth - 1}.")
+    config = model.config.language
+    _require_layers(layers, config.depth)
     x, valid, block = model.sequence(images, image_mask, ids, valid, block)
     chosen = _checked(jnp.asarray(queries), x.shape[0], x.shape[1])
-    mask, positions, config = attention_mask(block, valid), positions_of(x), model.config.language
+    mask, positions = attention_mask(block, valid), positions_of(x)
     rows = jnp.arange(x.shape[0])[:, None]
 
-    def read(x: jax.Array, layer: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+    def read(x: Array, layer: dict[str, Any]) -> tuple[Array, Array]:
         q, k, v = project(config, x, layer, positions)
-        seen = mask[rows, chosen]
-        p = jnp.where(seen[:, None, None], attention_probabilities(q[rows, chosen], k, seen), 0.0)
+        seen = mask[rows, chosen]  # [b, k, s]
+        p = jnp.where(seen[:, None, None], attention_probabilities(q[rows, chosen], k, seen), 0.0)  # [b, g, r, k, s]
         return finish(config, x, layer, attend(q, k, v, mask)), p.reshape(p.shape[0], -1, *p.shape[3:])
 
     weights = jax.tree.map(lambda w: w[: max(layers) + 1], model.language.layers.stacked())
@@ -65,8 +66,13 @@ def attention_maps(
     return probabilities[jnp.array(layers)]
 
 
-def _checked(queries: jax.Array, rows: int, length: int) -> jax.Array:
-    """int `[b, k]`; values are looked at only where they are known (not under `jax.jit`)."""
+def _require_layers(layers: Sequence[int], depth: int) -> None:
+    if not layers or any(not 0 <= layer < depth for layer in layers):
+        raise ValueError(f"Layers {list(layers)} are not among the network's 0..{depth - 1}.")
+
+
+def _checked(queries: Array, rows: int, length: int) -> Int[Array, "b k"]:
+    """Queries of every row; their values are checked only where they are known (not under `jax.jit`)."""
     if not isinstance(queries, Tracer) and ((queries < 0) | (queries >= length)).any():
         raise ValueError(f"Queries {queries.tolist()} are not all positions of the sequence, 0..{length - 1}.")
     return jnp.broadcast_to(queries, (rows, queries.shape[-1]))

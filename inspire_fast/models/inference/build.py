@@ -1,117 +1,122 @@
-"""Laying a trained network out for decoding: `serve`. What it makes is in `models/inference/model.py`."""
+"""Laying out a trained network for decoding."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-import math
 from typing import Literal
 
 from flax import nnx
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Float, Num
 
-from inspire_fast.models.config import DType
+from inspire_fast.models.config import DType, GemmaConfig
+from inspire_fast.models.gemma import GemmaLayers
 from inspire_fast.models.inference.kernels import implementation_for
 from inspire_fast.models.inference.merge_lora import merge_lora
-from inspire_fast.models.inference.model import Matrix, ServedLayer, ServedModel
+from inspire_fast.models.inference.model import InferenceModel
+from inspire_fast.models.inference.weights import DecoderLayer, Matrix
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.siglip import Siglip
 
 Weights = Literal["float32", "bfloat16", "int8"]
 
 
-def serve(
-    model: Pi0Fast, *, weights: Weights | None = None, dtype: DType | None = None, consume: bool = False
-) -> ServedModel:
+def build(
+    model: Pi0Fast, *, weights: Weights | None = None, dtype: DType | None = None, donate: bool = False
+) -> InferenceModel:
     """The network laid out for decoding.
 
     Args:
         model: the trained network; low-rank updates are merged.
-        weights: what the language model's matrices and the embedding are held in. `int8` has one scale per output channel
-            (symmetric, the largest value at 127); the vision tower, whose cost is arithmetic, is then held in `dtype`. None
-            keeps what the parameters have.
+        weights: the dtype in which the language model's matrices and the embedding are stored. `int8` has one scale per
+            output (symmetric, the largest value at 127); the vision tower, which is bound by arithmetic, is then stored in
+            `dtype`. None keeps the parameters' own.
         dtype: of activations. None is the network's own on an accelerator and float32 on a CPU, whose bfloat16 products
             are slower.
-        consume: free each parameter of `model` as soon as it has been laid out; the model cannot be used afterwards.
+        donate: free each parameter of `model` as soon as it has been laid out; the model cannot be used afterwards.
     """
     dtype = dtype or ("float32" if jax.default_backend() == "cpu" else model.config.dtype)
     model = merge_lora(model) if model.config.language.has_lora else model
-    held = None if weights is None else jnp.dtype(weights)
-    vision_dtype = held if weights != "int8" else jnp.dtype(dtype)
-    graph, state = nnx.split(model.vision)
-    vision = nnx.merge(graph, jax.tree.map(lambda p: p if vision_dtype is None else p.astype(vision_dtype), state))
+    storage = None if weights is None else jnp.dtype(weights)
     config, source = model.config.language, model.language
-    take = _Taker(source.layers, config.depth, held, consume=consume)
-    if config.kv_heads == config.heads:
-        qkv = take.matrices("cnwh->cnhw", "qkv")
-    else:
-        qkv = take.matrices("nwh->nhw", "q", "kv")
-    out, gate_up, down = (
-        take.matrices("nhw->wnh", "out"),
-        take.matrices("cwf->cfw", "gate_up"),
-        take.matrices("fw->wf", "down"),
-    )
-    layers = tuple(
-        ServedLayer(
-            norm_attention=source.layers.norm_attention[...][d].astype(jnp.float32),
-            qkv=qkv[d],
-            out=out[d],
-            norm_mlp=source.layers.norm_mlp[...][d].astype(jnp.float32),
-            gate_up=gate_up[d],
-            down=down[d],
-        )
-        for d in range(config.depth)
-    )
-    embedding = _held(source.embedding[...], held)
-    if consume and embedding.values is not source.embedding[...]:
+    layers = _layers(source.layers, config, storage, donate=donate)
+    embedding = _stored(source.embedding[...], storage)
+    if donate and embedding.values is not source.embedding[...]:
         source.embedding[...].delete()
-    return ServedModel(
+    return InferenceModel(
         config=replace(model.config, language=config.without_lora()),
         dtype=dtype,
         attention=implementation_for(config.head_dim, jnp.dtype(dtype)),
-        vision=vision,
+        vision=_cast(model.vision, jnp.dtype(dtype) if weights == "int8" else storage),
         embedding=embedding,
         layers=layers,
         final_norm=source.final_norm[...].astype(jnp.float32),
     )
 
 
-class _Taker:
-    """Takes stacked weights apart, layer by layer."""
+def _cast(vision: Siglip, dtype: jnp.dtype | None) -> Siglip:
+    graph, state = nnx.split(vision)
+    return nnx.merge(graph, jax.tree.map(lambda p: p if dtype is None else p.astype(dtype), state))
 
-    def __init__(self, layers: nnx.Module, depth: int, held: jnp.dtype | None, *, consume: bool) -> None:
-        self._layers, self._depth, self._held, self._consume = layers, depth, held, consume
 
-    def matrices(self, axes: str, *names: str) -> list[Matrix]:
-        """Per layer one matrix `[o, i]` of the named weights, rows one below the other.
+def _layers(
+    layers: GemmaLayers, config: GemmaConfig, storage: jnp.dtype | None, *, donate: bool
+) -> tuple[DecoderLayer, ...]:
+    """The stacked blocks taken apart."""
 
-        `axes` is the weight's own order and, behind the arrow, outputs first or inputs first as a matrix has them; a second
-        weight has one more axis in front (`kv` beside `q`). The contracted axes are those of the residual stream or the
-        feed-forward, whichever the first weight ends in.
-        """
-        stacks = [getattr(self._layers, name)[...] for name in names]
-        inputs = 2 if axes.endswith("wnh") else 1
-        made = [_matrix(tuple(s[d] for s in stacks), axes, inputs, self._held) for d in range(self._depth)]
-        if self._consume:
+    def matrices(lay_out: Callable[[Array], Array], *stacks: nnx.Param) -> list[Matrix]:
+        """One matrix per layer; of several stacks, the outputs of the first come first."""
+        arrays = [stack[...] for stack in stacks]
+        made = [_matrix(tuple(a[d] for a in arrays), lay_out, storage) for d in range(config.depth)]
+        if donate:
             jax.block_until_ready(made)
-            for stack in stacks:
-                stack.delete()
+            for array in arrays:
+                array.delete()
         return made
 
+    if config.kv_heads == config.heads:
+        qkv = matrices(_inputs_before_last, layers.qkv)
+    else:
+        qkv = matrices(_inputs_before_last, layers.q, layers.kv)
+    out = matrices(_inputs_first, layers.out)
+    gate_up = matrices(_inputs_before_last, layers.gate_up)
+    down = matrices(_inputs_first, layers.down)
+    return tuple(
+        DecoderLayer(
+            norm_attention=layers.norm_attention[...][d].astype(jnp.float32),
+            qkv=qkv[d],
+            out=out[d],
+            norm_mlp=layers.norm_mlp[...][d].astype(jnp.float32),
+            gate_up=gate_up[d],
+            down=down[d],
+        )
+        for d in range(config.depth)
+    )
 
-@jax.jit(static_argnames=("axes", "inputs", "held"))
-def _matrix(weights: tuple[jax.Array, ...], axes: str, inputs: int, held: jnp.dtype | None) -> Matrix:
-    parts = []
-    for number, weight in enumerate(weights):
-        own, wanted = axes.split("->")
-        moved = jnp.einsum(f"{own}->{wanted}" if number == 0 else f"c{own}->c{wanted}", weight)
-        parts.append(moved.reshape(-1, math.prod(moved.shape[-inputs:])))
-    return _held(jnp.concatenate(parts), held)
+
+def _inputs_before_last(weight: Float[Array, "*parts i o"]) -> Float[Array, "all_o i"]:
+    """Of `q [n, w, h]`, `kv [2, g, w, h]`, `qkv [3, n, w, h]`, `gate_up [2, w, f]`: the outputs part by part."""
+    return weight.swapaxes(-1, -2).reshape(-1, weight.shape[-2])
 
 
-def _held(weight: jax.Array, held: jnp.dtype | None) -> Matrix:
-    """`[o, i]` in the dtype that it is held in."""
-    if held != jnp.int8:
-        return Matrix(values=weight if held is None else weight.astype(held))
+def _inputs_first(weight: Float[Array, "*i o"]) -> Float[Array, "o all_i"]:
+    """Of `out [n, h, w]`, `down [f, w]`: all axes but the last are contracted."""
+    return weight.reshape(-1, weight.shape[-1]).T
+
+
+@jax.jit(static_argnames=("lay_out", "storage"))
+def _matrix(weights: tuple[Array, ...], lay_out: Callable[[Array], Array], storage: jnp.dtype | None) -> Matrix:
+    return _stored(jnp.concatenate([lay_out(weight) for weight in weights]), storage)
+
+
+def _stored(weight: Num[Array, "o i"], storage: jnp.dtype | None) -> Matrix:
+    """The weight in the dtype that it is stored in."""
+    if storage != jnp.int8:
+        return Matrix(values=weight if storage is None else weight.astype(storage))
     full = weight.astype(jnp.float32)
+    # At least the smallest normal number: a row of zeros must not be divided by 0.
     scale = jnp.maximum(jnp.abs(full).max(axis=1) / 127.0, jnp.finfo(jnp.float32).tiny)
     return Matrix(values=jnp.round(full / scale[:, None]).astype(jnp.int8), scale=scale)

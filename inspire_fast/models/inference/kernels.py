@@ -1,7 +1,7 @@
-"""Which kernel computes attention: XLA's everywhere, cuDNN's flash attention on GPUs that have it for the head width.
+"""Attention kernels: XLA's everywhere, cuDNN's flash attention on GPUs that have it for the head width.
 
-Attention over a cache reads a few queries against many keys and is bound by reading them; it needs no kernel of its own. What
-gains is the pass over a whole sequence, where XLA writes the `[b, n, l, l]` probabilities to memory and cuDNN does not.
+Attention over a cache reads a few queries against many keys and is bound by reading them; it needs no kernel of its own.
+The pass over a whole sequence does: XLA writes the `[b, n, l, l]` probabilities to memory, and cuDNN does not.
 """
 
 from __future__ import annotations
@@ -11,23 +11,35 @@ import logging
 from typing import Literal
 
 import jax
+from jax import Array
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from inspire_fast.models.layers import MASKED, attend
 
 logger = logging.getLogger(__name__)
 
 Implementation = Literal["xla", "cudnn"]
-_TOLERANCE = 0.03  # bfloat16 rounds at 2^-8, and the two sum in other orders
+_TOLERANCE = 0.03  # bfloat16 rounds at 2^-8, and the two sum in different orders
 
 
-def attend_heads(q: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """`layers.attend` over keys and values as a cache holds them, in products that need no transposed copy of either.
+def attend_heads(
+    q: Float[Array, "b m n h"],
+    keys: Float[Array, "bg s h"],
+    values: Float[Array, "bg s h"],
+    mask: Bool[Array, "b m s"],
+) -> Float[Array, "b m n h"]:
+    """`layers.attend` over keys and values in the cache's layout, in products that need no transposed copy of either.
 
-    `q [b, m, n, h]` over `keys`, `values` `[b * g, s, h]` -> `[b, m, n, h]`; `mask` bool `[b, m, s]`.
+    Args:
+        q: queries, already scaled.
+        keys: the first axis is `b * g`, see `by_head`.
+        values: as `keys`.
+        mask: True where attended.
     """
     b, m, n, h = q.shape
     g = len(keys) // b
+    # Query heads n = (g, r). All r heads of all m tokens that share a key head become the rows of one product per (b, g).
     grouped = q.reshape(b, m, g, n // g, h).swapaxes(1, 2).reshape(b * g, -1, h)
     scores = jnp.einsum("rqh,rsh->rqs", grouped, keys, preferred_element_type=jnp.float32)
     seen = jnp.broadcast_to(mask[:, None, :, None], (b, g, m, n // g, mask.shape[2])).reshape(scores.shape)
@@ -36,22 +48,29 @@ def attend_heads(q: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Arr
     return attended.reshape(b, g, m, n // g, h).swapaxes(1, 2).reshape(b, m, n, h)
 
 
-def by_head(x: jax.Array) -> jax.Array:
-    """Keys or values `[b, m, g, h]` as a cache holds them, `[b * g, m, h]`."""
+def by_head(x: Float[Array, "b m g h"]) -> Float[Array, "bg m h"]:
+    """Keys or values in the cache's layout, a row's heads next to each other on the first axis."""
     return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
 
 
-def fused(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, *, implementation: Implementation) -> jax.Array:
-    """`layers.attend` through JAX's own interface: `q` is scaled already, the mask holds for all heads."""
+def fused(
+    q: Float[Array, "b l n h"],
+    k: Float[Array, "b s g h"],
+    v: Float[Array, "b s g h"],
+    mask: Bool[Array, "b l s"],
+    *,
+    implementation: Implementation,
+) -> Float[Array, "b l n h"]:
+    """`layers.attend` as one call of JAX's interface to fused kernels."""
     return jax.nn.dot_product_attention(q, k, v, mask=mask[:, None], scale=1.0, implementation=implementation)
 
 
 @functools.lru_cache
 def implementation_for(head_dim: int, dtype: jnp.dtype) -> Implementation:
-    """The fastest kernel that this process's device has for heads of this width. Tried out, not looked up in a table.
+    """The fastest kernel that this process's device has for heads of this width, found by trying.
 
-    cuDNN takes 16-bit floats only, and how wide a head may be depends on its version and on the GPU. So it is run on a
-    small input and compared with XLA; where it refuses or differs, the reason is logged and XLA is taken.
+    cuDNN takes 16-bit floats only, and the widest head depends on its version and on the GPU. So cuDNN runs on a small
+    input and is compared with XLA; where it refuses or differs, the reason is logged and XLA is taken.
     """
     if jax.default_backend() != "gpu" or dtype.itemsize != 2:
         return "xla"
@@ -61,11 +80,13 @@ def implementation_for(head_dim: int, dtype: jnp.dtype) -> Implementation:
     )
     q, mask = q * head_dim**-0.5, jnp.tril(jnp.ones((1, 128, 128), bool))
     try:
-        apart = jnp.abs(fused(q, k, v, mask, implementation="cudnn") - attend(q, k, v, mask)).max()
-    except Exception as error:  # whatever this build's cuDNN, driver or compiler says: it cannot
+        difference = jnp.abs(fused(q, k, v, mask, implementation="cudnn") - attend(q, k, v, mask)).max()
+    except Exception as error:  # of cuDNN, driver or compiler: all mean that this build cannot
         logger.info("No cuDNN attention for heads of %d (%s); XLA computes it.", head_dim, str(error)[:200])
         return "xla"
-    if not apart < _TOLERANCE:
-        logger.warning("cuDNN attention differs from XLA's by %.3g for heads of %d; XLA computes it.", apart, head_dim)
+    if not difference < _TOLERANCE:
+        logger.warning(
+            "cuDNN attention differs from XLA's by %.3g for heads of %d; XLA computes it.", difference, head_dim
+        )
         return "xla"
     return "cudnn"

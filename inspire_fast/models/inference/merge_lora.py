@@ -1,4 +1,4 @@
-"""Merging low-rank updates into the weights they update: the same function, a network without LoRA."""
+"""Merging low-rank updates into their weights: the same function as a network without LoRA."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LAYERS = "language/layers"
 
 
 def merge_lora(model: Pi0Fast) -> Pi0Fast:
-    """The network without LoRA that computes what `model` does, to rounding.
+    """The network without LoRA that computes the same as `model`, to rounding.
 
-    Weights without an update are shared with `model`, not copied; merged ones keep their dtype (in bfloat16 the update is
-    rounded with its weight). Handed to `to_openpi`, the result is a full checkpoint.
+    Weights without an update are shared with `model`, not copied; merged ones keep their dtype (in bfloat16, the update is
+    rounded with its weight).
 
     Raises:
         ValueError: the network has no LoRA.

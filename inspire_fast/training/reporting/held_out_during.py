@@ -51,7 +51,7 @@ class HeldOutDecoding:
             self._run.contract,
             self._run.vocabulary,
             serving=ServingOptions(speculate=False),
-            consume=True,
+            donate=True,
         )
         result, examples = decode_held_out(policy, self.samples, rows=min(16, len(self.samples)), keep=SHOWN)
         return result.row(), examples

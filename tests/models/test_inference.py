@@ -1,4 +1,4 @@
-"""The network laid out for decoding is the trained network, in float32 to rounding and in other dtypes to theirs."""
+"""The network laid out for decoding: shorter weights, products, wanted places, donation, attention kernels, errors."""
 
 from dataclasses import replace
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
-from inspire_fast.models.inference.build import Weights, serve
+from inspire_fast.models.inference.build import Weights, build
 from inspire_fast.models.inference.kernels import attend_heads, by_head, fused, implementation_for
-from inspire_fast.models.inference.model import Matrix, ServedModel, logits
+from inspire_fast.models.inference.model import InferenceModel, logits
+from inspire_fast.models.inference.weights import Matrix
 from inspire_fast.models.layers import attend
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import quick_jit, random_images, random_model
@@ -35,7 +36,7 @@ prefill = quick_jit(lambda m, images, *args: m.prefill(m.embed_images(images), *
 extend = quick_jit(lambda m, *args: m.extend(*args))
 
 
-def cached(model: ServedModel, images: dict, shown: dict, ids: np.ndarray, block: np.ndarray) -> np.ndarray:
+def cached(model: InferenceModel, images: dict, shown: dict, ids: np.ndarray, block: np.ndarray) -> np.ndarray:
     """Logits of all positions: a prompt, then chunks in which rows read different numbers of tokens."""
     head, rows = head_of(model), np.arange(ROWS)[:, None]
     hidden, cache = prefill(model, images, shown, ids[:, :PROMPT], np.full(ROWS, PROMPT), block[:, :PROMPT])
@@ -61,13 +62,7 @@ def both(network: ModelConfig, weights: Weights | None = None) -> tuple[np.ndarr
     ids = rng.integers(0, network.vocab_size, (ROWS, LENGTH)).astype(np.int32)
     block = np.maximum(np.arange(LENGTH) - 4, 0)[None].repeat(ROWS, 0)  # five tokens see each other, the rest is causal
     full = teacher_forced(model, images, shown, ids, np.ones((ROWS, LENGTH), bool), block)
-    return np.asarray(full), cached(serve(model, weights=weights), images, shown, ids, block)
-
-
-@pytest.mark.parametrize("kv_heads", [1, 2, 4], ids=["MQA", "GQA with LoRA", "MHA"])
-def test_cached_logits_are_the_teacher_forced_ones(kv_heads: int) -> None:
-    full, served = both(config(kv_heads))
-    np.testing.assert_allclose(served, full, atol=1e-5 * max(1.0, np.abs(full).max()), rtol=0)
+    return np.asarray(full), cached(build(model, weights=weights), images, shown, ids, block)
 
 
 @pytest.mark.parametrize(("weights", "least", "most"), [("bfloat16", 1e-4, 0.01), ("int8", 1e-3, 0.03)])
@@ -84,7 +79,7 @@ def test_a_product_is_that_of_the_weights_as_they_are_held(
     weights: Weights, tokens: int, outputs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many tokens there are, of an odd number of outputs too: for a single one, cores share the outputs."""
-    monkeypatch.setattr("inspire_fast.models.inference.model._spread", lambda: 8)
+    monkeypatch.setattr("inspire_fast.models.inference.weights._parallel_parts", lambda: 8)
     rng = np.random.default_rng(1)
     full = rng.normal(size=(outputs, 16)).astype(np.float32)
     x = rng.normal(size=(1, tokens, 16)).astype(np.float32)
@@ -103,12 +98,12 @@ def test_a_product_is_that_of_the_weights_as_they_are_held(
 
 def test_wanted_places_come_back_as_out_of_the_whole() -> None:
     """The last layer is worked out for them alone; the cache holds everything."""
-    model = serve(random_model(config()))
+    model = build(random_model(config()))
     rng = np.random.default_rng(4)
     images, shown = random_images(model.config, ROWS), dict.fromkeys(model.config.cameras, np.ones(ROWS, bool))
     ids = rng.integers(0, model.config.vocab_size, (ROWS, PROMPT)).astype(np.int32)
     text = ids, np.array([9, 7, 5]), np.arange(PROMPT)[None].repeat(ROWS, 0)
-    wanted = np.array([[8, 0], [6, 6], [4, 2]])
+    wanted = jnp.array([[8, 0], [6, 6], [4, 2]])
     whole, cache = prefill(model, images, shown, *text)
     part, same = jax.jit(lambda m, i, *a: m.prefill(m.embed_images(i), *a, LENGTH, wanted))(model, images, shown, *text)
     np.testing.assert_allclose(part, np.take_along_axis(whole, wanted[..., None], axis=1), atol=1e-5)
@@ -122,31 +117,36 @@ def test_wanted_places_come_back_as_out_of_the_whole() -> None:
 
 def test_int8_takes_a_quarter_of_the_bytes() -> None:
     model = random_model(config())
-    whole, short = (serve(model, weights=w) for w in ("float32", "int8"))
+    whole, short = (build(model, weights=w) for w in ("float32", "int8"))
     size = lambda m: sum(x.nbytes for x in jax.tree.leaves((m.layers, m.embedding)))  # noqa: E731
     assert 0.25 < size(short) / size(whole) < 0.4  # scales and norms weigh something on weights this small
 
 
-def test_a_consumed_network_is_freed_and_a_kept_one_is_not() -> None:
-    kept, consumed = random_model(config(4)), random_model(config(4))
-    serve(kept, weights="bfloat16")
-    serve(consumed, weights="bfloat16", consume=True)
+def test_a_donated_network_is_freed_and_a_kept_one_is_not() -> None:
+    kept, donated = random_model(config(4)), random_model(config(4))
+    build(kept, weights="bfloat16")
+    build(donated, weights="bfloat16", donate=True)
     assert not kept.language.layers.qkv[...].is_deleted()
-    assert consumed.language.layers.qkv[...].is_deleted()
-    assert consumed.language.embedding[...].is_deleted()
+    assert donated.language.layers.qkv[...].is_deleted()
+    assert donated.language.embedding[...].is_deleted()
 
 
 def test_wrong_cameras_and_a_cache_too_small_are_refused() -> None:
-    served = serve(random_model(config(4)))
-    images = random_images(served.config, 1)
-    tokens, shown = served.embed_images(images), dict.fromkeys(images, jnp.ones(1, bool))
+    network = random_model(config(4))
+    decoder, images = build(network), {c: jnp.asarray(i) for c, i in random_images(network.config, 1).items()}
+    tokens, shown = decoder.embed_images(images), dict.fromkeys(images, jnp.ones(1, bool))
     text = (jnp.zeros((1, 8), jnp.int32), jnp.array([8]), jnp.zeros((1, 8), jnp.int32))
     with pytest.raises(ValueError, match="cannot take a prompt padded to 8"):
-        served.prefill(tokens, shown, *text, capacity=4)
+        decoder.prefill(tokens, shown, *text, capacity=4)
     with pytest.raises(ValueError, match=r"got images \['base_0_rgb'\]"):
-        served.prefill({"base_0_rgb": tokens["base_0_rgb"]}, shown, *text, capacity=8)
-    with pytest.raises(ValueError, match=r"\(1, 8, 16, 3\)"):
-        served.embed_images({"base_0_rgb": images["base_0_rgb"][:, :8]})
+        decoder.prefill({"base_0_rgb": tokens["base_0_rgb"]}, shown, *text, capacity=8)
+    for model in (network, decoder):
+        with pytest.raises(ValueError, match=r"\(1, 8, 16, 3\); the network sees \[b, 16, 16, 3\]"):
+            model.embed_images({**images, "base_0_rgb": images["base_0_rgb"][:, :8]})
+    with pytest.raises(ValueError, match="base_0_rgb"):
+        network.embed_images({"base_0_rgb": images["base_0_rgb"]})
+    with pytest.raises(ValueError, match=r"Image masks \['base_0_rgb'\] do not match"):
+        network.image_valid({"base_0_rgb": shown["base_0_rgb"]})
 
 
 def test_every_way_to_attend_computes_the_same() -> None:
