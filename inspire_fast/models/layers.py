@@ -97,3 +97,17 @@ def attention_mask(block: Int[Array, "b l"], valid: Bool[Array, "b l"]) -> Bool[
     """
     sees = block[:, None, :] <= block[:, :, None]
     return sees & valid[:, None, :] & valid[:, :, None]
+
+
+def cache_mask(attends_to: Int[Array, "b m"], valid: Bool[Array, "b s"]) -> Bool[Array, "b m s"]:
+    """True where a token attends to the cache's slot of the column: up to position `attends_to`, where the slot is valid.
+
+    For three tokens with `attends_to` 3 3 4, of which the first two see each other, and slots 1 0 1 1 1 1 (the second one
+    belongs to a masked camera):
+
+    1 0 1 1 0 0
+    1 0 1 1 0 0
+    1 0 1 1 1 0
+    """
+    slots = jnp.arange(valid.shape[1])
+    return (slots[None, None] <= attends_to[:, :, None]) & valid[:, None]

@@ -6,7 +6,7 @@ Positions count from the first image token on. Images and the leading bidirectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flax import nnx
 from jax import Array
@@ -60,7 +60,7 @@ class Pi0Fast(nnx.Module):
     ) -> tuple[Float[Array, "b s width"], Bool[Array, "b s"], Int[Array, "b s"]]:
         """The language model's input, images and text: embeddings, which tokens are real, attention blocks."""
         x = jnp.concatenate([self.embed_images(images), self.language.embed(ids, self.dtype)], axis=1)
-        image_valid = self.image_valid(image_mask)
+        image_valid = image_token_mask(image_mask, self.config)
         blocks = jnp.concatenate([jnp.zeros(image_valid.shape, block.dtype), block], axis=1)
         return x, jnp.concatenate([image_valid, valid], axis=1), blocks
 
@@ -73,8 +73,7 @@ class Pi0Fast(nnx.Module):
         Raises:
             ValueError: cameras or image sizes are not the network's.
         """
-        if set(images) != set(self.config.cameras):
-            raise ValueError(f"Cameras do not match the network's {sorted(self.config.cameras)}: got {sorted(images)}.")
+        require_cameras(images, self.config)
         require_image_size(images, self.config)
         stacked = jnp.concatenate([image_to_float(images[name]) for name in sorted(images)])
         tokens = self.vision(stacked, self.dtype)
@@ -82,20 +81,22 @@ class Pi0Fast(nnx.Module):
         cameras, batch = len(images), stacked.shape[0] // len(images)
         return tokens.reshape(cameras, batch, *tokens.shape[1:]).swapaxes(0, 1).reshape(batch, -1, tokens.shape[-1])
 
-    def image_valid(self, image_mask: Mapping[str, Bool[Array, " b"]]) -> Bool[Array, "b s"]:
-        """The cameras' masks, repeated for every image token."""
-        if set(image_mask) != set(self.config.cameras):
-            raise ValueError(
-                f"Image masks {sorted(image_mask)} do not match the cameras {sorted(self.config.cameras)}."
-            )
-        return image_token_mask(image_mask, self.config)
+
+def require_cameras(given: Collection[str], config: ModelConfig) -> None:
+    """Checks that images, or their masks, are of the network's cameras.
+
+    Raises:
+        ValueError: one is missing or unknown; lists both sides.
+    """
+    if set(given) != set(config.cameras):
+        raise ValueError(f"The network's cameras are {sorted(config.cameras)}; got {sorted(given)}.")
 
 
 def require_image_size(images: Mapping[str, Num[Array, "b h w 3"]], config: ModelConfig) -> None:
-    """Refuses images of another size than the network's.
+    """Checks that images have the network's size.
 
     Raises:
-        ValueError: names the first such image.
+        ValueError: names the first image that has another size.
     """
     for name, image in images.items():
         if image.shape[1:] != (*config.image_hw, 3):
@@ -109,7 +110,11 @@ def image_token_mask(image_mask: Mapping[str, Bool[Array, " b"]], config: ModelC
     """True on the tokens of cameras that show something, in the order of the sequence.
 
     For cameras a (shown) and b (masked) of two tokens each: 1 1 0 0.
+
+    Raises:
+        ValueError: masks are not of the network's cameras.
     """
+    require_cameras(image_mask, config)
     by_camera = jnp.stack([image_mask[name] for name in sorted(image_mask)], axis=1)
     return jnp.repeat(by_camera, config.tokens_per_image, axis=1)
 

@@ -11,9 +11,9 @@ import pytest
 
 from inspire_fast.models.config import PRESETS, LoraConfig
 from inspire_fast.models.inference.attention_maps import attention_maps
-from inspire_fast.models.layers import attention_mask
+from inspire_fast.models.layers import attention_mask, cache_mask
 from inspire_fast.models.openpi.params import to_openpi
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import Pi0Fast, image_token_mask
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 from tests.models.params import network_of
 
@@ -44,6 +44,17 @@ def test_a_mask_is_what_its_words_say(data: st.DataObject) -> None:
             # In words of causal flags: no causal token stands behind the query and up to the key.
             sees = not any(causal[query + 1 : key + 1])
             assert mask[query, key] == (sees and valid[query] and valid[key])
+
+
+def test_the_masks_are_as_drawn() -> None:
+    """The drawings of the docstrings."""
+    mask = attention_mask(jnp.array([[0, 0, 1, 2]]), jnp.array([[True, True, True, False]]))
+    assert mask[0].astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+    mask = cache_mask(jnp.array([[3, 3, 4]]), jnp.array([[1, 0, 1, 1, 1, 1]], bool))
+    assert mask[0].astype(int).tolist() == [[1, 0, 1, 1, 0, 0], [1, 0, 1, 1, 0, 0], [1, 0, 1, 1, 1, 0]]
+    two_tokens = replace(TEST, image_hw=(8, 16), cameras=("a", "b"))
+    shown = {"b": jnp.array([False]), "a": jnp.array([True])}
+    assert image_token_mask(shown, two_tokens).astype(int).tolist() == [[1, 1, 0, 0]]
 
 
 def rotated(x: np.ndarray, positions: np.ndarray) -> np.ndarray:

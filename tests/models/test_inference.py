@@ -13,7 +13,7 @@ from inspire_fast.models.inference.kernels import attend_heads, by_head, fused, 
 from inspire_fast.models.inference.model import InferenceModel, logits
 from inspire_fast.models.inference.weights import Matrix
 from inspire_fast.models.layers import attend
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import Pi0Fast, image_token_mask
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
 ROWS, LENGTH, PROMPT = 3, 20, 9
@@ -138,15 +138,15 @@ def test_wrong_cameras_and_a_cache_too_small_are_refused() -> None:
     text = (jnp.zeros((1, 8), jnp.int32), jnp.array([8]), jnp.zeros((1, 8), jnp.int32))
     with pytest.raises(ValueError, match="cannot take a prompt padded to 8"):
         decoder.prefill(tokens, shown, *text, capacity=4)
-    with pytest.raises(ValueError, match=r"got images \['base_0_rgb'\]"):
+    with pytest.raises(ValueError, match=r"left_wrist_0_rgb'\]; got \['base_0_rgb'\]"):
         decoder.prefill({"base_0_rgb": tokens["base_0_rgb"]}, shown, *text, capacity=8)
     for model in (network, decoder):
         with pytest.raises(ValueError, match=r"\(1, 8, 16, 3\); the network sees \[b, 16, 16, 3\]"):
             model.embed_images({**images, "base_0_rgb": images["base_0_rgb"][:, :8]})
-    with pytest.raises(ValueError, match="base_0_rgb"):
+    with pytest.raises(ValueError, match=r"got \['base_0_rgb'\]"):
         network.embed_images({"base_0_rgb": images["base_0_rgb"]})
-    with pytest.raises(ValueError, match=r"Image masks \['base_0_rgb'\] do not match"):
-        network.image_valid({"base_0_rgb": shown["base_0_rgb"]})
+    with pytest.raises(ValueError, match=r"got \['base_0_rgb'\]"):
+        image_token_mask({"base_0_rgb": shown["base_0_rgb"]}, network.config)
 
 
 def test_every_way_to_attend_computes_the_same() -> None:

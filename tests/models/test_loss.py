@@ -6,7 +6,6 @@ import numpy as np
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.config import PRESETS
-from inspire_fast.models.layers import attention_mask
 from inspire_fast.models.loss import loss
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
@@ -63,8 +62,3 @@ def test_unsupervised_ids_do_not_matter_to_the_gradient_of_their_logits() -> Non
 def test_a_batch_without_answers_reports_nan() -> None:
     kind = np.where(np.array([[1, 1, 1], [1, 0, 0]]), TARGET_ACTION, 0).astype(np.int8)
     assert np.isnan(compiled_loss(MODEL, batch(target_kind=kind))[1]["answer_loss"])
-
-
-def test_attention_mask_rows() -> None:
-    mask = attention_mask(jnp.array([[0, 0, 1, 2]]), jnp.array([[True, True, True, False]]))
-    assert mask[0].astype(int).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]]

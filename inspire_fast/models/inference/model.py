@@ -20,8 +20,8 @@ from inspire_fast.models.config import DType, ModelConfig
 from inspire_fast.models.inference.cache import KVCache
 from inspire_fast.models.inference.kernels import Implementation, attend_heads, by_head, fused
 from inspire_fast.models.inference.weights import DecoderLayer, Matrix, product
-from inspire_fast.models.layers import attention_mask, image_to_float, rms_norm, rope
-from inspire_fast.models.pi0_fast import image_token_mask, positions_of, require_image_size
+from inspire_fast.models.layers import attention_mask, cache_mask, image_to_float, rms_norm, rope
+from inspire_fast.models.pi0_fast import image_token_mask, positions_of, require_cameras, require_image_size
 from inspire_fast.models.siglip import Siglip
 
 
@@ -97,11 +97,7 @@ class InferenceModel:
         Raises:
             ValueError: cameras are not the network's, or the capacity is too small.
         """
-        if set(image_tokens) != set(self.config.cameras) or set(image_mask) != set(self.config.cameras):
-            raise ValueError(
-                f"The network sees {sorted(self.config.cameras)}; got images {sorted(image_tokens)} and masks "
-                f"{sorted(image_mask)}."
-            )
+        require_cameras(image_tokens, self.config)
         rows, length = ids.shape
         if capacity < length:
             raise ValueError(f"A cache for {capacity} text tokens cannot take a prompt padded to {length}.")
@@ -157,22 +153,15 @@ class InferenceModel:
             cache: what the rows have read.
             ids: a chunk per row; what comes after its `lengths` is ignored.
             lengths: real tokens of each row's chunk, 0 to `m`.
-            attends_to: the last position that each token sees; None is its own (causal).
+            attends_to: the last position that each token sees, see `cache_mask`; None is its own (causal).
             wanted: places in the chunk whose hidden states are returned, as in `prefill`.
 
         Returns:
             Final-normed hidden states (meaningless after `lengths`), and the cache with the tokens added.
-
-        Three tokens of a row that has read two, the first two bidirectional (`attends_to` 3, 3, 4), see the slots
-
-        1 1 1 1 0 0
-        1 1 1 1 0 0
-        1 1 1 1 1 0
         """
         x = self.embed(ids)
         positions = cache.length[:, None] + jnp.arange(ids.shape[1])[None]  # [b, m]
-        attends_to = positions if attends_to is None else attends_to
-        mask = (jnp.arange(cache.valid.shape[1])[None, None] <= attends_to[:, :, None]) & cache.valid[:, None]
+        mask = cache_mask(positions if attends_to is None else attends_to, cache.valid)
         # Where the chunk's keys go: slot = position, the same for all heads of a row. The cache's first axis is (row, head).
         slots = jnp.repeat(positions, self.config.language.kv_heads, axis=0)  # [b g, m]
         rows = jnp.arange(len(slots))[:, None]
