@@ -58,9 +58,9 @@ class LoraConfig:
         rank: of the update.
         alpha: its strength; `scale` is `alpha / rank`.
         rank_stabilised: `alpha / sqrt(rank)` instead (Kalajdzievski 2023, "rsLoRA").
-        unscaled: no factor at all, whatever alpha and rank are. openpi leaves the factor out of its feed-forward updates
-            (and only there), so a network trained there with `alpha != rank` needs this on `GemmaConfig.lora_mlp`. In
-            `gemma_2b_lora`, alpha equals rank, and both are the same.
+        unscaled: no factor at all, whatever alpha and rank are. openpi leaves the factor out of its feed-forward
+            updates (and only there), so a network trained there with `alpha != rank` needs this on
+            `GemmaConfig.lora_mlp`. In `gemma_2b_lora`, alpha equals rank, and both are the same.
     """
 
     rank: int

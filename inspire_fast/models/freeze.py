@@ -16,9 +16,9 @@ class FreezeConfig:
     """Parameters that do not train. They have no gradient, no optimiser state and no average.
 
     Attributes:
-        what: "nothing" is full fine-tuning; "language" freezes the language model but for its LoRA, while the image tower
-            trains (openpi's `get_freeze_filter` for a LoRA variant); "vision" freezes the image tower and its head; with
-            "all_but_lora", only the low-rank updates train.
+        what: "nothing" is full fine-tuning; "language" freezes the language model but for its LoRA, while the image
+            tower trains (openpi's `get_freeze_filter` for a LoRA variant); "vision" freezes the image tower and its
+            head; with "all_but_lora", only the low-rank updates train.
         dtype: of frozen parameters; openpi keeps them in bfloat16.
     """
 
@@ -49,8 +49,8 @@ class FreezeConfig:
         """
         if self.what == "all_but_lora" and not model.language.has_lora:
             raise ValueError(
-                "freeze.what='all_but_lora' leaves nothing to train: the network has no LoRA. Choose a preset with LoRA "
-                "(gemma_2b_lora), or freeze less."
+                "freeze.what='all_but_lora' leaves nothing to train: the network has no LoRA. Choose a preset with "
+                "LoRA (gemma_2b_lora), or freeze less."
             )
 
 

@@ -100,10 +100,10 @@ def attention_mask(block: Int[Array, "b l"], valid: Bool[Array, "b l"]) -> Bool[
 
 
 def cache_mask(attends_to: Int[Array, "b m"], valid: Bool[Array, "b s"]) -> Bool[Array, "b m s"]:
-    """True where a token attends to the cache's slot of the column: up to position `attends_to`, where the slot is valid.
+    """True where a chunk's token attends to a slot of the cache: up to position `attends_to`, if the slot is valid.
 
-    For three tokens with `attends_to` 3 3 4, of which the first two see each other, and slots 1 0 1 1 1 1 (the second one
-    belongs to a masked camera):
+    For three tokens with `attends_to` 3 3 4, of which the first two see each other, and slots 1 0 1 1 1 1 (the second
+    one belongs to a masked camera):
 
     1 0 1 1 0 0
     1 0 1 1 0 0

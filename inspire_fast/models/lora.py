@@ -1,8 +1,8 @@
 """Low-rank updates of the language model's weights (LoRA), under openpi's parameter shapes.
 
 A weight `[..., i, o]` has a half A `[..., i, p]` and a half B `[..., p, o]` of rank `p`. Attention's output weight
-`[n, h, w]` is the exception, as in openpi: A contracts heads and head width together, and the `n` parts of B are summed, so
-that the update of the whole `[n h, w]` matrix has rank `p`.
+`[n, h, w]` is the exception, as in openpi: A contracts heads and head width together, and the `n` parts of B are
+summed, so that the update of the whole `[n h, w]` matrix has rank `p`.
 
 A fresh B is zero, so that a fresh LoRA network equals its base (Hu et al. 2021, "LoRA"). openpi draws both halves from
 normal(0, 0.01); A keeps that scale.
@@ -27,7 +27,7 @@ A_STD = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Einsums of an update: with each of its halves, and of both halves into one weight. Letters as in CONTRIBUTING.md."""
+    """Einsums of an update: with each of its halves, and of both halves into one weight."""
 
     down: str
     up: str
@@ -67,7 +67,7 @@ class LoraLayers(nnx.Module):
 def add_update(
     base: Float[Array, "*out"], x: Float[Array, "*inner"], layer: Mapping[str, Any], weight: str, config: GemmaConfig
 ) -> Float[Array, "*out"]:
-    """`base`, the product of `x` and a weight, plus the product of `x` and the weight's low-rank update, if it has one."""
+    """`base`, the product of `x` and a weight, plus that of `x` and the weight's low-rank update, if it has one."""
     update = update_of(config, weight)
     if update is None:
         return base

@@ -1,6 +1,6 @@
 """Next-token cross-entropy over supervised tokens only.
 
-Hidden states are gathered before the logits, so that neither one-hot targets nor logits of unsupervised positions exist.
+Hidden states are gathered before the logits, so that logits of unsupervised positions are never computed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ class Objective:
     """Additions to the cross-entropy of every supervised token; losses in the log stay the plain ones.
 
     Attributes:
-        z_loss: weight of the squared log of the softmax's denominator, so that logits do not drift (Chowdhery et al. 2022,
-            "PaLM", which takes 1e-4).
-        label_smoothing: share of the target's probability that is spread over the whole vocabulary (Szegedy et al. 2016).
-            It makes stated probabilities of answers smaller than their frequencies: leave it off where they are used.
+        z_loss: weight of the squared log of the softmax's denominator, so that logits do not drift (Chowdhery et al.
+            2022, "PaLM", which takes 1e-4).
+        label_smoothing: share of the target's probability that is spread over the whole vocabulary (Szegedy et al.
+            2016). Stated probabilities of answers become smaller than their frequencies: leave it off where those
+            matter.
     """
 
     z_loss: float = 0.0
@@ -33,8 +34,8 @@ class Objective:
     def __post_init__(self) -> None:
         if not 0 <= self.z_loss < float("inf") or not 0 <= self.label_smoothing < 1:
             raise ValueError(
-                f"objective: z_loss must be finite and not negative, label_smoothing from 0 to below 1; got {self.z_loss} and "
-                f"{self.label_smoothing}."
+                f"objective: z_loss must be finite and not negative, label_smoothing from 0 to below 1; got "
+                f"{self.z_loss} and {self.label_smoothing}."
             )
 
 

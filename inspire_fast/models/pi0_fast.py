@@ -1,7 +1,7 @@
 """The pi0-FAST network: images and text in one sequence, actions as tokens (Pertsch et al. 2025, "FAST").
 
-The sequence is `[camera 1 | camera 2 | ... | text]`, with cameras in sorted order of their names (openpi's pytree order).
-Positions count from the first image token on. Images and the leading bidirectional text are attention block 0.
+The sequence is `[camera 1 | camera 2 | ... | text]`, with cameras in sorted order of their names (openpi's pytree
+order). Positions count from the first image token on. Images and the leading bidirectional text are attention block 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inspire_fast.models.siglip import Siglip
 
 
 class Pi0Fast(nnx.Module):
-    """The network as it is trained. Methods are pure; compile them at the caller (`jax.jit` takes the module as a pytree)."""
+    """The network as it is trained. Methods are pure; compile them at the caller, with the module as an argument."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -101,7 +101,7 @@ def require_image_size(images: Mapping[str, Num[Array, "b h w 3"]], config: Mode
     for name, image in images.items():
         if image.shape[1:] != (*config.image_hw, 3):
             raise ValueError(
-                f"Image {name!r} is {image.shape}; the network sees [b, {config.image_hw[0]}, {config.image_hw[1]}, 3]. "
+                f"Image {name!r} is {image.shape}; the network sees [b, {', '.join(map(str, config.image_hw))}, 3]. "
                 "Resize with padding first."
             )
 

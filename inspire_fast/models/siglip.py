@@ -86,7 +86,7 @@ class Siglip(nnx.Module):
         """Tokens without positions, row by row of the patch grid."""
         p = self.config.patch
         b, height, width, _ = images.shape
-        # A convolution whose stride is its size is a reshape and one product: y x is the grid, i j the pixel in a patch.
+        # A convolution whose stride is its size is a reshape and one product (y x: the grid; i j: a patch's pixels).
         grid = images.astype(dtype).reshape(b, height // p, p, width // p, p, 3)
         x = jnp.einsum("byixjc,ijcw->byxw", grid, self.patch[...].astype(dtype)) + self.patch_bias[...].astype(dtype)
         return x.reshape(b, -1, self.config.width)

@@ -1,8 +1,8 @@
-"""Where the golden vectors lie, and which cases there are: nothing about them is written into the tests.
+"""Golden vectors and their cases, found by listing: nothing about them is written into the tests.
 
-The vectors lie beside this file, or in the folder that the environment variable INSPIRE_FAST_GOLDEN names: then the same
-tests check other vectors of the same kinds. That folder may hold some kinds only; tests of the others are skipped and
-say so. A run that finds no case at all fails (see `conftest.py`).
+The vectors are in this folder, or in the one that the environment variable INSPIRE_FAST_GOLDEN names: then the same
+tests check other vectors of the same kinds. That folder may hold some kinds only; tests of the others are skipped with
+the reason. A run that finds no case at all fails (see `conftest.py`).
 """
 
 import importlib.util

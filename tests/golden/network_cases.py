@@ -1,7 +1,7 @@
-"""The network's golden cases: found by listing, built from their `info.json` alone, run by one program each.
+"""Golden cases of the network: found by listing, built from their `info.json` alone, run by one program each.
 
-A folder of `b_model` is of one of three kinds, told apart by what its `info.json` holds: full cases (text of given lengths,
-cameras), end-token cases (a recipe of observations), and towers alone (a list).
+The `info.json` of a folder of `b_model` shows which of three kinds it is: a full case (text of given lengths, cameras),
+an end-token case (a recipe of observations), or towers alone (a list).
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def folders(kind: str) -> list:
 
 
 def arrays(kind: str, known: str) -> list:
-    """(folder, array name) of everything in the cases of a kind that a test knows how to check; no case may have nothing.
+    """(folder, array name) of all arrays of a kind that a test knows how to check; every case must have one.
 
     Args:
         kind: of the folders.
@@ -200,7 +200,7 @@ class Case:
         return json.loads((folder / "info.json").read_text())
 
     def batch(self, ids: np.ndarray, valid: np.ndarray, causal: np.ndarray, supervised: np.ndarray) -> Batch:
-        """Text with per-token flags as our loss takes it; as many targets as there are positions, so that shapes agree."""
+        """Text with per-token flags as our loss takes it, with a target per position, so that shapes agree."""
         at, weight = np.zeros((len(ids), ids.shape[1]), np.int32), np.zeros(ids.shape, np.float32)
         for row, flags in enumerate(supervised):
             n = flags.sum()

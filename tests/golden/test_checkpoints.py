@@ -1,6 +1,6 @@
 """Checkpoints that openpi itself wrote: read, written back, damaged, and imported into policies.
 
-A case is a folder `params` in some layout, with `orbax_layout.json` and `ckpt_params_manifest.json` in a folder above it.
+A case is a folder `params` in some layout; a folder above it has `orbax_layout.json` and `ckpt_params_manifest.json`.
 """
 
 from functools import cached_property
@@ -143,7 +143,7 @@ def test_another_width_is_one_error(case: Case) -> None:
 
 
 def with_stats(case: Case, folder: Path) -> tuple[Path, OpenpiConfig]:
-    """The checkpoint as openpi's users have it, statistics beside it: its own, or made up where it has none of a robot."""
+    """The checkpoint with statistics, as openpi's users have it: its own, or invented ones."""
     step = case.damaged(folder / "source")
     robot, asset = ROBOTS["inspire_arm"], "some/asset"
     stored = sorted((case.step / "assets").rglob("norm_stats.json"))

@@ -1,4 +1,4 @@
-"""When openpi stops: only once all rows of a batch write the end token in the same step. And what stands behind it."""
+"""The end of openpi's decoding: all rows of a batch write the end token in the same step; zeros follow."""
 
 from functools import lru_cache
 import json
@@ -17,7 +17,7 @@ Inputs = dict[str, np.ndarray]
 
 
 class EndCase:
-    """A network, and groups of observations: the rows of one batch each, but for the `many`, which are batches of one."""
+    """A network and groups of observations, each the rows of one batch; the group `many` is batches of one row."""
 
     def __init__(self, folder: Path) -> None:
         self.info = json.loads((folder / "info.json").read_text())

@@ -1,6 +1,6 @@
-"""The network against vectors made with openpi itself, array by array: training pass, openpi's decoding, and the right one.
+"""The network against vectors made with openpi, array by array: training pass, openpi's decoding, our decoding.
 
-Cases and arrays are found by listing; `info.json` alone says what they are of.
+Cases and arrays are found by listing; `info.json` alone describes them.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def same_everywhere(c: Case, name: str) -> float:
 
 
 def same_where_text_is(c: Case, name: str) -> float:
-    """What padding predicts is nobody's business, and differs with the amount of padding."""
+    """Only real tokens: predictions of padding are never used, and differ with the amount of padding."""
     real = c.z["tokenized_prompt_mask"][:, :-1]
     expected = c.z[name][real]
     # Hidden states are larger than logits, and so is their rounding.

@@ -1,4 +1,4 @@
-"""Parameter trees of openpi's networks: paths, shapes, dtypes, counts and what LoRA training freezes. Nothing is allocated."""
+"""Parameter trees of openpi's networks: paths, shapes, dtypes, counts, frozen leaves of LoRA training."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""openpi's prompt: discretised state, prefix text, ids, masks and loss flags of the plain pi0-FAST script, and reading actions back.
+"""openpi's prompt: discretised state, text, ids, masks and loss flags of the plain pi0-FAST script; reading actions.
 
-Cases are the entries of `fast_prompt.json` and the rows of `fast_tokenizer_toy.json`, with arrays `<row>/...` beside it. The
-action codec is the vectors' own, built from its description there.
+Cases are the entries of `fast_prompt.json` and the rows of `fast_tokenizer_toy.json`, with arrays `<row>/...` in
+the `.npz` of that name. The action codec is the vectors' own, built from its description there.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""openpi's transforms: dictionaries, actions, normalisation, running statistics, images, tokenisation, by the vectors' own keys."""
+"""openpi's transforms: dictionaries, actions, normalisation, running statistics, images, tokenisation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def equal(result: np.ndarray, wanted: np.ndarray, name: str) -> None:
     np.testing.assert_array_equal(result, wanted, err_msg=name, strict=True)
 
 
-# actions.npz: state, actions; <mask>/{mask,delta,absolute}; pad<dim>_<what>[_axis<n>[_val<v>]]; padsa_*; subsample<stride>
+# actions.npz: state, actions; <mask>/{mask,delta,absolute}; pad<dim>_<what>[_axis<n>[_val<v>]]; padsa_*;
+# subsample<stride>
 
 
 @pytest.mark.parametrize("path", cases("c_transforms*/actions.npz", "{0.parent.name}"))
@@ -160,8 +161,8 @@ def test_running_statistics(path: Path) -> None:
 
 
 # resize.json, resize.npz: {pil,jaxu8,jaxf32}_<i>_{every<n>,rowmean}; batches; convert_*
-# openpi resizes with Pillow on the host, as we do, and once more on the device if a size is still another (jaxu8, jaxf32).
-# We resize on the host only: equal to its Pillow, and within one step of uint8 of what it does on the device.
+# openpi resizes with Pillow on the host, as we do, and once more on the device if a size is still another (jaxu8,
+# jaxf32). We resize on the host only: equal to its Pillow, and within one step of uint8 of what it does on the device.
 LARGEST_DIFFERENCE = {"pil": 0, "jaxu8": 1, "jaxf32": 1.01 / 127.5}
 
 

@@ -1,4 +1,4 @@
-"""The action codec of the tokenizer's vectors, built from its description in `fast_tokenizer_toy.json`, and the rows there."""
+"""The action codec of the tokenizer's vectors and their rows, built from `fast_tokenizer_toy.json`."""
 
 import json
 from pathlib import Path

@@ -55,7 +55,7 @@ def blocks(start: int, pieces: list[tuple[int, bool]]) -> list[int]:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), kv_heads=st.sampled_from([1, 2, 4]))
 def test_cached_logits_are_the_teacher_forced_ones(seed: int, kv_heads: int) -> None:
-    """Any camera masked, any text split into pieces, bidirectional or causal, read piece by piece at each row's own pace."""
+    """Any camera masked; any text in pieces, bidirectional or causal, read piece by piece at each row's own pace."""
     rng = np.random.default_rng(seed)
     network, decoder, head = networks(kv_heads)
     images = random_images(network.config, ROWS, seed)

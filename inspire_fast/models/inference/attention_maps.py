@@ -27,7 +27,7 @@ def attention_maps(
     layers: Sequence[int],
     queries: Any,
 ) -> Float[Array, "d b n k s"]:
-    """Runs the teacher-forced pass up to the last layer asked for, and keeps the probabilities of the given queries only.
+    """The teacher-forced pass up to the last layer asked for, of which the given queries' probabilities are kept.
 
     Args:
         model: the network.
@@ -37,13 +37,13 @@ def attention_maps(
         valid: False on padding.
         block: attention blocks, see `TokenSequence.block`.
         layers: of the language model, from 0; static under `jax.jit`.
-        queries: int `[k]`, or `[b, k]` where rows differ: positions in the whole sequence. Camera `c` (in sorted order of
-            the names) has positions from `c * tokens_per_image`, row by row of its patch grid; text begins at
+        queries: int `[k]`, or `[b, k]` where rows differ: positions in the whole sequence. Camera `c` (in sorted order
+            of the names) has positions from `c * tokens_per_image`, row by row of its patch grid; text begins at
             `image_tokens`.
 
     Returns:
-        float32, one map per layer asked for: probabilities over all `s` positions. They sum to 1, and what a query may not
-        see is exactly 0. A query that is itself padding or of a masked camera sees nothing: its row is 0.
+        float32, one map per layer asked for: probabilities over all `s` positions. They sum to 1, and what a query may
+        not see is exactly 0. A query that is itself padding or of a masked camera sees nothing: its row is 0.
 
     Raises:
         ValueError: a layer or query that does not exist, or no layer.

@@ -1,6 +1,6 @@
 """Attention kernels: XLA's everywhere, cuDNN's flash attention on GPUs that have it for the head width.
 
-Attention over a cache reads a few queries against many keys and is bound by reading them; it needs no kernel of its own.
+Attention over a cache compares a few queries with many keys and is bound by reading them; XLA's products are enough.
 The pass over a whole sequence does: XLA writes the `[b, n, l, l]` probabilities to memory, and cuDNN does not.
 """
 
@@ -39,7 +39,7 @@ def attend_heads(
     """
     b, m, n, h = q.shape
     g = len(keys) // b
-    # Query heads n = (g, r). All r heads of all m tokens that share a key head become the rows of one product per (b, g).
+    # Query heads n = (g, r): the r heads of all m tokens that share a key head become the rows of one product.
     grouped = q.reshape(b, m, g, n // g, h).swapaxes(1, 2).reshape(b * g, -1, h)
     scores = jnp.einsum("rqh,rsh->rqs", grouped, keys, preferred_element_type=jnp.float32)
     seen = jnp.broadcast_to(mask[:, None, :, None], (b, g, m, n // g, mask.shape[2])).reshape(scores.shape)

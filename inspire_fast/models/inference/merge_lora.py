@@ -16,8 +16,8 @@ _LAYERS = "language/layers"
 def merge_lora(model: Pi0Fast) -> Pi0Fast:
     """The network without LoRA that computes the same as `model`, to rounding.
 
-    Weights without an update are shared with `model`, not copied; merged ones keep their dtype (in bfloat16, the update is
-    rounded with its weight).
+    Weights without an update are shared with `model`, not copied; merged ones keep their dtype (in bfloat16, the update
+    is rounded with its weight).
 
     Raises:
         ValueError: the network has no LoRA.

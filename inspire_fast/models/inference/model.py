@@ -1,9 +1,9 @@
 """Cached decoding: the same function as `Pi0Fast`, with its weights laid out to be read once per token and no more.
 
-Decoding is bound by reading weights. Three things in the trainable layout cost extra reads: layers stacked on one axis are
-copied out of the stack, weights of more than two axes are transposed before each product, and float32 masters are twice as
-long as need be. Here every weight is a matrix of its own with the contracted axis last, in the dtype that was asked for,
-with LoRA merged. Norms stay float32.
+Decoding is bound by reading weights. Three things in the trainable layout cost extra reads: layers stacked on one axis
+are copied out of the stack, weights of more than two axes are transposed before each product, and float32 masters are
+twice as long as need be. Here every weight is a matrix of its own with the contracted axis last, in the dtype that was
+asked for, with LoRA merged. Norms stay float32.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class InferenceModel:
             lengths: real tokens of each row.
             block: attention blocks, see `TokenSequence.block`.
             capacity: text tokens that the cache can hold in all, at least `l`.
-            wanted: places in the text whose hidden states are returned; None is all of them. The last layer is computed for
-                these alone.
+            wanted: places in the text whose hidden states are returned; None is all of them. The last layer is computed
+                for these alone.
 
         Returns:
             Final-normed hidden states (that of a row's last real token predicts its next one), and the cache.
@@ -162,7 +162,7 @@ class InferenceModel:
         x = self.embed(ids)
         positions = cache.length[:, None] + jnp.arange(ids.shape[1])[None]  # [b, m]
         mask = cache_mask(positions if attends_to is None else attends_to, cache.valid)
-        # Where the chunk's keys go: slot = position, the same for all heads of a row. The cache's first axis is (row, head).
+        # Slots of the chunk's keys: their positions, the same for all heads of a row (the cache's first axis is b g).
         slots = jnp.repeat(positions, self.config.language.kv_heads, axis=0)  # [b g, m]
         rows = jnp.arange(len(slots))[:, None]
         all_k, all_v = [], []

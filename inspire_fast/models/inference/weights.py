@@ -65,8 +65,8 @@ class DecoderLayer:
 def product(x: Float[Array, "... i"], matrix: Float[Array, "o i"]) -> Float[Array, "... o"]:
     """`x` times the transposed matrix, in float32 at least.
 
-    XLA's CPU product of a matrix with a single vector runs on one core, and one core does not read memory as fast as all
-    do. So there, it becomes a batch of products, each with a part of the matrix's rows, which run in parallel.
+    XLA's CPU product of a matrix with a single vector runs on one core, and one core does not read memory as fast as
+    all do. So there, it becomes a batch of products, each with a part of the matrix's rows, which run in parallel.
     """
     outputs, inputs = matrix.shape
     dtype = jnp.promote_types(x.dtype, jnp.float32)

@@ -4,9 +4,10 @@ It exists for comparing with upstream's outputs; the right way to decode is `mod
 training:
 
 1. The first token that the model writes has position `read + 1` instead of `read`, and all later ones follow it.
-2. The prompt is shifted to the right end of the cache, and a row sees the last `read` slots, where `read` counts its real
-   tokens. With a masked camera, that window cuts off the first real tokens and uncovers the masked ones, whose attention
-   was uniform over all slots, empty ones included. Positions count real tokens only, so they shift after a masked camera.
+2. The prompt is shifted to the right end of the cache, and a row sees the last `read` slots, where `read` counts its
+   real tokens. With a masked camera, that window cuts off the first real tokens and uncovers the masked ones, whose
+   attention was uniform over all slots, empty ones included. Positions count real tokens only, so they shift after a
+   masked camera.
 3. Rows stop only when all of them write the end token in the same step; until then, a finished row continues.
 
 Observed behaviour of openpi's pi0-FAST `sample_actions`; the golden vectors hold it to openpi's outputs.
