@@ -69,8 +69,8 @@ def write(root: Path, storage: str, episodes: int, length: int, px: int) -> Path
                 "state": rng.normal(size=(length, robot.state_dim)).astype(np.float32),
                 "actions": rng.uniform(-1, 1, (length, robot.action_dim)).astype(np.float32),
             }
-            pictures = {camera: frames(episode, length, px, k) for k, camera in enumerate(CAMERAS)}
-            writer.add_episode({**pictures, **numbers}, task="push the block to the right")
+            images = {camera: frames(episode, length, px, k) for k, camera in enumerate(CAMERAS)}
+            writer.add_episode({**images, **numbers}, task="push the block to the right")
     return root
 
 
@@ -87,7 +87,7 @@ def as_lerobot_lays_it_out(source: Path, root: Path) -> Path:
 
 
 def plain_image(root: Path) -> Callable[[int], object]:
-    """One parquet read per sample: open the file, read the episode's rows, decode one picture per camera."""
+    """One parquet read per sample: open the file, read the episode's rows, decode one image per camera."""
     meta = LeRobotDataset(root).meta
     starts = np.array([episode.start for episode in meta.episodes])
 
@@ -107,7 +107,7 @@ def plain_video(root: Path) -> Callable[[int], object]:
 
     def read(row: int) -> object:
         episode, frame = dataset.locate(row)
-        pictures = []
+        images = []
         for camera in CAMERAS:
             place = episode.videos[camera]
             wanted_s = place.from_s + frame / FPS
@@ -115,11 +115,11 @@ def plain_video(root: Path) -> Callable[[int], object]:
                 stream = container.streams.video[0]
                 tick_s = float(stream.time_base or 0)
                 container.seek(round(wanted_s / tick_s), stream=stream, backward=True)
-                for picture in container.decode(stream):
-                    if (picture.pts or 0) * tick_s >= wanted_s - 0.5 / FPS:
-                        pictures.append(picture.to_ndarray(format="rgb24"))
+                for image in container.decode(stream):
+                    if (image.pts or 0) * tick_s >= wanted_s - 0.5 / FPS:
+                        images.append(image.to_ndarray(format="rgb24"))
                         break
-        return pictures
+        return images
 
     return read
 
@@ -151,7 +151,7 @@ def arrays(sample: Sample, _rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def loader_rate(root: Path, batches: int) -> float:
-    """Samples per second of the shuffled loader with two threads, pictures and chunks of ten."""
+    """Samples per second of the shuffled loader with two threads, images and chunks of ten."""
     source = ChunkSource(LeRobotDataset(root), None, robot=ROBOTS["libero"], horizon=10)
     loader = Loader(source, arrays, LoaderConfig(batch_size=16, seed=0, shuffle=True))
     next(loader)

@@ -1,7 +1,7 @@
 """Looks for episodes that cannot be trained on: `uv run scripts/check_dataset.py --root data/mine [--decode]`.
 
 Prints file, episode and frame of each, and ends with status 1 if there are any. Numbers, instructions, times and the lengths
-of videos are looked at; damaged pictures are found with `--decode` only. With a config's name in the first place,
+of videos are looked at; damaged images are found with `--decode` only. With a config's name in the first place,
 
     uv run scripts/check_dataset.py <config> [--decode] [--data.parts data/libero:3 data/mine:1] [--any.field value]
 
@@ -29,7 +29,7 @@ class Args:
     Attributes:
         root: the datasets' folders.
         columns: those that training reads (default: all).
-        decode: decode every picture.
+        decode: decode every image.
     """
 
     root: tuple[Path, ...]
@@ -44,7 +44,7 @@ def check(dataset: LeRobotDataset, columns: Sequence[str], *, decode: bool, name
         print(f"{name}episode {episode}: {reason}")
     looked = len(dataset.episodes) - len(dataset.skipped)
     print(
-        f"{name}{len(bad)} of {looked} episodes are unusable.{'' if decode else ' Pictures were not decoded (--decode).'}"
+        f"{name}{len(bad)} of {looked} episodes are unusable.{'' if decode else ' Images were not decoded (--decode).'}"
     )
     return len(bad)
 

@@ -9,7 +9,7 @@ import sys
 
 import tyro
 
-from inspire_fast.data.converters.base import Conversion, Storage, convert
+from inspire_fast.data.converters.base import Conversion, Description, Storage, convert
 from inspire_fast.data.converters.inspire import inspire_episodes
 from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.converters.rlds import LAYOUTS, rlds_episodes
@@ -32,14 +32,17 @@ def inspire(source: Path, root: Path, storage: Storage, fps: int = 10, actions_f
     """InSpire's folders; the release does not say at which rate they were recorded."""
     robot, episodes = ROBOTS["inspire_arm"], inspire_episodes(source, actions_from_states=actions_from_states)
     names = {"state": robot.state_names, "actions": robot.action_names}
-    return convert(episodes, root, fps=fps, robot_type=robot.name, names=names, storage=storage)
+    return convert(episodes, root, Description(fps=fps, robot_type=robot.name, names=names), storage=storage)
 
 
 def rlds(source: Path, root: Path, storage: Storage, layout: str = "droid", split: str = "train") -> Conversion:
     """An RLDS dataset in one of the known layouts."""
     chosen = LAYOUTS[layout]
     return convert(
-        rlds_episodes(source, chosen, split=split), root, fps=chosen.fps, robot_type=chosen.robot, storage=storage
+        rlds_episodes(source, chosen, split=split),
+        root,
+        Description(fps=chosen.fps, robot_type=chosen.robot),
+        storage=storage,
     )
 
 

@@ -129,7 +129,7 @@ class ChunkSource:
         return len(self._rows)
 
     def __getitem__(self, i: int) -> Sample:
-        """Sample i, pictures decoded.
+        """Sample i, images decoded.
 
         Raises:
             DatasetError: a damaged row; names file, episode and frame.
@@ -155,13 +155,13 @@ class ChunkSource:
         return episode.index, frame
 
     def states(self, part: slice = slice(None)) -> np.ndarray:
-        """Canonical states of all samples (or those of a slice), float32 `[n, s]`, without touching a picture."""
+        """Canonical states of all samples (or those of a slice), float32 `[n, s]`, without touching an image."""
         rows, parts = self._rows[part], self.dataset.columns(list(self._state_columns))
         native = np.concatenate([parts[c][rows].reshape(len(rows), -1) for c in self._state_columns], axis=-1)
         return self.robot.state_map.to_canonical(native.astype(np.float32)).astype(np.float32)
 
     def chunks(self, part: slice = slice(None), dims: slice = slice(None)) -> np.ndarray:
-        """Action chunks of all samples (or of a slice, or some dimensions), float32 `[n, t, a]`, without touching a picture."""
+        """Action chunks of all samples (or of a slice, or some dimensions), float32 `[n, t, a]`, without touching an image."""
         return self._actions[:, dims][self._chunk_rows(self._rows[part, None])]
 
     def actions(self) -> np.ndarray:
@@ -197,8 +197,8 @@ def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robo
         )
     if other.image_orientation != robot.image_orientation:
         _LOG.warning(
-            "The labels of %s are about robot %r, whose pictures are %s, and robot %r has them %s. The labels suit both; see to "
-            "it that the dataset's pictures are the latter.",
+            "The labels of %s are about robot %r, whose images are %s, and robot %r has them %s. The labels suit both; see to "
+            "it that the dataset's images are the latter.",
             dataset.root,
             facts.robot,
             other.image_orientation,

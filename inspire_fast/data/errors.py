@@ -2,7 +2,7 @@
 
 
 class DatasetError(ValueError):
-    """A dataset, or something stored beside one, is missing, damaged or not what was expected.
+    """A dataset, or a file that belongs to one, is missing, damaged or not as expected.
 
     The message names the file and, where one is concerned, the episode and frame, and says what to do.
     """

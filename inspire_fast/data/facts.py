@@ -1,7 +1,7 @@
-"""Spatial facts next to a dataset: `labels/facts.parquet`, a row per episode, frame and target.
+"""Spatial facts of a dataset in `labels/facts.parquet`: one row per episode, frame and target.
 
-Geometry is stored, never answers, so that a new question or threshold needs no relabelling. The file names the dataset
-that it belongs to; labels of another dataset are refused.
+The file stores geometry, never answers: a new question or threshold needs no relabelling. It names its dataset, and labels
+of another dataset are refused.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _WRITTEN_ROWS = 1 << 15  # rows that are held as Python objects at a time
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetIdentity:
-    """What tells one dataset from another: its size and a hash of `info.json`, the episodes' lengths and their tasks."""
+    """Identity of a dataset: its size and a hash of `info.json`, the episodes' lengths and their tasks."""
 
     total_episodes: int
     total_frames: int
@@ -53,7 +53,7 @@ class DatasetIdentity:
 
     @classmethod
     def of(cls, meta: Meta) -> DatasetIdentity:
-        """The identity of a dataset as it lies on disk now."""
+        """The identity of a dataset as it is on disk now."""
         digest = hashlib.sha256(json.dumps(meta.info, sort_keys=True).encode())
         digest.update(json.dumps([(episode.length, episode.tasks) for episode in meta.episodes]).encode())
         return cls(total_episodes=len(meta.episodes), total_frames=meta.total_frames, sha256=digest.hexdigest())
@@ -70,28 +70,20 @@ def write_facts(
     frame_description: str,
     producer: str = "",
 ) -> Path:
-    """Writes the facts of a dataset, replacing earlier ones at once or not at all. The same facts give the same file.
+    """Writes the facts of a dataset atomically, replacing earlier ones. The same facts give the same bytes.
 
     Args:
         root: the dataset.
         episodes: episode -> facts per frame (None: not labelled). Episodes may be left out.
         robot: registry name of the embodiment.
         frame_description: the frame of `offset_m` in words, e.g. "world axes, +x front, +y right, +z up".
-        producer: what made them, e.g. "hindsight"; empty: not said.
+        producer: of the facts, e.g. "hindsight"; empty: unknown.
 
     Raises:
-        DatasetError: an episode that the dataset does not have, or of another length.
+        DatasetError: the dataset lacks an episode, or its length differs.
     """
     meta = load_meta(root)
-    for number in episodes:
-        if not 0 <= number < len(meta.episodes):
-            raise DatasetError(f"Facts of episode {number}: {root} has the episodes 0..{len(meta.episodes) - 1}.")
-        frames = episodes[number]
-        if len(frames) != meta.episodes[number].length:
-            raise DatasetError(
-                f"Facts of episode {number} cover {len(frames)} frames; the episode in {root} has "
-                f"{meta.episodes[number].length}."
-            )
+    _check_episodes(meta, episodes)
     header = {"robot": robot, "frame": frame_description, "dataset": asdict(DatasetIdentity.of(meta))}
     if producer:
         header["producer"] = producer
@@ -100,14 +92,25 @@ def write_facts(
     rows = _all_rows(episodes)
     with open_atomic(path) as stream, pq.ParquetWriter(stream, schema) as file:
         batch = list(itertools.islice(rows, _WRITTEN_ROWS))
-        file.write_table(pa.Table.from_pylist(batch, schema=schema))  # also of no rows
+        file.write_table(pa.Table.from_pylist(batch, schema=schema))  # even without rows
         while batch := list(itertools.islice(rows, _WRITTEN_ROWS)):
             file.write_table(pa.Table.from_pylist(batch, schema=schema))
     return path
 
 
+def _check_episodes(meta: Meta, episodes: Mapping[int, Sequence[SceneFacts | None]]) -> None:
+    for number, frames in episodes.items():
+        if not 0 <= number < len(meta.episodes):
+            raise DatasetError(f"Facts of episode {number}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}.")
+        if len(frames) != meta.episodes[number].length:
+            raise DatasetError(
+                f"Facts of episode {number} cover {len(frames)} frames; the episode in {meta.root} has "
+                f"{meta.episodes[number].length}."
+            )
+
+
 def stored_producer(root: Path) -> str | None:
-    """What made the facts beside the dataset at `root`: empty where they do not say, None where there are no facts.
+    """Producer of the facts of the dataset at `root`; empty if the file does not name one, None without facts.
 
     Raises:
         DatasetError: damaged; names the file.
@@ -149,10 +152,10 @@ def _rows(episode: int, frame: int, scene: SceneFacts) -> list[dict[str, Any]]:
 
 
 class FactsTable:
-    """Facts by episode and frame. Use `load`.
+    """Facts by episode and frame, read with `load`.
 
     Attributes:
-        robot: registry name of the embodiment that the facts are about.
+        robot: registry name of the facts' embodiment.
         frame_description: the frame of `offset_m` in words.
     """
 
@@ -179,11 +182,11 @@ class FactsTable:
 
         Args:
             root: the dataset.
-            folder: where `facts.parquet` lies, if not in `labels` beside the data (which may be read-only, say).
+            folder: of `facts.parquet`, if it is not the dataset's `labels` (which may be read-only).
 
         Raises:
-            DatasetNotFoundError: there are none.
-            DatasetError: they are damaged, or they belong to another dataset; names both.
+            DatasetNotFoundError: the dataset has no facts.
+            DatasetError: they are damaged or belong to another dataset; names both.
         """
         path = root / FACTS_PATH if folder is None else folder / Path(FACTS_PATH).name
         meta = load_meta(root)
@@ -208,7 +211,7 @@ class FactsTable:
         return len(np.unique(self._rows))
 
     def facts(self, episode: int, frame: int) -> SceneFacts | None:
-        """Facts of one frame, None where it is not labelled.
+        """Facts of one frame; None if it is not labelled.
 
         Raises:
             IndexError: no such episode or frame.

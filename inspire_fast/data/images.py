@@ -1,4 +1,4 @@
-"""Pictures to the model's size."""
+"""Resizing of images to the model's size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from PIL import Image
 
 
 def fitted_size(h: int, w: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width, px, of a picture `[h, w]` made to fit into `[height, width]` without distortion, rounded down.
+    """Height and width, px, of an image `[h, w]` made to fit into `[height, width]` without distortion, rounded down.
 
     Raises:
-        ValueError: the picture is empty, or so long and narrow that less than a pixel of a side would be left.
+        ValueError: the image is empty, or so narrow that less than a pixel of a side would remain.
     """
     scale = max(w / width, h / height)
     inner = (int(h / scale), int(w / scale)) if scale else (0, 0)
     if not min(inner):
         raise ValueError(
-            f"A picture of {h} x {w} px in {height} x {width} px without distortion would have {inner[0]} x {inner[1]}: "
-            "nothing is left of it. Check the camera, or crop the picture."
+            f"An image of {h} x {w} px in {height} x {width} px without distortion would have {inner[0]} x {inner[1]} px: "
+            "nothing is left of it. Check the camera, or crop the image."
         )
     return inner
 
@@ -25,8 +25,8 @@ def fitted_size(h: int, w: int, height: int, width: int) -> tuple[int, int]:
 def resize_with_pad(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes without distortion and centres the result on black.
 
-    Bilinear with antialiasing (Pillow), bit-equal to `openpi_client.image_tools.resize_with_pad`; of an odd margin the
-    larger half lies at the bottom or right.
+    Bilinear with antialiasing (Pillow), bit-equal to `openpi_client.image_tools.resize_with_pad`. An odd margin has its
+    larger half at the bottom or right.
 
     Args:
         images: uint8 `[..., h, w, c]` (RGB or RGBA), any leading dimensions.
@@ -37,7 +37,7 @@ def resize_with_pad(images: np.ndarray, height: int, width: int) -> np.ndarray:
         uint8 `[..., height, width, c]`; the input itself when it has that size.
 
     Raises:
-        ValueError: not uint8, fewer than three dimensions, no pixels, or so long and narrow that nothing would be left.
+        ValueError: not uint8, fewer than three dimensions, no pixels, or so narrow that nothing would remain.
     """
     if images.dtype != np.uint8 or images.ndim < 3:
         raise ValueError(f"resize_with_pad needs uint8 [..., h, w, c]; got {images.dtype} {images.shape}.")
@@ -57,7 +57,7 @@ def resize_with_pad(images: np.ndarray, height: int, width: int) -> np.ndarray:
 def padded_point(
     point: tuple[float, float], source_hw: tuple[int, int], padded_hw: tuple[int, int]
 ) -> tuple[float, float]:
-    """Where `resize_with_pad` puts a point: `(y, x)` as fractions of the given picture -> fractions of the result."""
+    """A point after `resize_with_pad`: `(y, x)` as fractions of the given image -> fractions of the result."""
     inner = fitted_size(*source_hw, *padded_hw)
     y, x = (((whole - part) // 2 + at * part) / whole for at, part, whole in zip(point, inner, padded_hw, strict=True))
     return y, x

@@ -1,7 +1,7 @@
-"""How often training samples are asked: a policy that always answered before it acted cannot act without answering.
+"""Dropout of questions in training samples, so that a policy can also act without answering first.
 
-Reports on reasoning before acting name drop-out of the reasoning as the cure for its instability and cost (ECoT-Lite):
-trained with it, the policy can be told to skip the questions.
+A policy that always answered before it acted cannot act without answers. ECoT-Lite reports dropout of the reasoning as the
+cure for its instability and cost: a policy trained with it can be told to skip the questions.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionDropout:
-    """Which questions a training sample holds, drawn anew each time the sample is used. Held-out samples ask everything.
+    """Random choice of a training sample's questions, drawn at every use. Held-out samples ask all questions.
 
     Attributes:
-        without: fraction of samples that hold no question.
-        unsupervised: fraction of samples whose answers are read but carry no loss.
-        target_dropout: probability that a target is not asked about, each on its own, in the remaining samples and in the
-            unsupervised ones; at least one stays.
+        without: fraction of samples without questions.
+        unsupervised: fraction of samples whose answers are in the prompt but carry no loss.
+        target_dropout: probability, for each target, that it is not asked about, in all samples with questions; at least
+            one target stays.
         shuffle: targets in random order instead of the instruction's.
     """
 
@@ -39,7 +39,7 @@ class QuestionDropout:
             )
 
     def draw(self, targets: tuple[str, ...], rng: np.random.Generator) -> tuple[tuple[str, ...], bool]:
-        """What one use of a sample asks.
+        """The questions of one use of a sample.
 
         Args:
             targets: of the sample, in the instruction's order.

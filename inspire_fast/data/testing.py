@@ -1,4 +1,4 @@
-"""A small labelled LIBERO-shaped dataset in which pictures, state, facts and actions belong together."""
+"""A small labelled dataset in LIBERO's layout, with matching images, state, facts and actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHRASES = ("the red block", "the plate")
 def write_fake_dataset(
     root: Path, *, episodes: int = 8, frames: int = 24, hw: int = 16, seed: int = 0, version: Version = "v3.0"
 ) -> Path:
-    """Writes it: the state says where the block is, the picture is brighter the further right, actions go there."""
+    """Writes the dataset: the state holds the block's position, images are brighter further right, actions go there."""
     rng, robot = np.random.default_rng(seed), ROBOTS["libero"]
     features = {
         "image": {"dtype": "image", "shape": (hw, hw, 3)},
@@ -35,8 +35,8 @@ def write_fake_dataset(
             state[:, :3] += offset.astype(np.float32)
             actions = np.tile(np.concatenate([np.sign(offset) * 0.5, np.zeros(3), [1.0]]), (frames, 1))
             actions = (actions + rng.normal(scale=0.02, size=actions.shape)).astype(np.float32)
-            picture = np.full((frames, hw, hw, 3), int(127 + 300 * offset[1]), np.uint8)
-            columns = {"image": picture, "wrist_image": picture // 2, "state": state, "actions": actions}
+            image = np.full((frames, hw, hw, 3), int(127 + 300 * offset[1]), np.uint8)
+            columns = {"image": image, "wrist_image": image // 2, "state": state, "actions": actions}
             writer.add_episode(columns, task=TASK)
             facts[episode] = [_scene(offset, grasped=frame > frames // 2) for frame in range(frames)]
     write_facts(root, facts, robot=robot.name, frame_description="world axes, +x front, +y right, +z up")

@@ -86,7 +86,7 @@ class TrainingTransform:
     unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """One row, pictures as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
+        """One row, images as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
         rendered = self.render(sample, rng)
         images = {f"image:{k}": v for k, v in self.inputs.images(sample.observation).items()}
         return {**images, **self._pad(rendered)}

@@ -1,12 +1,12 @@
 """The bimanual ALOHA workstation: two ViperX 300 arms, four cameras, with openpi's keys and conventions.
 
-Native (what ALOHA's own software speaks): per arm six joint angles (rad) and the gripper. In the *state* the gripper is its
+Native units (of ALOHA's own software): per arm six joint angles (rad) and the gripper. In the *state* the gripper is its
 linear opening, 0 closed .. 1 open; in the *action* it is the angle of the gripper's motor, scaled to 0 .. 1.
-Canonical (what pi0 was pre-trained on, openpi's `adapt_to_pi`): shoulder and elbow turn the other way round, and grippers are
+Canonical units (of pi0's pre-training, openpi's `adapt_to_pi`): shoulder and elbow turn the other way, and grippers are
 motor angles: in the state scaled so that pi0's robots span 0 .. 1, in the action radians from pi0's closed position.
-Joints are trained as deltas to the state, grippers are not. 50 Hz; the camera `cam_low` is not shown to the model.
+Joints are trained as deltas to the state, grippers are not. 50 Hz; the model does not see the camera `cam_low`.
 
-Words follow the table as an operator sees it who has the left arm on the left: x to the right, y away, z up.
+Direction words follow the table as seen by an operator with the left arm on the left: x to the right, y away, z up.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _from_unit(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
 
 
 def motor_angle(finger_m: np.ndarray) -> np.ndarray:
-    """Finger distance -> motor angle (rad), by the law of cosines; distances beyond the mechanism's reach are at its end."""
+    """Finger distance (m) -> motor angle (rad), by the law of cosines, clipped to the mechanism's range."""
     sine = (_HORN_M**2 + finger_m**2 - _ROD_M**2) / (2 * _HORN_M * finger_m)
     return np.arcsin(np.clip(sine, -1.0, 1.0))
 
@@ -49,7 +49,7 @@ def finger_distance(motor_rad: np.ndarray) -> np.ndarray:
 
 def _opening_to_motor(opening: np.ndarray) -> np.ndarray:
     """Native gripper state -> motor angle (rad)."""
-    # A reading far below closed would be a negative distance, where the mechanism has no angle; openpi would go on.
+    # A reading far below closed is a negative distance, for which the mechanism has no angle; openpi returns NaN.
     return motor_angle(np.maximum(_from_unit(opening, _FINGER_M), _ROD_M - _HORN_M))
 
 

@@ -2,14 +2,14 @@
 
 State: seven joint positions (rad) and the gripper (0 open .. 1 closed). Action: seven joint velocities, normalised to
 [-1, 1] (a client moves its target by 0.2 rad times that per step), and the gripper's position, which a client rounds at
-0.5. 15 Hz, chunks are executed for 8 steps, images are resized with padding to 224.
+0.5. 15 Hz; chunks are executed for 8 steps; images are resized with padding to 224.
 
-`droid_joint_position` is the same arm commanded by seven joint positions (rad), trained as deltas to the state: what openpi's
-`pi0_fast_full_droid_finetune` is trained on. Keys, cameras and state are `droid`'s.
+`droid_joint_position` is the same arm commanded by seven joint positions (rad), trained as deltas to the state, as in
+openpi's `pi0_fast_full_droid_finetune`. Its keys, cameras and state are `droid`'s.
 
-pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`: a network for this robot
-names these three, since the order of its image tokens is the sorted order of the names.
-Words follow the arm's base frame as the arm sees it: x forward, y to the left, z up.
+pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`. A network for this robot
+names these three: its image tokens follow the sorted order of the names.
+Direction words follow the arm's base frame: x forward, y to the left, z up.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ _HIGH = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
 
 
 def _stay(state: np.ndarray) -> np.ndarray:
-    """No velocity, and the gripper as it is measured: 0 would open it and drop what it holds."""
+    """Zero velocity, and the gripper as it is measured: 0 would open it and drop the object."""
     return np.concatenate([np.zeros(7), state[7:]])
 
 

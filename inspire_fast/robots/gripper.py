@@ -1,4 +1,4 @@
-"""Gripper signals: the state dimensions that are a gripper's position and opening, and the openings that count as closed."""
+"""Gripper signals: the state dimensions of a gripper's position and opening, and the openings that count as closed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class GripperSignal:
-    """A gripper's position and opening in a robot's native state. Thresholds are fractions of the widest opening.
+    """A gripper's position and opening in a robot's native state; thresholds are fractions of the widest opening.
 
     Attributes:
         position: the state dimensions that are the gripper's x, y, z.
         opening: dimension -> weight; the weighted sum plus `opening_at_zero` grows as the gripper opens.
-        opening_at_zero: offset of that sum (a gripper that states how far it is *closed*, 0..1, has weight -1 and 1 here).
+        opening_at_zero: offset of that sum. A gripper that states how far it is *closed*, 0..1, has weight -1 and offset 1.
         metres_per_unit: of the position.
         closed_below: the gripper closes when the opening falls below this. InSpire's annotator: 0.75. Wide objects need
             more: LIBERO's cans keep the fingers at 0.81.

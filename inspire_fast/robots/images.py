@@ -1,4 +1,4 @@
-"""Camera images as robots and datasets deliver them -> what the package works with: uint8 `[h, w, 3]`."""
+"""Conversion of camera images, as robots and datasets deliver them, to the package's own form: uint8 `[h, w, 3]`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Layout = Literal["hwc", "chw"]
 
 
 def convert_to_uint8(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] -> uint8 `(255 * x)`, truncated (openpi's convention); uint8 passes as it is.
+    """Floats in [0, 1] -> uint8 `(255 * x)`, truncated (openpi's convention); uint8 passes unchanged.
 
     Raises:
-        ValueError: another type, or floats outside [0, 1] (NaN included): 0..255 and [-1, 1] are not guessed at.
+        ValueError: another type, or floats outside [0, 1] (NaN included): 0..255 and [-1, 1] are not guessed.
     """
     if image.dtype == np.uint8:
         return image
@@ -21,7 +21,7 @@ def convert_to_uint8(image: np.ndarray) -> np.ndarray:
         raise ValueError(f"an image is uint8, or float in [0, 1]; got {image.dtype}")
     low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)  # a batch may be empty
     if not (low >= 0.0 and high <= 1.0):
-        raise ValueError(f"a float image lies in [0, 1]; got {low:.4g} .. {high:.4g}. Send uint8, or scale it")
+        raise ValueError(f"a float image must be in [0, 1]; got {low:.4g} .. {high:.4g}. Send uint8, or scale it")
     return (255 * image).astype(np.uint8)
 
 

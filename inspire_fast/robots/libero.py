@@ -5,8 +5,8 @@ Action: OSC_POSE delta, 7-D in [-1, 1] (+-1 = 0.05 m, 0.5 rad per step) + grippe
 `libero_front` is the same arm as the released InSpire-FAST checkpoints see it: the front camera alone, flipped vertically;
 both wrist slots of the network are black.
 
-Words follow the robosuite world axes (x forward from the base, y to the right, z up) and never change with the picture:
-openpi's client rotates images by 180 degrees, which shows the mirror of the upright view.
+Direction words follow the robosuite world axes (x forward from the base, y to the right, z up), whatever the image shows:
+openpi's client rotates images by 180 degrees, which mirrors the upright view.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ LIBERO = Robot(
     control_hz=20.0,
     axes=Axes(x=("back", "front"), y=("left", "right"), z=("down", "up")),
     frames={
-        # The grip site's axes, named as they lie when the gripper points straight down.
+        # The grip site's axes, named for a gripper that points straight down.
         "gripper": Axes(x=("left", "right"), y=("back", "front"), z=("up", "down")),
         # The front camera's: x to its right, y up, z towards it; it looks at the robot's front.
         "camera": Axes(x=("left", "right"), y=("down", "up"), z=("back", "front")),

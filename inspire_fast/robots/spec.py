@@ -1,4 +1,4 @@
-"""What an embodiment is: names, units, frames, and pure maps between its native dictionaries and canonical values."""
+"""Robot specifications: names, units, frames, and pure maps between native dictionaries and canonical values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGE_KEYS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """The words for the signed axes of the frame that `TargetFacts.offset_m` is measured in: `(negative, positive)`.
+    """Words for the signed axes of the frame of `TargetFacts.offset_m`, each `(negative, positive)`.
 
     LIBERO (robosuite world): x = (back, front), y = (left, right), z = (down, up). InSpire's real arm:
     x = (left, right), y = (front, back), z = (down, up).
@@ -42,7 +42,7 @@ class Axes:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All six, in the paper's order where they are the paper's words, else x, y, z."""
+        """All six: in the paper's order if they are the paper's words, else x, y, z."""
         paper = ("right", "left", "up", "down", "front", "back")
         words = (*self.x, *self.y, *self.z)
         return paper if set(words) == set(paper) else words
@@ -54,7 +54,7 @@ def _same(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class VectorMap:
-    """A vector quantity between a robot's own units and the ones its policies are trained in: `[..., d]`, both ways pure."""
+    """Pure maps of vectors `[..., d]` between a robot's own units and those that its policies are trained in."""
 
     to_canonical: Callable[[np.ndarray], np.ndarray] = _same
     to_native: Callable[[np.ndarray], np.ndarray] = _same
@@ -62,38 +62,37 @@ class VectorMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Robot:
-    """One embodiment. Everything that depends on the robot is data here, never code elsewhere.
+    """One embodiment. Everything that depends on the robot is a field here; no other code branches on it.
 
     Attributes:
-        name: registry name; stands in datasets and checkpoint contracts.
+        name: registry name, as stored in datasets and checkpoint contracts.
         cameras: native key -> canonical camera name.
-        state_keys: native key -> its number of dimensions; the state is these, one after the other.
+        state_keys: native key -> its number of dimensions; the state is their concatenation.
         state_names: one name per native state dimension, with its unit (`eef_x_m`).
-        state_low, state_high: native states between which fake observations are drawn; real ones may lie outside.
+        state_low, state_high: native states between which fake observations are drawn; real ones may be outside.
         action_names: one name per native action dimension.
         action_low, action_high: limits of an executable native action, per dimension.
-        hold_action: native action that keeps the arm where it is; gripper dimensions are kept from the last action sent.
-            None where actions are positions to go to: then the last one sent is kept.
-        hold_at: native state `[s]` -> the native action `[a]` that keeps the robot there as long as nothing was sent: for
-            positions to go to, and for grippers that `hold_action` would move. Without it `hold_action` is sent as it is.
+        hold_action: native action that keeps the arm in place; gripper dimensions are kept from the last action sent.
+            None if actions are target positions: then the last one sent is kept.
+        hold_at: native state `[s]` -> the native action `[a]` that keeps the robot there until something was sent: for
+            target positions, and for grippers that `hold_action` would move. Without it `hold_action` is sent.
         gripper_dims: action dimensions that are gripper commands.
         control_hz: control rate.
-        axes: words of the signed axes of the facts' frame, the robot's base: what "relative to the robot" means by default.
+        axes: words of the signed axes of the robot's base, the frame of facts and of "relative to the robot".
         frames: words of the signed axes of further frames ("gripper", "camera"); see `TargetFacts.rotations`.
-        image_orientation: how camera images reach the model relative to the simulator's or driver's raw frame.
+        image_orientation: of the images that the model sees, relative to the simulator's or driver's raw frame.
         image_layout: of native images as this robot's clients send them; the other layout is read, too.
         nested: clients send `{"images": {"cam_high": ...}}` for the key `images/cam_high`; flat keys are read, too.
-        optional_cameras: native keys that may be absent; policies then show the model a black image, as pi0-FAST was
-            trained.
+        optional_cameras: native keys that may be absent; the model then sees a black image, as in pi0-FAST's training.
         columns: dataset column -> native key, as openpi's conversions for this robot name them; a training config may
             name others.
         action_column: dataset column of the actions, likewise.
-        gripper: where the native state holds the gripper's position and opening, for labels by hindsight; None where the
-            state does not hold them.
-        model_cameras: canonical names that a pi0-FAST network for this robot has; a camera that nobody fills is black.
+        gripper: the gripper's position and opening in the native state, for labels by hindsight; None if the state
+            lacks them.
+        model_cameras: canonical names that a pi0-FAST network for this robot has; one without an image is black.
         unused_cameras: native keys that clients of this robot may send and that the model does not see.
-        delta: action dimensions that policies of this robot are trained on relative to the state of the chunk's first
-            moment (openpi's delta mask); empty where actions are trained as they are.
+        delta: action dimensions that are trained relative to the state at the chunk's start (openpi's delta mask);
+            empty: none.
         state_map, action_map: native <-> canonical units.
     """
 
@@ -168,7 +167,7 @@ class Robot:
         """Words of the signed axes of a frame; "base" is `axes`.
 
         Raises:
-            ValueError: this robot names no such frame; says which it does.
+            ValueError: this robot has no such frame; the message lists those that it has.
         """
         if frame != "base" and frame not in self.frames:
             raise ValueError(f"Robot {self.name!r}: " + unknown_name("frame", frame, ["base", *self.frames]))
@@ -186,12 +185,12 @@ class Robot:
 
     @property
     def state_key(self) -> str | None:
-        """The native key of the whole state; None where the state comes under several."""
+        """The native key of the whole state; None if several keys make up the state."""
         return next(iter(self.state_keys)) if len(self.state_keys) == 1 else None
 
     @property
     def required_keys(self) -> tuple[str, ...]:
-        """Native keys that every observation must hold, the prompt apart."""
+        """Native keys that every observation must hold, besides the prompt."""
         return (*(c for c in self.cameras if c not in self.optional_cameras), *self.state_keys)
 
     def canonical(self, native: Mapping[str, Any]) -> Observation:
@@ -200,8 +199,8 @@ class Robot:
         Images are uint8 or float in [0, 1], `[h, w, 3]` or `[3, h, w]`.
 
         Raises:
-            ValueError: a key is missing or an unknown camera is there, or an array has the wrong shape, type or values;
-                names both sides.
+            ValueError: a key is missing, a camera is unknown, or an array has the wrong shape, type or values; the
+                message names what was expected and what came.
         """
         flat = flatten_dict(native)
         missing = [k for k in (*self.required_keys, "prompt") if k not in flat]
@@ -220,8 +219,8 @@ class Robot:
         """The whole native state of an observation, float32 `[s]`, a copy.
 
         Raises:
-            ValueError: a part is missing, is no numbers or has the wrong shape, or NaN, infinity or what float32 cannot
-                hold is inside; names the robot and the key.
+            ValueError: a part is missing, is not numeric, has the wrong shape, or holds NaN, infinity or a number too
+                large for float32; the message names the robot and the key.
         """
         flat = flatten_dict(native)
         parts: list[np.ndarray] = []
@@ -244,7 +243,7 @@ class Robot:
         return np.concatenate(parts)
 
     def _numbers(self, key: str, value: Any) -> np.ndarray:
-        """A part of the state as float32, a copy; what is too large becomes infinity."""
+        """A part of the state as float32, a copy; numbers too large for it become infinity."""
         try:
             array = np.asarray(value)
         except ValueError:  # lists of unequal lengths
@@ -257,7 +256,7 @@ class Robot:
             return array.astype(np.float32)
 
     def native_images(self, native: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Native key -> uint8 `[h, w, 3]` of the cameras that the observation holds; see `canonical`."""
+        """Native key -> uint8 `[h, w, 3]` of the observation's cameras; raises as `canonical` does."""
         flat = flatten_dict(native)
         self._refuse_unknown_cameras(flat)
         images: dict[str, np.ndarray] = {}
@@ -271,7 +270,7 @@ class Robot:
         return images
 
     def _refuse_unknown_cameras(self, flat: Mapping[str, Any]) -> None:
-        """A misspelt name of an optional camera would silently be a black image."""
+        """Raises on unknown keys next to optional cameras: a misspelt name would silently become a black image."""
         folders = {key.rpartition("/")[0] + "/" for key in self.optional_cameras}
         known = (*self.cameras, *self.unused_cameras, *self.state_keys)
         for key in sorted(flat):
@@ -281,16 +280,20 @@ class Robot:
                 raise ValueError(f"Robot {self.name!r} has no {key!r}.{hint} It knows {sorted(known)}.")
 
     def native_observation(self, observation: Observation) -> dict[str, Any]:
-        """The inverse of `canonical`: what a client of this robot puts on the wire."""
+        """The inverse of `canonical`: an observation as this robot's clients send it."""
         flat: dict[str, Any] = {}
         for key, camera in self.cameras.items():
             if camera in observation.images or key not in self.optional_cameras:
                 image = observation.images[camera]
                 flat[key] = np.moveaxis(image, -1, 0) if self.image_layout == "chw" else image
         state = self.state_map.to_native(observation.state).astype(np.float32)
+        return self._as_sent(flat, state, observation.prompt)
+
+    def _as_sent(self, flat: dict[str, Any], state: np.ndarray, prompt: str) -> dict[str, Any]:
+        """Native images by key, native state `[s]` and prompt -> the dictionary that this robot's clients send."""
         ends = np.cumsum(list(self.state_keys.values()))[:-1]
         flat |= dict(zip(self.state_keys, np.split(state, ends), strict=True))
-        return {**(unflatten_dict(flat) if self.nested else flat), "prompt": observation.prompt}
+        return {**(unflatten_dict(flat) if self.nested else flat), "prompt": prompt}
 
     def canonical_actions(self, actions: np.ndarray) -> np.ndarray:
         """Native actions `[..., a]`, as recorded -> canonical ones, float32.
@@ -302,7 +305,7 @@ class Robot:
         return self.action_map.to_canonical(actions).astype(np.float32)
 
     def native_actions(self, actions: np.ndarray) -> np.ndarray:
-        """Canonical actions `[t, a]` -> executable ones: native, clipped to the robot's limits (a copy, float32).
+        """Canonical actions `[t, a]` -> native ones, clipped to the robot's limits (a copy, float32).
 
         Raises:
             ValueError: wrong number of dimensions, or NaN/infinity.
@@ -324,6 +327,4 @@ class Robot:
         shape = (3, *image_hw) if self.image_layout == "chw" else (*image_hw, 3)
         flat: dict[str, Any] = {key: rng.integers(0, 256, shape, dtype=np.uint8) for key in self.cameras}
         state = rng.uniform(self.state_low, self.state_high).astype(np.float32)
-        ends = np.cumsum(list(self.state_keys.values()))[:-1]
-        flat |= dict(zip(self.state_keys, np.split(state, ends), strict=True))
-        return {**(unflatten_dict(flat) if self.nested else flat), "prompt": "put the red block on the plate"}
+        return self._as_sent(flat, state, "put the red block on the plate")

@@ -143,7 +143,7 @@ def test_labels_of_a_robot_with_the_same_frames(root: Path, caplog: pytest.LogCa
         assert theirs is not None
         np.testing.assert_array_equal(ours.targets[1].offset_m, theirs.targets[1].offset_m)
     (record,) = caplog.records
-    assert "pictures are rotated_180, and robot 'libero_front' has them flipped_vertically" in record.getMessage()
+    assert "images are rotated_180, and robot 'libero_front' has them flipped_vertically" in record.getMessage()
 
 
 @pytest.mark.parametrize(

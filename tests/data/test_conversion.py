@@ -15,7 +15,7 @@ from PIL import Image
 import pytest
 
 from inspire_fast.data.chunks import ChunkConfig, ChunkSource
-from inspire_fast.data.converters.base import Pending, Storage, convert
+from inspire_fast.data.converters.base import Description, Pending, Storage, convert
 from inspire_fast.data.converters.inspire import inspire_episodes
 from inspire_fast.data.converters.rlds import DROID, LIBERO, episode_from_steps, rlds_episodes
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
@@ -56,9 +56,7 @@ def converted(folder: Path, root: Path, *, actions_from_states: bool = False, **
     return convert(
         inspire_episodes(folder, actions_from_states=actions_from_states),
         root,
-        fps=10,
-        robot_type=ARM.name,
-        names={"state": ARM.state_names},
+        Description(fps=10, robot_type=ARM.name, names={"state": ARM.state_names}),
         storage=Storage(**storage),
     )
 
@@ -113,7 +111,7 @@ def uneven(folder: Path) -> None:
         (lambda f: edit(f / "anno" / "5.json", task=""), r"5\.json has no instruction \(`task` is ''\)"),
         (lambda f: edit(f / "anno" / "5.json", task="wave"), r"5\.json: the instruction changes within the episode"),
         (lambda f: (f / "img" / "3.png").write_bytes(b"\x89PNG"), r"img.3\.png cannot be decoded"),
-        (uneven, r"img.3\.png is \(5, 5, 3\); the episode's first picture is \(10, 14, 3\)"),
+        (uneven, r"img.3\.png is \(5, 5, 3\); the episode's first image is \(10, 14, 3\)"),
         (lambda f: shutil.rmtree(f / "img"), "img does not exist"),
     ],
 )
@@ -140,9 +138,11 @@ def test_nothing_to_convert(tmp_path: Path) -> None:
 
     pending = [Pending(name="one", read=broken)]
     with pytest.raises(DatasetError, match="one: it is broken"):
-        convert(pending, tmp_path / "set", fps=10, robot_type=None)
+        convert(pending, tmp_path / "set", Description(fps=10, robot_type=None))
     with pytest.raises(DatasetError, match=r"No episode for .*'one': 'it is broken'"):
-        convert(pending, tmp_path / "set", fps=10, robot_type=None, storage=Storage(skip_bad_episodes=True))
+        convert(
+            pending, tmp_path / "set", Description(fps=10, robot_type=None), storage=Storage(skip_bad_episodes=True)
+        )
     assert not (tmp_path / "set").exists()
 
 
@@ -170,7 +170,7 @@ def test_droid_steps_make_samples_of_the_robot(tmp_path: Path) -> None:
     episode = episode_from_steps(steps, DROID)
     assert episode.task == "close the drawer"
     pending = [Pending(name="one", read=lambda: episode)]
-    convert(pending, tmp_path / "set", fps=DROID.fps, robot_type=DROID.robot)
+    convert(pending, tmp_path / "set", Description(fps=DROID.fps, robot_type=DROID.robot))
     robot = ROBOTS[DROID.robot]
     columns = {
         "exterior_image_1_left": "observation/exterior_image_1_left",

@@ -264,8 +264,8 @@ def test_pictures_however_they_are_stored(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("nothing", "holds no picture there, neither bytes nor a path"),
-        ("pixels", r"the column is of type list<.*pictures are encoded files"),
+        ("nothing", "holds no image there, neither bytes nor a path"),
+        ("pixels", r"the column is of type list<.*images are encoded files"),
         ("missing", "the file has no such column"),
     ],
 )

@@ -100,7 +100,7 @@ def test_no_dataset(tmp_path: Path) -> None:
 def test_missing_column_suggests_one() -> None:
     with pytest.raises(DatasetError, match=r"column 'action'.*Did you mean 'actions'.*state"):
         LeRobotDataset(golden("image")).columns(["action"])
-    with pytest.raises(DatasetError, match="holds pictures"):
+    with pytest.raises(DatasetError, match="holds images"):
         LeRobotDataset(golden("image")).columns(["image"])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from inspire_fast.data.converters.base import convert
+from inspire_fast.data.converters.base import Description, convert
 from inspire_fast.data.converters.rlds import DROID, rlds_episodes
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 
@@ -102,7 +102,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepared = write_rlds(Path(folder) / "rlds")
         root = Path(folder) / "lerobot"
-        done = convert(rlds_episodes(prepared.parent, DROID), root, fps=DROID.fps, robot_type=DROID.robot)
+        done = convert(rlds_episodes(prepared.parent, DROID), root, Description(fps=DROID.fps, robot_type=DROID.robot))
         dataset = LeRobotDataset(root)
         # TensorFlow Datasets shuffles when it writes: the instruction tells which episode is which.
         seen = set()

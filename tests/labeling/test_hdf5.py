@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.converters.base import Storage, convert
+from inspire_fast.data.converters.base import Description, Storage, convert
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -166,8 +166,7 @@ def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
                 return convert(
                     converter.episodes([path]),
                     root,
-                    fps=20,
-                    robot_type="libero",
+                    Description(fps=20, robot_type="libero"),
                     storage=Storage(skip_bad_episodes=True),
                     done=converter.write_labels,
                 )

@@ -11,7 +11,7 @@ from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.aloha import finger_distance, motor_angle
-from inspire_fast.robots.control.runtime import run_episode
+from inspire_fast.robots.control.runtime import LoopConfig, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter, hold_action
 
 ALOHA, DROID, ARM, LIBERO = (ROBOTS[name] for name in ("aloha", "droid", "inspire_arm", "libero"))
@@ -126,7 +126,7 @@ def test_droid_holds_what_it_has_gripped_before_anything_was_sent():
     def infer(observation):
         return ActionChunk(actions=None, status=Status.HELD, reason="thinking")
 
-    run_episode(environment, infer, robot=DROID, execute=1, max_steps=2)
+    run_episode(environment, infer, LoopConfig(execute=1, max_steps=2), safety=SafetyFilter(robot=DROID))
     np.testing.assert_array_equal(environment.received, [[0.0] * 7 + [0.75]] * 2)
     with pytest.raises(ValueError, match="'droid' holds what is measured"):
         hold_action(DROID, None)
@@ -143,7 +143,7 @@ def test_position_targets_hold_where_the_robot_is_then_where_it_was_sent(robot):
             return ActionChunk(actions=None, status=Status.HELD, reason="thinking")
         return ActionChunk(actions=np.full((1, robot.action_dim), 0.5, np.float32))
 
-    run_episode(environment, infer, robot=robot, execute=1, max_steps=3)
+    run_episode(environment, infer, LoopConfig(execute=1, max_steps=3), safety=SafetyFilter(robot=robot))
     np.testing.assert_array_equal(environment.received[0], where)
     np.testing.assert_array_equal(environment.received[1], where)
     assert (environment.received[2] == 0.5).all()

@@ -119,7 +119,10 @@ def test_a_bad_observation_names_the_robot_and_the_reason(robot, spoil):
         "camera": ({camera: None}, rf"lacks \['{camera}'\]"),
         "image": ({camera: np.zeros((4, 4), np.uint8)}, rf"'{camera}': an image is RGB.*uint8 \(4, 4\)"),
         "empty": ({camera: np.zeros((0, 4, 3), np.uint8)}, rf"'{camera}': an image is RGB.*pixels.*\(0, 4, 3\)"),
-        "range": ({camera: np.full((4, 4, 3), 255.0)}, rf"'{camera}': a float image lies in \[0, 1\]; got 255 .. 255"),
+        "range": (
+            {camera: np.full((4, 4, 3), 255.0)},
+            rf"'{camera}': a float image must be in \[0, 1\]; got 255 .. 255",
+        ),
     }[spoil]
     native = {k: v for k, v in (native | wrong).items() if v is not None}
     with pytest.raises(ValueError, match=f"'{robot.name}'.*{words}"):

@@ -6,7 +6,7 @@ import pytest
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.broker import ActionChunkBroker
-from inspire_fast.robots.control.runtime import Pacer, run_episode
+from inspire_fast.robots.control.runtime import LoopConfig, Pacer, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
 
 LIBERO = ROBOTS["libero"]
@@ -58,7 +58,9 @@ def held(observation):
 
 
 def run(environment, infer, **options):
-    return run_episode(environment, infer, **{"robot": LIBERO, "execute": 2, "max_steps": 20, **options})
+    given = {"execute": 2, "max_steps": 20, **options}
+    config = LoopConfig(**{k: given.pop(k) for k in ("execute", "max_steps", "max_holds", "control_hz") if k in given})
+    return run_episode(environment, infer, config, **{"safety": SafetyFilter(robot=LIBERO), **given})
 
 
 def test_it_looks_only_when_a_chunk_is_needed():

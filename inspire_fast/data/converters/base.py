@@ -1,9 +1,9 @@
-"""Episodes of another format into a LeRobot dataset: the part that every converter shares."""
+"""Conversion of another format's episodes to a LeRobot dataset: the part that all converters share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class Episode:
     Attributes:
         columns: column -> values, one per frame; cameras uint8 `[n, h, w, 3]`.
         task: the instruction.
-        notes: what the report says about it beside its name (JSON-able).
+        notes: its entry in the report, besides the name (JSON-able).
     """
 
     columns: Mapping[str, np.ndarray]
@@ -37,7 +37,12 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """An episode that is yet to be read: its name in the source, and what reads it (raising `ValueError` when it is bad)."""
+    """An episode to be read.
+
+    Attributes:
+        name: in the source.
+        read: reads it; raises `ValueError` if it is bad.
+    """
 
     name: str
     read: Callable[[], Episode]
@@ -45,14 +50,14 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """How the dataset is written; see `DatasetWriter`.
+    """Options of the `DatasetWriter`.
 
     Attributes:
         images: PNGs in parquet (exact) or mp4.
         codec: of videos.
         version: of LeRobot's format.
         overwrite: replace what is there.
-        skip_bad_episodes: leave out episodes that cannot be read or written, and list them, instead of stopping.
+        skip_bad_episodes: leave out and list episodes that cannot be read or written, instead of stopping.
     """
 
     images: Literal["image", "video"] = "image"
@@ -64,13 +69,13 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What became of the source.
+    """The outcome of a conversion.
 
     Attributes:
         root: the dataset.
         names: its episodes' names in the source, in order.
         frames: of all of them.
-        skipped: name -> why it was left out.
+        skipped: name -> reason for leaving it out.
     """
 
     root: Path
@@ -83,28 +88,39 @@ class Conversion:
         return "\n".join([*lines, *(f"left out: {name}: {reason}" for name, reason in self.skipped.items())])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """Facts about a dataset that its episodes do not tell.
+
+    Attributes:
+        fps: frames per second.
+        robot_type: free text kept with the dataset.
+        names: column -> names of its elements, a list or an object; LeRobot's writers use both.
+    """
+
+    fps: int
+    robot_type: str | None
+    names: Mapping[str, Any] = field(default_factory=dict)
+
+
 def convert(
     episodes: Iterable[Pending],
     root: Path,
+    description: Description,
     *,
-    fps: int,
-    robot_type: str | None,
-    names: Mapping[str, Any] | None = None,
     storage: Storage | None = None,
     done: Callable[[Path, Sequence[str]], None] | None = None,
 ) -> Conversion:
-    """Writes the episodes one by one; the first that can be read says which columns there are.
+    """Writes the episodes one by one; the first readable one decides the columns.
 
-    `conversion.json` beside the data says which episode of the source became which, and which were left out.
+    `conversion.json` in the dataset's folder lists which episode of the source became which, and those left out.
 
     Args:
         episodes: in the order wanted.
-        root: the folder to become the dataset.
-        fps: frames per second.
-        robot_type: free text kept with the dataset.
-        names: column -> names of its elements, a list or an object, as LeRobot's writers have both.
-        storage: see `Storage`.
-        done: called with the finished dataset and its episodes' names (to write labels beside it, say).
+        root: the dataset's future folder.
+        description: rate, robot and names.
+        storage: options of the writer.
+        done: called with the finished dataset and its episodes' names, e.g. to add labels.
 
     Raises:
         DatasetError: an episode is bad and none is to be skipped, or none is good; names the episode.
@@ -112,66 +128,72 @@ def convert(
     """
     storage = storage or Storage()
     require_new_dataset(root, overwrite=storage.overwrite)
-    kept: list[str] = []
-    notes: list[dict[str, Any]] = []
-    skipped: dict[str, str] = {}
-    writer: DatasetWriter | None = None
-    frames = 0
+    run = _Run(root, description, storage)
     try:
         for pending in tqdm(episodes, desc="episodes", unit="ep", disable=None):
-            try:
-                episode = pending.read()
-                if writer is None:
-                    writer = _open(root, episode.columns, fps, robot_type, names or {}, storage)
-                writer.add_episode(episode.columns, episode.task)
-            except FileExistsError:
-                raise
-            except ValueError as error:
-                if not storage.skip_bad_episodes:
-                    raise DatasetError(f"{pending.name}: {error}") from error
-                skipped[pending.name] = str(error)
-                continue
-            length = len(next(iter(episode.columns.values())))
-            kept.append(pending.name)
-            notes.append({"episode": len(notes), "source": pending.name, "frames": length, **episode.notes})
-            frames += length
-        if writer is None or not kept:
-            raise DatasetError(f"No episode for {root}: {skipped or 'the source is empty'}.")
-        writer.close()
+            run.add(pending)
+        run.close()
     except BaseException:
-        if writer is not None:
-            writer.discard()
+        run.discard()
         raise
-    report = {"episodes": notes, "skipped": skipped}
-    write_json(root / REPORT_FILE, report, indent=1)
+    write_json(root / REPORT_FILE, {"episodes": run.notes, "skipped": run.skipped}, indent=1)
+    names = [note["source"] for note in run.notes]
     if done is not None:
-        done(root, kept)
-    return Conversion(root=root, names=kept, frames=frames, skipped=skipped)
+        done(root, names)
+    return Conversion(root=root, names=names, frames=sum(note["frames"] for note in run.notes), skipped=run.skipped)
+
+
+class _Run:
+    """A conversion in progress: the writer, once an episode was readable, and the report so far."""
+
+    def __init__(self, root: Path, description: Description, storage: Storage) -> None:
+        self._root, self._description, self._storage = root, description, storage
+        self._writer: DatasetWriter | None = None
+        self.notes: list[dict[str, Any]] = []
+        self.skipped: dict[str, str] = {}
+
+    def add(self, pending: Pending) -> None:
+        try:
+            episode = pending.read()
+            if self._writer is None:
+                self._writer = self._open(episode.columns)
+            self._writer.add_episode(episode.columns, episode.task)
+        except FileExistsError:
+            raise
+        except ValueError as error:
+            if not self._storage.skip_bad_episodes:
+                raise DatasetError(f"{pending.name}: {error}") from error
+            self.skipped[pending.name] = str(error)
+            return
+        length = len(next(iter(episode.columns.values())))
+        self.notes.append({"episode": len(self.notes), "source": pending.name, "frames": length, **episode.notes})
+
+    def close(self) -> None:
+        if self._writer is None or not self.notes:
+            raise DatasetError(f"No episode for {self._root}: {self.skipped or 'the source is empty'}.")
+        self._writer.close()
+
+    def discard(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+
+    def _open(self, columns: Mapping[str, np.ndarray]) -> DatasetWriter:
+        description, storage = self._description, self._storage
+        return DatasetWriter(
+            self._root,
+            fps=description.fps,
+            robot_type=description.robot_type,
+            features={name: _feature(values, description.names.get(name)) for name, values in columns.items()},
+            image_storage=storage.images,
+            video_codec=storage.codec,
+            version=storage.version,
+            overwrite=storage.overwrite,
+        )
 
 
 def recording_path(root: Path, episode: int) -> Path:
-    """Where the simulator's states of an episode are kept beside the data."""
+    """File in a dataset's folder for the simulator's states of an episode."""
     return root / RECORDINGS / f"episode_{episode:06d}.npz"
-
-
-def _open(
-    root: Path,
-    columns: Mapping[str, np.ndarray],
-    fps: int,
-    robot_type: str | None,
-    names: Mapping[str, Any],
-    storage: Storage,
-) -> DatasetWriter:
-    return DatasetWriter(
-        root,
-        fps=fps,
-        robot_type=robot_type,
-        features={name: _feature(values, names.get(name)) for name, values in columns.items()},
-        image_storage=storage.images,
-        video_codec=storage.codec,
-        version=storage.version,
-        overwrite=storage.overwrite,
-    )
 
 
 def _feature(values: np.ndarray, names: Any) -> dict[str, Any]:

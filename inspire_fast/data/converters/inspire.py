@@ -1,12 +1,12 @@
-"""InSpire's real-robot recordings (`episode_3/img/17.png`, `episode_3/anno/17.json`) as episodes of a LeRobot dataset.
+"""Conversion of InSpire's real-robot recordings (`episode_3/img/17.png`, `episode_3/anno/17.json`) to LeRobot datasets.
 
-What the public release states about a frame's JSON: `task` is the instruction; `state` holds seven numbers, the end
-effector's position and Euler angles and, last, the gripper's opening; `action` holds the absolute pose to go to, laid out
-alike. After annotation the same files lie in `anno_w_pos`, with an `object_info` (which `scripts/label_dataset.py
-object-info` reads). Frames are numbered from 0 in file names without leading zeros.
+The public release says about a frame's JSON: `task` is the instruction; `state` holds seven numbers, the end effector's
+position and Euler angles and, last, the gripper's opening; `action` holds the absolute target pose in the same layout.
+After annotation the same files are in `anno_w_pos`, with an `object_info` (read by `scripts/label_dataset.py
+object-info`). Frames are numbered from 0 in file names without leading zeros.
 
-Our assumptions, where it states nothing: pictures carry the number of their frame and are PNG or JPEG; where no `action` is
-recorded, the next frame's state may stand for it (`actions_from_states`), as for any robot commanded by absolute poses.
+We assume, where it says nothing: images bear the number of their frame and are PNG or JPEG; if no `action` is recorded, the
+next frame's state may replace it (`actions_from_states`), as for any robot commanded by absolute poses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def inspire_episodes(folder: Path, *, actions_from_states: bool = False) -> Iterator[Pending]:
-    """The episodes below a folder, by number; columns `image`, `state`, `actions`, as the robot `inspire_arm` has them.
+    """The episodes in a folder, by number, with the columns of the robot `inspire_arm`: `image`, `state`, `actions`.
 
     Raises:
         DatasetNotFoundError: no episodes there.
@@ -52,7 +52,7 @@ def inspire_episodes(folder: Path, *, actions_from_states: bool = False) -> Iter
 
 
 def _is_episode(path: Path) -> bool:
-    """Also one that is incomplete: reading it says what it lacks."""
+    """Whether the path is an episode; incomplete ones count, so that reading them reports what they lack."""
     return path.is_dir() and (
         path.name.startswith("episode") or any((path / name).is_dir() for name in ("img", *ANNOTATIONS))
     )
@@ -62,14 +62,14 @@ def read_episode(folder: Path, *, actions_from_states: bool = False) -> Episode:
     """One episode.
 
     Raises:
-        DatasetError: a frame is missing or damaged, the instruction changes, or numbers are not what they should be; names
-            the file.
+        DatasetError: a frame is missing or damaged, the instruction changes, or numbers are not as expected; names the
+            file.
     """
     annotations = next((folder / name for name in ANNOTATIONS if (folder / name).is_dir()), folder / ANNOTATIONS[0])
     frames = _numbered(annotations, (".json",))
-    pictures = _numbered(folder / "img", _SUFFIXES)
+    images = _numbered(folder / "img", _SUFFIXES)
     expected = list(range(len(frames)))
-    for what, found in ((annotations, frames), (folder / "img", pictures)):
+    for what, found in ((annotations, frames), (folder / "img", images)):
         if list(found) != expected:
             missing = sorted(set(expected) ^ set(found))[:5]
             raise DatasetError(
@@ -82,7 +82,7 @@ def read_episode(folder: Path, *, actions_from_states: bool = False) -> Episode:
         actions = np.concatenate([state[1:], state[-1:]])
     else:
         actions = _vectors(contents, "action", list(frames.values()))
-    columns = {"image": _pictures(list(pictures.values())), "state": state, "actions": actions}
+    columns = {"image": _read_images(list(images.values())), "state": state, "actions": actions}
     return Episode(columns=columns, task=task, notes={"annotations": annotations.name})
 
 
@@ -134,15 +134,15 @@ def _vectors(contents: Sequence[dict[str, Any]], key: str, paths: Sequence[Path]
     return np.stack(rows)
 
 
-def _pictures(paths: Sequence[Path]) -> np.ndarray:
-    pictures = []
+def _read_images(paths: Sequence[Path]) -> np.ndarray:
+    images = []
     for path in paths:
         try:
             with Image.open(path) as opened:
-                picture = np.array(opened.convert("RGB"))
+                image = np.array(opened.convert("RGB"))
         except (OSError, SyntaxError) as error:
             raise DatasetError(f"{path} cannot be decoded: {error}") from error
-        if pictures and picture.shape != pictures[0].shape:
-            raise DatasetError(f"{path} is {picture.shape}; the episode's first picture is {pictures[0].shape}.")
-        pictures.append(picture)
-    return np.stack(pictures)
+        if images and image.shape != images[0].shape:
+            raise DatasetError(f"{path} is {image.shape}; the episode's first image is {images[0].shape}.")
+        images.append(image)
+    return np.stack(images)

@@ -1,4 +1,4 @@
-"""A LeRobot dataset as episodes to write anew: another version of the format, images for videos, smaller row groups."""
+"""Copies of a LeRobot dataset: another version of the format, images instead of videos, smaller row groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import shutil
 
 import numpy as np
 
-from inspire_fast.data.converters.base import Conversion, Episode, Pending, Storage, convert, recording_path
+from inspire_fast.data.converters.base import (
+    Conversion,
+    Description,
+    Episode,
+    Pending,
+    Storage,
+    convert,
+    recording_path,
+)
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot.check import find_bad_episodes
@@ -19,10 +27,11 @@ from inspire_fast.data.lerobot.schema import INDEX_FEATURES
 
 
 def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) -> Conversion:
-    """Writes a dataset anew, with its labels and recordings. Names of elements are kept; depth maps and annotations are refused.
+    """Copies a dataset with its labels, recordings and names of elements; depth maps and annotations are refused.
 
     Raises:
-        DatasetError: `root` is the source itself or holds it, a column that cannot be written, or a damaged episode when none is to be skipped.
+        DatasetError: `root` is the source itself or holds it, a column cannot be written, or an episode is damaged and none
+            is to be skipped.
     """
     if root.resolve() in (source.resolve(), *source.resolve().parents):
         raise DatasetError(f"{root} is the source {source} or holds it; a copy needs a folder of its own.")
@@ -31,7 +40,7 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
     refused = [n for n in names if dataset.feature(n).depth_map or dataset.feature(n).dtype == "language"]
     if refused:
         raise DatasetError(
-            f"{source}: the columns {refused} hold depth maps or annotations, which are not written here."
+            f"{source}: the columns {refused} hold depth maps or annotations, which this command does not write."
         )
     if dataset.fps != round(dataset.fps):
         raise DatasetError(f"{source}: {dataset.fps} frames per second cannot be written; the rate must be whole.")
@@ -40,11 +49,13 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
     return convert(
         _episodes(dataset, names),
         root,
-        fps=round(dataset.fps),
-        robot_type=dataset.meta.robot_type,
-        names={n: f.names for n in names if (f := dataset.feature(n)).names and not f.visual},
+        Description(
+            fps=round(dataset.fps),
+            robot_type=dataset.meta.robot_type,
+            names={n: f.names for n in names if (f := dataset.feature(n)).names and not f.visual},
+        ),
         storage=storage,
-        done=partial(_copy_beside, dataset),
+        done=partial(_copy_labels_and_recordings, dataset),
     )
 
 
@@ -61,15 +72,15 @@ def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episod
     if len(tasks) > 1:
         raise DatasetError(f"{dataset.root}: episode {place.index} has several instructions: {sorted(tasks)}.")
     cameras = [name for name in names if dataset.feature(name).visual]
-    pictures = [dataset.row(row, cameras) for row in rows]
+    images = [dataset.row(row, cameras) for row in rows]
     values = dataset.columns([name for name in names if name not in cameras])
     columns = {name: column[place.start : place.stop] for name, column in values.items()}
-    columns |= {name: np.stack([row[name] for row in pictures]) for name in cameras}
+    columns |= {name: np.stack([row[name] for row in images]) for name in cameras}
     return Episode(columns={name: columns[name] for name in names}, task=tasks.pop(), notes={})
 
 
-def _copy_beside(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:
-    """What lies beside the data and is about the episodes that were kept: recordings of the simulator, and labels."""
+def _copy_labels_and_recordings(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:
+    """Copies the labels and the simulator's recordings of the episodes that were kept."""
     kept = [dataset.episode(int(name.removeprefix("episode "))) for name in names]
     for new, old in enumerate(kept):
         recording = recording_path(dataset.root, old.index)

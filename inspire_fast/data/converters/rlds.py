@@ -1,6 +1,6 @@
-"""RLDS datasets (Open X-Embodiment, DROID, LIBERO's) as episodes of a LeRobot dataset, through TensorFlow Datasets.
+"""Conversion of RLDS datasets (Open X-Embodiment, DROID, LIBERO's) to LeRobot datasets, through TensorFlow Datasets.
 
-TensorFlow is no dependency of this package: install `tensorflow-cpu` and `tensorflow-datasets` where conversions run.
+TensorFlow is not a dependency of this package: install `tensorflow-cpu` and `tensorflow-datasets` for conversions.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 
 @dataclass(frozen=True, kw_only=True)
 class RldsLayout:
-    """Where in a step things stand. A path goes through nested dictionaries: `observation/image`.
+    """Paths of a step's parts. A path goes through nested dictionaries: `observation/image`.
 
     Attributes:
-        robot: registry name of the embodiment whose columns these are.
+        robot: registry name of the embodiment.
         fps: control rate; RLDS does not store it.
-        columns: LeRobot column -> the path it is taken from, or several that are put one after the other.
-        instruction: paths, the first that holds text counts.
+        columns: LeRobot column -> its paths; several are concatenated.
+        instruction: paths; the first that holds text counts.
         keep: path in the episode -> text that it must contain; other episodes are left out.
     """
 
@@ -70,13 +70,13 @@ def rlds_episodes(folder: Path, layout: RldsLayout, *, split: str = "train") -> 
     """The episodes of a prepared dataset, in the order of its files; those that `layout.keep` refuses are left out.
 
     Args:
-        folder: with `dataset_info.json` (`<name>/<version>`), or the one above it where there is one version.
-        layout: see `RldsLayout`.
+        folder: with `dataset_info.json` (`<name>/<version>`), or its parent if that has one version only.
+        layout: paths of a step's parts.
         split: of TensorFlow Datasets, e.g. `train` or `train[:100]`.
 
     Raises:
         DatasetNotFoundError: no prepared dataset there.
-        ImportError: TensorFlow Datasets is not installed; says how to.
+        ImportError: TensorFlow Datasets is not installed; the message says how to install it.
     """
     try:
         import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
@@ -99,10 +99,10 @@ def rlds_episodes(folder: Path, layout: RldsLayout, *, split: str = "train") -> 
 
 
 def episode_from_steps(steps: Sequence[Mapping[str, Any]], layout: RldsLayout) -> Episode:
-    """One episode's steps, as numpy, by the layout.
+    """An episode from its steps, given as numpy arrays.
 
     Raises:
-        DatasetError: no steps, a path that is not there, or no instruction; names the step.
+        DatasetError: no steps, a missing path, or no instruction; names the step.
     """
     if not steps:
         raise DatasetError("the episode has no steps.")

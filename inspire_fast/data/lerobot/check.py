@@ -1,6 +1,6 @@
 """Episodes that cannot be trained on, found before training and named: file, episode, frame, what is wrong.
 
-Cheap checks read every number once and open each video; `decode` looks at every picture as well.
+Cheap checks read every number once and open each video; `decode` looks at every image as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
     Args:
         dataset: what to look at; episodes it skips already are left out.
         columns: those that training reads, cameras included. Others may hold what they like.
-        decode: decode every picture. Otherwise a picture's bytes are not looked at, and a video only asked how long it is.
+        decode: decode every image. Otherwise an image's bytes are not looked at, and a video only asked how long it is.
 
     Raises:
         DatasetError: a column is missing altogether.

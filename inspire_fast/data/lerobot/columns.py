@@ -80,34 +80,34 @@ def checked_values(values: Any, feature: Feature, episode: int) -> np.ndarray:
     return array.reshape(len(array)) if is_scalar(feature) else array
 
 
-def deduplicate(pictures: Sequence[np.ndarray], feature: Feature, episode: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Frame -> index into the distinct pictures, and those pictures.
+def deduplicate(images: Sequence[np.ndarray], feature: Feature, episode: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Frame -> index into the distinct images, and those images.
 
     Raises:
-        ValueError: a picture of another shape or type than the feature's.
+        ValueError: an image of another shape or type than the feature's.
     """
     seen: dict[bytes, int] = {}
-    codes, unique = np.empty(len(pictures), np.int64), []
-    for frame, picture in enumerate(pictures):
-        if picture.dtype != np.uint8 or picture.shape != feature.shape:
+    codes, unique = np.empty(len(images), np.int64), []
+    for frame, image in enumerate(images):
+        if image.dtype != np.uint8 or image.shape != feature.shape:
             raise ValueError(
                 f"Episode {episode}, frame {frame}, camera {feature.name!r}: expected uint8 {feature.shape}; "
-                f"got {picture.dtype} {picture.shape}."
+                f"got {image.dtype} {image.shape}."
             )
-        digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         codes[frame] = seen.setdefault(digest, len(seen))
         if codes[frame] == len(unique):
-            unique.append(picture)
+            unique.append(image)
     return codes, unique
 
 
 def image_column(codes: np.ndarray, unique: Sequence[np.ndarray]) -> list[dict[str, Any]]:
     """Rows of an image column: PNG bytes (equal ones are one object) and the file name that LeRobot gives them."""
     encoded = []
-    for picture in unique:
+    for image in unique:
         buffer = io.BytesIO()
-        # Level 1: three times as quick as the default and hardly larger on camera pictures.
-        Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
+        # Level 1: three times as quick as the default and hardly larger on camera images.
+        Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
         encoded.append(buffer.getvalue())
     return [{"bytes": encoded[code], "path": f"frame-{frame:06d}.png"} for frame, code in enumerate(codes)]
 

@@ -20,12 +20,12 @@ from inspire_fast.data.lerobot.parquet import ColumnError, read_table, to_numpy
 class LeRobotDataset:
     """Rows of a recorded dataset by number. Rows are numbered over all episodes; frames within one.
 
-    Numeric columns are read file by file when first asked for and then kept; pictures are decoded only when a row is
+    Numeric columns are read file by file when first asked for and then kept; images are decoded only when a row is
     asked for, and kept within `cache_bytes`. Safe to share between threads; arrays returned are read-only by agreement.
 
     Args:
         root: folder with `meta`, `data` and, with videos, `videos`.
-        cache_bytes: bound on memory for encoded and decoded pictures and open videos together.
+        cache_bytes: bound on memory for encoded and decoded images and open videos together.
         skipped: episode -> why it is left out. Its rows keep their numbers, so that labels and splits stay what they are,
             but are never read: its columns stand for nothing and its rows raise.
 
@@ -117,31 +117,31 @@ class LeRobotDataset:
         return self.features[name]
 
     def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Whole numeric (or text) columns; never touches a picture.
+        """Whole numeric (or text) columns; never touches an image.
 
         Returns:
             name -> `[n]` for the shape (1,), else `[n, *shape]`; annotations (`language`) as Python objects `[n]`.
 
         Raises:
-            DatasetError: no such column, it holds pictures, or a file is damaged; names the file and its episodes.
+            DatasetError: no such column, it holds images, or a file is damaged; names the file and its episodes.
         """
         names = list(names)
         for name in names:
             if self.feature(name).visual:
-                raise DatasetError(f"Column {name!r} of {self.root} holds pictures; read them with `row`.")
+                raise DatasetError(f"Column {name!r} of {self.root} holds images; read them with `row`.")
         missing = [name for name in names if name not in self._columns]
         if missing:
             self._columns.update(self._read_columns(missing))
         return {name: self._columns[name] for name in names}
 
     def row(self, index: int, names: Iterable[str] | None = None) -> dict[str, Any]:
-        """One row: numeric values, pictures, and the instruction as `task`.
+        """One row: numeric values, images, and the instruction as `task`.
 
-        Pictures are uint8 `[h, w, 3]` RGB; depth maps `[h, w, 1]`, as stored in images, metres (float32) from videos.
+        Images are uint8 `[h, w, 3]` RGB; depth maps `[h, w, 1]`, as stored in images, metres (float32) from videos.
 
         Args:
             index: dataset row.
-            names: columns wanted (default: all). Pictures that are not named are not decoded.
+            names: columns wanted (default: all). Images that are not named are not decoded.
         """
         episode, frame = self.locate(index)
         if episode.index in self.skipped:
@@ -163,7 +163,7 @@ class LeRobotDataset:
 
         Args:
             path: the file.
-            names: columns without pictures.
+            names: columns without images.
             episodes: all that lie in it, in order.
             bad: takes episodes whose values make no array, and why, instead of an error; then they stand for nothing, too.
 

@@ -31,11 +31,11 @@ class Layout(Protocol):
     def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
         """Appends the next episode's rows, each table a row group; what the episode table says about their place.
 
-        With `repeats`, pictures stand on several frames and are stored once; decided for a whole file by its first episode.
+        With `repeats`, images stand on several frames and are stored once; decided for a whole file by its first episode.
         """
         ...
 
-    def add_video(self, feature: Feature, pictures: Sequence[np.ndarray]) -> dict[str, float]:
+    def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
         """Appends the next episode's frames of one camera; what the episode table says about their place."""
         ...
 
@@ -84,7 +84,7 @@ class SharedFiles:
             self._data = None
         return {f"data/{key}": value for key, value in place(self._data_file).items()}
 
-    def add_video(self, feature: Feature, pictures: Sequence[np.ndarray]) -> dict[str, float]:
+    def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
         """See `Layout.add_video`."""
         name = feature.name
         if name not in self._encoders:
@@ -94,8 +94,8 @@ class SharedFiles:
         video = self._encoders[name]
         row: dict[str, float] = {f"videos/{name}/{key}": v for key, v in place(self._video_file[name]).items()}
         row[f"videos/{name}/from_timestamp"] = video.frames / self._fps
-        for picture in pictures:
-            video.add(picture)
+        for image in images:
+            video.add(image)
         row[f"videos/{name}/to_timestamp"] = video.frames / self._fps
         if video.nbytes > VIDEO_FILE_MB << 20:
             self._encoders.pop(name).close()
@@ -156,13 +156,13 @@ class EpisodeFiles:
             write_groups(file, tables)
         return {}
 
-    def add_video(self, feature: Feature, pictures: Sequence[np.ndarray]) -> dict[str, float]:
+    def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
         """See `Layout.add_video`. Videos come before their episode's rows."""
         path = self._path(self.video_path, len(self._files), video_key=feature.name)
         video = encoder(path, feature, fps=self._fps, codec=self._codec)
         try:
-            for picture in pictures:
-                video.add(picture)
+            for image in images:
+                video.add(image)
         finally:
             video.close()
         return {}
@@ -211,10 +211,10 @@ def place(number: int) -> dict[str, int]:
 
 
 def parquet_writer(path: Path, schema: pa.Schema, *, repeats: bool) -> pq.ParquetWriter:
-    """An open data file; pictures get a dictionary only where they repeat, since reading one takes twice as long."""
+    """An open data file; images get a dictionary only where they repeat, since reading one takes twice as long."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dictionaries = [leaf for leaf in _leaf_paths(schema) if repeats or not leaf.endswith(".bytes")]
-    # The default limit of 1 MB would give up on the dictionary, and store repeated pictures again and again.
+    # The default limit of 1 MB would give up on the dictionary, and store repeated images again and again.
     return pq.ParquetWriter(path, schema, dictionary_pagesize_limit=1 << 30, use_dictionary=dictionaries)  # type: ignore[arg-type]
 
 

@@ -40,10 +40,10 @@ class FrameStore:
 
     def __init__(self, meta: Meta, *, cache_bytes: int) -> None:
         self._meta = meta
-        # Row groups of encoded pictures are used far more often than single frames, so the oldest frames go first.
+        # Row groups of encoded images are used far more often than single frames, so the oldest frames go first.
         self._cache = ByteLRU(cache_bytes)
         self._groups: dict[Path, tuple[pq.FileMetaData, np.ndarray]] = {}  # footer, first row of each row group
-        self._unrepeated: set[str] = set()  # cameras whose pictures are all different, as far as seen
+        self._unrepeated: set[str] = set()  # cameras whose images are all different, as far as seen
 
     def image(self, name: str, episode: Episode, frame: int, time_s: float) -> np.ndarray:
         """One frame, read-only: uint8 `[h, w, 3]` RGB, or a depth map `[h, w, 1]` (see `LeRobotDataset.row`).
@@ -88,7 +88,7 @@ class FrameStore:
         tolerance_s = 0.5 / self._meta.fps
         if not feature.depth_map:
             return reader.frame(time_s, tolerance_s)
-        if reader.pixel_format != "gray12le":  # a depth map that was encoded as a plain grey picture
+        if reader.pixel_format != "gray12le":  # a depth map that was encoded as a plain grey image
             return reader.frame(time_s, tolerance_s, "gray")[..., None]
         return depth_m(reader.frame(time_s, tolerance_s, "gray12le"), feature.info)[..., None]
 
@@ -98,7 +98,7 @@ class FrameStore:
         code = int(images.codes[row])
         place = images.paths[row].as_py()
         if code < 0 and not place:
-            raise DatasetError(f"{episode.data_path} holds no picture there, neither bytes nor a path.")
+            raise DatasetError(f"{episode.data_path} holds no image there, neither bytes nor a path.")
         stored = self._meta.root / (place or "")
         key = ("image", name, episode.data_path, group, code) if code >= 0 else ("image", stored)
         image = self._cache.get(key)
@@ -136,7 +136,7 @@ class FrameStore:
             footer = self._groups[path][0]
             with parquet_errors(path):
                 leaf = _bytes_leaf(footer, name)
-                # Read as a dictionary, repeated pictures are one; where none repeats, building one costs as much as reading.
+                # Read as a dictionary, repeated images are one; where none repeats, building one costs as much as reading.
                 repeats = name not in self._unrepeated and _has_dictionary(footer.row_group(group), leaf)
                 file = pq.ParquetFile(path, metadata=footer, read_dictionary=[leaf] if repeats else None)
                 # One thread: the loader's threads read other groups at the same time.
@@ -154,7 +154,7 @@ class FrameStore:
 
 
 def _bytes_leaf(footer: pq.FileMetaData, name: str) -> str:
-    """Parquet's name of the column in which a camera's encoded pictures lie.
+    """Parquet's name of the column in which a camera's encoded images lie.
 
     LeRobot stores a struct of `bytes` and `path`; plain bytes and plain paths are read, too.
 
@@ -170,13 +170,13 @@ def _bytes_leaf(footer: pq.FileMetaData, name: str) -> str:
     if any(is_kind(kind) for is_kind in (*_BINARY, *_TEXT)):
         return name if any(is_kind(kind) for is_kind in _BINARY) else ""
     raise DatasetError(
-        f"the column is of type {kind}; pictures are encoded files (PNG, JPEG, ...): a struct of `bytes` and `path`, plain "
+        f"the column is of type {kind}; images are encoded files (PNG, JPEG, ...): a struct of `bytes` and `path`, plain "
         "bytes, or paths below the dataset's folder."
     )
 
 
 def _bytes_and_paths(column: pa.Array) -> tuple[Any, pa.Array]:
-    """Encoded pictures and their paths, nulls for what is not stored."""
+    """Encoded images and their paths, nulls for what is not stored."""
     if pa.types.is_struct(column.type):
         parts = {f.name: column.field(f.name) for f in column.type}
     elif any(is_kind(column.type) for is_kind in _TEXT):

@@ -40,12 +40,12 @@ class Feature:
 
     @property
     def visual(self) -> bool:
-        """It holds pictures."""
+        """It holds images."""
         return self.dtype in ("image", "video")
 
     @property
     def depth_map(self) -> bool:
-        """Its pictures are distances in one channel, not colours."""
+        """Its images are distances in one channel, not colours."""
         flagged = any(self.info.get(key, False) for key in ("is_depth_map", "video.is_depth_map"))
         return flagged or (self.visual and len(self.shape) > 1 and 1 in (self.shape[0], self.shape[-1]))
 

@@ -27,14 +27,14 @@ from inspire_fast.data.lerobot.schema import INDEX_FEATURES, data_schema, is_sca
 from inspire_fast.data.lerobot.stats import PixelHistogram, numeric_stats
 from inspire_fast.data.video import Codec
 
-# One picture costs the reading of its row group: groups of a whole episode made random access ten times slower.
-_PICTURES_PER_GROUP = 16
+# One image costs the reading of its row group: groups of a whole episode made random access ten times slower.
+_IMAGES_PER_GROUP = 16
 
 
 class DatasetWriter:
     """Collects episodes; the dataset appears at `root` when the writer is closed, complete, or never.
 
-    Pictures that repeat on successive frames (one rendered picture per action chunk, say) are stored once: equal PNG
+    Images that repeat on successive frames (one rendered image per action chunk, say) are stored once: equal PNG
     bytes share a dictionary entry in parquet, and an episode's are encoded once.
 
     Example::
@@ -120,7 +120,7 @@ class DatasetWriter:
         """Appends one episode.
 
         Args:
-            columns: every feature -> its values, one per frame; pictures uint8 `[n, h, w, 3]` or a sequence of them.
+            columns: every feature -> its values, one per frame; images uint8 `[n, h, w, 3]` or a sequence of them.
             task: the instruction.
 
         Raises:
@@ -132,8 +132,8 @@ class DatasetWriter:
             raise ValueError(f"Episode {self.episodes} has no task; every episode needs its instruction.")
         length = episode_length(columns, self._given, self.episodes)
         # Everything that may be refused is looked at before anything is written: a refused episode leaves no trace.
-        pictures = {name: [np.asarray(picture) for picture in columns[name]] for name in self._pixels}
-        distinct = {name: deduplicate(pictures[name], self._given[name], self.episodes) for name in self._pixels}
+        images = {name: [np.asarray(image) for image in columns[name]] for name in self._pixels}
+        distinct = {name: deduplicate(images[name], self._given[name], self.episodes) for name in self._pixels}
         index = np.arange(length)
         plain = {name: feature for name, feature in self._given.items() if not feature.visual}
         values: dict[str, Any] = {
@@ -150,7 +150,7 @@ class DatasetWriter:
         for name, (codes, unique) in distinct.items():
             stats[name] = self._count(name, codes, unique)
             if self._given[name].dtype == "video":
-                row |= self._files.add_video(self._given[name], pictures[name])
+                row |= self._files.add_video(self._given[name], images[name])
             else:
                 values[name] = image_column(codes, unique)
         stored = [codes for name, (codes, _) in distinct.items() if self._given[name].dtype == "image"]
@@ -188,8 +188,8 @@ class DatasetWriter:
 
     def _count(self, name: str, codes: np.ndarray, unique: list[np.ndarray]) -> dict[str, list[Any]]:
         histogram = PixelHistogram()
-        for picture, times in zip(unique, np.bincount(codes), strict=True):
-            histogram.add(picture, int(times))
+        for image, times in zip(unique, np.bincount(codes), strict=True):
+            histogram.add(image, int(times))
         self._pixels[name].merge(histogram)
         return histogram.stats()
 
@@ -249,9 +249,9 @@ def require_new_dataset(root: Path, *, overwrite: bool) -> None:
 
 
 def _group_bounds(codes: Sequence[np.ndarray], length: int) -> list[int]:
-    """First rows of an episode's row groups, and its end. A picture that stands on several frames stays in one group."""
+    """First rows of an episode's row groups, and its end. An image that stands on several frames stays in one group."""
     if not codes:
         return [0, length]
     changes = np.any([np.diff(camera) != 0 for camera in codes], axis=0)
-    starts = np.flatnonzero(changes)[_PICTURES_PER_GROUP - 1 :: _PICTURES_PER_GROUP] + 1
+    starts = np.flatnonzero(changes)[_IMAGES_PER_GROUP - 1 :: _IMAGES_PER_GROUP] + 1
     return [0, *starts.tolist(), length]

@@ -1,4 +1,4 @@
-"""Normalisation statistics of a source: exact where they fit in memory, from a stream of batches otherwise. No pictures."""
+"""Normalisation statistics of a source: exact where they fit in memory, from a stream of batches otherwise. No images."""
 
 from __future__ import annotations
 

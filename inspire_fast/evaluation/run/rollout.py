@@ -18,7 +18,8 @@ from inspire_fast.evaluation.records.video import EpisodeVideo
 from inspire_fast.robots import Robot
 from inspire_fast.robots.control.broker import Infer
 from inspire_fast.robots.control.environment import Environment
-from inspire_fast.robots.control.runtime import EpisodeResult, Step, run_episode
+from inspire_fast.robots.control.runtime import EpisodeResult, LoopConfig, Step, run_episode
+from inspire_fast.robots.control.safety import SafetyFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +83,8 @@ class Rollout:
             result = run_episode(
                 environment,
                 infer,
-                robot=self.robot,
-                execute=self.execute,
-                max_steps=self.max_steps,
+                LoopConfig(execute=self.execute, max_steps=self.max_steps),
+                safety=SafetyFilter(robot=self.robot),
                 episode=episode,
                 on_chunk=on_chunk,
                 on_step=on_step,

@@ -17,7 +17,15 @@ from typing import Any, Literal
 import numpy as np
 
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.converters.base import Conversion, Episode, Pending, Storage, convert, recording_path
+from inspire_fast.data.converters.base import (
+    Conversion,
+    Description,
+    Episode,
+    Pending,
+    Storage,
+    convert,
+    recording_path,
+)
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import write_facts
 from inspire_fast.envs import SUITES, LiberoEnvironment, LiberoSettings, tasks
@@ -135,9 +143,11 @@ def convert_hdf5(
         return convert(
             converter.episodes(files),
             root,
-            fps=round(robot.control_hz),
-            robot_type=robot.name,
-            names={"state": robot.state_names, "actions": robot.action_names},
+            Description(
+                fps=round(robot.control_hz),
+                robot_type=robot.name,
+                names={"state": robot.state_names, "actions": robot.action_names},
+            ),
             storage=storage,
             done=converter.write_labels,
         )

@@ -1,4 +1,4 @@
-"""From action chunks to single actions: execute the first few of a chunk, then look again and ask for the next."""
+"""Receding-horizon execution: the first actions of a chunk, then a new observation and the next chunk."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ logger = logging.getLogger(__name__)
 Observe = Callable[[], Mapping[str, Any]]
 Infer = Callable[[Mapping[str, Any]], ActionChunk]
 
-# What a policy, local or behind a server, raises when it cannot answer: its own errors, lost connections and timeouts
-# (OSError), observations that it refuses (ValueError). Anything else is a bug and must not look like a held robot.
+# Errors of a policy, local or on a server, that cannot answer: its own, lost connections and timeouts (OSError),
+# observations that it refuses (ValueError). Anything else is a bug and must not look like a held robot.
 POLICY_ERRORS = (RuntimeError, OSError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do in one control step.
+    """The action of one control step.
 
     Attributes:
         action: native action `[a]`, or None: hold.
-        chunk: where it comes from; `chunk.reason` says why a step is held.
-        index: which action of the chunk.
-        observation: what the chunk answers, where it was asked for in this very step; else None.
-        observe_ms, infer_ms: time spent looking and asking in this step.
+        chunk: its chunk; `chunk.reason` says why a step is held.
+        index: place of the action in the chunk.
+        observation: the chunk's observation if it was inferred in this step; else None.
+        observe_ms, infer_ms: time of observation and inference in this step.
     """
 
     action: np.ndarray | None
@@ -43,9 +43,9 @@ class Decision:
 
 
 class ActionChunkBroker:
-    """Receding horizon: of each chunk the first `execute` actions are used, the rest is forgotten.
+    """Executes the first `execute` actions of each chunk and drops the rest.
 
-    A held chunk, and likewise a policy that fails, yields one step of hold; the next step asks again.
+    A held chunk or a policy that fails yields one step of hold; the next step asks again.
     """
 
     def __init__(self, infer: Infer, *, execute: int) -> None:
@@ -58,7 +58,7 @@ class ActionChunkBroker:
         self._index = 0
 
     def reset(self) -> None:
-        """Forgets the current chunk: the next step looks and asks."""
+        """Forgets the current chunk: the next step observes and infers."""
         self._chunk = None
 
     def next(self, observe: Observe) -> Decision:

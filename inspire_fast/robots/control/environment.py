@@ -1,4 +1,4 @@
-"""What the control loop needs of a robot or a simulator."""
+"""Interface of the control loop to a robot or a simulator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inspire_fast.core.types import SceneFacts
 
 
 class Environment(Protocol):
-    """A robot or simulator that is stepped at its control rate. Looking is separate from stepping: cameras are slow."""
+    """A robot or simulator, stepped at its control rate. Observing is separate from stepping: cameras are slow."""
 
     @property
     def prompt(self) -> str:
@@ -23,7 +23,7 @@ class Environment(Protocol):
         ...
 
     def observe(self) -> Mapping[str, Any]:
-        """The native observation now, cameras included: this is what renders."""
+        """The current native observation, cameras included; a simulator renders only here."""
         ...
 
     def step(self, action: np.ndarray) -> np.ndarray:
@@ -32,13 +32,13 @@ class Environment(Protocol):
 
     @property
     def success(self) -> bool:
-        """The task is solved (always False where nobody can tell)."""
+        """Whether the task is solved; always False if the environment cannot tell."""
         ...
 
     def facts(self) -> SceneFacts | None:
-        """Truth about the targets, where the environment knows it."""
+        """True positions of the targets; None if the environment does not know them."""
         ...
 
     def close(self) -> None:
-        """Frees the simulator or lets go of the robot. Calling it twice is harmless."""
+        """Frees the simulator or releases the robot. Calling it twice is harmless."""
         ...

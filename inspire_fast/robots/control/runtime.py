@@ -1,4 +1,4 @@
-"""The control loop: look, ask, act, until the task is solved, the steps are used up, or the policy has no answer."""
+"""The control loop: observe, infer, act, until the task is solved, the steps are used up, or the policy fails."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
 from inspire_fast.robots.control.environment import Environment
 from inspire_fast.robots.control.safety import SafetyFilter
-from inspire_fast.robots.spec import Robot
 
 Stopped = Literal["success", "max_steps", "held"]
 OnChunk = Callable[[int, Mapping[str, Any], ActionChunk], None]
-"""Called with (step, observation, chunk) before anything of the chunk is executed: `environment.facts()` fits both."""
+"""Called with (step, observation, chunk) before the chunk is executed: `environment.facts()` matches the observation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One control step, as it happened.
+    """One control step that was executed.
 
     Attributes:
         step: counts from 0.
@@ -30,7 +29,7 @@ class Step:
         sent: what the environment reports as executed, `[a]`.
         reasons: what the safety filter changed and why.
         held: the robot held its position.
-        index: which action of its chunk.
+        index: place of the action in its chunk.
     """
 
     step: int
@@ -46,7 +45,7 @@ OnStep = Callable[[Step], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeResult:
-    """How an episode went.
+    """The outcome of an episode.
 
     Attributes:
         success: the environment says that the task is solved.
@@ -67,8 +66,29 @@ class EpisodeResult:
     timing: Mapping[str, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """Lengths, limits and pace of an episode.
+
+    Attributes:
+        execute: actions of each chunk that are executed.
+        max_steps: control steps before the episode counts as failed.
+        max_holds: holds in a row after which the episode stops, with the policy's reason.
+        control_hz: paces the steps in real time (robots); None runs freely (simulators).
+    """
+
+    execute: int
+    max_steps: int
+    max_holds: int = 5
+    control_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_holds < 1:
+            raise ValueError(f"max_holds must be at least 1; got {self.max_holds}.")
+
+
 class Pacer:
-    """Keeps a control rate. A late step moves the schedule: steps are never made up for in a burst."""
+    """Keeps a control rate. A late step moves the schedule: missed steps are never executed in a burst."""
 
     def __init__(self, control_hz: float | None) -> None:
         """Takes steps per second of real time; None for simulators, which are never waited for."""
@@ -146,7 +166,7 @@ class _Loop:
         return decision
 
     def _state(self, decision: Decision) -> np.ndarray | None:
-        """The measured state, where a hold would need it: of robots with `hold_at`, and nothing was sent so far."""
+        """The measured state if a hold would need it: for robots with `hold_at`, before anything was sent."""
         robot = self.safety.robot
         if robot.hold_at is None or self.last_sent is not None or decision.observation is None:
             return None
@@ -171,51 +191,41 @@ class _Loop:
 def run_episode(
     environment: Environment,
     infer: Infer,
+    config: LoopConfig,
     *,
-    robot: Robot,
-    execute: int,
-    max_steps: int,
+    safety: SafetyFilter,
     episode: int = 0,
-    safety: SafetyFilter | None = None,
-    max_holds: int = 5,
-    control_hz: float | None = None,
     on_chunk: OnChunk | None = None,
     on_step: OnStep | None = None,
 ) -> EpisodeResult:
     """Runs one episode. `environment.observe` is called only when a new chunk is needed.
 
+    Errors of the environment and of the callbacks are not caught: the robot's state is then unknown. The first observation
+    of a robot with `Robot.hold_at` must hold a usable state, or the robot cannot even hold: that error is not caught either.
+
     Args:
         environment: a robot or simulator.
         infer: observation -> chunk, e.g. `PolicyClient.infer`. A held chunk, an error or a timeout makes the robot hold
             for one step, then it looks and asks again.
-        robot: whose limits and hold action.
-        execute: actions of each chunk that are executed.
-        max_steps: control steps before the episode counts as failed.
+        config: lengths, limits and pace.
+        safety: the robot and its limits.
         episode: number given to `environment.reset`.
-        safety: defaults to the robot's limits alone.
-        max_holds: after so many holds in a row the episode stops, with the policy's reason.
-        control_hz: paces the steps in real time (robots); None runs freely (simulators).
         on_chunk: called for every chunk, held ones included.
         on_step: called after every step.
-
-    Errors of the environment, and of the callbacks, are not caught: nobody knows what state it is in. Nor is a first
-    observation without a usable state caught, of a robot with `Robot.hold_at`: it cannot even hold.
     """
-    if max_holds < 1:
-        raise ValueError(f"max_holds must be at least 1; got {max_holds}.")
     loop = _Loop(
         environment=environment,
-        broker=ActionChunkBroker(infer, execute=execute),
-        safety=safety or SafetyFilter(robot=robot),
-        pacer=Pacer(control_hz),
+        broker=ActionChunkBroker(infer, execute=config.execute),
+        safety=safety,
+        pacer=Pacer(config.control_hz),
         on_chunk=on_chunk,
         on_step=on_step,
     )
     environment.reset(episode)
-    for step in range(max_steps):
+    for step in range(config.max_steps):
         loop.advance(step)
         if environment.success:
             return loop.result("success", "the task is solved")
-        if loop.holds_in_a_row >= max_holds:
-            return loop.result("held", f"held {max_holds} steps in a row: {loop.why_held}")
-    return loop.result("max_steps", f"not solved after {max_steps} steps")
+        if loop.holds_in_a_row >= config.max_holds:
+            return loop.result("held", f"held {config.max_holds} steps in a row: {loop.why_held}")
+    return loop.result("max_steps", f"not solved after {config.max_steps} steps")

@@ -1,4 +1,4 @@
-"""The last stop before a robot: what leaves it is finite, of the right shape, within limits, and not too sudden."""
+"""Safety filter: actions that reach a robot are finite, of the right shape, within limits and not too sudden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inspire_fast.robots.spec import Robot
 
 @dataclass(frozen=True, kw_only=True)
 class SafeAction:
-    """What is sent, and why it differs from what was asked.
+    """An action to send, and the reasons why it differs from the requested one.
 
     Attributes:
         action: float32 `[a]`, safe to send.
@@ -25,15 +25,15 @@ class SafeAction:
 
 
 def hold_action(robot: Robot, last_sent: np.ndarray | None, state: np.ndarray | None = None) -> np.ndarray:
-    """The native action that keeps the robot where it is, float32 `[a]`.
+    """The native action that keeps the robot in place, float32 `[a]`.
 
-    The grippers keep what they were last told, so that holding drops nothing. Where actions are positions to go to, the
-    last one sent is kept. Before any was sent, what is measured is kept (`Robot.hold_at`).
+    The grippers keep their last command, so that holding drops nothing. If actions are target positions, the last one
+    sent is kept; before any was sent, the measured state (`Robot.hold_at`).
 
     Args:
-        robot: whose hold action.
+        robot: the embodiment.
         last_sent: the native action sent in the step before.
-        state: native state `[s]`, needed for robots with `hold_at` as long as nothing was sent.
+        state: native state `[s]`, needed for robots with `hold_at` until something was sent.
 
     Raises:
         ValueError: nothing was sent and the state is not known.
@@ -58,7 +58,7 @@ class SafetyFilter:
     """Checks and limits native actions of one robot.
 
     Attributes:
-        robot: whose limits.
+        robot: the embodiment with its limits.
         max_change: per dimension, the largest change from the action sent before, in action units per step
             (`inf` = unlimited); None switches the limit off. For delta actions it bounds the acceleration, for position
             targets the speed.
