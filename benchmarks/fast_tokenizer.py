@@ -98,7 +98,7 @@ def main() -> None:
     fitted, measured = (1000, 500) if parser.parse_args().quick else (4000, 4000)
     train, fresh = smooth_chunks(fitted, seed=0), smooth_chunks(measured, seed=1)
     start = time.perf_counter()
-    ours = FastTokenizer.fit(train, vocab_size=2048, cover=fresh, progress=True)
+    ours = FastTokenizer.fit(train, vocab_size=2048, cover=fresh)
     fit_s = time.perf_counter() - start
     plain = Straightforward(ours.bpe, ours.scale, ours.min_token)
     measure(ours, plain, train)  # the library remembers words, as in a long run

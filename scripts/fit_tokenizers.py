@@ -8,7 +8,7 @@ from inspire_fast.training.datasets.assets import fit_tokenizers, load_stats, no
 
 def fit(config: TrainConfig) -> None:
     """Fits and says what came out, on chunks that were trained on and on held-out ones."""
-    vocabulary = fit_tokenizers(config, progress=True)
+    vocabulary = fit_tokenizers(config)
     print(
         f"text: {vocabulary.text.vocab_size} ids, actions ({config.tokenizers.action}): {vocabulary.action.vocab_size} ids, "
         f"in {config.assets_dir}"

@@ -1,1 +1,1 @@
-"""Text <-> ids and action chunks <-> ids. Knows no prompt, no question and no robot."""
+"""Tokenizers: text <-> ids and action chunks <-> ids. They know no prompt, no question and no robot."""

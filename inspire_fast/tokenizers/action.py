@@ -1,4 +1,4 @@
-"""What every action tokenizer offers: normalised chunks <-> ids, and the grammar that its ids obey."""
+"""Interface of action tokenizers (normalised chunks <-> ids), their input checks, and a round-trip report."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ActionTokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides what an id means; stands in a checkpoint's contract."""
+        """Hash of everything that decides what an id means; part of a checkpoint's contract."""
         ...
 
     def encode(self, actions: np.ndarray) -> list[int]:
         """Float `[t, a]` -> ids.
 
         Raises:
-            ValueError: not finite, of a shape the tokenizer does not know, or outside the range that it can express.
+            ValueError: NaN or infinity, a shape that the tokenizer was not made for, or values outside its range.
         """
         ...
 
@@ -40,7 +40,7 @@ class ActionTokenizer(Protocol):
         """Ids -> float32 `[horizon, action_dim]`.
 
         Raises:
-            ValueError: the ids do not form exactly one chunk. Never zeros in place of a failure.
+            ValueError: the ids do not form exactly one chunk. A failure never becomes zeros.
         """
         ...
 
@@ -49,21 +49,21 @@ class ActionTokenizer(Protocol):
         ...
 
     def grammar(self, horizon: int, action_dim: int) -> Grammar:
-        """What ids may follow each other so that `decode` cannot fail."""
+        """Grammar of the ids of one chunk; `decode` accepts every complete sequence of it."""
         ...
 
     def save(self, directory: Path) -> None:
-        """Writes the files that `inspire_fast.tokenizers.registry.load_action_tokenizer` reads."""
+        """Writes the file that the class method `load` reads."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTrip:
-    """How well a tokenizer writes chunks, in normalised units (1 is half the width between the 1 % and 99 % quantiles).
+    """Errors and lengths of encoded chunks, in normalised units (2 is the width between the 1 % and 99 % quantiles).
 
     Attributes:
-        mean_error, max_error: of `decode(encode(x)) - x`, absolute.
-        mean_ids, max_ids: per chunk.
+        mean_error, max_error: absolute error of `decode(encode(x))`.
+        mean_ids, max_ids: ids per chunk.
     """
 
     mean_error: float
@@ -79,7 +79,7 @@ class RoundTrip:
 
 
 def round_trip(tokenizer: ActionTokenizer, chunks: np.ndarray) -> RoundTrip:
-    """Writes and reads chunks `[n, t, a]`."""
+    """Encodes and decodes chunks `[n, t, a]`."""
     ids = tokenizer.encode_batch(chunks)
     error = np.abs(tokenizer.decode_batch(ids, *chunks.shape[1:]) - chunks)
     lengths = [len(row) for row in ids]
@@ -91,24 +91,28 @@ def round_trip(tokenizer: ActionTokenizer, chunks: np.ndarray) -> RoundTrip:
     )
 
 
-def require_chunks(actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int | None, int | None]) -> np.ndarray:
-    """The chunks as float64; see `require_axes` and `require_finite` for what is refused."""
+def require_chunks(
+    actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int | None, int | None] = (None, None)
+) -> np.ndarray:
+    """Chunks as float64, checked by `require_axes` and `require_finite`."""
     actions = require_axes(actions, kind, ndim=ndim, shape=shape)
     require_finite(actions)
     return actions
 
 
-def require_axes(actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int | None, int | None]) -> np.ndarray:
-    """The chunks as float64.
+def require_axes(
+    actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int | None, int | None] = (None, None)
+) -> np.ndarray:
+    """Chunks as float64.
 
     Args:
         actions: `[t, a]`, or `[n, t, a]` with `ndim=3`.
-        kind: the tokenizer's name, for the message.
+        kind: name of the tokenizer, for the message.
         ndim: 2 or 3.
         shape: horizon and action dimension that the tokenizer was made for; None takes any.
 
     Raises:
-        ValueError: another number of dimensions, empty, or another shape.
+        ValueError: another number of dimensions, an empty array, or another shape.
     """
     actions = np.asarray(actions, np.float64)
     if actions.ndim != ndim or 0 in actions.shape:
@@ -119,7 +123,7 @@ def require_axes(actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int 
 
 
 def require_finite(actions: np.ndarray) -> None:
-    """Raises ValueError if there is NaN or infinity, and says where it stands."""
+    """Raises ValueError with the first index of NaN or infinity, if there is one."""
     if not np.isfinite(actions).all():
         where = tuple(np.argwhere(~np.isfinite(actions))[0].tolist())
         raise ValueError(f"The action chunk is not finite: {actions[where]} at {list(where)} (NaN or infinity).")
@@ -136,9 +140,22 @@ def require_shape(kind: str, shape: tuple[int | None, int | None], horizon: int,
 
 
 def require_count(kind: str, what: str, got: int, horizon: int, action_dim: int, needed: int) -> None:
-    """Raises ValueError unless as many `what` were decoded as one chunk needs."""
+    """Raises ValueError unless `got` is the number of `what` that one chunk needs."""
     if got != needed:
         raise ValueError(
             f"The {kind} ids hold {got} {what}; a chunk of {horizon} x {action_dim} needs {needed}. Decode with "
             "`grammar()`, which cannot produce this."
         )
+
+
+def require_file(directory: Path, name: str, kind: type) -> Path:
+    """Path of a tokenizer's file.
+
+    Raises:
+        FileNotFoundError: the directory has no such file.
+    """
+    if not (directory / name).is_file():
+        raise FileNotFoundError(
+            f"No {kind.__name__} at {directory / name}; make one with {kind.__name__}.fit(...).save(...)."
+        )
+    return directory / name

@@ -1,7 +1,8 @@
-"""A grammar says, token by token, what may come next; decoding that obeys it cannot produce anything malformed.
+"""Token grammars: automata that allow, token by token, exactly the sequences that can be decoded.
 
-It is a small automaton with one counter, as plain arrays, so that the same description serves a Python loop and a compiled
-one. FAST's byte automaton, fixed-length codes (uniform bins, VQ) and a trie of answer words are all of this form.
+A grammar is a small automaton with one counter, stored as plain arrays, so that a Python loop and a compiled one can
+use the same description. FAST's byte automaton, fixed-length codes (uniform bins, VQ) and tries of answer words have
+this form.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Grammar:
-    """A deterministic automaton over `k` symbols with `n` states and a counter of what is still owed.
+    """A deterministic automaton over `k` symbols with `n` states and a counter of the debt.
 
-    Reading symbol `j` in state `s` leads to `next_state[s, j]` and pays `spent[s, j]` of what is owed; `-1` in `next_state`
-    means that the symbol is illegal there. The sequence is complete when nothing is owed and the state accepts.
+    Symbol `j` in state `s` leads to `next_state[s, j]` and pays `spent[s, j]` of the debt; `-1` in `next_state` forbids
+    it. A sequence is complete when the debt is 0 and the state accepts.
 
     Attributes:
         next_state: int32 `[n, k]`.
         spent: int32 `[n, k]`, >= 0.
         accepting: bool `[n]`.
-        owed: the counter at the start.
-        start: the state at the start.
+        owed: debt at the start.
+        start: state at the start.
     """
 
     next_state: np.ndarray
@@ -46,16 +47,16 @@ class Grammar:
 
     @cached_property
     def alive(self) -> np.ndarray:
-        """bool `[n, owed + 1]`: from this state with this much owed, some continuation completes."""
+        """bool `[n, owed + 1]`: from this state with this much owed, some continuation is complete."""
         legal = self.next_state >= 0
         alive = np.zeros((len(self.accepting), self.owed + 1), bool)
         alive[:, 0] = self.accepting
         for owed in range(self.owed + 1):
-            # Symbols that pay nothing connect states of equal debt, so each debt is iterated to its fixed point.
+            # Symbols that pay nothing connect states of equal debt, so each debt needs a fixed-point iteration.
             while True:
                 rest = owed - self.spent
-                reach = legal & (rest >= 0)
-                now = alive[:, owed] | (reach & alive[self.next_state, np.maximum(rest, 0)]).any(axis=1)
+                payable = legal & (rest >= 0)
+                now = alive[:, owed] | (payable & alive[self.next_state, np.maximum(rest, 0)]).any(axis=1)
                 if (now == alive[:, owed]).all():
                     break
                 alive[:, owed] = now
@@ -78,11 +79,11 @@ class Grammar:
         return int(self.next_state[state, symbol]), int(owed - self.spent[state, symbol])
 
     def done(self, state: int, owed: int) -> bool:
-        """The sequence is complete: nothing owed, nothing pending."""
+        """True if the sequence is complete: no debt, and an accepting state."""
         return owed == 0 and bool(self.accepting[state])
 
     def accepts(self, symbols: Sequence[int]) -> bool:
-        """The whole sequence obeys the grammar and is complete."""
+        """True if the sequence obeys the grammar and is complete."""
         state, owed = self.start, self.owed
         for symbol in symbols:
             if not 0 <= symbol < self.next_state.shape[1] or not self.allowed(state, owed)[symbol]:
@@ -91,10 +92,10 @@ class Grammar:
         return self.done(state, owed)
 
     def longest(self) -> int:
-        """An upper bound of the number of symbols of a complete sequence.
+        """Length of the longest complete sequence.
 
         Raises:
-            ValueError: the grammar has a cycle that pays nothing, so there is no bound.
+            ValueError: a cycle of the grammar pays nothing, so there is no longest sequence.
         """
         states = len(self.accepting)
         steps = np.full((states, self.owed + 1), -1)
@@ -113,9 +114,9 @@ class Grammar:
 
 
 def fixed_length(symbols_per_position: Sequence[int], repeats: int) -> Grammar:
-    """Codes of fixed length: position `i` of a group allows ids `[offset_i, offset_i + symbols_per_position[i])`.
+    """Grammar of fixed-length codes, in groups of positions that each have their own consecutive ids.
 
-    Uniform bins have one position per group; residual VQ has one position per code book, each with its own id range.
+    Uniform bins have one position per group; residual VQ has one per code book, each with its own range of ids.
     """
     group = len(symbols_per_position)
     total = sum(symbols_per_position)
@@ -133,14 +134,14 @@ def fixed_length(symbols_per_position: Sequence[int], repeats: int) -> Grammar:
 
 
 def trie(sequences: Sequence[Sequence[int]]) -> tuple[np.ndarray, Grammar]:
-    """A grammar of a finite set of id sequences.
+    """Grammar of a finite set of id sequences.
 
     Returns:
         ids: int32 `[k]`, the distinct ids that occur, ascending; the grammar's symbols index into it.
         grammar: accepts exactly the given sequences.
 
     Raises:
-        ValueError: no sequence, an empty one, a repeated one, or one that begins another (then the end is ambiguous).
+        ValueError: no sequence, an empty one, a repeated one, or a prefix of another one (its end would be ambiguous).
     """
     if not sequences or any(len(s) == 0 for s in sequences):
         raise ValueError(f"A trie needs at least one non-empty id sequence; got {list(map(list, sequences))}.")

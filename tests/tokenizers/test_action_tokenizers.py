@@ -1,4 +1,4 @@
-"""What holds for every action tokenizer of the registry."""
+"""Properties of every action tokenizer of the registry."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -140,7 +140,7 @@ def test_bad_chunks_raise_one_clear_error(name: str) -> None:
         tokenizer.encode(np.zeros(18))
     with pytest.raises(ValueError, match=r"chunk of 6 x 3 needs"):
         tokenizer.decode(tokenizer.encode(TRAIN[0])[:-1], HORIZON, DIMS)
-    with pytest.raises(ValueError, match=r"FAST id|ids .* outside|stands where code book"):
+    with pytest.raises(ValueError, match=r"FAST id|ids .* outside|is none of code book"):
         tokenizer.decode([10_000] * len(tokenizer.encode(TRAIN[0])), HORIZON, DIMS)
 
 

@@ -1,4 +1,5 @@
-"""The public processor's files: a folder made by its own recipe is read with the same ids, and ours is written in its format."""
+"""The public processor's files: a folder made by its own recipe is read with the same ids, and ours is written in its
+format."""
 
 import json
 from pathlib import Path
@@ -64,7 +65,8 @@ def write_public_folder(folder: Path, chunks: np.ndarray, vocab_size: int) -> Pa
     return folder
 
 
-# A narrow range keeps letters and byte symbols of the alphabet apart; a wide one, as the universal tokenizer's, mixes them.
+# A narrow range keeps letters and byte symbols of the alphabet apart; a wide one, as the universal tokenizer's, mixes
+# them.
 @pytest.fixture(scope="module", params=[1.0, 6.0], ids=["narrow", "wide"])
 def public(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     chunks = random_chunks(800, 12, 4) * request.param
@@ -153,7 +155,7 @@ def test_what_is_missing_says_where_it_was_looked_for(public: Path, tmp_path: Pa
         FastTokenizer.load_processor("someone/fast", cache_dir=tmp_path)
     shutil.copytree(public, tmp_path / "cut")
     (tmp_path / "cut/tokenizer.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks tokenizer\.json; there is processor_config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"lacks tokenizer\.json; it holds processor_config\.json"):
         FastTokenizer.load_processor(tmp_path / "cut")
     (tmp_path / "cut/processor_config.json").write_text('{"scale": 10}')
     with pytest.raises(ValueError, match="must hold the numbers `scale` and `min_token`"):

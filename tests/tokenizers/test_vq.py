@@ -15,7 +15,7 @@ def test_codes_of_one_chunk_by_hand() -> None:
     # nearest of book 0 is code 1, what is left is [0.2, 0.2], nearest of book 1 is code 1, which has id 2 + 1
     assert tokenizer.encode(np.array([[1.2], [-0.8]])) == [1, 3]
     np.testing.assert_allclose(tokenizer.decode([1, 3], 2, 1), [[1.25], [-0.75]])
-    with pytest.raises(ValueError, match=r"VQ id 1 stands where code book 1 has ids 2 \.\. 3"):
+    with pytest.raises(ValueError, match=r"VQ id 1 is none of code book 1, which is next and has ids 2 \.\. 3"):
         tokenizer.decode([1, 1], 2, 1)
 
 
@@ -61,7 +61,7 @@ def test_writing_what_was_read_stays_within_the_tolerance() -> None:
 def test_a_chunk_unlike_any_is_refused_in_numbers() -> None:
     tokenizer = ResidualVq.fit(CHUNKS, vocab_size=64)
     with pytest.raises(
-        ValueError, match=r"off by .*, and no chunk was by more than .* \(its values span -3 \.\. 3; those spanned"
+        ValueError, match=r"error would be .*, the tolerance is .* \(its values span -3 \.\. 3; the fitted ones spanned"
     ):
         tokenizer.encode(np.array([[3.0, -3.0]] * 4))
 

@@ -1,1 +1,1 @@
-"""FAST action tokenizers: DCT coefficients, byte-pair encoding, and the grammar of well-formed chunks."""
+"""FAST action tokenizer: DCT coefficients, byte-pair encoding, and the grammar of complete chunks."""

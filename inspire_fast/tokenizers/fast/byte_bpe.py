@@ -1,12 +1,12 @@
-"""An encoder for byte-level BPE that is a few times faster than the `tokenizers` library's own, with the same ids.
+"""Byte-level BPE encoder with the ids of the `tokenizers` library, several times faster.
 
-The library splits a text into words with a slow regular expression, keeps an offset for every character, and merges pairs one
-by one. Three things make it quick here, and none of them can change an id:
+The library splits text into words with a slow regular expression, keeps an offset for every character, and merges pairs
+one by one. Three shortcuts save the time without changing an id:
 
-- words are split by Python's `re`, and merged all in one call, with a separator between them that nothing merges with;
-- no offsets are kept: the library's merging is called on its own;
-- merges happen in the order of their ranks, so the first few, which are most of them in action chunks (runs of zeros), are
-  done as plain text replacements beforehand, each merged pair written as one letter.
+- Python's `re` splits the words, and one call merges all of them, with a separator in between that merges with nothing;
+- the library's merging is called directly, without offsets;
+- merges happen in the order of their ranks, so the first few ranks (runs of zeros: most merges of action chunks) are
+  plain text replacements beforehand, which write each merged pair as one letter.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from tokenizers import models
 
 from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, require_plain, token_bytes, word_splitter
 
-EARLY = 12  # merges done as text replacements; further ones save less time than they take
+EARLY = 12  # number of merges done as text replacements; further ones cost more time than they save
 SEPARATOR = 0xFF  # a byte that UTF-8 never has
 MARK = chr(0xDC00 + SEPARATOR)  # how `surrogateescape` writes that byte in text
 
 
 class ByteBpe:
-    """Text over the characters `chr(0) .. chr(characters - 1)` <-> ids; other text is not split into words as the library would.
+    """Text over the characters `chr(0) .. chr(characters - 1)` <-> ids. Other text may get other ids.
 
     Args:
-        tokenizer: of the `tokenizers` library.
+        tokenizer: tokenizer of the `tokenizers` library.
         characters: size of the alphabet.
 
     Raises:
-        ValueError: not a plain byte-level BPE; lists what is not.
+        ValueError: not a plain byte-level BPE; lists what it has besides.
     """
 
     def __init__(self, tokenizer: hf.Tokenizer, *, characters: int) -> None:
@@ -42,7 +42,7 @@ class ByteBpe:
         self._bytes = dict(enumerate(self.token_bytes))
         self._words = word_splitter(tokenizer, characters)
         vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-        # Every id that merging can make, as letters: a byte is the letter of its number.
+        # Every id that merging can make, as letters; a byte is the letter of the same number.
         spelled = {i: chr(b) for piece, b in byte_of_symbol().items() if (i := vocabulary.get(piece)) is not None}
         spelled = {i: letter for i, letter in spelled.items() if letter != chr(SEPARATOR)}
         self._single = frozenset(map(ord, spelled.values()))
@@ -51,13 +51,13 @@ class ByteBpe:
     def _split_merges(
         self, merges: list[tuple[int, int, int]], spelled: dict[int, str]
     ) -> tuple[list[tuple[str, str]], models.BPE]:
-        """(replacements for the first merges, a model that does the others on what these leave)."""
+        """(replacements for the first merges, a model for the other merges)."""
         names = {letters: i for i, letters in spelled.items()}
         replacements: list[tuple[str, str]] = []
         others: list[tuple[str, str]] = []
         for rank, (left, right, whole) in enumerate(merges):
             if left not in spelled or right not in spelled:
-                continue  # a half that never comes about
+                continue  # one half cannot occur
             letters = spelled[left] + spelled[right]
             if rank < EARLY:
                 spelled.setdefault(whole, chr(0x100 + rank))
@@ -74,7 +74,7 @@ class ByteBpe:
         return len(self.token_bytes)
 
     def unspelled(self, characters: str) -> str:
-        """Those of the characters that have a byte without an id: the library drops them silently, and so does `encode`."""
+        """Characters with a byte that has no id. The library drops them silently, and so does `encode`."""
         return "".join(c for c in characters if not self._single.issuperset(c.encode()))
 
     def encode(self, text: str) -> list[int]:
@@ -96,10 +96,10 @@ class ByteBpe:
 
 
 def _merges(tokenizer: hf.Tokenizer) -> list[tuple[int, int, int]]:
-    """(left, right, merged) in the order of their ranks. Files hold pairs or, formerly, one string.
+    """(left, right, merged) in the order of their ranks. Files hold pairs; older files hold one string each.
 
     Raises:
-        ValueError: a merge uses what only a later one makes, which training cannot bring about; then merges would not happen
+        ValueError: a merge uses the result of a later merge. Training cannot produce that, and merges would not happen
             in the order of their ranks.
     """
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
@@ -112,6 +112,6 @@ def _merges(tokenizer: hf.Tokenizer) -> list[tuple[int, int, int]]:
     for rank, (left, right, _) in enumerate(merges):
         if max(first_made.get(left, -1), first_made.get(right, -1)) >= rank:
             raise ValueError(
-                f"Merge {rank} of the BPE, {halves[rank]}, uses what only a later merge makes; was it trained?"
+                f"Merge {rank} of the BPE, {halves[rank]}, uses the result of a later merge; was it trained?"
             )
     return merges

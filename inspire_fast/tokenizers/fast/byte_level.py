@@ -1,4 +1,4 @@
-"""GPT-2's byte level: bytes as printable symbols, text as words. What a byte-level BPE of the `tokenizers` library rests on."""
+"""GPT-2's byte-level pre-tokenization: bytes as printable symbols, text as words."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NOTHING = r"[^\s\S]"
 
 @lru_cache(maxsize=1)
 def byte_of_symbol() -> dict[str, int]:
-    """Byte-level BPE writes each byte as one printable character (GPT-2's table); this is the inverse."""
+    """Printable character -> byte: the inverse of GPT-2's table, by which a byte-level BPE spells bytes."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [b for b in range(256) if b not in printable]
     return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
 
 
 def new_byte_bpe() -> hf.Tokenizer:
-    """An untrained byte-level BPE as the public FAST processor's: GPT-2's words, no normaliser."""
+    """An untrained byte-level BPE like the public FAST processor's: GPT-2's words, no normaliser."""
     bpe = hf.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -33,10 +33,10 @@ def new_byte_bpe() -> hf.Tokenizer:
 
 
 def require_plain(tokenizer: hf.Tokenizer) -> None:
-    """Refuses what makes a tokenizer more than a BPE over the bytes of its text.
+    """Checks that a tokenizer is a BPE over the bytes of its text and nothing more.
 
     Raises:
-        ValueError: lists what it has.
+        ValueError: it has further parts; lists them.
     """
     stored = json.loads(tokenizer.to_str())
     model: dict[str, Any] = stored["model"]
@@ -53,10 +53,10 @@ def require_plain(tokenizer: hf.Tokenizer) -> None:
 
 
 def token_bytes(tokenizer: hf.Tokenizer) -> tuple[bytes, ...]:
-    """Bytes of each id; none where an id is a hole or a control token.
+    """Bytes of each id; empty for unused ids and control tokens.
 
-    A piece that is not made of byte symbols stands for itself, as in the library's decoder: the public recipe puts the text's
-    own letters into its alphabet.
+    A piece that is not made of byte symbols spells itself, as in the library's decoder: the public recipe puts the
+    letters of the text into its alphabet.
     """
     table, vocabulary = byte_of_symbol(), tokenizer.get_vocab()
     control = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
@@ -68,9 +68,9 @@ def token_bytes(tokenizer: hf.Tokenizer) -> tuple[bytes, ...]:
 
 
 def word_splitter(tokenizer: hf.Tokenizer, characters: int) -> Callable[[str], list[str]] | None:
-    """Splits text over `chr(0) .. chr(characters - 1)` into words as the tokenizer does; None where it does not split.
+    """Splits text over `chr(0) .. chr(characters - 1)` into words as the tokenizer does; None if it does not split.
 
-    Python's `re` has no names for letters and numbers, so its classes list what the library takes for such.
+    Python's `re` has no classes for letters and numbers, so the pattern lists what the library counts as such.
     """
     if not json.loads(tokenizer.to_str())["pre_tokenizer"].get("use_regex", True):
         return None
@@ -83,6 +83,6 @@ def word_splitter(tokenizer: hf.Tokenizer, characters: int) -> Callable[[str], l
 
 
 def _runs(alphabet: str, others: str) -> str:
-    """The alphabet without what the library's regex matches, as ranges to stand inside of brackets."""
+    """The alphabet without what the library's regex matches, as ranges for a character class."""
     runs = [run for run, _ in pre_tokenizers.Split(Regex(others), "removed").pre_tokenize_str(alphabet)]
     return "".join(f"{re.escape(run[0])}-{re.escape(run[-1])}" for run in runs)

@@ -1,7 +1,7 @@
-"""The grammar of byte-level ids: whole UTF-8 characters of an alphabet, a given number of them.
+"""Grammar of byte-level ids that spell a given number of UTF-8 characters of an alphabet.
 
-A character from U+0080 on is two bytes or three, so an id may end inside of one. States are the bytes of a character that
-has begun; each character that completes pays 1.
+A character from U+0080 on has two or three bytes, so an id may end inside one. A state is the part of a character that
+has been read; each complete character pays 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def byte_grammar(token_bytes: Sequence[bytes], characters: int, owed: int) -> Gr
     """Sequences of ids that spell exactly `owed` characters of `chr(0) .. chr(characters - 1)`.
 
     Args:
-        token_bytes: of each id; one without bytes is never allowed.
+        token_bytes: bytes of each id; an id without bytes is never allowed.
         characters: size of the alphabet.
         owed: length of the text.
     """
@@ -37,7 +37,7 @@ def byte_grammar(token_bytes: Sequence[bytes], characters: int, owed: int) -> Gr
 
 
 def _read(pending: bytes, token: bytes, whole: Set[bytes], prefixes: Mapping[bytes, int]) -> tuple[bytes | None, int]:
-    """(bytes still pending, characters completed) after `token`; (None, 0) where it is illegal."""
+    """(pending bytes, completed characters) after `token`; (None, 0) if it is illegal."""
     count = 0
     for byte in token:
         pending += bytes([byte])

@@ -1,11 +1,11 @@
-"""Files of the public FAST processor ("physical-intelligence/fast"), read and written without running code that comes with them.
+"""Files of the public FAST processor ("physical-intelligence/fast"), read and written without running its code.
 
     processor_config.json     scale, min_token, vocab_size; time_horizon and action_dim, null in the universal tokenizer
     tokenizer.json            the BPE, as the `tokenizers` library stores it; newer folders keep it in `bpe_tokenizer/`
     tokenizer_config.json, special_tokens_map.json    for `transformers` only
 
-The largest coefficient is not stored. The public recipe puts `chr(0) .. chr(max - min)` into the BPE's alphabet, where it
-can be read off; folders written here say it in a file of their own.
+The largest coefficient is not stored. The public recipe puts `chr(0) .. chr(max - min)` into the BPE's alphabet, whose
+size tells it; folders written here have a further file for it, `coefficient_range.json`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROCESSOR_CLASS = "UniversalActionProcessor"
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessorSettings:
-    """What the processor's files say beside the BPE; see `FastTokenizer` for the meaning."""
+    """Settings of a processor; `FastTokenizer` explains them."""
 
     scale: float
     min_token: int
@@ -36,16 +36,16 @@ class ProcessorSettings:
 
 
 def find(source: str | Path, *, download: bool = False, cache_dir: Path | None = None) -> Path:
-    """The folder of a processor: `source` itself, or what the Hugging Face cache holds of the repository `source`.
+    """Folder of a processor: `source` itself, or the Hugging Face cache's copy of the repository `source`.
 
     Args:
-        source: folder, or a repository's name such as "physical-intelligence/fast".
-        download: fetch the repository's JSON files where the cache lacks them; nothing is fetched otherwise.
-        cache_dir: of the Hugging Face hub; its default without.
+        source: folder, or name of a repository, such as "physical-intelligence/fast".
+        download: fetch the repository's JSON files if the cache lacks them.
+        cache_dir: cache of the Hugging Face hub; None is its default.
 
     Raises:
-        FileNotFoundError: neither; says where was looked and how to get it.
-        ConnectionError: asked to download, and the hub cannot be reached.
+        FileNotFoundError: no such folder and no copy; names the places and how to get one.
+        ConnectionError: the download failed.
     """
     if Path(source).is_dir():
         return Path(source)
@@ -58,12 +58,12 @@ def find(source: str | Path, *, download: bool = False, cache_dir: Path | None =
     if not download or not _is_repo_id(source):
         raise FileNotFoundError(
             f"No FAST processor {str(source)!r}: there is no such folder, and the Hugging Face cache "
-            f"({cache_dir or hub.constants.HF_HUB_CACHE}) holds no such repository. Give a folder with {CONFIG} and {BPE}, or "
-            f"download it: FastTokenizer.load_processor({str(source)!r}, download=True)."
+            f"({cache_dir or hub.constants.HF_HUB_CACHE}) holds no such repository. Give a folder with "
+            f"{CONFIG} and {BPE}, or download it: FastTokenizer.load_processor({str(source)!r}, download=True)."
         )
     try:
         return Path(snapshot_download(str(source), allow_patterns=["*.json", "*/*.json"], cache_dir=cache_dir))
-    except Exception as error:  # the hub's errors have no common base that says "no connection"
+    except Exception as error:  # the hub's connection errors have no common base class
         raise ConnectionError(f"Cannot download {str(source)!r} from the Hugging Face hub: {error}") from error
 
 
@@ -76,7 +76,7 @@ def read(folder: Path) -> tuple[hf.Tokenizer, ProcessorSettings]:
     """BPE and settings of a processor's folder.
 
     Raises:
-        FileNotFoundError: a file is missing; lists what is there.
+        FileNotFoundError: a file is missing; lists the files of the folder.
         ValueError: a setting is missing or is no number.
     """
     stored = _json(folder, CONFIG)
@@ -85,8 +85,8 @@ def read(folder: Path) -> tuple[hf.Tokenizer, ProcessorSettings]:
         horizon, action_dim = (_optional(stored.get(key)) for key in ("time_horizon", "action_dim"))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{folder / CONFIG} must hold the numbers `scale` and `min_token` (and `time_horizon`, `action_dim`, or null for "
-            f"these two); it holds {stored!r:.300}."
+            f"{folder / CONFIG} must hold the numbers `scale` and `min_token` (and `time_horizon`, `action_dim`, or "
+            f"null for these two); it holds {stored!r:.300}."
         ) from error
     path = next((p for p in (folder / BPE, folder / "bpe_tokenizer" / BPE) if p.is_file()), None)
     if path is None:
@@ -102,7 +102,7 @@ def read(folder: Path) -> tuple[hf.Tokenizer, ProcessorSettings]:
 
 
 def write(folder: Path, bpe: hf.Tokenizer, settings: ProcessorSettings) -> None:
-    """Writes a folder from which the public processor's class can be made; its code is not part of it."""
+    """Writes a folder that the public processor's class can load, without the code of that class."""
     folder.mkdir(parents=True, exist_ok=True)
     bpe.save(str(folder / BPE))
     config = {
@@ -126,15 +126,15 @@ def write(folder: Path, bpe: hf.Tokenizer, settings: ProcessorSettings) -> None:
 
 
 def _alphabet_size(bpe: hf.Tokenizer) -> int:
-    """How many of `chr(0), chr(1), ...` are pieces of their own, as the public recipe leaves them."""
+    """Number of leading characters `chr(0), chr(1), ...` that are pieces, as in the public recipe."""
     vocabulary = bpe.get_vocab(with_added_tokens=False)
     size = 0
     while chr(size) in vocabulary:
         size += 1
     if not size:
         raise ValueError(
-            f"The BPE's alphabet does not say the range of coefficients, as the public recipe's does, and there is no {RANGE} "
-            'that does: write one with {"max_token": <largest coefficient>}.'
+            f"The BPE's alphabet does not tell the range of coefficients, as the public recipe's does, and there is no "
+            f'{RANGE}: write one with {{"max_token": <largest coefficient>}}.'
         )
     return size
 
@@ -151,4 +151,4 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
 
 def _missing(folder: Path, name: str) -> str:
     here = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
-    return f"{folder} is no FAST processor: it lacks {name}; there is {here}."
+    return f"{folder} is no FAST processor: it lacks {name}; it holds {here}."

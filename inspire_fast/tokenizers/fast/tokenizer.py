@@ -1,13 +1,13 @@
-"""FAST: action chunks as a discrete cosine transform, quantised, written as characters, packed by byte-level BPE.
+"""FAST action tokenizer: quantised DCT coefficients, written as characters, compressed by byte-level BPE.
 
-Source: FAST paper (arXiv 2501.09747) and the conventions of the public processor. A chunk `[t, a]` becomes
-`round(dct(actions) * scale)`, flattened time-major; integer `c` becomes the character `chr(c - min_token)`; a byte-level BPE
-packs frequent runs of characters into ids.
+Sources: FAST paper (arXiv 2501.09747) and the conventions of the public processor. A chunk `[t, a]` becomes
+`round(dct(actions) * scale)`, flattened time-major; integer `c` becomes the character `chr(c - min_token)`; a
+byte-level BPE merges frequent runs of characters into ids.
 
-Differences from the public processor, all on the safe side: every byte that a coefficient of the fitted range needs is in
-the alphabet (the library silently drops characters it never saw), a coefficient outside the range raises (the public one
-clips from below), and a malformed sequence raises (the public one returns zeros, which after unnormalisation is a real
-motion). Files in the public processor's format are read and written, with the same ids; see `fast_processor`.
+Differences from the public processor, all on the safe side: the alphabet has every byte that a coefficient of the
+fitted range needs (the library silently drops characters it never saw); a coefficient outside the range raises (the
+public one clips from below); a malformed sequence raises (the public one returns zeros, which unnormalise to a real
+motion). `fast.processor` reads and writes files in the public processor's format, with the same ids.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import lru_cache
 import hashlib
 import json
 from pathlib import Path
+import sys
 
 import numpy as np
 import tokenizers as hf
@@ -25,7 +26,14 @@ from tokenizers import trainers
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
-from inspire_fast.tokenizers.action import require_axes, require_chunks, require_count, require_finite, require_shape
+from inspire_fast.tokenizers.action import (
+    require_axes,
+    require_chunks,
+    require_count,
+    require_file,
+    require_finite,
+    require_shape,
+)
 from inspire_fast.tokenizers.fast import processor as fast_processor
 from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
 from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, new_byte_bpe
@@ -34,7 +42,7 @@ from inspire_fast.tokenizers.fast.processor import ProcessorSettings
 from inspire_fast.tokenizers.grammar import Grammar
 
 FILE = "fast_tokenizer.json"
-MAX_RANGE = 0xD800  # code points from here on are no characters
+MAX_RANGE = 0xD800  # first code point that is no character (surrogates)
 
 
 @lru_cache(maxsize=32)
@@ -58,9 +66,9 @@ class FastTokenizer:
 
     Args:
         bpe: byte-level BPE of the `tokenizers` library.
-        scale: coefficients are multiplied by it before rounding (10 in the paper): the resolution is `1 / scale`.
-        min_token, max_token: range of integer coefficients that can be expressed, inclusive.
-        horizon, action_dim: shape of the chunks that it is for; None takes any (the universal tokenizer).
+        scale: factor of the coefficients before rounding (10 in the paper): the resolution is `1 / scale`.
+        min_token, max_token: inclusive range of integer coefficients that can be expressed.
+        horizon, action_dim: shape of the chunks; None takes any (the universal tokenizer).
     """
 
     def __init__(
@@ -75,8 +83,8 @@ class FastTokenizer:
     ) -> None:
         if max_token < min_token or max_token - min_token >= MAX_RANGE or not scale > 0:
             raise ValueError(
-                f"FAST needs min_token <= max_token, less than {MAX_RANGE} apart, and a positive scale; got {min_token} .. "
-                f"{max_token} and scale {scale}."
+                f"FAST needs min_token <= max_token, less than {MAX_RANGE} apart, and a positive scale; got "
+                f"{min_token} .. {max_token} and scale {scale}."
             )
         self.scale = float(scale)
         self.min_token = int(min_token)
@@ -101,18 +109,18 @@ class FastTokenizer:
         return hashlib.sha256(self._dump().encode()).hexdigest()
 
     def encode(self, actions: np.ndarray) -> list[int]:
-        """See `ActionTokenizer.encode`. Resolution: coefficients are off by at most `0.5 / scale`."""
+        """Ids of a chunk `[t, a]`; each coefficient has an error of at most `0.5 / scale`."""
         actions = require_axes(actions, "FAST", ndim=2, shape=self.shape)
         return self._write(quantise(actions, self.scale), actions)
 
     def encode_batch(self, actions: np.ndarray) -> list[list[int]]:
-        """See `ActionTokenizer.encode_batch`."""
+        """Ids of chunks `[n, t, a]`."""
         actions = require_axes(actions, "FAST", ndim=3, shape=self.shape)
         return [self._write(*both) for both in zip(quantise(actions, self.scale), actions, strict=True)]
 
     def _write(self, coefficients: np.ndarray, actions: np.ndarray) -> list[int]:
         low, high = np.minimum.reduce(coefficients, axis=None), np.maximum.reduce(coefficients, axis=None)
-        if not self.min_token <= low <= high <= self.max_token:  # with NaN neither holds
+        if not self.min_token <= low <= high <= self.max_token:  # false with NaN
             require_finite(actions)
             raise ValueError(
                 f"The chunk's coefficients span {low:.0f} .. {high:.0f}, outside the fitted range {self.min_token} .. "
@@ -120,18 +128,19 @@ class FastTokenizer:
             )
         if self._unspelled and (missing := self._unspelled.intersection(coefficients.ravel().tolist())):
             raise ValueError(
-                f"The BPE cannot spell the coefficients {sorted(map(int, missing))[:5]} of the fitted range {self.min_token} .. "
-                f"{self.max_token}: it never saw them in training, and the public processor would drop them silently. "
-                "Fit a tokenizer on data that holds them (FastTokenizer.fit spells the whole range)."
+                f"The BPE cannot spell the coefficients {sorted(map(int, missing))[:5]} of the fitted range "
+                f"{self.min_token} .. {self.max_token}: it never saw them in training, and the public processor would "
+                "drop them silently. Fit a tokenizer on data that holds them (FastTokenizer.fit spells the whole "
+                "range)."
             )
         return self._bpe.encode(_text(coefficients - self.min_token))
 
     def decode(self, ids: Sequence[int], horizon: int, action_dim: int) -> np.ndarray:
-        """See `ActionTokenizer.decode`."""
+        """Inverse DCT of the coefficients of one chunk."""
         return (self._inverse(horizon) @ self._read(ids, horizon, action_dim)).astype(np.float32)
 
     def decode_batch(self, ids: Sequence[Sequence[int]], horizon: int, action_dim: int) -> np.ndarray:
-        """See `ActionTokenizer.decode_batch`."""
+        """Inverse DCT of the coefficients of several chunks."""
         coefficients = [self._read(row, horizon, action_dim) for row in ids]
         return (self._inverse(horizon) @ np.reshape(coefficients, (-1, horizon, action_dim))).astype(np.float32)
 
@@ -141,23 +150,19 @@ class FastTokenizer:
         return found
 
     def _read(self, ids: Sequence[int], horizon: int, action_dim: int) -> np.ndarray:
-        """Integers as float64 `[t, a]`."""
+        """Coefficients, as float64 `[t, a]`."""
         require_shape("FAST", self.shape, horizon, action_dim)
         coefficients = self._characters(ids).astype(np.float64)
         require_count("FAST", "coefficients", len(coefficients), horizon, action_dim, horizon * action_dim)
         coefficients += self.min_token
         return coefficients.reshape(horizon, action_dim)
 
-    def coefficients(self, ids: Sequence[int]) -> np.ndarray:
-        """Ids -> int64 coefficients, flat.
+    def _characters(self, ids: Sequence[int]) -> np.ndarray:
+        """Code points that the ids spell, uint32 `[n]`.
 
         Raises:
             ValueError: an unknown id, bytes that are not UTF-8, or a coefficient outside the fitted range.
         """
-        return self._characters(ids).astype(np.int64) + self.min_token
-
-    def _characters(self, ids: Sequence[int]) -> np.ndarray:
-        """uint32: the code points that the ids spell, all of them within the alphabet."""
         try:
             raw = self._bpe.decode(ids)
         except KeyError as error:
@@ -174,7 +179,7 @@ class FastTokenizer:
         return characters
 
     def grammar(self, horizon: int, action_dim: int) -> Grammar:
-        """Every coefficient of the chunk is written, each within the fitted range."""
+        """Grammar of `horizon * action_dim` coefficients, each within the fitted range."""
         require_shape("FAST", self.shape, horizon, action_dim)
         return byte_grammar(self._bpe.token_bytes, len(self._alphabet), horizon * action_dim)
 
@@ -190,11 +195,8 @@ class FastTokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> FastTokenizer:
-        """Reads what `save` wrote."""
-        path = directory / FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"No FAST tokenizer at {path}; fit one with FastTokenizer.fit(...).save(...).")
-        stored = json.loads(path.read_text())
+        """Reads `fast_tokenizer.json`."""
+        stored = json.loads(require_file(directory, FILE, cls).read_text())
         horizon, action_dim = stored.get("shape", (None, None))
         return cls(
             hf.Tokenizer.from_str(json.dumps(stored["bpe"])),
@@ -209,12 +211,12 @@ class FastTokenizer:
     def load_processor(
         cls, source: str | Path = fast_processor.REPO_ID, *, download: bool = False, cache_dir: Path | None = None
     ) -> FastTokenizer:
-        """Reads the public processor's files from a folder or the Hugging Face cache; see `fast_processor.find`."""
+        """Reads the public processor's files from a folder or the Hugging Face cache; see `processor.find`."""
         bpe, settings = fast_processor.read(fast_processor.find(source, download=download, cache_dir=cache_dir))
         return cls(bpe, **asdict(settings))
 
     def save_processor(self, directory: Path) -> None:
-        """Writes the public processor's files, so that upstream encodes and decodes with this tokenizer."""
+        """Writes the public processor's files, so that upstream code can use this tokenizer."""
         horizon, action_dim = self.shape
         settings = ProcessorSettings(
             scale=self.scale,
@@ -232,7 +234,6 @@ class FastTokenizer:
         *,
         vocab_size: int = 1024,
         cover: np.ndarray | None = None,
-        progress: bool = False,
         scale: float = 10.0,
         coefficient_range: tuple[int, int] | None = None,
         processor: str | None = None,
@@ -242,14 +243,13 @@ class FastTokenizer:
 
         Args:
             chunks: training chunks, all of one shape.
-            vocab_size: at most this many ids.
+            vocab_size: largest number of ids.
             cover: further chunks `[n, t, a]` that must be expressible (held-out ones); the BPE does not see them.
-            progress: shows bars on a terminal.
             scale: see the class.
-            coefficient_range: widens the range beyond what the chunks hold (from a robot's limits).
-            processor: folder or repository of a fitted public processor to take as it is: nothing is fitted, and the chunks
-                only have to lie in its range.
-            download: fetch the processor where the Hugging Face cache lacks it.
+            coefficient_range: widens the range of coefficients beyond that of the chunks (from a robot's limits).
+            processor: folder or repository of a public processor to use instead of fitting; the chunks must be within
+                its range.
+            download: fetch the processor if the Hugging Face cache lacks it.
         """
         train = _stack(chunks)
         if processor is not None:
@@ -260,7 +260,7 @@ class FastTokenizer:
         seen = [coefficients] if cover is None else [coefficients, quantise(cover, scale)]
         ends = [int(end) for c in seen for end in (c.min(), c.max())] + list(coefficient_range or ())
         low, high = min(ends), max(ends)
-        bpe = _fit_bpe(coefficients - low, high - low + 1, vocab_size, progress=progress)
+        bpe = _fit_bpe(coefficients - low, high - low + 1, vocab_size)
         _, horizon, action_dim = train.shape
         return cls(bpe, scale=scale, min_token=low, max_token=high, horizon=horizon, action_dim=action_dim)
 
@@ -272,15 +272,16 @@ def _stack(chunks: Iterable[np.ndarray]) -> np.ndarray:
     shapes = {np.shape(chunk) for chunk in listed}
     if len(shapes) > 1:
         raise ValueError(f"FAST is fitted on chunks of one shape; got {sorted(shapes)}.")
-    return require_chunks(np.stack(listed), "FAST", ndim=3, shape=(None, None))
+    return require_chunks(np.stack(listed), "FAST", ndim=3)
 
 
-def _fit_bpe(characters: np.ndarray, size: int, vocab_size: int, *, progress: bool) -> hf.Tokenizer:
-    """BPE over texts, given as code points `[n, t, a]` below `size`."""
+def _fit_bpe(characters: np.ndarray, size: int, vocab_size: int) -> hf.Tokenizer:
+    """BPE trained on texts, given as code points `[n, t, a]` below `size`."""
     if size > MAX_RANGE:
         raise ValueError(
-            f"The chunks' coefficients span {size} integers, more than characters can express. A nearly constant action "
-            "dimension, whose quantiles coincide, makes rare other values huge: look at the normalisation statistics."
+            f"The chunks' coefficients span {size} integers, more than characters can express. Normalisation makes "
+            "rare values huge if an action dimension is nearly constant and its quantiles coincide: check its "
+            "statistics."
         )
     symbols = {byte: symbol for symbol, byte in byte_of_symbol().items()}
     alphabet = sorted({symbols[byte] for c in range(size) for byte in chr(c).encode()})
@@ -293,13 +294,13 @@ def _fit_bpe(characters: np.ndarray, size: int, vocab_size: int, *, progress: bo
         special_tokens=[],
         initial_alphabet=alphabet,
         max_token_length=10000,
-        show_progress=progress,  # its own bar of the merges, behind ours of the chunks
+        show_progress=sys.stderr.isatty(),  # its own bar of the merges, after ours of the chunks
     )
-    read = tqdm(characters, "FAST: reading chunks", disable=None if progress else True)
+    read = tqdm(characters, "FAST: reading chunks", disable=None)
     bpe.train_from_iterator((_text(row) for row in read), trainer=trainer)
     return bpe
 
 
 def _text(characters: np.ndarray) -> str:
-    """Code points -> text: as UTF-32 they are the numbers themselves."""
+    """Code points -> text; in UTF-32 a character is its code point."""
     return characters.astype("<u4").tobytes().decode("utf-32-le")

@@ -1,7 +1,7 @@
-"""Text <-> ids, set up as Gemma's tokenizer: text as given, no dummy prefix, BOS and EOS only where asked for.
+"""Text tokenizer, set up like Gemma's: text as given, no dummy prefix, BOS and EOS only on request.
 
-What a person types is text and nothing else: "<loc0001>" or "<bos>" in an instruction is spelled out in ordinary pieces and
-never becomes the location or control id of that name. Those ids are found by name, and written by who means them.
+Text from a person stays text: "<loc0001>" or "<bos>" in an instruction is spelled in ordinary pieces and never becomes
+the location or control id of that name. Code that needs those ids looks them up by name (`find`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from inspire_fast.core.files import write_bytes, write_json
 from inspire_fast.tokenizers.text.models import SentencePieceModel, TextModel, TokenizerJson
 
 STEM, APPENDED = "text_tokenizer", "text_tokenizer_appended.json"
-# What a folder may hold: our own files, openpi's, a Hugging Face repository's.
+# File names in a folder: ours, openpi's, a Hugging Face repository's.
 NAMES = (f"{STEM}.model", f"{STEM}.json", "paligemma_tokenizer.model", "tokenizer.model", "tokenizer.json")
-# PaliGemma's 1024 bins of a picture's height and width, and its 128 codes of a mask's shape.
+# PaliGemma's 1024 bins of an image's height and width, and its 128 codes of a mask's shape.
 LOCATIONS = tuple(f"<loc{i:04d}>" for i in range(1024))
 SEGMENTS = tuple(f"<seg{i:03d}>" for i in range(128))
 
@@ -33,10 +33,10 @@ class TextTokenizer:
 
     Args:
         model: SentencePiece model or `tokenizer.json`.
-        appended: pieces behind the model's own, which only their names lead to.
+        appended: pieces after the model's own; `encode` never makes them, `find` gives their ids.
 
     Raises:
-        ValueError: no BOS or EOS, or a model that puts a space in front of what it encodes.
+        ValueError: the model has no BOS or EOS, or puts a space in front of the text.
     """
 
     def __init__(self, model: TextModel, *, appended: Sequence[str] = ()) -> None:
@@ -45,8 +45,8 @@ class TextTokenizer:
             raise ValueError(f"The text tokenizer needs BOS and EOS ids (PaliGemma: 2 and 1); got {bos} and {eos}.")
         if (pieces := "".join(map(model.piece, model.encode("a")))) != "a":
             raise ValueError(
-                f"The text tokenizer reads 'a' as {pieces!r}: it changes what it is given (a dummy prefix?). Dialogues are "
-                "encoded segment by segment and need a model without that, such as Gemma's."
+                f"The text tokenizer reads 'a' as {pieces!r}: it changes its input (a dummy prefix?). Dialogues are "
+                "encoded segment by segment and need a model that does not, such as Gemma's."
             )
         self._model = model
         self._appended = tuple(appended)
@@ -58,17 +58,17 @@ class TextTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the model file, and of the names appended to it."""
+        """SHA-256 of the model file and the appended names."""
         appended = json.dumps(self._appended).encode() if self._appended else b""
         return hashlib.sha256(self._model.data + appended).hexdigest()
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
-        """Text -> ids, with the named special ids around them. See the module about names of ids inside of text."""
+        """Text -> ids, with BOS and EOS on request. Names of special ids inside the text stay text."""
         ids = list(itertools.chain.from_iterable(map(self._model.encode, self._plain_parts(text))))
         return [self.bos_id] * bos + ids + [self.eos_id] * eos
 
     def _plain_parts(self, text: str) -> list[str]:
-        """The text, cut behind the first character of every name in it, so that none is read as one id."""
+        """The text, cut after the first character of every reserved name, so that the model reads none as one id."""
         cuts = [0, *(found.start() + 1 for found in self._model.reserved.finditer(text)), len(text)]
         return [text[start:end] for start, end in itertools.pairwise(cuts)]
 
@@ -81,25 +81,25 @@ class TextTokenizer:
         return "".join(parts)
 
     def piece(self, token: int) -> str:
-        """The piece of one id, for people to read."""
+        """Piece of one id, for people to read."""
         if not 0 <= token < self.vocab_size:
             raise ValueError(f"Id {token} is outside 0 .. {self.vocab_size - 1}.")
         return self._model.piece(int(token)) if token < self._model.size else self._appended[token - self._model.size]
 
     def find(self, piece: str) -> int | None:
-        """The id of a piece by its name, or None."""
+        """Id of a piece by its name, or None."""
         if piece in self._appended:
             return self._model.size + self._appended.index(piece)
         return self._model.find(piece)
 
     @cached_property
     def location_ids(self) -> np.ndarray:
-        """int32: ids of `<loc0000>`, `<loc0001>`, ..., as many as there are (PaliGemma: 256000 .. 257023)."""
+        """Ids of `<loc0000>`, `<loc0001>`, ..., int32; possibly none (PaliGemma: 256000 .. 257023)."""
         found = itertools.takewhile(lambda i: i is not None, map(self.find, LOCATIONS))
         return np.array(list(found), np.int32)
 
     def with_pieces(self, names: Iterable[str]) -> TextTokenizer:
-        """This tokenizer with further pieces behind its last id; those it has already stay where they are."""
+        """This tokenizer with further pieces after its last id; pieces that it already has keep their ids."""
         return TextTokenizer(self._model, appended=(*self._appended, *(n for n in names if self.find(n) is None)))
 
     def save(self, directory: Path) -> None:
@@ -116,13 +116,14 @@ class TextTokenizer:
         """Reads a SentencePiece model, a `tokenizer.json`, or a folder that holds one of them.
 
         Raises:
-            FileNotFoundError: there is none; says which names are known.
+            FileNotFoundError: there is none; lists the known names.
         """
         file = next((path / name for name in NAMES if (path / name).is_file()), None) if path.is_dir() else path
         if file is None or not file.is_file():
             raise FileNotFoundError(
-                f"No text tokenizer at {path}: expected a SentencePiece model, a tokenizer.json, or a folder with one of "
-                f"{', '.join(NAMES)}. PaliGemma's is `paligemma_tokenizer.model`; a small one is made by TextTokenizer.fit(...)."
+                f"No text tokenizer at {path}: expected a SentencePiece model, a tokenizer.json, or a folder with one "
+                f"of {', '.join(NAMES)}. PaliGemma's is `paligemma_tokenizer.model`; TextTokenizer.fit(...) makes a "
+                "small one."
             )
         appended = file.parent / APPENDED
         names = json.loads(appended.read_text()) if file.stem == STEM and appended.is_file() else ()
@@ -134,13 +135,13 @@ class TextTokenizer:
     def fit(
         cls, texts: Iterable[str], *, vocab_size: int, symbols: Sequence[str] = (), locations: int = 0
     ) -> TextTokenizer:
-        """Trains a small model on the spot.
+        """Trains a small model.
 
         Args:
             texts: example texts; lines of a dialogue as the renderer writes them.
-            vocab_size: an upper limit; bytes (256), special ids, `symbols` and locations count.
+            vocab_size: largest number of ids, including bytes (256), special ids, `symbols` and locations.
             symbols: strings that must be one id each (answer words with their leading space).
-            locations: location ids `<loc0000>`, ... to append.
+            locations: number of location ids `<loc0000>`, ... to append.
         """
         target = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(

@@ -65,7 +65,7 @@ def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normali
     return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.delta)
 
 
-def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary:
+def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     """Fits the text tokenizer on the run's dialogues and the action tokenizer on its chunks, and writes both.
 
     The action tokenizer learns from training chunks only, each once whatever the weight of its part. Its range also
@@ -81,7 +81,6 @@ def fit_tokenizers(config: TrainConfig, *, progress: bool = False) -> Vocabulary
             train,
             vocab_size=tokenizers.action_vocab_size,
             cover=every,
-            progress=progress,
             parameters=tokenizers.action_parameters,
         ),
     )
