@@ -1,1 +1,10 @@
-"""Where facts come from: demonstrations recorded in a simulator with the truth about every target at every step."""
+"""Labels for datasets: demonstrations recorded with the simulator's truth, and facts for existing datasets."""
+
+from inspire_fast.labeling.annotations import Annotations as Annotations
+from inspire_fast.labeling.demonstrations.record import RecordSpec as RecordSpec
+from inspire_fast.labeling.demonstrations.record import record as record
+from inspire_fast.labeling.demonstrations.replay import Replay as Replay
+from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset as write_dataset
+from inspire_fast.labeling.hindsight.producer import Hindsight as Hindsight
+from inspire_fast.labeling.labeler import label_dataset as label_dataset
+from inspire_fast.labeling.object_info import ObjectInfo as ObjectInfo

@@ -1,6 +1,6 @@
 """Facts from an annotation file: JSON lines, one line per frame or span of frames.
 
-First line, all of it optional; what it says is checked::
+The first line may name the dataset and the robot, which are then checked::
 
     {"dataset": {"total_episodes": 50, "total_frames": 5000, "sha256": "..."}, "robot": "libero"}
 
@@ -9,10 +9,10 @@ Every other line::
     {"episode": 3, "frame": 17, "targets": [{"phrase": "the can", "offset_m": [0.1, -0.2, -0.3], "grasped": false}]}
     {"episode": 3, "frames": [0, 40], "targets": [{"phrase": "the can", "position_m": [0.5, 0.1, 0.02]}]}
 
-`offset_m` is the point minus the gripper; `position_m` is the point itself, from which the gripper's recorded position is
-taken off: a thing that stands still needs one line. Both are in metres along the robot's own axes. `frames` is half open.
-`grasped` (default false) and `point_px` (`[y, x]`, 0..1) may be given. A line that names a frame again adds targets to it; an
-empty list of targets says that there are none.
+`offset_m` is the point minus the gripper. `position_m` is the point itself, from which the gripper's recorded position
+is subtracted, so that a thing at rest needs one line. Both are in metres along the robot's own axes. `frames` is half
+open. `grasped` (default false) and `point_px` (`[y, x]`, 0..1) are optional. Another line about the same frame adds
+targets to it; an empty list of targets states that there are none.
 """
 
 from __future__ import annotations
@@ -35,8 +35,39 @@ from inspire_fast.robots import Robot
 
 
 @dataclass(frozen=True, kw_only=True)
+class Annotations(Producer):
+    """Facts from a file of JSON lines; its format is in the docstring of this module.
+
+    Attributes:
+        file: the annotations.
+        state_column: column with the gripper's position, needed if the file gives positions and not offsets.
+        gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
+    """
+
+    file: Path
+    state_column: str = "state"
+    gripper: Path | None = None
+
+    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
+        """Reads the file once; a line that does not fit the dataset is refused at once."""
+        lines = read_annotations(self.file, dataset.meta, robot.name)
+        signal = gripper_signal(robot, self.gripper) if self.gripper or robot.gripper else None
+        states = None if signal is None else episode_states(dataset, self.state_column, robot)
+
+        def label(episode: Episode) -> Labelled:
+            own = None if signal is None or states is None else signal.positions_m(states(episode))
+            try:
+                frames = annotated_facts(lines.get(episode.index, []), episode.length, own)
+            except DatasetError as error:
+                raise DatasetError(f"{self.file}, {error}") from error
+            return frames, {"lines": len(lines.get(episode.index, []))}
+
+        return label
+
+
+@dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """One line of the file, with its number for errors."""
+    """One line of the file; `line` is its number, for errors."""
 
     line: int
     episode: int
@@ -46,14 +77,14 @@ class Annotation:
 
 
 def read_annotations(path: Path, meta: Meta, robot: str) -> dict[int, list[Annotation]]:
-    """Episode -> its lines.
+    """Lines of each episode.
 
     Raises:
-        DatasetError: no such file, a damaged line, an episode or frame that the dataset does not have, or a header of
-            another dataset or robot; names the file and the line.
+        DatasetError: no such file, a damaged line, an unknown episode or frame, or a header of another dataset or
+            robot; names the file and the line.
     """
     if not path.is_file():
-        raise DatasetError(f"{path} does not exist; it should hold one JSON object a line.")
+        raise DatasetError(f"{path} does not exist; it must hold one JSON object per line.")
     lines: dict[int, list[Annotation]] = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not text.strip():
@@ -83,7 +114,7 @@ def annotated_facts(
         gripper_m: the gripper's positions `[n, 3]`, needed for `position_m` only.
 
     Raises:
-        DatasetError: a target that is none; names line, episode and frame.
+        DatasetError: an invalid target; names line, episode and frame.
     """
     frames: list[dict[str, TargetFacts] | None] = [None] * length
     for annotation in annotations:
@@ -120,7 +151,7 @@ def _single(frame: Any) -> tuple[int, int]:
 
 
 def _check_target(target: Any) -> None:
-    """The types of a target's fields, so that "false" is not taken for true."""
+    """Checks the types of a target's fields; the text "false" would count as true."""
     if not isinstance(target, dict):
         raise ValueError(f"a target must be an object; got {target!r}")
     if not isinstance(target.get("phrase"), str) or not target["phrase"].strip():
@@ -172,34 +203,3 @@ def _target(target: Mapping[str, Any], gripper_m: np.ndarray | None) -> TargetFa
         grasped=bool(target.get("grasped", False)),
         point_px=None if point is None else (float(point[0]), float(point[1])),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Annotations(Producer):
-    """Facts from a file of JSON lines (format: `inspire_fast/labeling/annotations.py`).
-
-    Attributes:
-        file: the annotations.
-        state_column: column with the gripper's position, needed where the file gives positions and not offsets.
-        gripper: see `Hindsight`.
-    """
-
-    file: Path
-    state_column: str = "state"
-    gripper: Path | None = None
-
-    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
-        """Reads the file once; a line that does not fit the dataset is refused at once."""
-        lines = read_annotations(self.file, dataset.meta, robot.name)
-        signal = gripper_signal(robot, self.gripper) if self.gripper or robot.gripper else None
-        states = None if signal is None else episode_states(dataset, self.state_column, robot)
-
-        def label(episode: Episode) -> Labelled:
-            own = None if signal is None or states is None else signal.positions_m(states(episode))
-            try:
-                frames = annotated_facts(lines.get(episode.index, []), episode.length, own)
-            except DatasetError as error:
-                raise DatasetError(f"{self.file}, {error}") from error
-            return frames, {"lines": len(lines.get(episode.index, []))}
-
-        return label

@@ -1,8 +1,8 @@
-"""When a gripper held something, from its opening alone: thresholds with hysteresis, noise and failed grasps sorted out."""
+"""Grasps of a gripper, found in its opening alone: thresholds with hysteresis, without noise and failed grasps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import json
 from pathlib import Path
 
@@ -32,13 +32,13 @@ def load_signal(path: Path) -> GripperSignal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hold:
-    """Something (or nothing) between the fingers, frames `start .. stop - 1`.
+class Grasp:
+    """A thing (or nothing) between the fingers, in the frames `start .. stop - 1`.
 
     Attributes:
-        start: first frame at which the fingers have come to rest on it.
-        stop: first frame at which they have let go; None: never, up to the last frame.
-        level: median opening meanwhile, as a fraction of the widest.
+        start: first frame at which the fingers rest on it.
+        stop: first frame at which they have let go; None: not until the last frame.
+        level: median opening in between, as a fraction of the widest.
         empty: the fingers met each other.
     """
 
@@ -49,31 +49,31 @@ class Hold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What an episode's openings say.
+class GraspEvents:
+    """Grasps of an episode.
 
     Attributes:
-        holds: in order of time, noise left out.
-        notes: what was unusual, for the report.
+        grasps: in order of time, without noise.
+        notes: unusual observations, for the report.
     """
 
-    holds: tuple[Hold, ...]
-    notes: tuple[str, ...] = field(default=())
+    grasps: tuple[Grasp, ...]
+    notes: tuple[str, ...] = ()
 
 
-def read_gripper(openings: np.ndarray, fps: float, signal: GripperSignal) -> Reading:
-    """Finds the holds in openings `[n]`, in any unit.
+def find_grasps(openings: np.ndarray, fps: float, signal: GripperSignal) -> GraspEvents:
+    """Finds the grasps in openings `[n]`, in any unit.
 
-    The widest opening is the episode's first, as in InSpire's annotator, unless the gripper starts closed: then it is the
-    widest of the episode.
+    The widest opening is the episode's first, as in InSpire's annotator; if the gripper starts closed, it is the widest
+    of the episode.
 
     Raises:
-        ValueError: the gripper never opens, so that there is no measure of closed.
+        DatasetError: the gripper never opens, so that there is no measure of closed.
     """
     notes = []
     first, widest = float(openings[0]), float(np.quantile(openings, 0.98))
     if widest <= 0:
-        raise ValueError(f"The gripper's opening is never positive (largest: {widest}); check the signal's weights.")
+        raise DatasetError(f"The gripper's opening is never positive (largest: {widest}); check the signal's weights.")
     if first < signal.closed_below * widest:
         notes.append("the gripper starts closed; openings are measured by the episode's widest")
     fraction = openings / (widest if notes else first)
@@ -81,11 +81,11 @@ def read_gripper(openings: np.ndarray, fps: float, signal: GripperSignal) -> Rea
     merged, dropped = _without_noise(intervals, len(fraction), max(1, round(signal.min_s * fps)))
     if dropped:
         notes.append(f"{dropped} closings or openings shorter than {signal.min_s} s are taken for noise")
-    holds = [_hold(fraction, start, stop, signal) for start, stop in merged]
-    if holds and merged[0][0] == 0 and not _rests(fraction, holds[0], signal):
-        notes.append("the gripper is not fully open at first and opens on: no hold")
-        holds = holds[1:]
-    return Reading(holds=tuple(holds), notes=tuple(notes))
+    grasps = [_grasp(fraction, start, stop, signal) for start, stop in merged]
+    if grasps and merged[0][0] == 0 and not _rests(fraction, grasps[0], signal):
+        notes.append("the gripper is not fully open at first and opens on: no grasp")
+        grasps = grasps[1:]
+    return GraspEvents(grasps=tuple(grasps), notes=tuple(notes))
 
 
 def _closed(fraction: np.ndarray, signal: GripperSignal) -> list[tuple[int, int]]:
@@ -101,30 +101,33 @@ def _closed(fraction: np.ndarray, signal: GripperSignal) -> list[tuple[int, int]
 
 
 def _without_noise(intervals: list[tuple[int, int]], length: int, shortest: int) -> tuple[list[tuple[int, int]], int]:
-    """Joins intervals over gaps that are too short, then leaves out intervals that are (the last may be cut off)."""
+    """Joins intervals over gaps shorter than `shortest`, then drops intervals shorter than that.
+
+    An interval at the end may be cut off, and stays. The second value is the number of intervals that disappeared.
+    """
     joined: list[tuple[int, int]] = []
     for start, stop in intervals:
         if joined and start - joined[-1][1] < shortest:
             joined[-1] = (joined[-1][0], stop)
         else:
             joined.append((start, stop))
-    kept = [(start, stop) for start, stop in joined if stop - start >= shortest or stop == length]
-    return kept, len(intervals) - len(kept)
+    left = [(start, stop) for start, stop in joined if stop - start >= shortest or stop == length]
+    return left, len(intervals) - len(left)
 
 
-def _hold(fraction: np.ndarray, start: int, stop: int, signal: GripperSignal) -> Hold:
+def _grasp(fraction: np.ndarray, start: int, stop: int, signal: GripperSignal) -> Grasp:
     """The part of a closed interval in which the fingers rest: closing and opening take time of their own."""
     level = float(np.median(fraction[start:stop]))
     resting = start + np.flatnonzero(fraction[start:stop] <= level + signal.level_tolerance)
     end = None if stop == len(fraction) and resting[-1] == stop - 1 else int(resting[-1]) + 1
-    return Hold(start=int(resting[0]), stop=end, level=level, empty=level < signal.empty_below)
+    return Grasp(start=int(resting[0]), stop=end, level=level, empty=level < signal.empty_below)
 
 
-def _rests(fraction: np.ndarray, hold: Hold, signal: GripperSignal) -> bool:
-    """Whether something may really be held from the first frame on: one level, up to an opening.
+def _rests(fraction: np.ndarray, grasp: Grasp, signal: GripperSignal) -> bool:
+    """Whether something can really be held from the first frame on: one level, up to an opening.
 
-    A gripper that merely starts half open (LIBERO's fingers do) passes through levels on its way.
+    A gripper that merely starts half open (LIBERO's fingers do) passes through several levels.
     """
-    if hold.start != 0 or hold.stop is None:
+    if grasp.start != 0 or grasp.stop is None:
         return False
-    return bool(np.mean(np.abs(fraction[: hold.stop] - hold.level) <= signal.level_tolerance) >= 0.9)
+    return bool(np.mean(np.abs(fraction[: grasp.stop] - grasp.level) <= signal.level_tolerance) >= 0.9)

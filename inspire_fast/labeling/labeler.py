@@ -1,4 +1,4 @@
-"""Writes facts next to a dataset, episode by episode: resumable, idempotent, atomic, with a report of what was refused."""
+"""Labelling of a dataset episode by episode: resumable, idempotent, atomic, with a report of everything refused."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.labeling.episode_cache import KeptEpisode, Labels, digest, keep, load
-from inspire_fast.labeling.producer import Labeler, Producer
+from inspire_fast.labeling.episode_cache import CachedEpisode, Labels, digest, load, save
+from inspire_fast.labeling.producer import Producer, frame_description
 from inspire_fast.labeling.row_digests import RowDigests
 from inspire_fast.robots import ROBOTS, Robot
 
 REPORT_FILE = "labels/report.json"
 _PARTIAL = "labels/.partial"
+_CACHE_VERSION = 5  # of the cached episodes' format
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReport:
-    """What a run gave.
+    """Result of a run.
 
     Attributes:
         facts_path: the file written.
-        episodes: labelled in this run, those taken over from an interrupted one included.
-        frames: of these, and how many have at least one target.
-        skipped: episode -> why it was left out.
-        refused: reason -> number of phrases.
+        episodes: number of episodes labelled, including those that an interrupted run had finished.
+        frames: number of their frames.
+        frames_labelled: number of their frames with at least one target.
+        skipped: episode -> the reason why it was left out.
+        refused: reason -> number of phrases without facts.
     """
 
     facts_path: Path
@@ -49,9 +51,8 @@ class LabelReport:
     refused: Mapping[str, int]
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.facts_path}: {self.frames_labelled} of {self.frames} frames in {self.episodes} episodes are labelled."
-        ]
+        labelled = f"{self.frames_labelled} of {self.frames} frames in {self.episodes} episodes are labelled."
+        lines = [f"{self.facts_path}: {labelled}"]
         lines += [f"refused, {count} times: {reason}" for reason, count in self.refused.items()]
         lines += [f"left out: episode {number}: {reason}" for number, reason in self.skipped.items()]
         return "\n".join(lines)
@@ -67,190 +68,177 @@ def label_dataset(
     overwrite: bool = False,
     progress: bool = True,
 ) -> LabelReport:
-    """Labels a dataset, or some of its episodes; labels of the others stay.
+    """Labels a dataset, or some of its episodes; the others keep their labels.
 
-    Finished episodes wait on disk until all are done: an interrupted run goes on where it stopped, and in memory there
-    are the facts of one episode, one data file's columns, and the reports. An episode that was kept is taken over only
-    where the dataset's own rows and the producer's inputs are still the same. The same options on the same dataset write
-    the same file.
+    An interrupted run resumes: finished episodes are cached on disk, and reused if the dataset's rows and the
+    producer's inputs are still the same. Memory holds the facts of one episode, the columns of one data file, and the
+    reports. The same options on the same dataset write the same file.
 
     Args:
-        dataset: is not changed; `labels/facts.parquet` and `labels/report.json` are written beside its data.
-        producer: see `producer`.
+        dataset: stays unchanged; `labels/facts.parquet` and `labels/report.json` are written next to its data.
+        producer: the source of facts, for example `Hindsight()`.
         robot: the embodiment; its axes are the facts' frame.
-        episodes: numbers (default: all).
+        episodes: numbers; default: all.
         skip_bad_episodes: leave out episodes that cannot be labelled, and list them, instead of stopping.
-        overwrite: replace labels that another producer wrote, e.g. the simulator's truth by hindsight's.
-        progress: show a bar.
+        overwrite: replace labels of another producer, e.g. the simulator's truth by hindsight's.
+        progress: show a progress bar.
 
     Raises:
-        DatasetError: an episode cannot be labelled (names file and episode), or labels of another dataset, robot or
-            producer are there, or of episodes that are not labelled now and have changed since.
+        DatasetError: an episode cannot be labelled (names file and episode); or there are labels of another dataset,
+            robot or producer; or episodes that keep their labels have changed since.
         ValueError: `episodes` is empty.
     """
     if episodes is not None and not len(episodes):
         raise ValueError("`episodes` is empty: there is nothing to label. Leave it out to label all of them.")
-    written_by = _written_by(dataset, producer, whole=episodes is None, overwrite=overwrite)
-    chosen = [
-        dataset.episode(number) for number in (episodes if episodes is not None else range(len(dataset.episodes)))
-    ]
-    others, table = _others(dataset, {episode.index for episode in chosen}, robot, whole=episodes is None)
-    chosen.sort(key=_place)  # each data file is read once
-    bar = tqdm(chosen, desc="labels", unit="ep", disable=None if progress else True)
-    results, skipped = _label_each(bar, dataset, producer, robot, skip_bad_episodes=skip_bad_episodes)
-    path = write_facts(
-        dataset.root,
-        Labels(kept=results, others=others, table=table),
-        robot=robot.name,
-        frame_description=frame_description(robot),
-        producer=written_by,
-    )
-    report = LabelReport(
-        facts_path=path,
-        episodes=len(results),
-        frames=sum(result.frames for result in results.values()),
-        frames_labelled=sum(result.frames_labelled for result in results.values()),
-        skipped=dict(sorted(skipped.items())),
-        refused=_refused(results[number].report for number in sorted(results)),
-    )
-    _write_report(dataset, producer, report, results, whole=episodes is None)
-    shutil.rmtree(dataset.root / _PARTIAL)  # of other options too: what they began is of older labels
-    return report
+    run = _Run(dataset=dataset, producer=producer, robot=robot, whole=episodes is None)
+    chosen = [dataset.episode(number) for number in (range(len(dataset.episodes)) if episodes is None else episodes)]
+    return run.label(chosen, skip_bad_episodes=skip_bad_episodes, overwrite=overwrite, progress=progress)
 
 
-def _label_each(
-    episodes: Iterable[Episode], dataset: LeRobotDataset, producer: Producer, robot: Robot, *, skip_bad_episodes: bool
-) -> tuple[dict[int, KeptEpisode], dict[int, str]]:
-    """What was labelled or is still valid of an interrupted run, and what was left out and why."""
-    label, partial, rows = producer.open(dataset, robot), _partial(dataset, producer, robot), RowDigests(dataset)
-    results: dict[int, KeptEpisode] = {}
-    skipped: dict[int, str] = {}
-    for episode in episodes:
-        path = partial / f"episode_{episode.index:06d}.json"
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One call of `label_dataset`; `whole` if it labels all episodes."""
+
+    dataset: LeRobotDataset
+    producer: Producer
+    robot: Robot
+    whole: bool
+
+    def label(
+        self, chosen: Sequence[Episode], *, skip_bad_episodes: bool, overwrite: bool, progress: bool
+    ) -> LabelReport:
+        written_by = self._written_by(overwrite=overwrite)
+        others, table = self._others({episode.index for episode in chosen})
+        bar = tqdm(sorted(chosen, key=_place), desc="labels", unit="ep", disable=None if progress else True)
+        cached, skipped = self._label_each(bar, skip_bad_episodes=skip_bad_episodes)
+        path = write_facts(
+            self.dataset.root,
+            Labels(cached=cached, others=others, table=table),
+            robot=self.robot.name,
+            frame_description=frame_description(self.robot),
+            producer=written_by,
+        )
+        report = LabelReport(
+            facts_path=path,
+            episodes=len(cached),
+            frames=sum(episode.frames for episode in cached.values()),
+            frames_labelled=sum(episode.frames_labelled for episode in cached.values()),
+            skipped=dict(sorted(skipped.items())),
+            refused=_refused(cached[number].report for number in sorted(cached)),
+        )
+        self._write_report(report, cached)
+        shutil.rmtree(self.dataset.root / _PARTIAL)  # caches of other options too: they began before these labels
+        return report
+
+    def _label_each(
+        self, episodes: Iterable[Episode], *, skip_bad_episodes: bool
+    ) -> tuple[dict[int, CachedEpisode], dict[int, str]]:
+        """Labels the episodes that have no valid cache; returns all results, and the reasons of those left out."""
+        label, folder, digests = self.producer.open(self.dataset, self.robot), self._cache(), RowDigests(self.dataset)
+        cached: dict[int, CachedEpisode] = {}
+        skipped: dict[int, str] = {}
+        for episode in episodes:
+            path = folder / f"episode_{episode.index:06d}.json"
+            try:
+                inputs, rows = digest(self.producer.inputs(self.dataset, episode)), digests(episode)
+                found = load(path, inputs=inputs, rows=rows)
+                if found is None:
+                    try:
+                        frames, report = label(episode)
+                    except ValueError as error:  # DatasetError, and instructions that the grammar refuses
+                        raise DatasetError(f"{self.dataset.root}, episode {episode.index}: {error}") from error
+                    found = save(path, frames, report, inputs=inputs, rows=rows)
+                cached[episode.index] = found
+            except DatasetError as error:
+                if not skip_bad_episodes:
+                    raise
+                skipped[episode.index] = str(error)
+        return cached, skipped
+
+    def _name(self) -> str:
+        return type(self.producer).__name__.lower()
+
+    def _written_by(self, *, overwrite: bool) -> str:
+        """Names of the producers for the facts' header, after a check that existing labels can be replaced."""
+        stored, ours = stored_producer(self.dataset.root), self._name()
+        if stored in (None, ours):
+            return ours
+        if not overwrite:
+            raise DatasetError(
+                f"{self.dataset.root / FACTS_PATH} holds labels of {stored or 'an unnamed producer'}, not of {ours}. "
+                "To replace them, pass `overwrite` (`--overwrite`)."
+            )
+        return ours if self.whole else ", ".join(sorted({*(stored or "unnamed").split(", "), ours}))
+
+    def _others(self, chosen: set[int]) -> tuple[dict[int, Episode], FactsTable | None]:
+        """Episodes that keep their labels, and those labels."""
+        if self.whole:
+            return {}, None
         try:
-            now = {"inputs": digest(producer.inputs(dataset, episode)), "rows": rows(episode)}
-            results[episode.index] = load(path, **now) or _labelled(label, episode, dataset, path, **now)
-        except DatasetError as error:
-            if not skip_bad_episodes:
-                raise
-            skipped[episode.index] = str(error)
-    return results, skipped
+            table = FactsTable.load(self.dataset.root)
+        except DatasetNotFoundError:
+            return {}, None
+        known = ROBOTS[table.robot] if table.robot in ROBOTS else None  # noqa: SIM401  (our registry has no `get`)
+        if known is None or (known.state_names, known.axes) != (self.robot.state_names, self.robot.axes):
+            raise DatasetError(
+                f"{self.dataset.root / FACTS_PATH} is about robot {table.robot!r}, not {self.robot.name!r}; label the "
+                "whole dataset (without `episodes`)."
+            )
+        others = {episode.index: episode for episode in self.dataset.episodes if episode.index not in chosen}
+        self._check_unchanged(others)
+        return others, table
+
+    def _check_unchanged(self, others: Mapping[int, Episode]) -> None:
+        """Compares the rows of episodes that keep their labels with the digests in the last report."""
+        stored, digests = self._stored_report().get("by_episode", {}), RowDigests(self.dataset)
+        labelled = [
+            others[int(number)] for number, entry in stored.items() if int(number) in others and "rows" in entry
+        ]
+        labelled.sort(key=_place)
+        changed = sorted(e.index for e in labelled if digests(e) != stored[str(e.index)]["rows"])
+        if changed:
+            raise DatasetError(
+                f"{self.dataset.root}: {len(changed)} episodes have changed since they were labelled ({changed[:20]}); "
+                "their labels cannot stay. Label them as well, or the whole dataset (without `episodes`)."
+            )
+
+    def _stored_report(self) -> dict[str, Any]:
+        path = self.dataset.root / REPORT_FILE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def _cache(self) -> Path:
+        """Folder of the finished episodes of these options on this dataset."""
+        identity = DatasetIdentity.of(self.dataset.meta).sha256
+        parts = (_CACHE_VERSION, __version__, repr(self.producer), self.robot.name, self.robot.gripper, identity)
+        total = hashlib.sha256(" ".join(map(str, parts)).encode())
+        for value in vars(self.producer).values():
+            if isinstance(value, Path) and value.is_file():  # an edited annotation file is another source
+                total.update(value.read_bytes())
+        path = self.dataset.root / _PARTIAL / total.hexdigest()[:16]
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _write_report(self, report: LabelReport, cached: Mapping[int, CachedEpisode]) -> None:
+        """Writes `labels/report.json`; episodes that keep their labels keep their entries."""
+        by_episode = {
+            str(number): {**episode.report, "producer": self._name(), "rows": episode.rows}
+            for number, episode in cached.items()
+        }
+        skipped = {str(number): reason for number, reason in report.skipped.items()}
+        before = {} if self.whole else self._stored_report()
+        others = {number: entry for number, entry in before.get("by_episode", {}).items() if number not in skipped}
+        skipped |= {n: why for n, why in before.get("skipped", {}).items() if n not in by_episode and n not in skipped}
+        by_episode = {**others, **by_episode}
+        by_episode = {number: by_episode[number] for number in sorted(by_episode, key=int)}
+        summary = {**dataclasses.asdict(report), "facts_path": FACTS_PATH, "producer": repr(self.producer)}
+        summary |= {"skipped": skipped, "refused": _refused(by_episode.values()), "by_episode": by_episode}
+        write_json(self.dataset.root / REPORT_FILE, summary, indent=1)
 
 
 def _place(episode: Episode) -> tuple[str, int]:
-    """Where an episode's rows lie."""
+    """Data file and first row; in this order each file is read once."""
     return str(episode.data_path), episode.file_row
-
-
-def _name(producer: Producer) -> str:
-    return type(producer).__name__.lower()
-
-
-def _written_by(dataset: LeRobotDataset, producer: Producer, *, whole: bool, overwrite: bool) -> str:
-    """The producers to be named in the facts' header, once labels that are not this one's are known to be replaceable."""
-    stored, ours = stored_producer(dataset.root), _name(producer)
-    if stored in (None, ours):
-        return ours
-    if not overwrite:
-        raise DatasetError(
-            f"{dataset.root / FACTS_PATH} holds labels of {stored or 'an unnamed producer'}, not of {ours}. To replace them, "
-            "pass `overwrite` (`--overwrite`)."
-        )
-    return ours if whole else ", ".join(sorted({*(stored or "unnamed").split(", "), ours}))
 
 
 def _refused(reports: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(why for report in reports for why in report.get("refused", {}).values()).most_common())
-
-
-def frame_description(robot: Robot) -> str:
-    """The frame of `offset_m`, in words."""
-    axes = zip("xyz", (robot.axes.x, robot.axes.y, robot.axes.z), strict=True)
-    return "world axes: " + ", ".join(f"+{axis} {positive}, -{axis} {negative}" for axis, (negative, positive) in axes)
-
-
-def _others(
-    dataset: LeRobotDataset, chosen: set[int], robot: Robot, *, whole: bool
-) -> tuple[dict[int, Episode], FactsTable | None]:
-    """Episodes that this run does not label, and the labels that are there."""
-    if whole:
-        return {}, None
-    try:
-        table = FactsTable.load(dataset.root)
-    except DatasetNotFoundError:
-        return {}, None
-    known = ROBOTS[table.robot] if table.robot in ROBOTS else None  # noqa: SIM401  (our registry has no `get`)
-    if known is None or (known.state_names, known.axes) != (robot.state_names, robot.axes):
-        raise DatasetError(
-            f"{dataset.root / FACTS_PATH} is about robot {table.robot!r}, not {robot.name!r}; label it whole."
-        )
-    others = {episode.index: episode for episode in dataset.episodes if episode.index not in chosen}
-    _check_unchanged(dataset, others)
-    return others, table
-
-
-def _check_unchanged(dataset: LeRobotDataset, others: Mapping[int, Episode]) -> None:
-    """Labels that stay must be of the rows that the dataset has now; the last report says which those were."""
-    stored, digests = _stored_report(dataset).get("by_episode", {}), RowDigests(dataset)
-    labelled = [others[int(number)] for number, entry in stored.items() if int(number) in others and "rows" in entry]
-    labelled.sort(key=_place)
-    changed = sorted(e.index for e in labelled if digests(e) != stored[str(e.index)]["rows"])
-    if changed:
-        raise DatasetError(
-            f"{dataset.root}: {len(changed)} episodes have changed since they were labelled ({changed[:20]}); their labels "
-            "cannot stay. Label them as well, or the whole dataset (without `episodes`)."
-        )
-
-
-def _stored_report(dataset: LeRobotDataset) -> dict[str, Any]:
-    """`labels/report.json` as it stands; empty where there is none."""
-    path = dataset.root / REPORT_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _partial(dataset: LeRobotDataset, producer: Producer, robot: Robot) -> Path:
-    """Where finished episodes of these options on this dataset wait for the others."""
-    identity = DatasetIdentity.of(dataset.meta)
-    total = hashlib.sha256(f"4 {__version__} {producer!r} {robot.name} {robot.gripper} {identity.sha256}".encode())
-    for value in vars(producer).values():
-        if isinstance(value, Path) and value.is_file():  # an edited annotation file is another source
-            total.update(value.read_bytes())
-    key = total.hexdigest()[:16]
-    path = dataset.root / _PARTIAL / key
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _labelled(
-    label: Labeler, episode: Episode, dataset: LeRobotDataset, path: Path, *, inputs: str, rows: str
-) -> KeptEpisode:
-    """Labels one episode and keeps the result."""
-    try:
-        frames, report = label(episode)
-    except ValueError as error:  # DatasetError and what the grammar refuses
-        raise DatasetError(f"{dataset.root}, episode {episode.index}: {error}") from error
-    return keep(path, frames, report, inputs=inputs, rows=rows)
-
-
-def _write_report(
-    dataset: LeRobotDataset,
-    producer: Producer,
-    report: LabelReport,
-    results: Mapping[int, KeptEpisode],
-    *,
-    whole: bool,
-) -> None:
-    """Writes `labels/report.json`; what the last one says about episodes that stay, stays."""
-    summary = {**dataclasses.asdict(report), "facts_path": FACTS_PATH, "producer": repr(producer)}
-    by_episode = {
-        str(number): {**result.report, "producer": _name(producer), "rows": result.rows}
-        for number, result in results.items()
-    }
-    skipped = {str(number): reason for number, reason in report.skipped.items()}
-    before = {} if whole else _stored_report(dataset)
-    others = {number: entry for number, entry in before.get("by_episode", {}).items() if number not in skipped}
-    skipped |= {n: why for n, why in before.get("skipped", {}).items() if n not in by_episode and n not in skipped}
-    by_episode = {**others, **by_episode}
-    by_episode = {number: by_episode[number] for number in sorted(by_episode, key=int)}
-    summary |= {"skipped": skipped, "refused": _refused(by_episode.values())}
-    write_json(dataset.root / REPORT_FILE, {**summary, "by_episode": by_episode}, indent=1)

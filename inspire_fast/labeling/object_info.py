@@ -1,13 +1,14 @@
-"""Facts from the label files of InSpire's releases, one JSON file per frame with an `object_info`.
+"""Facts from the label files of InSpire's releases: one JSON file per frame, with an `object_info`.
 
-Two kinds are read:
+There are two layouts:
 
-- real robot, `episode_3/anno_w_pos/17.json`: `{"state": [...], "task": "...", "object_info": {"position": {"robot": [x, y, z],
-  "the can": [...]}, "catch": {"the can": false}, ...}}`, positions in the arm's own unit, phrases as keys;
-- LIBERO, `<id>.json`: `{"gripper_to_obj": {"akita_black_bowl_1_main": [x, y, z], ...}, "is_grasp": {"akita_black_bowl_1":
-  false, ...}}` in metres, bodies as keys; the dataset's column `object_info` holds each frame's id as bytes.
+- real robot, `episode_3/anno_w_pos/17.json`: `{"state": [...], "task": "...", "object_info": {"position": {"robot":
+  [x, y, z], "the can": [...]}, "catch": {"the can": false}, ...}}`, positions in the arm's own unit, phrases as keys;
+- LIBERO, `<id>.json`: `{"gripper_to_obj": {"akita_black_bowl_1_main": [x, y, z], ...}, "is_grasp":
+  {"akita_black_bowl_1": false, ...}}` in metres, bodies as keys; the dataset's column `object_info` holds each frame's
+  id as bytes.
 
-Answers that the files may hold as well are not used: answers are computed from geometry, when they are asked for.
+Answers in the files are ignored: answers are computed from geometry on request.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from inspire_fast.labeling.row_digests import EpisodeRows
 from inspire_fast.robots import Robot
 
 ID_COLUMN = "object_info"
-# Heights of aimed-at points above the bodies that carry them, metres, by the ending of the site's name. The files name
-# bodies only. InSpire's release adds the same heights for the basket and the cabinets' tops, and 0.059 for the wine rack,
-# which is half way up to the place where the bottle lies.
+# Heights of targets above their bodies, metres, by the ending of the site's name; the files have bodies only.
+# InSpire's release adds the same heights for the basket and the cabinets' tops, and 0.059 for the wine rack, half of
+# the height of a bottle's place on it.
 _HEIGHTS_M = {
     "top_side": 0.22152,
     "basket_1_contain_region": 0.07185,
@@ -53,8 +54,60 @@ _HEIGHTS_M = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ObjectInfo(Producer):
+    """Facts from InSpire's label files; their layouts are in the docstring of this module.
+
+    Attributes:
+        folder: holds `episode_<n>/anno_w_pos/<frame>.json`, or `<id>.json` for the ids in the column `object_info`.
+        state_column: column with the state, to detect labels of another episode (real robot's layout).
+        gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
+    """
+
+    folder: Path
+    state_column: str = "state"
+    gripper: Path | None = None
+
+    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
+        """Reads label files by id where the dataset has the column `object_info`, else by frame number."""
+        if ID_COLUMN in dataset.features:
+            rows = EpisodeRows(dataset, [ID_COLUMN])
+
+            def by_id(episode: Episode) -> Labelled:
+                instruction = dataset.task(episode.start)
+                files = [self.folder / f"{frame_id(value)}.json" for value in rows(episode)[ID_COLUMN]]
+                return [libero_facts(file, instruction) for file in files], {"refused": off_the_body(instruction)}
+
+            return by_id
+        states = episode_states(dataset, self.state_column, robot)
+        unit = gripper_signal(robot, self.gripper).metres_per_unit
+
+        def by_frame(episode: Episode) -> Labelled:
+            folder, instruction = self._folder(episode), dataset.task(episode.start)
+            found = len(list(folder.glob("*.json")))
+            if found != episode.length:
+                raise DatasetError(
+                    f"{folder} has {found} label files; the dataset's episode has {episode.length} frames."
+                )
+            files = [folder / f"{frame}.json" for frame in range(episode.length)]
+            pairs = zip(files, states(episode), strict=True)
+            return [real_robot_facts(file, state, unit, instruction) for file, state in pairs], {}
+
+        return by_frame
+
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """The label files of the episode."""
+        if ID_COLUMN in dataset.features:
+            ids = dataset.columns([ID_COLUMN])[ID_COLUMN][episode.start : episode.stop]
+            return [self.folder / f"{frame_id(value)}.json" for value in ids]
+        return sorted(self._folder(episode).glob("*.json"))
+
+    def _folder(self, episode: Episode) -> Path:
+        return self.folder / f"episode_{episode.index}" / "anno_w_pos"
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """One label file.
+    """Reads one label file.
 
     Raises:
         DatasetError: missing or damaged; names it.
@@ -66,11 +119,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def real_robot_facts(path: Path, state: np.ndarray, metres_per_unit: float, instruction: str) -> SceneFacts:
-    """One frame of the real robot's layout; targets in the instruction's order where it names them, else in the file's.
+    """Facts of one frame in the real robot's layout: the instruction's targets in its order, then the file's others.
 
     Args:
         path: the frame's file.
-        state: the dataset's row, held against the file's so that labels of another episode are noticed.
+        state: the dataset's row, compared with the file's to detect labels of another episode.
         metres_per_unit: of the file's positions.
         instruction: of the dataset's row.
 
@@ -81,7 +134,7 @@ def real_robot_facts(path: Path, state: np.ndarray, metres_per_unit: float, inst
     recorded = np.asarray(content.get("state", state), np.float64)
     if recorded.shape != np.shape(state) or not np.allclose(recorded, state, rtol=1e-5, atol=0.51):
         raise DatasetError(
-            f"{path} labels another frame: its state is {recorded.tolist()}, the dataset's {list(state)}."
+            f"{path} labels another frame: its state is {recorded.tolist()}, the dataset's is {list(state)}."
         )
     try:
         info = content["object_info"]
@@ -103,10 +156,10 @@ def real_robot_facts(path: Path, state: np.ndarray, metres_per_unit: float, inst
 
 
 def libero_facts(path: Path, instruction: str) -> SceneFacts | None:
-    """One frame of the LIBERO layout, without the targets of `off_the_body`; None where no other is left.
+    """Facts of one frame in the LIBERO layout, without the targets of `off_the_body`; None if no other is left.
 
     Raises:
-        DatasetError: damaged, or its bodies are not those of any LIBERO task of this instruction; names the file.
+        DatasetError: damaged, or no LIBERO task with this instruction has these bodies; names the file.
     """
     content = read_json(path)
     try:
@@ -126,13 +179,13 @@ def libero_facts(path: Path, instruction: str) -> SceneFacts | None:
 
 
 def off_the_body(instruction: str) -> dict[str, str]:
-    """Phrase -> why the LIBERO layout cannot place it: handles and buttons lie off their bodies, along the bodies' axes."""
-    reason = "its point lies off the body's origin, and the label files do not say how the body is turned"
+    """Phrases that the LIBERO layout cannot place (handles and buttons are off their bodies' origins) -> the reason."""
+    reason = "its point is off the body's origin, and the label files do not give the body's rotation"
     return {t.phrase: reason for targets in _tasks(instruction) for t in targets if any(t.offset_m)}
 
 
 def frame_id(value: Any) -> str:
-    """The id in a row of the column `object_info`: text, or its bytes as numbers, padded with zeros."""
+    """The id in a row of the column `object_info`: text, or bytes as numbers, padded with zeros."""
     return value if isinstance(value, str) else bytes(np.asarray(value, np.uint8)).rstrip(b"\0").decode()
 
 
@@ -158,56 +211,3 @@ def _libero_target(target: Target, vector: Sequence[float], grasped: Mapping[str
         offset_m=np.add(vector, (0.0, 0.0, lift_m)).astype(np.float32),
         grasped=bool(grasped.get(target.owner, False)),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectInfo(Producer):
-    """Facts from InSpire's per-frame label files (see `inspire_fast/labeling/object_info.py`).
-
-    Attributes:
-        folder: holds `episode_<n>/anno_w_pos/<frame>.json`, or `<id>.json` for ids in the dataset's column `object_info`.
-        state_column: of the real robot's layout, to notice labels of another episode.
-        gripper: see `Hindsight`.
-    """
-
-    folder: Path
-    state_column: str = "state"
-    gripper: Path | None = None
-
-    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
-        """Reads label files by id where the dataset has the column `object_info`, else by frame number."""
-        if ID_COLUMN in dataset.features:
-            rows = EpisodeRows(dataset, [ID_COLUMN])
-
-            def by_id(episode: Episode) -> Labelled:
-                instruction = dataset.task(episode.start)
-                files = [self.folder / f"{frame_id(value)}.json" for value in rows(episode)[ID_COLUMN]]
-                return [libero_facts(file, instruction) for file in files], {"refused": off_the_body(instruction)}
-
-            return by_id
-        states, unit = (
-            episode_states(dataset, self.state_column, robot),
-            gripper_signal(robot, self.gripper).metres_per_unit,
-        )
-
-        def by_frame(episode: Episode) -> Labelled:
-            folder, instruction = self.folder / f"episode_{episode.index}" / "anno_w_pos", dataset.task(episode.start)
-            found = len(list(folder.glob("*.json")))
-            if found != episode.length:
-                raise DatasetError(
-                    f"{folder} has {found} label files; the dataset's episode has {episode.length} frames."
-                )
-            frames = [
-                real_robot_facts(folder / f"{frame}.json", state, unit, instruction)
-                for frame, state in enumerate(states(episode))
-            ]
-            return list(frames), {}
-
-        return by_frame
-
-    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
-        """The label files of the episode."""
-        if ID_COLUMN in dataset.features:
-            ids = dataset.columns([ID_COLUMN])[ID_COLUMN][episode.start : episode.stop]
-            return [self.folder / f"{frame_id(value)}.json" for value in ids]
-        return sorted((self.folder / f"episode_{episode.index}" / "anno_w_pos").glob("*.json"))

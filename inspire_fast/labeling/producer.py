@@ -45,6 +45,12 @@ class Producer(Protocol):
         return ()
 
 
+def frame_description(robot: Robot) -> str:
+    """The frame of the facts' `offset_m`, in words."""
+    axes = zip("xyz", (robot.axes.x, robot.axes.y, robot.axes.z), strict=True)
+    return "world axes: " + ", ".join(f"+{axis} {positive}, -{axis} {negative}" for axis, (negative, positive) in axes)
+
+
 def gripper_signal(robot: Robot, given: Path | None) -> GripperSignal:
     """The signal in the file `given`, else the robot's own.
 
@@ -59,8 +65,8 @@ def gripper_signal(robot: Robot, given: Path | None) -> GripperSignal:
     if robot.gripper is None:
         known = sorted(name for name in ROBOTS if ROBOTS[name].gripper)
         raise DatasetError(
-            f"Robot {robot.name!r} does not say which dimensions of its state {robot.state_names} are the gripper's position "
-            f"and opening; {known} do. Set its field `gripper`, or write them to a JSON file and pass that "
+            f"Robot {robot.name!r} does not say which dimensions of its state {robot.state_names} are the gripper's "
+            f"position and opening; {known} do. Set its field `gripper`, or write them to a JSON file and pass that "
             "(`--gripper FILE`; format: inspire_fast.labeling.grasp_events.load_signal)."
         )
     return robot.gripper
@@ -75,7 +81,8 @@ def episode_states(dataset: LeRobotDataset, column: str, robot: Robot) -> States
     shape = dataset.feature(column).shape
     if shape != (robot.state_dim,):
         raise DatasetError(
-            f"{dataset.root}: column {column!r} has shape {shape}; robot {robot.name!r} has the state {robot.state_names}."
+            f"{dataset.root}: column {column!r} has shape {shape}; robot {robot.name!r} has the state "
+            f"{robot.state_names}."
         )
     rows = EpisodeRows(dataset, [column])
     return lambda episode: rows(episode)[column]

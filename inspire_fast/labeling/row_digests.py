@@ -1,4 +1,4 @@
-"""A dataset's own rows, an episode at a time: what labels are computed from, and a digest that notices when it changes."""
+"""A dataset's own rows, one episode at a time, and digests that reveal when they change."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 
-_NUMBERS = ("index", "episode_index", "frame_index")  # of rows: they say where a row lies, not what was recorded
+_NUMBERS = ("index", "episode_index", "frame_index")  # the row's place in the dataset, not what was recorded
 
 
 class EpisodeRows:
-    """Columns of one episode after the other. Of the data file that was read last, nothing else is kept.
+    """Columns of one episode after another; keeps the columns of one data file in memory.
 
-    `LeRobotDataset.columns` keeps whole columns, which is right for training and too much for labelling millions of frames.
+    `LeRobotDataset.columns` keeps whole columns: right for training, too much for labelling millions of frames.
 
     Args:
         dataset: whose rows.
-        names: columns without pictures.
+        names: columns without images.
     """
 
     def __init__(self, dataset: LeRobotDataset, names: Sequence[str]) -> None:
@@ -32,16 +32,16 @@ class EpisodeRows:
         self._bad: dict[int, str] = {}
 
     def __call__(self, episode: Episode) -> dict[str, np.ndarray]:
-        """Name -> values of the episode's frames, as `LeRobotDataset.columns` gives them.
+        """Name -> values of the episode's frames, as in `LeRobotDataset.columns`.
 
         Raises:
-            DatasetError: the file is missing or damaged, a value of this episode makes no array (names file, episode and
-                frame), or the dataset leaves the episode out.
+            DatasetError: the file is missing or damaged, a value of this episode makes no array (names file, episode
+                and frame), or the dataset leaves the episode out.
         """
         if episode.index in self._dataset.skipped:
             raise DatasetError(f"episode {episode.index} is skipped: {self._dataset.skipped[episode.index]}")
         if self._of is None or self._of.data_path != episode.data_path:
-            self._of, self._columns, self._bad = None, {}, {}  # the last file's go before the next one's come
+            self._of, self._columns, self._bad = None, {}, {}  # free the last file's memory before reading the next
             path, episodes = episode.data_path, self._files[episode.data_path]
             self._columns = self._dataset.read_file(path, self._names, episodes, bad=self._bad)
             self._of = episode
@@ -52,9 +52,9 @@ class EpisodeRows:
 
 
 class RowDigests:
-    """A digest of each episode's own rows: states, actions, times, instruction and whatever else is no picture.
+    """Digests of each episode's own rows: states, actions, times, instruction and all other columns without images.
 
-    Which columns count depends on the dataset alone, so that digests of runs with different options can be compared.
+    The columns depend on the dataset alone, so that digests of runs with different options can be compared.
     """
 
     def __init__(self, dataset: LeRobotDataset) -> None:

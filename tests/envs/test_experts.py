@@ -43,7 +43,7 @@ def test_demonstrations_vary_with_the_seed_and_repeat_with_it(soup: LiberoEnviro
 
 
 def test_a_goal_that_no_motion_achieves_is_refused(soup: LiberoEnvironment, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(soup, "_problem", dataclasses.replace(soup.problem, goal=(("heat", "basket_1"),)))
+    monkeypatch.setattr(soup, "problem", dataclasses.replace(soup.problem, goal=(("heat", "basket_1"),)))
     with pytest.raises(ValueError, match=r"carry_out solves goals of .*heat"):
         next(EXPERTS["carry_out"](soup, np.random.default_rng(0), Variation()))
 

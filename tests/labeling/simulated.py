@@ -1,8 +1,8 @@
 """Real simulated episodes with the truth about every target, kept so that agreement is measured without a simulator.
 
-`data/simulated.npz` holds the first fixed initial state of each of `TASKS`, solved by `envs.libero.experts.registry.carry_out`, as
-`labeling.hindsight.validation.simulate` gives them (state, offset_m and grasped per step, prompt, phrases). To make it anew, with the
-simulator installed::
+`data/simulated.npz` holds the first fixed initial state of each of `TASKS`, solved by the expert `carry_out`, as
+`labeling.hindsight.validation.simulate` gives them (state, offset_m and grasped per step, prompt, phrases). To make it
+again, with the simulator installed::
 
     uv run python -m tests.labeling.simulated
 """

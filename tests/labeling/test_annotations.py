@@ -65,7 +65,10 @@ def test_offsets_positions_and_spans(dataset: LeRobotDataset):
     [
         ([{"episode": 2, "frame": 0, "targets": []}], r"line 1: episode 2: .* 0\.\.1"),
         ([{"episode": 0, "frame": LENGTH, "targets": []}], rf"line 1: episode 0, frames {LENGTH}"),
-        ([{"robot": "libero"}, {"episode": 0, "frame": 4, "targets": [target(offset_m=[0, float("nan"), 0])]}], "line 2 .episode 0, frame 4.*finite"),
+        (
+            [{"robot": "libero"}, {"episode": 0, "frame": 4, "targets": [target(offset_m=[0, float("nan"), 0])]}],
+            "line 2 .episode 0, frame 4.*finite",
+        ),
         ([{"episode": 0, "frame": 4, "targets": [target(offset_m=[0, 1])]}], "line 1 .*3 finite metres"),
         ([{"episode": 0, "frame": 4, "targets": [target(position_m=[0, 1, 2])]}], "either 'offset_m' or 'position_m'"),
         ([{"episode": 0, "frame": 4, "targets": [target(colour="red")]}], "colour"),

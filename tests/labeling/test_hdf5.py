@@ -104,7 +104,11 @@ def test_recorded_pictures_need_no_simulator(tmp_path: Path) -> None:
         ({"states": np.full((5, 20), np.nan)}, {}, "demo_0, frame 0: the state holds NaN"),
         ({"obs/ee_pos": None}, {}, r"holds no pictures \(`obs`\)"),
         ({"actions": np.zeros((5, 7))}, {}, "every one of its 5 steps is a no-op"),
-        ({}, {"bddl_file_name": "somewhere/wash_the_dishes.bddl"}, "'wash_the_dishes.bddl', which is none of LIBERO's"),
+        (
+            {},
+            {"bddl_file_name": "somewhere/wash_the_dishes.bddl"},
+            "'wash_the_dishes.bddl', which is not one of LIBERO's",
+        ),
     ],
 )
 def test_bad_demonstrations_are_named(tmp_path: Path, change, attributes, message: str) -> None:
@@ -142,7 +146,7 @@ def scene_xml(environment: LiberoEnvironment) -> str:
 
 @pytest.mark.sim
 def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
-    """Twelve steps, recorded at one placement of the fixtures and replayed at another: states, actions and pictures agree."""
+    """Twelve steps, recorded at one placement of the fixtures and replayed at another, agree."""
     environment = LiberoEnvironment("libero_object", 0, LiberoSettings(camera_hw=(32, 32)))
     try:
         environment.reset(3)
@@ -181,7 +185,7 @@ def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
     dataset = LeRobotDataset(tmp_path / "states")
     assert [e.length for e in dataset.episodes] == [9]
     columns = dataset.columns(["state", "actions", "image_age_s"])
-    # A simulator that was stepped tells positions of a physics step (2 ms) ago; one that was put into a state, the present ones.
+    # After a step, the simulator gives positions of one physics step (2 ms) ago; after a restore, the present ones.
     np.testing.assert_allclose(columns["state"], np.array(seen)[kept], atol=5e-3)
     np.testing.assert_array_equal(columns["actions"], np.array(actions, np.float32)[kept])
     np.testing.assert_allclose(columns["image_age_s"][:6], [0, 0.05, 0.1, 0.15, 0, 0.05], atol=1e-6)

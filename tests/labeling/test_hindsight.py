@@ -5,7 +5,7 @@ import pytest
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.labeling.hindsight.label import EpisodeReport, HindsightOptions, hindsight
-from inspire_fast.labeling.hindsight.manipulations import plan
+from inspire_fast.labeling.hindsight.manipulations import parse_instruction
 from inspire_fast.robots.gripper import GripperSignal
 
 SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
@@ -16,7 +16,7 @@ HOME, CAN, BIN, CUP, SHELF, PULLED = np.array(
 
 
 def episode(*legs: tuple[np.ndarray, float]) -> np.ndarray:
-    """States `[n, 4]`: 20 frames of way to each point with the opening as it was, then 10 there with the new opening."""
+    """States `[n, 4]`: for each leg 20 frames to the point with the old opening, then 10 there with the new one."""
     at, opening, rows = HOME, 1.0, []
     for point, then in legs:
         way = np.linspace(at, point, 21)[1:]
@@ -26,10 +26,9 @@ def episode(*legs: tuple[np.ndarray, float]) -> np.ndarray:
 
 
 def label(instruction: str, states: np.ndarray, **options: float):
-    scenes, report = hindsight(
-        plan(instruction), states, instruction=instruction, fps=FPS, signal=SIGNAL, options=HindsightOptions(**options)
+    return hindsight(
+        parse_instruction(instruction), states, fps=FPS, signal=SIGNAL, options=HindsightOptions(**options)
     )
-    return scenes, report
 
 
 def offsets(scenes: list, phrase: str) -> dict[int, np.ndarray]:
@@ -190,21 +189,21 @@ def test_nan_names_the_frame():
         label("put the can in the bin", states)
 
 
-def test_a_report_counts_its_holds():
+def test_a_report_lists_its_grasps():
     _, report = label("put the can in the bin", PICK_AND_PLACE)
     assert isinstance(report, EpisodeReport)
-    assert [(hold.start, hold.stop) for hold in report.holds] == [(20, 50)]
+    assert [(grasp.start, grasp.stop) for grasp in report.grasps] == [(20, 50)]
 
 
 def test_fingers_that_start_half_open_hold_nothing():
     states = PICK_AND_PLACE.copy()
     states[:8, 3] = np.linspace(0.52, 0.95, 8)
     scenes, report = label("put the can in the bin", states)
-    assert [(hold.start, hold.stop) for hold in report.holds] == [(20, 50)]
+    assert [(grasp.start, grasp.stop) for grasp in report.grasps] == [(20, 50)]
     np.testing.assert_allclose(offsets(scenes, "the can")[0], CAN - states[0, :3], atol=1e-6)
     states[:12, 3] = 0.52  # at one level: something may be held, and it is no earlier grip of the can
     _, report = label("put the can in the bin", states, regrasp_m=10.0)
-    assert [hold.start for hold in report.holds] == [0, 20]
+    assert [grasp.start for grasp in report.grasps] == [0, 20]
     assert set(report.refused) == {"the can", "the bin"}
 
 

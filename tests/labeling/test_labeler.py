@@ -13,7 +13,7 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data import facts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
-from inspire_fast.labeling import episode_cache as kept
+from inspire_fast.labeling import episode_cache
 from inspire_fast.labeling.hindsight import producer as hindsight_producer
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
@@ -159,14 +159,14 @@ def test_a_part_keeps_the_other_episodes_reports(tmp_path: Path):
 
 
 def test_changed_inputs_are_not_resumed(tmp_path: Path):
-    path, file = tmp_path / "kept.json", tmp_path / "input.json"
+    path, file = tmp_path / "cached.json", tmp_path / "input.json"
     file.write_text("old")
-    inputs = kept.digest([file])
-    kept.keep(path, [], {}, inputs=inputs, rows="a")
-    assert kept.load(path, inputs=inputs, rows="a") is not None
-    assert kept.load(path, inputs=inputs, rows="b") is None
+    inputs = episode_cache.digest([file])
+    episode_cache.save(path, [], {}, inputs=inputs, rows="a")
+    assert episode_cache.load(path, inputs=inputs, rows="a") is not None
+    assert episode_cache.load(path, inputs=inputs, rows="b") is None
     file.write_text("new")
-    assert kept.load(path, inputs=kept.digest([file]), rows="a") is None
+    assert episode_cache.load(path, inputs=episode_cache.digest([file]), rows="a") is None
 
 
 @pytest.mark.parametrize("column", ["state", "actions", "timestamp"])

@@ -5,7 +5,7 @@ import pytest
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.dialogue.grounding.targets import libero_phrases
-from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_overrides, plan
+from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_overrides, parse_instruction
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,10 @@ from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_ove
             "take the lid off the pot and put it on the table",
             [Manipulation(thing="the lid", source="the pot", place="the table")],
         ),
-        ("take the lid out of the box and put it into the pan", [Manipulation(thing="the lid", source="the box", place="the pan")]),
+        (
+            "take the lid out of the box and put it into the pan",
+            [Manipulation(thing="the lid", source="the box", place="the pan")],
+        ),
         (
             "open the drawer and put the bowl in it",
             [Manipulation(thing="the drawer", handled=True), Manipulation(thing="the bowl", place="the drawer")],
@@ -38,12 +41,12 @@ from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_ove
     ],
 )  # fmt: skip
 def test_what_is_gripped_and_where_it_goes(instruction: str, expected: list[Manipulation]):
-    assert list(plan(instruction).manipulations) == expected
+    assert list(parse_instruction(instruction).manipulations) == expected
 
 
 def test_every_libero_instruction_has_a_plan_about_its_own_phrases():
     for instruction, phrases in libero_phrases().items():
-        made = plan(instruction)
+        made = parse_instruction(instruction)
         assert made.phrases == phrases
         assert {phrase for m in made.manipulations for phrase in m.phrases} == set(phrases)
 
@@ -53,11 +56,11 @@ def test_overrides_say_what_the_grammar_cannot(tmp_path: Path):
     path.write_text(
         json.dumps({"Tidy up!": [{"thing": "the can", "place": "the bin"}, {"thing": "the lid", "handled": True}]})
     )
-    made = plan("tidy up", load_overrides(path))
+    made = parse_instruction("tidy up", load_overrides(path))
     assert made.phrases == ("the can", "the bin", "the lid")
     assert made.manipulations[1].handled
     with pytest.raises(ValueError, match="Patterns tried"):
-        plan("tidy up")
+        parse_instruction("tidy up")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_arrays_that_do_not_fit_together_are_refused():
     episode = tiny_episode()
     with pytest.raises(ValueError, match="needs shapes"):
         dataclasses.replace(episode, state=episode.state[:4])
-    with pytest.raises(ValueError, match="need 2 frames"):
+    with pytest.raises(ValueError, match="need 2 images"):
         dataclasses.replace(episode, chunk=3)
 
 
@@ -87,7 +87,7 @@ def test_recording_resumes_and_repeats_nothing(tmp_path: Path):
 
 
 def attempts(monkeypatch: pytest.MonkeyPatch, *outcomes: bool | Exception) -> list[tuple[int, int]]:
-    """Lets the worker's job run on recordings with these outcomes, the last one for ever; returns what was asked for."""
+    """Lets the worker's job run on recordings with these outcomes (the last one repeats); returns the requests."""
     asked: list[tuple[int, int]] = []
 
     def fake(*_: object, episode: int, seed: int) -> RecordedEpisode:

@@ -36,8 +36,11 @@ class LiberoEnvironment:
         settings: see `LiberoSettings`.
 
     Attributes:
-        task: what is loaded.
-        unlabelled: the reason why `facts()` is None for this task; empty where it is not None.
+        task: the loaded task.
+        prompt: its instruction.
+        problem: things of the scene, and the goal.
+        targets: meanings of the instruction's phrases in this scene; empty if they are not known.
+        unlabelled: the reason why the targets are not known and `facts()` is None; else empty.
 
     Raises:
         ValueError: unknown suite or task.
@@ -50,7 +53,6 @@ class LiberoEnvironment:
     ) -> None:
         self._settings = settings = settings or LiberoSettings()
         self.task = find_task(suite, task)
-        self.unlabelled = ""
         fixed = settings.initial_states == "fixed"
         # Randomized placements are drawn for each episode, whatever fixtures do.
         self._placements = Placements(
@@ -61,20 +63,16 @@ class LiberoEnvironment:
         self._states = self.task.initial_states() if fixed else None
         self._cameras: Cameras | None = None
         self._success = self._ready = False
-        self._problem = self.task.problem()
+        self.prompt = self.task.prompt
+        self.problem: Problem = self.task.problem()
         self._domain: Any = make_domain(self.task, seed=settings.seed)
         self._sampled = Sampled(self._domain) if settings.sampling == "robosuite" else None
-        self._targets = self._match()
-
-    @property
-    def prompt(self) -> str:
-        """The instruction."""
-        return self.task.prompt
-
-    @property
-    def problem(self) -> Problem:
-        """Things of the scene, and the goal."""
-        return self._problem
+        self.targets: tuple[Target, ...] = ()
+        self.unlabelled = ""
+        try:
+            self.targets = targets_of(self.task)
+        except ValueError as error:
+            self.unlabelled = str(error)
 
     @property
     def movable(self) -> tuple[str, ...]:
@@ -85,11 +83,6 @@ class LiberoEnvironment:
     def bodies(self) -> tuple[str, ...]:
         """Objects and fixtures that have a shape (see `bounds_m`): all except tables and floors."""
         return (*self.movable, *self.simulator.fixtures_dict)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Meanings of the instruction's phrases in this scene; empty if they are not known."""
-        return self._targets or ()
 
     @property
     def success(self) -> bool:
@@ -109,7 +102,7 @@ class LiberoEnvironment:
 
     def unmet(self) -> tuple[tuple[str, ...], ...]:
         """The goal's predicates that do not hold now."""
-        return tuple(predicate for predicate in self._problem.goal if not self.simulator._eval_predicate(predicate))
+        return tuple(predicate for predicate in self.problem.goal if not self.simulator._eval_predicate(predicate))
 
     def reset(self, episode: int) -> None:
         """Starts an episode: places fixtures and objects, and lets them settle.
@@ -234,10 +227,10 @@ class LiberoEnvironment:
 
     def facts(self) -> SceneFacts | None:
         """Truth about the instruction's targets, or None if they are not known (see `unlabelled`)."""
-        if self._targets is None:
+        if self.unlabelled:
             return None
         domain = self.simulator
-        pairs = [(target, self.holds(target.owner)) for target in self._targets]
+        pairs = [(target, self.holds(target.owner)) for target in self.targets]
         return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._settings.camera_hw)
 
     def gripper_m(self) -> np.ndarray:
@@ -299,10 +292,3 @@ class LiberoEnvironment:
     def _movable_m(self) -> np.ndarray:
         """Positions of all movable objects, metres `[n, 3]`."""
         return np.array([self.position_m(name) for name in self.movable]).reshape(-1, 3)
-
-    def _match(self) -> tuple[Target, ...] | None:
-        try:
-            return targets_of(self.task)
-        except ValueError as error:
-            self.unlabelled = str(error)
-            return None

@@ -1,1 +1,1 @@
-"""Demonstrations: recorded from scripted experts, repeated, replayed, converted to LeRobot datasets."""
+"""Demonstrations: recorded in the simulator, replayed, repeated, converted to LeRobot datasets."""

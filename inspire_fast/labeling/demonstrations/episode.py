@@ -1,10 +1,11 @@
-"""One recorded demonstration: what was seen, done and true at every control step, and its file."""
+"""A recorded demonstration: observations, actions and truth at every control step, and its file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,10 @@ _IMAGE_PREFIX = "image:"
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedEpisode:
-    """Letters: `n` control steps, `k` targets, `m` kept frames, `s` state, `a` action.
+    """One demonstration. Letters: `n` control steps, `k` targets, `m` images per camera, `s` state, `a` action.
 
-    Row `i` of every per-step array is the instant *before* action `i`. Pictures are kept at every `chunk`-th step only,
-    since rendering is what a recording costs.
+    Row `i` of every per-step array is the instant *before* action `i`. There are images of every `chunk`-th step only,
+    because rendering takes most of a recording's time.
 
     Attributes:
         state: float32 `[n, s]`, native units.
@@ -27,13 +28,13 @@ class RecordedEpisode:
         phrases: the targets, as the instruction words them, in its order.
         offset_m: float32 `[n, k, 3]`, target minus gripper, metres, robot's world axes.
         grasped: bool `[n, k]`.
-        point_px: float32 `[n, k, 2]`, `(y, x)` in 0..1 of the front picture; NaN where the point is not in it.
+        point_px: float32 `[n, k, 2]`, `(y, x)` in 0..1 of the front image; NaN if the point is not in it.
         images: native camera key -> uint8 `[m, h, w, 3]`.
-        chunk: steps from one kept frame to the next.
+        chunk: steps from one image to the next.
         prompt: the instruction.
         success: the simulator's verdict at the end.
-        suite, task, episode, seed: what it is a recording of.
-        failures: attempts that did not succeed before this one.
+        suite, task, episode, seed: the recorded task, initial state and seed of the variation.
+        failures: failed attempts before this one.
     """
 
     state: np.ndarray
@@ -64,7 +65,7 @@ class RecordedEpisode:
         if any(len(images) != frames for images in self.images.values()):
             lengths = {key: len(images) for key, images in self.images.items()}
             raise ValueError(
-                f"{n} steps with a frame every {self.chunk} need {frames} frames per camera; got {lengths}."
+                f"{n} steps with an image every {self.chunk} need {frames} images per camera; got {lengths}."
             )
 
     def __len__(self) -> int:
@@ -72,29 +73,38 @@ class RecordedEpisode:
 
     @property
     def image_index(self) -> np.ndarray:
-        """int `[n]`: the newest kept frame at each step."""
+        """int `[n]`: number of the newest image at each step."""
         return np.arange(len(self)) // self.chunk
 
     @property
     def image_age(self) -> np.ndarray:
-        """int `[n]`: how many steps ago that frame was taken."""
+        """int `[n]`: age of that image in steps."""
         return np.arange(len(self)) % self.chunk
 
     def facts(self, step: int) -> SceneFacts:
-        """What was true before action `step`."""
+        """Truth before action `step`."""
         return SceneFacts(
             targets=tuple(
                 TargetFacts(
                     phrase=phrase,
                     offset_m=self.offset_m[step, i],
                     grasped=bool(self.grasped[step, i]),
-                    point_px=None
-                    if np.isnan(self.point_px[step, i]).any()
-                    else (float(self.point_px[step, i, 0]), float(self.point_px[step, i, 1])),
+                    point_px=None if np.isnan(point[0]) else (float(point[0]), float(point[1])),
                 )
-                for i, phrase in enumerate(self.phrases)
+                for i, (phrase, point) in enumerate(zip(self.phrases, self.point_px[step], strict=True))
             )
         )
+
+
+def target_arrays(steps: Sequence[Sequence[TargetFacts]]) -> dict[str, Any]:
+    """Facts per step as the fields `phrases`, `offset_m`, `grasped` and `point_px` of a `RecordedEpisode`."""
+    outside = (np.nan, np.nan)
+    return {
+        "phrases": tuple(target.phrase for target in steps[0]),
+        "offset_m": np.array([[target.offset_m for target in row] for row in steps], np.float32),
+        "grasped": np.array([[target.grasped for target in row] for row in steps]),
+        "point_px": np.array([[target.point_px or outside for target in row] for row in steps], np.float32),
+    }
 
 
 def save_episode(episode: RecordedEpisode, path: Path) -> None:
@@ -106,11 +116,11 @@ def save_episode(episode: RecordedEpisode, path: Path) -> None:
 
 
 def load_episode(path: str | Path) -> RecordedEpisode:
-    """Reads what `save_episode` wrote.
+    """Reads a file of `save_episode`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file holds something else; names what is missing or foreign.
+        ValueError: another content; names missing and unknown arrays.
     """
     with np.load(path, allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}

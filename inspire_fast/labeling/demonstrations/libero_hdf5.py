@@ -1,8 +1,9 @@
-"""LIBERO's published demonstrations (HDF5) as a LeRobot dataset: without no-ops, replayed, rendered anew, labelled.
+"""Conversion of LIBERO's published demonstrations (HDF5) to a LeRobot dataset: replayed, rendered again, labelled.
 
 A file holds one task: `data` with the attributes `bddl_file_name` and `problem_info`, and `data/demo_0`, `demo_1`, ...,
-each with `states [n, time + qpos + qvel]`, `actions [n, 7]`, the attribute `model_file` (the scene, with the fixtures' poses that no
-state holds) and `obs/{agentview_rgb, eye_in_hand_rgb, ee_pos, ee_ori, gripper_states}` at 128 px. Row i is the instant before action i.
+each with `states [n, time + qpos + qvel]`, `actions [n, 7]`, the attribute `model_file` (the scene with the poses of
+fixtures, which are not part of a state) and `obs/{agentview_rgb, eye_in_hand_rgb, ee_pos, ee_ori, gripper_states}` at
+128 px. Row i is the instant before action i.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from inspire_fast.envs import SUITES, LiberoEnvironment, LiberoSettings, tasks
 from inspire_fast.envs.libero.environment import SETTLE_ACTION
 from inspire_fast.envs.libero.suites import Task
 from inspire_fast.labeling.demonstrations.replay import fixture_poses
-from inspire_fast.labeling.labeler import frame_description
+from inspire_fast.labeling.producer import frame_description
 from inspire_fast.robots import ROBOTS
 
 Pictures = Literal["replay", "states", "recorded"]
@@ -42,18 +43,18 @@ _COLUMNS = {"observation/image": "image", "observation/wrist_image": "wrist_imag
 
 @dataclass(frozen=True, kw_only=True)
 class Hdf5Options:
-    """How demonstrations are converted.
+    """Options of the conversion.
 
     Attributes:
-        pictures: `replay` executes the actions from the first state (OpenVLA's way: what is kept solves the task in the
-            simulator as it is now); `states` puts the simulator into every recorded state; `recorded` takes the file's own
-            128 px pictures and needs no simulator, but gives no labels.
-        camera_px: size of pictures that are rendered.
-        render_every: render every k-th kept step; the others repeat the picture and say its age (`image_age_s`).
+        pictures: source of the images. `replay` executes the actions from the first state (as OpenVLA does: every
+            result solves the task in the present simulator); `states` puts the simulator into every recorded state;
+            `recorded` takes the file's own 128 px images and needs no simulator, but gives no labels.
+        camera_px: size of rendered images.
+        render_every: render every k-th step; the others repeat the image and have its age (`image_age_s`).
         drop_no_ops: leave out steps that neither move nor change the gripper's command (OpenVLA's rule).
-        settle_steps: steps without motion between the first state and the first action of a replay (OpenVLA's ten).
-        only_successful: refuse demonstrations at whose end the goal does not hold.
-        keep_states: keep the simulator's state of every row in `recordings/`, from which labels can be made anew.
+        settle_steps: steps without motion between the first state and the first action of a replay (OpenVLA: ten).
+        only_successful: refuse demonstrations whose goal does not hold at the end.
+        keep_states: write the simulator's state of every row to `recordings/`, for labelling again (see `Replay`).
     """
 
     pictures: Pictures = "replay"
@@ -73,15 +74,15 @@ class Hdf5Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstration:
-    """One demonstration as recorded; see the module's text.
+    """One demonstration as recorded; see the module's docstring.
 
     Attributes:
-        task: what it is a demonstration of.
+        task: the demonstrated task.
         states: float64 `[n, time + qpos + qvel]`.
         actions: float32 `[n, 7]`.
         model_xml: the scene; may be empty.
-        pictures: native key -> uint8 `[n, h, w, 3]`, turned by 180 degrees as openpi turns them; may be empty.
-        proprioception: float32 `[n, 8]` as robot `libero` has it, or None.
+        pictures: native key -> uint8 `[n, h, w, 3]`, turned by 180 degrees as in openpi; may be empty.
+        proprioception: float32 `[n, 8]`, the state of robot `libero`, or None.
     """
 
     task: Task
@@ -94,7 +95,7 @@ class Demonstration:
 
 @dataclass(kw_only=True)
 class _Rows:
-    """What an episode's kept rows are made of, step by step."""
+    """Rows of an episode, collected step by step."""
 
     images: dict[str, list[np.ndarray]] = field(default_factory=lambda: {key: [] for key in _COLUMNS})
     state: list[np.ndarray] = field(default_factory=list)
@@ -115,7 +116,7 @@ class _Rows:
 
 
 def kept_steps(actions: np.ndarray) -> np.ndarray:
-    """Steps that are no no-ops, int `[m]` of `[n, 7]`: a motion, or another gripper command than the last step kept.
+    """Steps that do something, int `[m]` of `[n, 7]`: a motion, or another gripper command than in the last such step.
 
     motion    0  0  1  0  0  1
     gripper  -1 -1 -1 -1  1  1
@@ -132,10 +133,10 @@ def kept_steps(actions: np.ndarray) -> np.ndarray:
 def convert_hdf5(
     files: Sequence[Path], root: Path, *, options: Hdf5Options | None = None, storage: Storage | None = None
 ) -> Conversion:
-    """Writes the demonstrations of all files as one dataset, with its facts where the simulator was asked.
+    """Writes the demonstrations of all files as one dataset, with facts unless the images are `recorded`.
 
     Raises:
-        DatasetError: a demonstration is damaged or, by the options, not solved, and none is to be skipped.
+        DatasetError: a demonstration is damaged, or refused as unsolved, and bad ones are not skipped.
         ImportError: h5py or the simulator is missing; says how to get it.
     """
     with Converter(options or Hdf5Options()) as converter:
@@ -154,11 +155,11 @@ def convert_hdf5(
 
 
 class Converter:
-    """Reads demonstrations and, by its options, goes through them in the simulator; one scene is open at a time.
+    """Reads demonstrations and replays them as its options say; one simulator is open at a time.
 
     Args:
         options: see `Hdf5Options`.
-        environment: an open scene to use for its own task; stays open.
+        environment: an open one, used for its own task; stays open.
     """
 
     def __init__(self, options: Hdf5Options, environment: LiberoEnvironment | None = None) -> None:
@@ -174,7 +175,7 @@ class Converter:
         self._close()
 
     def episodes(self, files: Sequence[Path]) -> Iterator[Pending]:
-        """Every demonstration, file by file, by number; named by file, and by its whole path where files share a name."""
+        """Demonstrations, file by file, in order of number; named by file, or by path if files share a name."""
         shared = Counter(path.name for path in files)
         for path in files:
             for name in demonstration_names(path):
@@ -182,7 +183,7 @@ class Converter:
                 yield Pending(name=label, read=partial(self._episode, label, path, name))
 
     def write_labels(self, root: Path, names: Sequence[str]) -> None:
-        """Writes facts and recordings of the episodes that were kept."""
+        """Writes facts and recordings of the episodes in the dataset."""
         robot = ROBOTS["libero"]
         facts = {number: self._facts[name] for number, name in enumerate(names) if name in self._facts}
         if any(scene is not None for frames in facts.values() for scene in frames):
@@ -262,11 +263,11 @@ class Converter:
 
 
 def demonstration_names(path: Path) -> list[str]:
-    """`demo_0`, `demo_1`, ... of a file, by number.
+    """Names `demo_0`, `demo_1`, ... in a file, in order of number.
 
     Raises:
         DatasetNotFoundError: no such file.
-        DatasetError: damaged, or no file of demonstrations.
+        DatasetError: damaged, or without demonstrations.
     """
     with _open(path) as file:
         if "data" not in file:
@@ -276,10 +277,10 @@ def demonstration_names(path: Path) -> list[str]:
 
 
 def read_demonstration(path: Path, name: str, *, pictures: bool = False) -> Demonstration:
-    """One demonstration, with its own pictures if asked.
+    """Reads one demonstration, on request with its own images.
 
     Raises:
-        DatasetError: something is missing, lengths differ, NaN, or the task is none of LIBERO's; names file and frame.
+        DatasetError: missing data, different lengths, NaN, or a task that is not LIBERO's; names file and frame.
     """
     where = f"{path}, {name}"
     with _open(path) as file:
@@ -318,16 +319,16 @@ def read_demonstration(path: Path, name: str, *, pictures: bool = False) -> Demo
 
 
 def find_problem(bddl_file_name: str, where: str = "the file") -> Task:
-    """The task of a BDDL file by its folder and name, wherever the recorder had it.
+    """The task of a BDDL file, found by its folder and name.
 
     Raises:
-        DatasetError: none of LIBERO's 130.
+        DatasetError: not one of LIBERO's 130.
     """
     wanted = Path(bddl_file_name)
     found = [task for suite in SUITES for task in tasks(suite) if task.bddl_file.name == wanted.name]
     exact = [task for task in found if task.suite == wanted.parent.name]
     if not found:
-        raise DatasetError(f"{where} is of the problem {wanted.name!r}, which is none of LIBERO's 130 tasks.")
+        raise DatasetError(f"{where} is of the problem {wanted.name!r}, which is not one of LIBERO's 130 tasks.")
     return (exact or found)[0]
 
 

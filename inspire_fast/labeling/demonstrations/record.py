@@ -23,7 +23,7 @@ from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError, Variation
 from inspire_fast.envs.libero.experts.registry import EXPERTS
 from inspire_fast.envs.workers import prepare_worker
-from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
+from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode, target_arrays
 
 SPEC_FILE = "recording.json"
 _RETRY_STRIDE = 100_000  # a retried demonstration starts from an initial state that no other one has
@@ -125,14 +125,10 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
             break
     if not actions:
         raise InfeasibleSceneError(f"the expert did not act (solved from the start: {environment.success})")
-    outside = (np.nan, np.nan)
     return RecordedEpisode(
         state=np.array(states, dtype=np.float32),
         actions=np.array(actions, dtype=np.float32),
-        phrases=tuple(target.phrase for target in facts[0]),
-        offset_m=np.array([[target.offset_m for target in row] for row in facts], dtype=np.float32),
-        grasped=np.array([[target.grasped for target in row] for row in facts]),
-        point_px=np.array([[target.point_px or outside for target in row] for row in facts], dtype=np.float32),
+        **target_arrays(facts),
         images={key: np.stack([frame[key] for frame in frames]) for key in VIEWS},
         chunk=spec.chunk,
         prompt=environment.prompt,
@@ -156,8 +152,6 @@ def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress:
         ValueError: the folder holds a recording of another spec.
         RuntimeError: a worker failed or died, or no demonstration succeeded; recorded ones are kept.
     """
-    if workers < 1:
-        raise ValueError(f"workers must be >= 1; got {workers}.")
     started, out_dir = time.monotonic(), Path(out_dir)
     _claim(spec, out_dir)
     jobs = [
@@ -203,6 +197,8 @@ def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[
 
     Neighbours in the list go to the same worker, because they share a scene.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be >= 1; got {workers}.")
     blocks = [block for block in np.array_split(np.arange(len(jobs)), workers) if len(block)]
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
@@ -219,8 +215,8 @@ def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[
                 yield job, future.result()
             except BrokenProcessPool as error:
                 raise RuntimeError(
-                    f"The worker that recorded {job.suite} task {job.task} died (out of memory? each needs about 2 GB). "
-                    "Recorded demonstrations are kept: run it again, with fewer workers if memory is short."
+                    f"The worker that recorded {job.suite} task {job.task} died (out of memory? each needs about 2 "
+                    "GB). Recorded demonstrations are kept: run it again, with fewer workers if memory is short."
                 ) from error
             except Exception as error:
                 raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Do recorded demonstrations reach success again? Their actions are executed from the same reset, nothing is rendered."""
+"""Repetition of recorded demonstrations: their actions are executed from the same reset, without rendering."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Repeated:
     Attributes:
         path: the recording.
         success: the goal held again after the last action.
-        apart_m: how far the gripper was from where it had been, at most.
+        apart_m: largest distance of the gripper from its recorded position.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Repeated:
 
 
 def repeat(environment: LiberoEnvironment, episode: RecordedEpisode) -> tuple[bool, float]:
-    """Resets to the recording's initial state and executes its actions: whether the goal holds then, and `apart_m`."""
+    """Resets to the recording's initial state and executes its actions; returns `success` and `apart_m`."""
     environment.reset(episode.episode)
     apart_m = 0.0
     for state, action in zip(episode.state, episode.actions, strict=True):
@@ -43,10 +43,10 @@ def repeat(environment: LiberoEnvironment, episode: RecordedEpisode) -> tuple[bo
 
 
 def repeat_all(folder: Path) -> Iterator[Repeated]:
-    """Repeats every demonstration that `record` left in a folder, task by task, with its own spec's seed.
+    """Repeats every demonstration of `record` in a folder, task by task, with the seed of its spec.
 
     Raises:
-        ValueError: no recording is there, or it does not fit this version.
+        ValueError: the folder has no recording, or one of another version.
     """
     if not (folder / SPEC_FILE).exists():
         raise ValueError(

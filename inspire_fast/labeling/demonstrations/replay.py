@@ -1,4 +1,4 @@
-"""Facts by replaying what was recorded in LIBERO: its simulator states, or its actions from the first state."""
+"""Facts from replaying LIBERO recordings: their simulator states, or their actions from the first state."""
 
 from __future__ import annotations
 
@@ -24,14 +24,61 @@ Fixtures = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
-    """What an episode's `.npz` holds. Row i is the instant before action i.
+class Replay(Producer):
+    """Facts from LIBERO's simulator, which replays recorded states or actions.
 
     Attributes:
-        suite, task: the LIBERO task; number or name.
+        recordings: folder of `episode_<six digits>.npz` (see `Recording`).
+        state_column: column with the gripper's recorded positions, which are compared with the replayed ones.
+        gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
+    """
+
+    recordings: Path
+    state_column: str = "state"
+    gripper: Path | None = None
+
+    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
+        """Replays each episode; keeps one simulator open, for the last task."""
+        signal, states = gripper_signal(robot, self.gripper), episode_states(dataset, self.state_column, robot)
+        scenes: dict[tuple[str, int | str], LiberoEnvironment] = {}  # at most one: each needs up to 2 GB
+
+        def label(episode: Episode) -> Labelled:
+            (path,) = self.inputs(dataset, episode)
+            recording = Recording.load(path)
+            if len(recording) != episode.length:
+                raise DatasetError(
+                    f"{path} has {len(recording)} steps; the dataset's episode has {episode.length} frames."
+                )
+            key = (recording.suite, recording.task)
+            if key not in scenes:
+                while scenes:
+                    scenes.popitem()[1].close()
+                scenes[key] = LiberoEnvironment(*key)
+            _check_instruction(path, scenes[key].prompt, dataset.task(episode.start))
+            try:
+                result = replay(scenes[key], recording)
+            except ValueError as error:
+                raise DatasetError(f"{path}, {error}") from error
+            off_m = _check_gripper(path, result.gripper_m, signal.positions_m(states(episode)))
+            return result.facts, {"success": result.success, "gripper_off_m": round(off_m, 5)}
+
+        return label
+
+    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
+        """The recording of the episode."""
+        del dataset
+        return (self.recordings / f"episode_{episode.index:06d}.npz",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A recorded episode. Row i is the instant before action i.
+
+    Attributes:
+        suite, task: the LIBERO task, by number or name.
         states: float64 `[n, time + qpos + qvel]`; with `actions`, only the first row is needed.
-        actions: float32 `[n, 7]`, or None where all states are there.
-        model_xml: the scene as recorded (LIBERO's `model_file`), from which the fixtures' poses are taken; may be empty.
+        actions: float32 `[n, 7]`, or None if there are all states.
+        model_xml: the recorded scene (LIBERO's `model_file`), which has the poses of fixtures; may be empty.
     """
 
     suite: str
@@ -45,10 +92,10 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """Reads `episode_000017.npz` with the arrays `suite`, `task`, `states`, and maybe `actions`, `model_xml`.
+        """Reads an `.npz` with the arrays `suite`, `task`, `states`, and optionally `actions`, `model_xml`.
 
         Raises:
-            DatasetError: missing, damaged, or without one of them; names the file.
+            DatasetError: the file or one of the arrays is missing or damaged; names the file.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -67,7 +114,7 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What a replay shows: facts and gripper positions `[n, 3]` before each action, and the verdict at the end."""
+    """Facts and gripper positions `[n, 3]` before each action of a replay, and the verdict at its end."""
 
     facts: list[SceneFacts | None]
     gripper_m: np.ndarray
@@ -75,10 +122,10 @@ class Replayed:
 
 
 def replay(environment: LiberoEnvironment, recording: Recording) -> Replayed:
-    """Goes through a recording in its scene.
+    """Replays a recording in its scene.
 
     Raises:
-        ValueError: the states are of another scene, or one holds NaN; names the frame.
+        ValueError: the states are of another scene, or contain NaN; names the frame.
     """
     environment.reset(0)
     fixtures = fixture_poses(recording.model_xml) if recording.model_xml else {}
@@ -98,15 +145,15 @@ def replay(environment: LiberoEnvironment, recording: Recording) -> Replayed:
 
 
 def fixture_poses(model_xml: str) -> Fixtures:
-    """Root bodies without a free joint -> position `[3]` and quaternion `[4]` (w x y z), from a scene's XML.
+    """Poses of fixtures in a scene's XML: root body without a free joint -> position `[3]`, quaternion `[4]` (w x y z).
 
     Raises:
-        ValueError: no XML of a scene.
+        ValueError: not the XML of a scene.
     """
     try:
         world = ET.fromstring(model_xml).find("worldbody")
     except ET.ParseError as error:
-        raise ValueError(f"The recorded model_xml cannot be read: {error}") from error
+        raise ValueError(f"The recorded model_xml is not valid XML: {error}") from error
     if world is None:
         raise ValueError("The recorded model_xml has no worldbody.")
     poses = {}
@@ -122,60 +169,18 @@ def _numbers(text: str) -> np.ndarray:
     return np.array([float(number) for number in text.split()])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replay(Producer):
-    """Facts from LIBERO's simulator, into which recorded states or actions are put (see `inspire_fast/labeling/demonstrations/replay.py`).
-
-    Attributes:
-        recordings: folder of `episode_<six digits>.npz`.
-        state_column: the gripper's recorded positions, held against the replayed ones.
-        gripper: see `Hindsight`.
-    """
-
-    recordings: Path
-    state_column: str = "state"
-    gripper: Path | None = None
-
-    def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
-        """Replays each episode; keeps one simulator open, for the last task."""
-        signal, states = gripper_signal(robot, self.gripper), episode_states(dataset, self.state_column, robot)
-        scene: dict[tuple[str, int | str], LiberoEnvironment] = {}  # the one in use: each takes up to 2 GB
-
-        def label(episode: Episode) -> Labelled:
-            path = self.recordings / f"episode_{episode.index:06d}.npz"
-            recording = Recording.load(path)
-            if len(recording) != episode.length:
-                raise DatasetError(
-                    f"{path} has {len(recording)} steps; the dataset's episode has {episode.length} frames."
-                )
-            key = (recording.suite, recording.task)
-            if key not in scene:
-                for other in scene.values():
-                    other.close()
-                scene.clear()
-                scene[key] = LiberoEnvironment(recording.suite, recording.task)
-            _check_instruction(path, scene[key].prompt, dataset.task(episode.start))
-            try:
-                result = replay(scene[key], recording)
-            except ValueError as error:
-                raise DatasetError(f"{path}, {error}") from error
-            away_m = np.linalg.norm(result.gripper_m - signal.positions_m(states(episode)), axis=1)
-            if away_m.max() > _REPLAY_TOLERANCE_M:
-                frame = int(np.argmax(away_m > _REPLAY_TOLERANCE_M))
-                raise DatasetError(
-                    f"{path}, frame {frame}: the replayed gripper is {away_m[frame]:.3f} m from where the dataset's was. The "
-                    "recording is of another episode, or frames were left out of one of the two."
-                )
-            return result.facts, {"success": result.success, "gripper_off_m": round(float(away_m.max()), 5)}
-
-        return label
-
-    def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
-        """The recording of the episode."""
-        del dataset
-        return (self.recordings / f"episode_{episode.index:06d}.npz",)
-
-
 def _check_instruction(path: Path, ours: str, theirs: str) -> None:
     if ours.lower() != theirs.lower():
         raise DatasetError(f"{path} is of the task {ours!r}; the dataset's episode says {theirs!r}.")
+
+
+def _check_gripper(path: Path, replayed_m: np.ndarray, recorded_m: np.ndarray) -> float:
+    """The largest distance between replayed and recorded gripper positions `[n, 3]`, after a check that it is small."""
+    away_m = np.linalg.norm(replayed_m - recorded_m, axis=1)
+    if away_m.max() > _REPLAY_TOLERANCE_M:
+        frame = int(np.argmax(away_m > _REPLAY_TOLERANCE_M))
+        raise DatasetError(
+            f"{path}, frame {frame}: the replayed gripper is {away_m[frame]:.3f} m from the dataset's. The recording "
+            "is of another episode, or frames were left out of one of the two."
+        )
+    return float(away_m.max())

@@ -1,4 +1,4 @@
-"""Recorded demonstrations -> a LeRobot v3.0 dataset with the facts beside it."""
+"""Conversion of recorded demonstrations to a LeRobot v3.0 dataset with facts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from tqdm import tqdm
 from inspire_fast.data.facts import write_facts
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode
+from inspire_fast.labeling.producer import frame_description
 from inspire_fast.robots import Robot
 
 
 def write_dataset(paths: Sequence[Path], root: Path, *, robot: Robot, overwrite: bool = False) -> None:
-    """Writes every control step as a row; a row's picture is the newest kept one, and `image_age_s` says how old it is.
+    """Writes every control step as a row, with the newest image at that step and its age (`image_age_s`).
 
     Raises:
-        FileExistsError: `root` holds something and `overwrite` is off.
+        FileExistsError: `root` is not empty and `overwrite` is off.
     """
     first = load_episode(paths[0])
     to_native = robot.columns
@@ -37,14 +38,10 @@ def write_dataset(paths: Sequence[Path], root: Path, *, robot: Robot, overwrite:
             episode = load_episode(path)
             writer.add_episode(_columns(episode, cameras, robot), task=episode.prompt)
             facts[number] = [episode.facts(step) for step in range(len(episode))]
-    description = "world axes: " + ", ".join(
-        f"+{axis} {positive}, -{axis} {negative}"
-        for axis, (negative, positive) in zip("xyz", (robot.axes.x, robot.axes.y, robot.axes.z), strict=True)
-    )
-    write_facts(root, facts, robot=robot.name, frame_description=description, producer="simulator")
+    write_facts(root, facts, robot=robot.name, frame_description=frame_description(robot), producer="simulator")
 
 
 def _columns(episode: RecordedEpisode, cameras: Sequence[str], robot: Robot) -> dict[str, np.ndarray]:
-    pictures = {c: episode.images[robot.columns[c]][episode.image_index] for c in cameras}
+    images = {c: episode.images[robot.columns[c]][episode.image_index] for c in cameras}
     age = (episode.image_age / robot.control_hz).astype(np.float32)[:, None]
-    return {**pictures, "state": episode.state, "actions": episode.actions, "image_age_s": age}
+    return {**images, "state": episode.state, "actions": episode.actions, "image_age_s": age}

@@ -1,1 +1,1 @@
-"""Hindsight labels: facts from the gripper's closings and openings, without annotation."""
+"""Labels by hindsight: facts from the gripper's closings and openings, without annotation."""

@@ -1,7 +1,7 @@
-"""Prints what every LIBERO task's instruction is grounded to: `python -m inspire_fast.labeling.hindsight.coverage`.
+"""Listing of the targets of every LIBERO task: `python -m inspire_fast.labeling.hindsight.coverage`.
 
-The last line is one JSON object: `tasks`, `tasks_grounded`, and how far labels by hindsight agree with the simulator
-(`hindsight_agreement`, as stored; `--episodes N` measures it anew, N per task, and `--write` stores it).
+The last line is one JSON object: `tasks`, `tasks_grounded`, and the agreement of labels by hindsight with the simulator
+(`hindsight_agreement`, as stored; `--episodes N` measures it again with N episodes per task, and `--write` stores it).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from inspire_fast.labeling.hindsight.validation import RESULT_FILE, measure, sto
 
 
 def main(args: list[str] | None = None) -> int:
-    """Prints the table and the figures; the exit status is 1 where a task is not grounded."""
+    """Prints the table and the metrics; the exit status is 1 if a task is not grounded."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=0, help="simulate so many episodes per task and compare them")
-    parser.add_argument("--write", action="store_true", help="store what was measured as the package's figures")
+    parser.add_argument("--episodes", type=int, default=0, help="episodes per task to simulate and compare")
+    parser.add_argument("--write", action="store_true", help="store the measurement in the package")
     options = parser.parse_args(args)
     if options.write and not options.episodes:
         parser.error("--write stores what --episodes N measures; give both")

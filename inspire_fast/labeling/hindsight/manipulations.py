@@ -1,4 +1,4 @@
-"""What an instruction wants done, as the gripper sees it: a list of things to grip, each with where it is let go."""
+"""Manipulations of an instruction: the things to grip, and the place where each is let go."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Manipulation:
     """One grip of the gripper, from closing to opening.
 
     Attributes:
-        thing: the phrase of what is gripped.
-        place: the phrase of where it is let go, or None where the instruction does not say.
-        source: the phrase of where it is gripped, or None.
-        riding: phrases of what lies on the thing and comes along.
-        handled: it may be done without gripping (a drawer pushed shut, a plate pushed aside).
-        touched: handled, and as a rule without a grip (closed, switched on or off): a lone grip is not its own.
-        references: phrases that only say where it is let go ("next to the plate"): nothing is let go at them.
+        thing: phrase of the thing that is gripped.
+        place: phrase of the place where it is let go, or None.
+        source: phrase of the place where it is gripped, or None.
+        riding: phrases of things on top of it that come along.
+        handled: possible without gripping (a drawer pushed shut, a plate pushed aside).
+        touched: handled, and usually without a grip (closed, switched on or off), so a single grip belongs to another.
+        references: phrases that describe the place ("next to the plate") without being it.
     """
 
     thing: str
@@ -37,36 +37,37 @@ class Manipulation:
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """Everything it names."""
+        """All phrases of the manipulation."""
         return (self.thing, *self.riding, *(p for p in (self.source, self.place) if p is not None), *self.references)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is to be done, and the phrases that questions are asked about, in the instruction's order."""
+class Instruction:
+    """An instruction's text, its manipulations in order, and the phrases that questions are asked about."""
 
+    text: str
     manipulations: tuple[Manipulation, ...]
     phrases: tuple[str, ...]
 
 
-def plan(instruction: str, overrides: Mapping[str, Sequence[Manipulation]] | None = None) -> Plan:
-    """Reads the instruction, or looks it up in `overrides` (see `load_overrides`).
+def parse_instruction(text: str, overrides: Mapping[str, Sequence[Manipulation]] | None = None) -> Instruction:
+    """Parses an instruction, or looks it up in `overrides` (see `load_overrides`).
 
     Raises:
-        ValueError: no pattern matches; lists what was tried.
+        ValueError: no pattern matches; lists the patterns tried.
     """
-    given = (overrides or {}).get(normalized(instruction))
+    given = (overrides or {}).get(normalized(text))
     if given is not None:
         phrases = tuple(dict.fromkeys(phrase for manipulation in given for phrase in manipulation.phrases))
-        return Plan(manipulations=tuple(given), phrases=phrases)
+        return Instruction(text=text, manipulations=tuple(given), phrases=phrases)
     found: list[Manipulation] = []
-    for step in steps(instruction):
+    for step in steps(text):
         _add_step(step, found)
-    return Plan(manipulations=tuple(found), phrases=ground(instruction))
+    return Instruction(text=text, manipulations=tuple(found), phrases=ground(text))
 
 
 def load_overrides(path: Path) -> dict[str, tuple[Manipulation, ...]]:
-    """Reads what instructions mean from a JSON file, for those that the grammar cannot read or reads wrongly.
+    """Reads meanings of instructions from a JSON file, for those that the grammar cannot read or reads wrongly.
 
     ::
 
@@ -80,8 +81,8 @@ def load_overrides(path: Path) -> dict[str, tuple[Manipulation, ...]]:
         return {normalized(key): _manipulations(key, value) for key, value in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(
-            f"{path} must be JSON: instruction -> list of {{'thing', 'place', 'source', 'riding', 'handled'}}, of which "
-            f"only 'thing' is needed: {error}"
+            f"{path} must be JSON: instruction -> list of {{'thing', 'place', 'source', 'riding', 'handled'}}; only "
+            f"'thing' is required: {error}"
         ) from error
 
 

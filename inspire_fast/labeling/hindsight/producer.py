@@ -9,7 +9,7 @@ from pathlib import Path
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
-from inspire_fast.labeling.hindsight.manipulations import load_overrides, plan
+from inspire_fast.labeling.hindsight.manipulations import load_overrides, parse_instruction
 from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
 from inspire_fast.robots import Robot
 
@@ -20,12 +20,12 @@ class Hindsight(Producer):
 
     Attributes:
         state_column: column with the gripper's position and opening.
-        overrides: JSON file that says what instructions mean (see `manipulations.load_overrides`).
-        closed_below: opening, as a fraction of the widest, below which the gripper counts as closed; None: the robot's own.
-        near_m: points this close to the fingers lie in no certain direction and are left out (metres).
+        overrides: JSON file with the meanings of instructions (see `manipulations.load_overrides`).
+        closed_below: opening, as a fraction of the widest, below which the gripper counts as closed; None: the robot's.
+        near_m: a point this close to the fingers has no certain direction and is left out (metres).
         end_is_release: an episode that ends with the gripper closed ends where the thing would be let go.
         end_is_contact: an episode that only handles something, without a grasp, ends in contact with it.
-        gripper: JSON file that says where the gripper stands in the state (see `grasp_events.load_signal`); None: the robot's own.
+        gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
     """
 
     state_column: str = "state"
@@ -49,15 +49,8 @@ class Hindsight(Producer):
         )
 
         def label(episode: Episode) -> Labelled:
-            instruction = dataset.task(episode.start)
-            frames, report = hindsight(
-                plan(instruction, overrides),
-                states(episode),
-                instruction=instruction,
-                fps=dataset.fps,
-                signal=signal,
-                options=options,
-            )
+            instruction = parse_instruction(dataset.task(episode.start), overrides)
+            frames, report = hindsight(instruction, states(episode), fps=dataset.fps, signal=signal, options=options)
             return frames, asdict(report)
 
         return label

@@ -1,7 +1,7 @@
-"""How far labels by hindsight agree with the simulator's own truth, on episodes that scripted experts solve.
+"""Agreement of labels by hindsight with the simulator's truth, on episodes of the scripted expert.
 
-Physics only: no picture is rendered. The simulator's truth is the vector to a body's origin or a region's centre;
-hindsight knows where the fingers closed and opened. Both become the paper's answer, and answers are compared.
+Physics only, no images. The simulator's truth is the vector to a body's origin or a region's centre; hindsight knows
+the points at which the fingers closed and opened. Both are turned into the paper's answer, and the answers compared.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import Variation
 from inspire_fast.envs.libero.experts.registry import carry_out
 from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
-from inspire_fast.labeling.hindsight.manipulations import plan
+from inspire_fast.labeling.hindsight.manipulations import parse_instruction
 from inspire_fast.robots.libero import LIBERO
 
 RESULT_FILE = "agreement.json"
@@ -35,7 +35,7 @@ TASKS: tuple[tuple[str, int], ...] = (
 )
 _MAX_STEPS = 400
 _CLOSE_M = 0.01
-_MOVED_M = 0.01  # the grasp check fails on thin rims: a thing that has moved this far was gripped, too
+_MOVED_M = 0.01  # the grasp check fails on thin rims; a thing that has moved this far was gripped, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +53,13 @@ class SimulatedEpisode:
 
     @property
     def first_contact(self) -> int:
-        """The first step at which the simulator says that something is gripped, or has been moved."""
+        """The first step at which something is gripped or has moved, according to the simulator."""
         points = self.state[:, None, :3] + self.offset_m
         touched = self.grasped.any(axis=1) | (np.abs(points - points[:1]).max(axis=(1, 2)) > _MOVED_M)
         return int(np.argmax(touched)) if touched.any() else len(touched)
 
     def truth(self, step: int, target: int) -> TargetFacts:
-        """What the simulator says."""
+        """The simulator's facts about a target."""
         return TargetFacts(
             phrase=self.phrases[target],
             offset_m=self.offset_m[step, target],
@@ -69,18 +69,18 @@ class SimulatedEpisode:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One frame and target: the two answers, or None for hindsight where it gives none."""
+    """Both answers about one target in one frame; None if hindsight gives none."""
 
     task: str
     role: str  # thing, place
-    phase: str  # before, holding, after
+    phase: str  # before, holding, after the grasp
     truth: str
     hindsight: str | None
     apart_m: float  # between the two points
 
 
 def simulate(suite: str, task: int, episodes: Iterable[int], *, seed: int = 0) -> Iterator[SimulatedEpisode]:
-    """Episodes of one task from its fixed initial states, each to the expert's end, solved or not."""
+    """Episodes of one task from its fixed initial states, each until the expert's end, solved or not."""
     environment = LiberoEnvironment(suite, task, LiberoSettings(seed=seed))
     try:
         for episode in episodes:
@@ -109,20 +109,15 @@ def simulate(suite: str, task: int, episodes: Iterable[int], *, seed: int = 0) -
 
 
 def compare(episode: SimulatedEpisode, options: HindsightOptions | None = None) -> list[Comparison]:
-    """Both answers of every frame and target; targets that hindsight refuses have None."""
+    """Both answers about every target in every frame; None for targets that hindsight refuses."""
     assert LIBERO.gripper is not None
-    todo = plan(episode.prompt)
+    instruction = parse_instruction(episode.prompt)
     scenes, report = hindsight(
-        todo,
-        episode.state,
-        instruction=episode.prompt,
-        fps=LIBERO.control_hz,
-        signal=LIBERO.gripper,
-        options=options,
+        instruction, episode.state, fps=LIBERO.control_hz, signal=LIBERO.gripper, options=options
     )
     question = Direction(axes=LIBERO.axes)
-    things = {phrase for m in todo.manipulations for phrase in (m.thing, *m.riding)}
-    first, stops = episode.first_contact, [hold.stop for hold in report.holds if not hold.empty]
+    things = {phrase for m in instruction.manipulations for phrase in (m.thing, *m.riding)}
+    first, stops = episode.first_contact, [grasp.stop for grasp in report.grasps if not grasp.empty]
     last = max((stop if stop is not None else len(scenes) for stop in stops), default=len(scenes))
     rows = []
     for step, scene in enumerate(scenes):
@@ -143,7 +138,7 @@ def compare(episode: SimulatedEpisode, options: HindsightOptions | None = None) 
 
 
 def summarize(rows: Sequence[Comparison], *, episodes: int, unsolved: int, tasks: int) -> dict[str, Any]:
-    """Figures of all comparisons: shares of equal answers among the frames that hindsight labels."""
+    """Metrics over all comparisons: shares of equal answers among the frames that hindsight labels."""
     before = [row for row in rows if row.phase == "before"]
     wrong = [row for row in before if row.hindsight not in (None, row.truth)]
     return {
@@ -175,7 +170,7 @@ def _words(rows: Sequence[Comparison]) -> list[str]:
 
 
 def _causes(wrong: Sequence[Comparison]) -> dict[str, Any]:
-    """Disagreements by what lies behind them; `apart_m` is how far the two points are from each other."""
+    """Disagreements grouped by cause; `apart_m` is the distance of the two points."""
     causes: dict[str, list[Comparison]] = {}
     for row in wrong:
         if "grasped" in (row.truth, row.hindsight):
@@ -201,7 +196,7 @@ def _causes(wrong: Sequence[Comparison]) -> dict[str, Any]:
 
 
 def measure(episodes_per_task: int, tasks: Sequence[tuple[str, int]] = TASKS) -> dict[str, Any]:
-    """Simulates and compares. Some 5 s of one core per episode; an unsolved episode is no demonstration and is left out."""
+    """Simulates and compares: about 5 s of one core per episode. Unsolved episodes are left out."""
     rows, everything, solved, unsolved = [], [], 0, 0
     for suite, task in tasks:
         for episode in simulate(suite, task, range(episodes_per_task)):
@@ -217,7 +212,7 @@ def measure(episodes_per_task: int, tasks: Sequence[tuple[str, int]] = TASKS) ->
 
 
 def stored() -> dict[str, Any]:
-    """The figures of the last `python -m inspire_fast.labeling.hindsight.coverage --episodes N --write`."""
+    """The metrics of the last `python -m inspire_fast.labeling.hindsight.coverage --episodes N --write`."""
     return json.loads(
         importlib.resources.files("inspire_fast.labeling.hindsight").joinpath(RESULT_FILE).read_text("utf-8")
     )

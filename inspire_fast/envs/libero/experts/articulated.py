@@ -40,7 +40,7 @@ def articulate(
     owner = environment.problem.owner(name)
     jitter = rng.uniform([-1, -1, 0], 1) * variation.approach_m
     if environment.problem.categories.get(owner) == "microwave" and verb in DOORS:
-        yield from DOORS[verb](environment, HandController(environment, rng, variation), owner, jitter)
+        yield from DOORS[verb](HandController(environment, rng, variation), owner, jitter)
         return
     if verb in ("turnon", "turnoff"):
         handle = Handle(environment, owner, "button")
@@ -50,4 +50,4 @@ def articulate(
             raise ValueError(
                 f"{name!r} opens along {handle.out().round(2)}; this expert reaches drawers along the y axis."
             )
-    yield from MOTIONS[verb](environment, HandController(environment, rng, variation), handle, jitter)
+    yield from MOTIONS[verb](HandController(environment, rng, variation), handle, jitter)

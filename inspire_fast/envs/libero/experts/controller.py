@@ -57,12 +57,13 @@ class HandController:
         variation: their ranges.
 
     Attributes:
+        environment: see above.
         tilt_rad: goal of `lean_rad` during `move` and `hold`; None leaves the lean as it is.
         yaw_rad: goal of `heading_rad` of the upright hand during `move` and `hold`; None leaves it as it is.
     """
 
     def __init__(self, environment: LiberoEnvironment, rng: np.random.Generator, variation: Variation) -> None:
-        self._environment, self._rng, self._noise = environment, rng, variation.noise
+        self.environment, self._rng, self._noise = environment, rng, variation.noise
         self._limit = rng.uniform(*variation.speed)
         self._opening_m = np.inf
         self.tilt_rad: float | None = None
@@ -70,26 +71,26 @@ class HandController:
 
     def move(
         self,
-        target: Callable[[], np.ndarray],
+        target: np.ndarray | Callable[[], np.ndarray],
         gripper: float,
         *,
         tolerance_m: float,
         exact: bool = False,
         steps: int = 60,
     ) -> Iterator[np.ndarray]:
-        """Moves to a point, which is computed again at every step, until the hand is there and has its heading.
+        """Moves to a point until the hand is there and has its heading.
 
         Args:
-            target: gives the point, world frame, metres `[3]`.
+            target: the point, world frame, metres `[3]`, or a function that gives it at every step.
             gripper: command of the fingers.
             tolerance_m: distance at which the move ends.
             exact: without noise.
             steps: the move ends after this many actions in any case.
         """
-        before_m = self._environment.gripper_m()
+        before_m = self.environment.gripper_m()
         for _ in range(steps):
-            now_m = self._environment.gripper_m()
-            error_m = target() - now_m
+            now_m = self.environment.gripper_m()
+            error_m = (target() if callable(target) else target) - now_m
             if np.linalg.norm(error_m) < tolerance_m and self.faces():
                 return
             velocity = (now_m - before_m) * LIBERO.control_hz
@@ -141,12 +142,12 @@ class HandController:
 
     def still(self) -> bool:
         """The fingers have moved by less than half a millimetre since the last call."""
-        before_m, self._opening_m = self._opening_m, float(np.ptp(self._environment.state()[-2:]))
+        before_m, self._opening_m = self._opening_m, float(np.ptp(self.environment.state()[-2:]))
         return abs(before_m - self._opening_m) < 5e-4
 
     def _axes(self) -> np.ndarray:
         """The hand's own axes as columns `[3, 3]`, from the state's axis times angle (Rodrigues' formula)."""
-        turn = self._environment.state()[3:6].astype(float)
+        turn = self.environment.state()[3:6].astype(float)
         angle = float(np.linalg.norm(turn))
         x, y, z = turn / max(angle, 1e-9)
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

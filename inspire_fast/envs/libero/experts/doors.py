@@ -75,49 +75,45 @@ class Door:
         return np.array(self._data.geom_xpos[self._bar])
 
 
-def open_door(
-    environment: LiberoEnvironment, hand: HandController, owner: str, jitter: np.ndarray
-) -> Iterator[np.ndarray]:
+def open_door(hand: HandController, owner: str, jitter: np.ndarray) -> Iterator[np.ndarray]:
     """Takes the bar from above, with fingers that close along the door, and pulls it around the hinge."""
-    door = Door(environment, owner)
+    door = Door(hand.environment, owner)
 
     def grip() -> np.ndarray:
         return door.beside_bar_m(_OUTSIDE_M)
 
     hand.yaw_rad = door.heading_rad(hand.heading_rad())
     above = raised(grip(), _AWAY_M + _GRIP_BELOW_TOP_M)
-    yield from hand.move(lambda: above + jitter, OPEN, tolerance_m=0.02, steps=90)
+    yield from hand.move(above + jitter, OPEN, tolerance_m=0.02, steps=90)
     yield from hand.move(grip, OPEN, tolerance_m=0.006, exact=True, steps=50)
     yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
     for _ in range(160):
-        if ("open", owner) not in environment.unmet():
+        if ("open", owner) not in hand.environment.unmet():
             break
         hand.yaw_rad = door.heading_rad(hand.heading_rad())
-        pull = hand.move(lambda: door.ahead_m(grip(), _LEAD_RAD), CLOSED, tolerance_m=0.001, exact=True)
+        pull = hand.move(door.ahead_m(grip(), _LEAD_RAD), CLOSED, tolerance_m=0.001, exact=True)
         yield from itertools.islice(pull, 1)
     yield from hand.hold(OPEN, steps=8)
     hand.yaw_rad = None
-    up = raised(environment.gripper_m(), _AWAY_M + _GRIP_BELOW_TOP_M) + door.out() * 0.01
-    yield from hand.move(lambda: up, OPEN, tolerance_m=0.02)
+    up = raised(hand.environment.gripper_m(), _AWAY_M + _GRIP_BELOW_TOP_M) + door.out() * 0.01
+    yield from hand.move(up, OPEN, tolerance_m=0.02)
 
 
-def close_door(
-    environment: LiberoEnvironment, hand: HandController, owner: str, jitter: np.ndarray
-) -> Iterator[np.ndarray]:
+def close_door(hand: HandController, owner: str, jitter: np.ndarray) -> Iterator[np.ndarray]:
     """Goes down in front of the bar and pushes it around the hinge with closed fingers."""
-    door = Door(environment, owner)
+    door = Door(hand.environment, owner)
     hand.yaw_rad = door.heading_rad(hand.heading_rad())  # the palm's narrow side points to the door
     start = door.beside_bar_m(_PUSH_M + 0.03)
     above = raised(start, _AWAY_M + _GRIP_BELOW_TOP_M)
-    yield from hand.move(lambda: above + jitter, CLOSED, tolerance_m=0.02, steps=90)
-    yield from hand.move(lambda: start, CLOSED, tolerance_m=0.012, exact=True)
+    yield from hand.move(above + jitter, CLOSED, tolerance_m=0.02, steps=90)
+    yield from hand.move(start, CLOSED, tolerance_m=0.012, exact=True)
     for _ in range(200):
-        if ("close", owner) not in environment.unmet():
+        if ("close", owner) not in hand.environment.unmet():
             break
         hand.yaw_rad = door.heading_rad(hand.heading_rad())
         pushed = door.ahead_m(door.beside_bar_m(_PUSH_M), -_LEAD_RAD)
-        push = hand.move(lambda point=pushed: point, CLOSED, tolerance_m=0.001, exact=True)
+        push = hand.move(pushed, CLOSED, tolerance_m=0.001, exact=True)
         yield from itertools.islice(push, 1)
     hand.yaw_rad = None
-    back = raised(environment.gripper_m(), _AWAY_M) + door.out() * _AWAY_M
-    yield from hand.move(lambda: back, CLOSED, tolerance_m=0.02)
+    back = raised(hand.environment.gripper_m(), _AWAY_M) + door.out() * _AWAY_M
+    yield from hand.move(back, CLOSED, tolerance_m=0.02)

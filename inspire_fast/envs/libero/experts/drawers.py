@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import CLOSED, KEPT, OPEN, HandController, raised
 from inspire_fast.envs.libero.experts.handles import TRAVEL_M, Handle
 from inspire_fast.envs.libero.experts.height_map import table_height_m
@@ -24,57 +23,51 @@ _LOW_M, _LOW_TILT_RAD = 0.08, 0.5  # a handle this near to the table is pushed w
 _UP = np.array([0.0, 0.0, 1.0])
 
 
-def open_drawer(
-    environment: LiberoEnvironment, hand: HandController, handle: Handle, jitter: np.ndarray
-) -> Iterator[np.ndarray]:
+def open_drawer(hand: HandController, handle: Handle, jitter: np.ndarray) -> Iterator[np.ndarray]:
     """Leans, puts the fingers around the handle from outside and above, grips, pulls, lets go."""
     # Approach along the fingers, so that the handle comes in between them.
     away_m = _AWAY_M * (np.sin(_PULL_TILT_RAD) * handle.out() + np.cos(_PULL_TILT_RAD) * _UP)
     outside = handle.point_m() + away_m
     hand.tilt_rad = -float(np.sign(handle.out()[1])) * _PULL_TILT_RAD
-    yield from hand.move(lambda: outside + jitter, OPEN, tolerance_m=0.02)
+    yield from hand.move(outside + jitter, OPEN, tolerance_m=0.02)
     yield from hand.hold(OPEN, steps=30, until=hand.leans)
     yield from hand.hold(CLOSED, steps=_STRADDLE_STEPS)
     yield from hand.hold(KEPT, steps=_SETTLE_STEPS)
-    yield from hand.move(lambda: outside, KEPT, tolerance_m=0.008, exact=True)
+    yield from hand.move(outside, KEPT, tolerance_m=0.008, exact=True)
     yield from hand.move(handle.point_m, KEPT, tolerance_m=0.006, exact=True, steps=50)
     yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
-    pulled = environment.gripper_m() + handle.out() * (TRAVEL_M - handle.opening_m())
-    yield from hand.move(lambda: pulled, CLOSED, tolerance_m=0.005, exact=True)
+    pulled = hand.environment.gripper_m() + handle.out() * (TRAVEL_M - handle.opening_m())
+    yield from hand.move(pulled, CLOSED, tolerance_m=0.005, exact=True)
     yield from hand.hold(OPEN, steps=8)
-    yield from _retreat(environment, hand, away_m, OPEN)
+    yield from _retreat(hand, away_m, OPEN)
 
 
-def close_drawer(
-    environment: LiberoEnvironment, hand: HandController, handle: Handle, jitter: np.ndarray
-) -> Iterator[np.ndarray]:
+def close_drawer(hand: HandController, handle: Handle, jitter: np.ndarray) -> Iterator[np.ndarray]:
     """Leans, goes down outside the handle and pushes it with closed fingers."""
     beside = handle.point_m() + handle.out() * _BESIDE_M
     above = raised(beside, _AWAY_M)
-    low = handle.point_m()[2] - table_height_m(environment) < _LOW_M
+    low = handle.point_m()[2] - table_height_m(hand.environment) < _LOW_M
     if low:  # the palm's narrow side towards the table
         hand.yaw_rad = np.pi / 2
-        yield from hand.move(lambda: raised(above, 0.1) + jitter, CLOSED, tolerance_m=0.03)
+        yield from hand.move(raised(above, 0.1) + jitter, CLOSED, tolerance_m=0.03)
         hand.yaw_rad = None
     hand.tilt_rad = -float(np.sign(handle.out()[1])) * (_LOW_TILT_RAD if low else _PUSH_TILT_RAD)
-    yield from hand.move(lambda: above + jitter, CLOSED, tolerance_m=0.02)
+    yield from hand.move(above + jitter, CLOSED, tolerance_m=0.02)
     yield from hand.hold(CLOSED, steps=30, until=hand.leans)
-    yield from hand.move(lambda: beside, CLOSED, tolerance_m=0.012, exact=True)
+    yield from hand.move(beside, CLOSED, tolerance_m=0.012, exact=True)
     through = beside - handle.out() * _PUSH_M
-    for action in hand.move(lambda: through, CLOSED, tolerance_m=0.005, exact=True, steps=80):
+    for action in hand.move(through, CLOSED, tolerance_m=0.005, exact=True, steps=80):
         if handle.opening_m() < _SHUT_M:
             break
         yield action
-    yield from _retreat(environment, hand, (handle.out() + _UP) * _AWAY_M, CLOSED)
+    yield from _retreat(hand, (handle.out() + _UP) * _AWAY_M, CLOSED)
     if low:
         hand.yaw_rad = 0.0
         yield from hand.hold(OPEN, steps=30, until=hand.faces)
 
 
-def _retreat(
-    environment: LiberoEnvironment, hand: HandController, away_m: np.ndarray, gripper: float
-) -> Iterator[np.ndarray]:
+def _retreat(hand: HandController, away_m: np.ndarray, gripper: float) -> Iterator[np.ndarray]:
     """Moves off the handle, then upright."""
-    goal = environment.gripper_m() + away_m
-    yield from hand.move(lambda: goal, gripper, tolerance_m=0.02)
+    goal = hand.environment.gripper_m() + away_m
+    yield from hand.move(goal, gripper, tolerance_m=0.02)
     yield from hand.upright(OPEN)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import CLOSED, OPEN, HandController, raised
 from inspire_fast.envs.libero.experts.grasps import half_turn
 from inspire_fast.envs.libero.experts.handles import Handle
@@ -17,23 +16,18 @@ _TURN_RAD = 0.8  # a stove is on from 0.5 rad
 _TURN_RATE = 0.5  # in action units
 
 
-def turn_on(
-    environment: LiberoEnvironment, hand: HandController, handle: Handle, jitter: np.ndarray
-) -> Iterator[np.ndarray]:
+def turn_on(hand: HandController, handle: Handle, jitter: np.ndarray) -> Iterator[np.ndarray]:
     """Turns the knob to the left."""
-    yield from _turn(environment, hand, handle, jitter, _TURN_RATE, lambda: handle.turned_rad() > _TURN_RAD)
+    yield from _turn(hand, handle, jitter, _TURN_RATE, lambda: handle.turned_rad() > _TURN_RAD)
 
 
-def turn_off(
-    environment: LiberoEnvironment, hand: HandController, handle: Handle, jitter: np.ndarray
-) -> Iterator[np.ndarray]:
+def turn_off(hand: HandController, handle: Handle, jitter: np.ndarray) -> Iterator[np.ndarray]:
     """Turns the knob to the right, as far as it goes."""
-    before = environment.unmet()
-    yield from _turn(environment, hand, handle, jitter, -_TURN_RATE, lambda: len(environment.unmet()) < len(before))
+    before = hand.environment.unmet()
+    yield from _turn(hand, handle, jitter, -_TURN_RATE, lambda: len(hand.environment.unmet()) < len(before))
 
 
 def _turn(
-    environment: LiberoEnvironment,
     hand: HandController,
     handle: Handle,
     jitter: np.ndarray,
@@ -45,14 +39,14 @@ def _turn(
     along = handle.out()
     hand.yaw_rad = half_turn(np.arctan2(along[1], along[0]))
     above = raised(handle.point_m(), _AWAY_M)
-    yield from hand.move(lambda: above + jitter, OPEN, tolerance_m=0.02)
+    yield from hand.move(above + jitter, OPEN, tolerance_m=0.02)
     grip = raised(handle.point_m(), _KNOB_M)
-    yield from hand.move(lambda: grip, OPEN, tolerance_m=0.006, exact=True, steps=50)
+    yield from hand.move(grip, OPEN, tolerance_m=0.006, exact=True, steps=50)
     yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
     hand.yaw_rad = None
     yield from hand.turn(rate, CLOSED, steps=60, until=done)
     yield from hand.hold(OPEN, steps=8)
-    up = raised(environment.gripper_m(), _AWAY_M)
-    yield from hand.move(lambda: up, OPEN, tolerance_m=0.02)
+    up = raised(hand.environment.gripper_m(), _AWAY_M)
+    yield from hand.move(up, OPEN, tolerance_m=0.02)
     hand.yaw_rad = upright
     yield from hand.hold(OPEN, steps=40, until=hand.faces)

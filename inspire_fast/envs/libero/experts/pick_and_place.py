@@ -130,9 +130,9 @@ class PickAndPlace:
         out = way_out_m(*self._points(), self._floor_m)
         if out.any():  # from under an open drawer
             drawn = raised(environment.gripper_m() + out, _DRAWN_M)
-            yield from hand.move(lambda: drawn, CLOSED, tolerance_m=0.01, exact=True)
+            yield from hand.move(drawn, CLOSED, tolerance_m=0.01, exact=True)
         lifted = raised(environment.gripper_m(), _LIFT_M)
-        yield from hand.move(lambda: lifted, CLOSED, tolerance_m=0.01, steps=25)
+        yield from hand.move(lifted, CLOSED, tolerance_m=0.01, steps=25)
 
     def _over(self, above: np.ndarray, gripper: float) -> Iterator[np.ndarray]:
         """Moves up far enough to pass over everything on the way, then to the point."""
@@ -142,15 +142,15 @@ class PickAndPlace:
         height = max(float(above[2]), passed)
         if here[2] < height - 0.02:
             up = np.array([*here[:2], height])
-            yield from hand.move(lambda: up, gripper, tolerance_m=0.03)
+            yield from hand.move(up, gripper, tolerance_m=0.03)
         across = np.array([*above[:2], height])
-        yield from hand.move(lambda: across, gripper, tolerance_m=0.025, steps=80)
-        yield from hand.move(lambda: above, gripper, tolerance_m=0.025)
+        yield from hand.move(across, gripper, tolerance_m=0.025, steps=80)
+        yield from hand.move(above, gripper, tolerance_m=0.025)
 
     def _let_go(self) -> Iterator[np.ndarray]:
         yield from self._hand.hold(OPEN, steps=8)
         up = raised(self._environment.gripper_m(), 0.1)
-        yield from self._hand.move(lambda: up, OPEN, tolerance_m=0.02)
+        yield from self._hand.move(up, OPEN, tolerance_m=0.02)
 
     def _put(self) -> Iterator[np.ndarray]:
         """Moves up, across and down, lets go, moves up; plans with the thing as it hangs now."""
