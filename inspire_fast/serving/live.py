@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from inspire_fast.core.html import data_uri
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import Robot
@@ -123,4 +123,4 @@ def _data_url(picture: np.ndarray) -> str:
     image.thumbnail((_LARGEST_PX, _LARGEST_PX))
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return data_uri(encoded.getvalue(), "image/jpeg")

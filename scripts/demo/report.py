@@ -1,9 +1,8 @@
-"""The page of a run, made from `report.json` alone: learning curves, figures with their baselines, episodes, videos."""
+"""HTML report of a demo run, made from `report.json`: learning curves, figures with baselines, episodes, videos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import html
 import io
 import json
 from pathlib import Path
@@ -14,7 +13,13 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from inspire_fast.core.files import write_json, write_text
-from inspire_fast.evaluation.report.rates import STYLE, data_uri, table
+from inspire_fast.core.html import Markup, data_uri, document, element, figure, image, note, table
+
+_STYLE = """
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1rem;margin:1.2rem 0}
+.card{border:1px solid #ddd;border-radius:8px;padding:.8rem 1rem} .card b{font-size:1.7rem;display:block} .card p{margin:0}
+.videos{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem}
+"""
 
 VIDEO_NOTE = (
     "One picture per call of the policy, as a person standing at the robot sees it. Under it each target, the model's "
@@ -32,38 +37,40 @@ def write_report(report: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _page(r: Mapping[str, Any], folder: Path) -> str:
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>InSpire run</title><style>{STYLE}</style>",
-        "<h1>A policy that says where things are before it acts</h1>",
+    seconds = [[name, f"{value:.1f}"] for name, value in r["seconds"].items()]
+    return document(
+        "A policy that says where things are before it acts",
         _lead(r),
         _cards(r),
-        "<h2>Learning curves</h2><p class=note>Nats per token, answers and actions apart.</p>",
-        _image(_curves(r["losses"])),
-        "<h2>Answers on held-out demonstrations</h2>",
-        f"<p class=note>{r['held_out_samples']} samples; rows are the truth, columns the model's answer.</p>",
-        _image(_confusion(r["confusion"])),
-        "<h2>Episodes</h2>",
+        element("h2", "Learning curves"),
+        note("Nats per token, answers and actions apart."),
+        image(_png(_curves(r["losses"]))),
+        element("h2", "Answers on held-out demonstrations"),
+        note(f"{r['held_out_samples']} samples; rows are the truth, columns the model's answer."),
+        image(_png(_confusion(r["confusion"]))),
+        element("h2", "Episodes"),
         _episodes(r["episode_table"]),
-        f"<h2>Videos</h2><p class=note>{VIDEO_NOTE}</p>",
-        _videos(r["videos"], folder),
-        "<h2>Time</h2>",
-        table(["stage", "seconds"], [[name, f"{value:.1f}"] for name, value in r["seconds"].items()], numbers={1}),
-    ]
-    return "\n".join(parts)
-
-
-def _lead(r: Mapping[str, Any]) -> str:
-    return (
-        f"<p class=note>{r['parameters']:,} parameters, {r['steps']:,} steps on {r['demonstrations']} demonstrations "
-        f"recorded in the LIBERO simulator; {r['episodes']} evaluation episodes through the websocket server; "
-        f"{r['seconds_total']:.0f} s in all.</p>"
+        element("h2", "Videos"),
+        note(VIDEO_NOTE),
+        element("div", (_video(path, folder) for path in r["videos"]), class_="videos"),
+        element("h2", "Time"),
+        table(["stage", "seconds"], seconds, numbers={1}),
+        style=_STYLE,
     )
 
 
-def _cards(r: Mapping[str, Any]) -> str:
-    def card(title: str, value: str, baseline: str, *, good: bool | None) -> str:
-        tone = {True: "good", False: "bad", None: ""}[good]
-        return f"<div class=card>{title}<b class='{tone}'>{value}</b><span class=note>{baseline}</span></div>"
+def _lead(r: Mapping[str, Any]) -> Markup:
+    return note(
+        f"{r['parameters']:,} parameters, {r['steps']:,} steps on {r['demonstrations']} demonstrations "
+        f"recorded in the LIBERO simulator; {r['episodes']} evaluation episodes through the websocket server; "
+        f"{r['seconds_total']:.0f} s in all."
+    )
+
+
+def _cards(r: Mapping[str, Any]) -> Markup:
+    def card(title: str, value: str, baseline: str, *, good: bool | None) -> Markup:
+        tone = {True: "good", False: "bad", None: None}[good]
+        return element("div", title, element("b", value, class_=tone), note(baseline), class_="card")
 
     cards = [
         card(
@@ -92,7 +99,7 @@ def _cards(r: Mapping[str, Any]) -> str:
     if r["inference_ms_median"] is not None:
         held = f"{r['held_chunks']} of {r['calls']} chunks held"
         cards.append(card("Policy call, median", f"{r['inference_ms_median']:.0f} ms", held, good=None))
-    return f"<div class=cards>{''.join(cards)}</div>"
+    return element("div", cards, class_="cards")
 
 
 def _curves(losses: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
@@ -126,14 +133,14 @@ def _confusion(counts: Sequence[tuple[str, str, int]]) -> Figure:
     return figure
 
 
-def _image(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     target = io.BytesIO()
     with mpl.rc_context({"font.size": 10}):
         figure.savefig(target, format="png", dpi=110)
-    return f"<img alt='' src='{data_uri(target.getvalue(), 'image/png')}'>"
+    return target.getvalue()
 
 
-def _episodes(rows: Sequence[Mapping[str, Any]]) -> str:
+def _episodes(rows: Sequence[Mapping[str, Any]]) -> Markup:
     head = ["task", "instruction", "episode", "solved", "steps", "calls", "holds", "answers right", "seconds"]
     body = [
         [
@@ -152,11 +159,6 @@ def _episodes(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(head, body, numbers={2, 4, 5, 6, 8})
 
 
-def _videos(paths: Sequence[str], folder: Path) -> str:
-    films = []
-    for path in paths:
-        source = data_uri((folder / path).read_bytes(), "video/mp4")
-        films.append(
-            f"<figure><video controls muted loop src='{source}'></video><figcaption>{html.escape(path)}</figcaption></figure>"
-        )
-    return f"<div class=films>{''.join(films)}</div>"
+def _video(path: str, folder: Path) -> Markup:
+    source = data_uri((folder / path).read_bytes(), "video/mp4")
+    return figure(path, element("video", controls=True, muted=True, loop=True, src=source))

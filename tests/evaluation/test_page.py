@@ -1,6 +1,6 @@
 """The page of an evaluation that ran for real, but for the simulator."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,15 @@ import pytest
 from inspire_fast.client import ConnectionLostError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.dialogue.testing import DIRECTION
+from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.attention_files import AttentionPicture, write_pictures
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
 from inspire_fast.evaluation.report.page import write_page
 from inspire_fast.evaluation.run.evaluate import evaluate, in_this_process
+from inspire_fast.evaluation.run.failures import FILE as FAILURES
 from inspire_fast.evaluation.run.runner import Job
 from inspire_fast.serving.testing import PuppetPolicy
+from tests.core.hostile import HOSTILE, require_harmless
 from tests.evaluation.faked import PROTOCOL, Faked
 
 KEYS = [("libero_object", 0, episode) for episode in range(6)]
@@ -54,13 +58,13 @@ def test_the_page_shows_what_was_measured(folder: Path) -> None:
     page = write_page(folder).read_text()
     for text in (
         f"<code>{PROTOCOL.hash}</code>",
-        "5 episodes of 1 tasks, 1 of them with fewer than the protocol's 6 trials",
+        "5 episodes of 1 tasks, 1 of them with fewer than the protocol&#x27;s 6 trials",
         "truth is forced as every answer (oracle)",
         "step &lt;9&gt;",
         "100.0%",  # of the oracle's answers
         "the cable &amp; the plug",
         "missing",
-        "the bowl: <b class=good>",
+        'the bowl: <b class="good">',
     ):
         assert text in page
     assert page.count("data:video/mp4;base64,") == 5
@@ -70,7 +74,7 @@ def test_the_page_shows_what_was_measured(folder: Path) -> None:
 def test_videos_may_lie_beside_the_page(folder: Path) -> None:
     page = write_page(folder, embed=False).read_text()
     assert "data:video" not in page
-    names = [name for name in page.split("'") if name.endswith(".mp4")]
+    names = [name for name in page.split('"') if name.endswith(".mp4")]
     assert len(names) == 5
     assert all((folder / name).exists() for name in names)
     assert "keep them together" in page
@@ -82,7 +86,7 @@ def test_attention_can_be_switched_on_where_there_is_some(folder: Path) -> None:
     write_pictures(folder, KEYS[5], [picture])
     page = write_page(folder).read_text()
     assert "<input type=checkbox id=maps>" in page
-    assert page.count("<figure class=stack>") == 1
+    assert page.count('<figure class="stack">') == 1
     assert "step 4: the bowl – left" in page
 
 
@@ -104,6 +108,22 @@ def test_two_evaluations_are_paired_by_episode(folder: Path, tmp_path: Path) -> 
     evaluate(changed, KEYS[:2], in_this_process(Policy()))
     with pytest.raises(ValueError, match="different protocols cannot be paired"):
         write_page(folder, compare=tmp_path / "changed")
+
+
+def test_text_of_others_cannot_break_the_page(tmp_path: Path) -> None:
+    """Prompts, answers and reasons come from datasets, models and servers."""
+    settings = {"protocol": asdict(PROTOCOL), "protocol_hash": HOSTILE, "answers": "own", "disturbances": {HOSTILE: 1}}
+    answer = AnswerRecord(question=HOSTILE, asked=HOSTILE, target=HOSTILE, answer=HOSTILE, probability=1, truth=HOSTILE)
+    call = CallRecord(step=0, answers=(answer,), status=HOSTILE, reason=HOSTILE, timing_ms={HOSTILE: 1.0})
+    texts = dict.fromkeys(("suite", "prompt", "stopped", "reason"), HOSTILE)
+    counts = {"task": 0, "episode": 0, "steps": 1, "holds": 0, "seconds": 1.0}
+    record = EpisodeRecord(**texts, **counts, success=False, video="'a\".mp4", calls=(call,))  # type: ignore[arg-type]
+    (tmp_path / "'a\".mp4").touch()
+    records.claim(tmp_path, settings, {"checkpoint": HOSTILE})
+    records.append(tmp_path, record)
+    failure = {"suite": HOSTILE, "task": 0, "episode": 1, "kind": HOSTILE, "reason": HOSTILE}
+    records.append_line(tmp_path / FAILURES, failure)
+    require_harmless(write_page(tmp_path, compare=tmp_path, embed=False).read_text(), shown=20, scripts=1)
 
 
 def test_a_folder_without_an_evaluation_says_so(tmp_path: Path) -> None:

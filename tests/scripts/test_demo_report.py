@@ -11,6 +11,7 @@ from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, Ep
 from inspire_fast.robots import ROBOTS
 from scripts.demo.report import write_report
 from scripts.demo.summary import summarise
+from tests.core.hostile import HOSTILE, require_harmless
 
 LIBERO = ROBOTS["libero"]
 
@@ -89,6 +90,22 @@ def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
     assert "&lt;pick&gt; &amp; place" in page
     assert page.count("data:video/mp4;base64,") == 2
     assert "http" not in page  # self-contained
+
+
+def test_text_of_others_cannot_break_the_page(run: Path) -> None:
+    report = summarise(
+        run=run,
+        checkpoint_dir=run,
+        episodes_dir=run,
+        demonstrations={"episodes": 12, "failures": 1},
+        parameters=1,
+        seconds={HOSTILE: 10.0},
+    )
+    report["episode_table"] = [
+        {**row, "task": HOSTILE, "prompt": HOSTILE, "stopped": HOSTILE} for row in report["episode_table"]
+    ]
+    report["confusion"] = [[HOSTILE, HOSTILE, 1]]
+    require_harmless(write_report(report, run).read_text(), shown=6)
 
 
 def test_a_picture_has_even_sizes_and_the_answers_colours() -> None:

@@ -15,6 +15,7 @@ from inspire_fast.training.comparison.compare import as_text, differences, smoot
 from inspire_fast.training.comparison.page import COLOURS, draw, write_page
 from inspire_fast.training.comparison.recorded_run import labels, read_runs
 from inspire_fast.training.trackers.metric_names import TITLES
+from tests.core.hostile import HOSTILE, require_harmless
 
 
 def write_run(
@@ -137,12 +138,21 @@ def test_damage_and_repetition_are_refused(folders, tmp_path):
 def test_the_page_holds_every_group_and_marks_the_best(folders, tmp_path):
     runs = read_runs(folders)
     page = write_page(runs, tmp_path / "out/comparison.html").read_text()
-    groups = re.findall(r"<h2>([^<]+)</h2><img alt='' src='data:image/png;base64,", page)
+    groups = re.findall(r'<h2>([^<]+)</h2><img alt="" src="data:image/png;base64,', page)
     assert groups == [TITLES["losses"], TITLES["held_out"], TITLES["speed"]]
-    assert "<td class='n best'>0.1 <span class=note>at 40</span><td class='n'>2 <span" in page
+    best = '<td class="n"><span class="best">0.1</span> <span class="note">at 40</span></td>'
+    assert f'{best}<td class="n"><span>2</span> <span' in page
     assert "The runs differ in script: their tokens are not the same" in page
-    assert "<td>optimizer/peak_lr<td>0.1<td>0.2" in page
+    assert "<td>optimizer/peak_lr</td><td>0.1</td><td>0.2</td>" in page
     assert "http" not in page  # nothing is fetched
+
+
+def test_names_and_configs_cannot_break_the_page(tmp_path):
+    contract = {"config": {"name": HOSTILE, HOSTILE: HOSTILE}, "script": "inspire"}
+    metrics = [{"step": 1, HOSTILE: 1.0}]
+    hostile = write_run(tmp_path / HOSTILE.replace("/", ""), metrics, contract=contract)
+    plain = write_run(tmp_path / "plain", metrics, contract={"config": {"name": "plain"}, "script": "pi0_fast"})
+    require_harmless(write_page(read_runs([hostile, plain]), tmp_path / "page.html").read_text(), shown=3)
 
 
 def test_each_run_is_one_colour_and_a_missing_figure_leaves_it_out(folders):

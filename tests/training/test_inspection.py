@@ -16,6 +16,7 @@ from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.inspection.page import draw_facts, write_page
 from inspire_fast.training.inspection.samples import Inspection, inspect
+from tests.core.hostile import HOSTILE, require_harmless
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +62,31 @@ def test_texts_read_like_the_dialogue(inspection: Inspection) -> None:
 
 def test_the_page_holds_every_sample_with_its_ids(inspection: Inspection, tmp_path: Path) -> None:
     page = write_page(inspection, tmp_path / "new" / "page.html").read_text()
-    assert page.count("class=sample>") == len(inspection.shown) == 5
+    assert page.count('class="sample">') == len(inspection.shown) == 5
     tokens = inspection.shown[0].rendered.tokens
-    spans = re.search(r"<p class=ids>(.*?)</p>", page)
+    spans = re.search(r'<p class="ids">(.*?)</p>', page)
     assert spans is not None
     written = [int(i) for i in re.findall(r"\d+", re.sub(r"<[^>]*>", " ", spans[1]))]
     assert written == tokens.ids.tolist()
-    assert len(re.findall("<span class=loss>", spans[1])) == tokens.supervised.sum()
-    assert page.count("src='data:image/png") == 5 * len(inspection.shown[0].images)
+    assert len(re.findall('<span class="loss">', spans[1])) == tokens.supervised.sum()
+    assert page.count('src="data:image/png') == 5 * len(inspection.shown[0].images)
 
 
 def test_instructions_cannot_break_the_page(inspection: Inspection, tmp_path: Path) -> None:
-    shown = replace(inspection.shown[0], texts=tuple("<script>alert(1)</script>" for _ in inspection.shown[0].texts))
-    page = write_page(replace(inspection, shown=(shown,)), tmp_path / "page.html").read_text()
-    assert "<script>" not in page
+    shown = inspection.shown[0]
+    assert shown.facts is not None
+    facts = replace(shown.facts, targets=(replace(shown.facts.targets[0], phrase=HOSTILE),))
+    shown = replace(shown, part=HOSTILE, texts=(HOSTILE,) * len(shown.texts), facts=facts)
+    shown = replace(shown, images={HOSTILE: next(iter(shown.images.values()))})
+    part = replace(inspection.parts[0], name=HOSTILE, skipped={0: HOSTILE})
+    hostile = replace(
+        inspection,
+        shown=(shown,),
+        parts=(part, part),
+        by_task={HOSTILE: {(HOSTILE, HOSTILE, HOSTILE): 1}},
+        config=replace(inspection.config, name=HOSTILE),
+    )
+    require_harmless(write_page(hostile, tmp_path / "page.html").read_text(), shown=15)
 
 
 def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:

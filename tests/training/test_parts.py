@@ -382,8 +382,8 @@ def test_the_page_tells_the_parts_apart(config: TrainConfig, tmp_path: Path) -> 
     assert drawn[key] == pytest.approx(78 * (0.25 * counts[0] / 60 + 0.75 * counts[1] / 18))
     page = write_page(inspection, tmp_path / "page.html").read_text()
     assert "78 training samples of large, small" in page
-    assert "<td>small<td>18<td>75.0%<td>none" in page
-    assert "<td>large<td>60<td>25.0%<td>episode 2: excluded by its number" in page
+    assert "<td>small</td><td>18</td><td>75.0%</td><td>none</td>" in page
+    assert "<td>large</td><td>60</td><td>25.0%</td><td>episode 2: excluded by its number" in page
     assert "small: episode 0, frame 0" in page
 
 

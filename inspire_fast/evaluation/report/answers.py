@@ -1,10 +1,11 @@
-"""The answers of an evaluation on its page."""
+"""The section of answers in an evaluation's report."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
+from inspire_fast.core.html import Markup, element, fill, note, table
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import (
     Group,
@@ -18,22 +19,22 @@ from inspire_fast.evaluation.report.accuracy import (
     judged,
     success_by_answers,
 )
-from inspire_fast.evaluation.report.rates import RATE_HEAD, Markup, percent, rate_cells, table
+from inspire_fast.evaluation.report.rates import RATE_HEAD, rate_cells
 from inspire_fast.evaluation.report.statistics import wilson
 
 _WORDS = 20  # more different ones make no matrix that can be read
 _TARGETS = 20
 
 
-def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[str]:
+def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[Markup]:
     """Accuracy by everything that it may depend on, and what right answers went along with.
 
     `forced`: the answers were not the policy's own.
     """
     given = judged(records)
     if not given:
-        return ["<h2>Answers</h2><p class=note>No answer whose truth is known.</p>"]
-    note = " They were forced, so their accuracy is not the policy's." if forced else ""
+        return [element("h2", "Answers"), note("No answer whose truth is known.")]
+    caveat = " They were forced, so their accuracy is not the policy's." if forced else ""
     right = wilson(sum(bool(a.right) for _, a in given), len(given))
     commonest = max(Counter(a.truth for _, a in given).values()) / len(given)
     groups = {
@@ -43,43 +44,45 @@ def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[s
         "probability given": calibration(given),
         "target": by_target(given)[:_TARGETS],
     }
-    tables = "".join(f"<div>{_groups(name, group)}</div>" for name, group in groups.items())
     return [
-        "<h2>Answers</h2>",
-        (
-            f"<p>{right.successes} of {right.trials} answers are the simulator's truth of that moment: "
-            f"<b>{percent(right.share)}</b>; always giving the commonest answer would be right in {percent(commonest)}.{note} "
-            "<span class=note>Answers of one episode resemble each other, so the intervals below are too narrow.</span></p>"
+        element("h2", "Answers"),
+        fill(
+            "<p>{right} of {all} answers are the simulator's truth of that moment: <b>{share:.1%}</b>; always giving the "
+            "commonest answer would be right in {commonest:.1%}.{caveat} <span class=note>Answers of one episode resemble "
+            "each other, so the intervals below are too narrow.</span></p>",
+            right=right.successes,
+            all=right.trials,
+            share=right.share,
+            commonest=commonest,
+            caveat=caveat,
         ),
-        "<h3>Rows: the truth; columns: the answer</h3>",
+        element("h3", "Rows: the truth; columns: the answer"),
         _confusion(given),
-        tables,
-        (
-            "<h3>Success by how right an episode's answers were</h3>"
-            "<p class=note>Easy episodes may have both; the oracle and wrong answers (--answers) tell cause from coincidence.</p>"
-        ),
+        *(_groups(name, group) for name, group in groups.items()),
+        element("h3", "Success by how right an episode's answers were"),
+        note("Easy episodes may have both; the oracle and wrong answers (--answers) tell cause from coincidence."),
         _groups("episodes with", success_by_answers(records)),
     ]
 
 
-def _groups(name: str, groups: Sequence[Group]) -> str:
+def _groups(name: str, groups: Sequence[Group]) -> Markup:
     return table([name, *RATE_HEAD], [[g.what, *rate_cells(g.rate)] for g in groups], numbers={1, 2, 3})
 
 
-def _confusion(given: Sequence[Judged]) -> str:
+def _confusion(given: Sequence[Judged]) -> Markup:
     counts = {(truth, answer): n for truth, answer, n in confusion(given)}
     words = sorted({word for pair in counts for word in pair})
     if len(words) > _WORDS:  # of questions whose answers are numbers
-        return f"<p class=note>{len(words)} different answers: too many for a matrix.</p>"
+        return note(f"{len(words)} different answers: too many for a matrix.")
     body = []
     for truth in words:
         total = sum(counts.get((truth, w), 0) for w in words)
         body.append([truth, *(_heat(counts.get((truth, w), 0), total, right=w == truth) for w in words)])
-    return f"<div class=heat>{table(['', *words], body, numbers=())}</div>"
+    return element("div", table(["", *words], body), class_="heat")
 
 
 def _heat(count: int, total: int, *, right: bool) -> Markup:
     if not count:
-        return Markup("")
+        return Markup()
     red, green, blue = (27, 127, 59) if right else (179, 54, 43)
-    return Markup(f"<div style='background:rgba({red},{green},{blue},{0.1 + 0.6 * count / total:.2f})'>{count}</div>")
+    return element("div", count, style=f"background:rgba({red},{green},{blue},{0.1 + 0.6 * count / total:.2f})")

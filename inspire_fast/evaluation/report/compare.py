@@ -1,18 +1,18 @@
-"""Two evaluations side by side, episode by episode."""
+"""Paired comparison of two evaluations, episode by episode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-import html
 
+from inspire_fast.core.html import Markup, element, note, table
 from inspire_fast.evaluation.records.records import EpisodeRecord
-from inspire_fast.evaluation.report.rates import percent, table
+from inspire_fast.evaluation.report.rates import percent
 from inspire_fast.evaluation.report.statistics import Paired, compare, episodes_needed
 
 _SIGNIFICANT = 0.05
 
 
-def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], name: str) -> str:
+def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], name: str) -> list[Markup]:
     """The section: all common episodes, then suite by suite.
 
     Raises:
@@ -32,12 +32,15 @@ def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], 
         for suite in suites
     ]
     head = ["", "episodes", "both", "only this", "only the other", "neither", "other − this", "p (exact McNemar)"]
-    return (
-        f"<h2>Compared with {html.escape(name)}</h2><p>{_verdict(paired)}</p>"
-        + table(head, [*body, _row("all", paired)], numbers=range(1, 8))
-        + "<p class=note>The same initial states for both. One p-value per suite is tested here: of twenty suites "
-        "one would come out below 0.05 by chance.</p>"
-    )
+    return [
+        element("h2", "Compared with ", name),
+        element("p", _verdict(paired)),
+        table(head, [*body, _row("all", paired)], numbers=range(1, 8)),
+        note(
+            "The same initial states for both. One p-value per suite is tested here: of twenty suites one would come out "
+            "below 0.05 by chance."
+        ),
+    ]
 
 
 def _pair(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord]) -> Paired:

@@ -1,11 +1,10 @@
-"""The page of an evaluation, made from its folder alone: what was measured how, success, answers, time, every episode."""
+"""The HTML report of an evaluation, made from its folder: success, answers, time, failures, every episode."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import html
 import json
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,36 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.files import write_text
+from inspire_fast.core.html import Markup, document, element, fill, note, table
 from inspire_fast.evaluation.records import records
-from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.records.records import CallRecord, EpisodeRecord
 from inspire_fast.evaluation.report.answers import answers_section
 from inspire_fast.evaluation.report.compare import comparison
 from inspire_fast.evaluation.report.episodes import SCRIPT, episodes
-from inspire_fast.evaluation.report.rates import RATE_HEAD, STYLE, percent, rate_cells, table
+from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.tables import results
 from inspire_fast.evaluation.run.failures import Failure, read_failures
 from inspire_fast.evaluation.run.protocols import Protocol, protocol_from
 
 _EMBED_BYTES = 64 * 2**20
 _STYLE = """
-table{margin:.3rem 0 1.1rem} td.n{white-space:nowrap}
 details{border:1px solid #ddd;border-radius:8px;padding:.4rem .9rem;margin:.5rem 0} summary{cursor:pointer}
 pre{overflow:auto;background:#f6f6f6;padding:.6rem} .grid{display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}
 .heat td{text-align:center;border:1px solid #fff} .heat th{font-weight:400} .calls{font-size:.85rem}
 .stack{position:relative;display:inline-block;width:11rem;margin:.2rem} .stack img{width:100%;display:block}
 .stack .map{position:absolute;left:0;top:0;opacity:0} .maps-on .stack .map{opacity:.75}
 """
+_TIMES = {
+    "observe_s": "rendering",
+    "infer_s": "waiting for the policy",
+    "step_s": "physics",
+    "other_s": "resets, truth, video",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What lies in a folder."""
+    """The content of an evaluation's folder."""
 
     folder: Path
     protocol: Protocol
@@ -85,40 +90,39 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
     evaluation = Evaluation.read(folder)
     page = folder / "report.html"
     if embed is None:
-        films = [folder / r.video for r in evaluation.records if r.video]
-        embed = sum(film.stat().st_size for film in films if film.exists()) <= _EMBED_BYTES
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>LIBERO evaluation</title><style>{STYLE}{_STYLE}</style>",
-        "<h1>LIBERO evaluation</h1>",
+        videos = [folder / r.video for r in evaluation.records if r.video]
+        embed = sum(video.stat().st_size for video in videos if video.exists()) <= _EMBED_BYTES
+    text = document(
+        "LIBERO evaluation",
         _lead(evaluation),
-        "<h2>Success</h2>",
+        element("h2", "Success"),
         _success(evaluation),
-        "" if compare is None else _compared(evaluation, Evaluation.read(compare)),
+        None if compare is None else _compared(evaluation, Evaluation.read(compare)),
         *answers_section(evaluation.records, forced=evaluation.answers != "own"),
-        "<h2>Time</h2>",
+        element("h2", "Time"),
         _time(evaluation.records),
         _failures(evaluation),
-        "<h2>Episodes</h2>",
+        element("h2", "Episodes"),
         episodes(evaluation.records, folder, embed=embed),
-        f"<script>{SCRIPT}</script>",
-    ]
-    write_text(page, "\n".join(parts))
+        style=_STYLE,
+        script=SCRIPT,
+    )
+    write_text(page, text)
     return page
 
 
-def _compared(this: Evaluation, other: Evaluation) -> str:
+def _compared(this: Evaluation, other: Evaluation) -> list[Markup]:
     apart = [
         *records.differences(this.settings, other.settings),
         *records.differences(this.policy, other.policy, "policy."),
     ]
-    said = "".join(
-        f"<li>{html.escape(line.replace(' then, ', ' here, ').removesuffix(' now'))} there</li>" for line in apart
-    )
-    what = f"<p>What differs:</p><ul>{said}</ul>" if apart else "<p>The same policy, asked in the same way.</p>"
-    return comparison(this.records, other.records, other.folder.name) + what
+    items = (element("li", line.replace(" then, ", " here, ").removesuffix(" now"), " there") for line in apart)
+    what = "What differs:" if apart else "The same policy, asked in the same way."
+    listed = [element("ul", items)] if apart else []
+    return [*comparison(this.records, other.records, other.folder.name), element("p", what), *listed]
 
 
-def _lead(e: Evaluation) -> str:
+def _lead(e: Evaluation) -> list[Markup]:
     tasks = len({(r.suite, r.task) for r in e.records})
     # What a whole evaluation has cannot be told without the simulator; what a task has can.
     short = sum(n < e.protocol.trials for n in Counter((r.suite, r.task) for r in e.records).values())
@@ -132,16 +136,25 @@ def _lead(e: Evaluation) -> str:
     disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())
     how = f"; disturbed by {disturbed} (of 5)" if disturbed else ""
     policy = {k: e.policy[k] for k in ("checkpoint", "robot", "script", "image_orientation") if e.policy.get(k)}
-    shown = ", ".join(f"{k} <b>{html.escape(str(v))}</b>" for k, v in policy.items()) or "says nothing of itself"
-    return (
-        f"<p>Protocol <b>{html.escape(e.protocol.name)}</b> <code>{e.settings['protocol_hash']}</code>: "
-        f"{len(e.records)} episodes of {tasks} tasks{part}; {who}{how}. Policy: {shown}.</p>"
-        f"<details><summary>Everything that decides an episode</summary><pre>"
-        f"{html.escape(json.dumps(e.settings, indent=1, sort_keys=True))}</pre></details>"
-    )
+    shown = [
+        fill("{comma}{key} <b>{value}</b>", comma=", " * (n > 0), key=k, value=v)
+        for n, (k, v) in enumerate(policy.items())
+    ]
+    settings = json.dumps(e.settings, indent=1, sort_keys=True)
+    return [
+        fill(
+            "<p>Protocol <b>{protocol}</b> <code>{hash}</code>: {what}; {who}. Policy: {policy}.</p>",
+            protocol=e.protocol.name,
+            hash=e.settings["protocol_hash"],
+            what=f"{len(e.records)} episodes of {tasks} tasks{part}",
+            who=who + how,
+            policy=shown or "says nothing of itself",
+        ),
+        element("details", element("summary", "Everything that decides an episode"), element("pre", settings)),
+    ]
 
 
-def _success(e: Evaluation) -> str:
+def _success(e: Evaluation) -> list[Markup]:
     rows = results(e.records, seen=e.protocol.seen)
     head = ["", "instruction", *RATE_HEAD, "held", "steps when solved"]
     body = [
@@ -154,42 +167,41 @@ def _success(e: Evaluation) -> str:
         ]
         for row in [r for r in rows if not r.prompt] + [r for r in rows if r.prompt]
     ]
-    return "<p class=note>Wilson intervals.</p>" + table(head, body, numbers={2, 3, 4, 6, 7})
+    return [note("Wilson intervals."), table(head, body, numbers={2, 3, 4, 6, 7})]
 
 
-def _time(found: Sequence[EpisodeRecord]) -> str:
+def _time(found: Sequence[EpisodeRecord]) -> list[Markup]:
     if not found:
-        return "<p class=note>Nothing ran yet.</p>"
+        return [note("Nothing ran yet.")]
+    calls = [c for r in found for c in r.calls]
+    held = sum(c.status != "ok" for c in calls)
+    said = (
+        f"{sum(r.seconds for r in found):.0f} simulator seconds (of all workers together), "
+        f"{sum(r.steps for r in found)} control steps, {len(calls)} calls of the policy, {held} of them held."
+    )
+    columns = element("div", _spent(found)), element("div", _latencies(calls))
+    return [element("p", said), element("div", columns, class_="grid")]
+
+
+def _spent(found: Sequence[EpisodeRecord]) -> Markup:
     total, parts = sum(r.seconds for r in found), Counter[str]()
     for record in found:
         parts.update(record.times)
-    names = {
-        "observe_s": "rendering",
-        "infer_s": "waiting for the policy",
-        "step_s": "physics",
-        "other_s": "resets, truth, video",
-    }
-    spent = [[names[k], f"{parts[k]:.0f}", percent(parts[k] / total if total else None)] for k in names]
-    calls = [c for r in found for c in r.calls]
-    phases = sorted({k for c in calls for k in c.timing_ms})
-    quantiles = []
-    for phase in phases:
+    rows = [[name, f"{parts[key]:.0f}", percent(parts[key] / total if total else None)] for key, name in _TIMES.items()]
+    return table(["episodes' time", "seconds", "share"], rows, numbers={1, 2})
+
+
+def _latencies(calls: Sequence[CallRecord]) -> Markup:
+    rows = []
+    for phase in sorted({k for c in calls for k in c.timing_ms}):
         values = np.array([c.timing_ms[phase] for c in calls if phase in c.timing_ms])
-        quantiles.append([phase, *(f"{np.quantile(values, q):.1f}" for q in (0.5, 0.95)), f"{values.max():.1f}"])
-    held = sum(c.status != "ok" for c in calls)
-    return (
-        f"<p>{total:.0f} simulator seconds (of all workers together), {sum(r.steps for r in found)} control steps, "
-        f"{len(calls)} calls of the policy, {held} of them held.</p><div class=grid><div>"
-        + table(["episodes' time", "seconds", "share"], spent, numbers={1, 2})
-        + "</div><div>"
-        + table(["per call, ms", "median", "95 %", "longest"], quantiles, numbers={1, 2, 3})
-        + "</div></div>"
-    )
+        rows.append([phase, *(f"{np.quantile(values, q):.1f}" for q in (0.5, 0.95)), f"{values.max():.1f}"])
+    return table(["per call, ms", "median", "95 %", "longest"], rows, numbers={1, 2, 3})
 
 
-def _failures(e: Evaluation) -> str:
+def _failures(e: Evaluation) -> list[Markup]:
     if not e.failures:
-        return ""
+        return []
     done = {r.key for r in e.records}
     body = [
         [
@@ -201,7 +213,8 @@ def _failures(e: Evaluation) -> str:
         ]
         for f in e.failures
     ]
-    return (
-        "<h2>Failures of the machine</h2><p class=note>None of these counts as an episode of the policy.</p>"
-        + table(["task", "episode", "kind", "what happened", "now"], body, numbers={1})
-    )
+    return [
+        element("h2", "Failures of the machine"),
+        note("None of these counts as an episode of the policy."),
+        table(["task", "episode", "kind", "what happened", "now"], body, numbers={1}),
+    ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-import html
 import io
 from itertools import groupby
 from pathlib import Path
@@ -12,18 +10,14 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from inspire_fast.core import html
 from inspire_fast.core.files import write_text
 from inspire_fast.training.comparison.compare import Row, differences, metric_names, smoothed, table, token_differences
 from inspire_fast.training.comparison.recorded_run import RecordedRun
 from inspire_fast.training.trackers.metric_names import TITLES, Group, metric
 
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1{margin-bottom:.2rem} h2{margin-top:2.2rem} .note{color:#666} .warn{background:#fff3d6;padding:.5rem .8rem;border-radius:6px}
-.wide{overflow-x:auto} table{border-collapse:collapse;font-size:.92rem} img{max-width:100%}
-td,th{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums} .best{color:#1b7f3b;font-weight:600}
-.key{display:inline-block;width:1.6rem;height:.35rem;border-radius:2px;margin-right:.5rem;vertical-align:middle}
+_STYLE = """
+.best{font-weight:600} .key{display:inline-block;width:1.6rem;height:.35rem;border-radius:2px;margin-right:.5rem}
 """
 # Okabe and Ito's colours, safe for colour-blind readers, without the yellow that is invisible on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444")
@@ -38,20 +32,25 @@ _SMOOTHED = (
 
 def write_page(runs: Sequence[RecordedRun], path: Path) -> Path:
     """Writes one self-contained HTML file; returns its path."""
-    names = metric_names(runs)
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Runs compared</title><style>{STYLE}</style>",
-        f"<h1>{len(runs)} run{'s' * (len(runs) > 1)} compared</h1>",
+    figures = [
+        (html.element("h2", TITLES[group]), html.image(_png(draw(runs, [*members]))))
+        for group, members in groupby(metric_names(runs), _group)
+    ]
+    text = html.document(
+        "Runs compared",
         _runs(runs),
         _warning(runs),
-        f"<p class=note>{_SMOOTHED}</p>",
-        *(f"<h2>{TITLES[group]}</h2>{_image(draw(runs, [*members]))}" for group, members in groupby(names, _group)),
-        "<h2>Metrics</h2><p class=note>The best run is marked where a direction is better; each value is followed by its step.</p>",
+        html.note(_SMOOTHED),
+        *figures,
+        html.element("h2", "Metrics"),
+        html.note("The best run is marked where a direction is better; each value is followed by its step."),
         _table(runs, table(runs)),
-        "<h2>Differences of the configs</h2>",
-        _differences(runs),
-    ]
-    write_text(path, "\n".join(part for part in parts if part))
+        html.element("h2", "Differences of the configs"),
+        *_differences(runs),
+        heading=f"{len(runs)} run{'s' * (len(runs) > 1)} compared",
+        style=_STYLE,
+    )
+    write_text(path, text)
     return path
 
 
@@ -86,67 +85,66 @@ def draw(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure:
     return figure
 
 
-def _image(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     target = io.BytesIO()
     with mpl.rc_context({"font.size": 10}):
         figure.savefig(target, format="png", dpi=100)
-    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}'>"
+    return target.getvalue()
 
 
-def _runs(runs: Sequence[RecordedRun]) -> str:
+def _key(number: int, label: str) -> list[html.Markup]:
+    return [html.element("span", class_="key", style=f"background:{colour(number)}"), html.escape(label)]
+
+
+def _runs(runs: Sequence[RecordedRun]) -> html.Markup:
     rows = [
-        f"<tr><td><span class=key style='background:{colour(n)}'></span>{html.escape(run.label)}"
-        f"<td>{html.escape(str(run.config.get('name', 'unknown before the first checkpoint')))}<td class=n>{run.step:,}"
-        f"<td class=n>{'' if run.step_s is None else f'{run.step_s:.3g}'}<td>{html.escape(str(run.folder))}"
-        for n, run in enumerate(runs)
+        [
+            _key(number, run.label),
+            run.config.get("name", "unknown before the first checkpoint"),
+            f"{run.step:,}",
+            None if run.step_s is None else f"{run.step_s:.3g}",
+            run.folder,
+        ]
+        for number, run in enumerate(runs)
     ]
-    head = "<tr><th>run<th>config<th class=n>last step<th class=n>seconds per step, median<th>folder"
-    return f"<div class=wide><table>{head}{''.join(rows)}</table></div>"
+    return html.table(["run", "config", "last step", "seconds per step, median", "folder"], rows, numbers={2, 3})
 
 
-def _warning(runs: Sequence[RecordedRun]) -> str:
+def _warning(runs: Sequence[RecordedRun]) -> html.Markup | None:
     differing = token_differences(runs)
     if not differing:
-        return ""
-    return (
-        f"<p class=warn>The runs differ in {html.escape(', '.join(differing))}: their tokens are not the same, so losses and "
-        "token accuracies do not tell which is better. Compare decoded metrics, in native units.</p>"
+        return None
+    return html.element(
+        "p",
+        f"The runs differ in {', '.join(differing)}: their tokens are not the same, so losses and token accuracies do not "
+        "tell which is better. Compare decoded metrics, in native units.",
+        class_="warn",
     )
 
 
-def _table(runs: Sequence[RecordedRun], rows: Sequence[Row]) -> str:
-    def cell(row: Row, number: int) -> str:
+def _table(runs: Sequence[RecordedRun], rows: Sequence[Row]) -> html.Markup:
+    def cell(row: Row, number: int) -> html.Content:
         found = row.cells[number]
         if found is None:
-            return "<td class=n>&ndash;"
+            return "–"
         value, step = found
-        best = " best" if number in row.best else ""
-        return f"<td class='n{best}'>{value:.4g}{'' if step is None else f' <span class=note>at {step:,}</span>'}"
+        shown = html.element("span", f"{value:.4g}", class_="best" if number in row.best else None)
+        return shown if step is None else [shown, " ", html.element("span", f"at {step:,}", class_="note")]
 
-    lines = [
-        f"<tr><td>{html.escape(row.name)}<td>{row.kind}{''.join(cell(row, n) for n in range(len(runs)))}"
-        for row in rows
-    ]
-    return f"<div class=wide><table><tr><th>metric<th>{_heads(runs)}{''.join(lines)}</table></div>"
-
-
-def _heads(runs: Sequence[RecordedRun]) -> str:
-    keys = (f"<span class=key style='background:{colour(n)}'></span>" for n in range(len(runs)))
-    return "".join(f"<th class=n>{key}{html.escape(run.label)}" for key, run in zip(keys, runs, strict=True))
+    numbers = range(len(runs))
+    head = ["metric", "", *(_key(n, run.label) for n, run in enumerate(runs))]
+    body = [[row.name, row.kind, *(cell(row, n) for n in numbers)] for row in rows]
+    return html.table(head, body, numbers=[n + 2 for n in numbers])
 
 
-def _differences(runs: Sequence[RecordedRun]) -> str:
+def _differences(runs: Sequence[RecordedRun]) -> list[html.Markup]:
     unknown = [run.label for run in runs if not run.config]
-    note = f"<p class=note>No checkpoint yet, so no config: {html.escape(', '.join(unknown))}.</p>" if unknown else ""
+    notes = [html.note("No checkpoint yet, so no config: ", ", ".join(unknown), ".")] if unknown else []
     if len(runs) - len(unknown) < 2:
-        return note or "<p class=note>There is one run.</p>"
+        return notes or [html.note("There is one run.")]
     found = differences(runs)
     if not found:
-        return note + "<p class=note>Nothing.</p>"
+        return [*notes, html.note("Nothing.")]
     known = [n for n, run in enumerate(runs) if run.config]
-    lines = [
-        f"<tr><td>{html.escape(path)}{''.join(f'<td>{html.escape(values[n])}' for n in known)}"
-        for path, values in found.items()
-    ]
-    heads = "".join(f"<th>{html.escape(runs[n].label)}" for n in known)
-    return f"{note}<div class=wide><table><tr><th>field{heads}{''.join(lines)}</table></div>"
+    rows = [[path, *(values[n] for n in known)] for path, values in found.items()]
+    return [*notes, html.table(["field", *(runs[n].label for n in known)], rows)]

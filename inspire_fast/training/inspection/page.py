@@ -1,27 +1,22 @@
-"""An inspection as one HTML file: pictures, dialogues coloured by segment, ids, and histograms of the answers."""
+"""HTML page of an inspection: pictures, dialogues coloured by segment, ids, and histograms of the answers."""
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-import html
-import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from inspire_fast.core.files import write_text
+from inspire_fast.core.html import Content, Markup, document, element, figure, fill, image, lines, note, png, table
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.images import padded_point
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.inspection.samples import Inspection, Shown, ShownPart
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-h2{margin-top:2.2rem} .note{color:#666} table{border-collapse:collapse;font-size:.9rem}
-td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+_STYLE = """
 .bar{display:inline-block;height:.75rem;background:#5b8def;vertical-align:middle;margin-right:.4rem}
 .sample{border:1px solid #ddd;border-radius:8px;padding:.8rem 1rem;margin:1rem 0;display:flex;gap:1rem;flex-wrap:wrap}
 .sample img{width:11rem;image-rendering:pixelated;border-radius:4px} .talk{flex:1;min-width:24rem}
@@ -29,7 +24,7 @@ td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical
 .context{background:#eceff3} .forced{background:#dbe8ff} .answer{background:#cdeccf} .action{background:#ffe4c4}
 .loss{border-bottom:2px solid #c2410c} .key span{padding:.1rem .4rem;margin-right:.6rem}
 """
-KEY = (
+_KEY = Markup(
     "<p class=key><span class=context>context: seen as a whole</span><span class=forced>forced: given, causal</span>"
     "<span class=answer>answer</span><span class=action>action</span><span class=loss>underlined: carries loss</span></p>"
 )
@@ -43,102 +38,113 @@ _TARGET_COLOURS = ("#ff2d55", "#ffd60a", "#30d158", "#0a84ff", "#bf5af2")
 
 def write_page(inspection: Inspection, path: Path) -> Path:
     """Writes the page, everything inside; returns its path."""
-    c, several = inspection.config, len(inspection.parts) > 1
-    names = html.escape(", ".join(part.name for part in inspection.parts))
-    parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{c.name}: what it will be taught</title>",
-        f"<style>{STYLE}</style><h1>{html.escape(c.name)}: what it will be taught</h1>",
-        f"<p class=note>{inspection.samples:,} training samples of {names}; {_run(c)}.</p>",
+    config, several = inspection.config, len(inspection.parts) > 1
+    names = ", ".join(part.name for part in inspection.parts)
+    text = document(
+        f"{config.name}: what it will be taught",
+        note(f"{inspection.samples:,} training samples of {names}; ", _run(config), "."),
         _parts(inspection.parts),
         _lengths(inspection),
-        "<h2>Answers, as training draws the samples</h2>" if several else "<h2>Answers, all samples</h2>",
+        element("h2", f"Answers, {'as training draws the samples' if several else 'all samples'}"),
         _histograms(inspection.answers_drawn() if several else inspection.answers),
-        "<h2>Answers by task</h2>",
+        element("h2", "Answers by task"),
         _by_task(inspection.by_task),
-        "<h2>Samples as the network gets them</h2>",
-        KEY,
-        f"<p class=note>{_MIRROR}</p>" if c.embodiment.image_orientation == "rotated_180" else "",
-        *(_sample(shown) for shown in inspection.shown),
-    ]
-    write_text(path, "\n".join(parts))
+        element("h2", "Samples as the network gets them"),
+        _KEY,
+        note(_MIRROR) if config.embodiment.image_orientation == "rotated_180" else None,
+        *map(_sample, inspection.shown),
+        style=_STYLE,
+    )
+    write_text(path, text)
     return path
 
 
-def _run(config: TrainConfig) -> str:
-    return (
-        f"script <b>{config.dialogue.script}</b>, robot <b>{config.robot}</b>, chunks of {config.data.horizon} actions"
+def _run(config: TrainConfig) -> Markup:
+    return fill(
+        "script <b>{script}</b>, robot <b>{robot}</b>, chunks of {horizon} actions",
+        script=config.dialogue.script,
+        robot=config.robot,
+        horizon=config.data.horizon,
     )
 
 
-def _parts(parts: Sequence[ShownPart]) -> str:
+def _parts(parts: Sequence[ShownPart]) -> Markup | None:
     """Several datasets, and what is left out of any."""
     rows = [
-        f"<tr><td>{html.escape(part.name)}<td>{part.samples:,}<td>{part.share:.1%}"
-        f"<td>{'<br>'.join(html.escape(f'episode {e}: {reason}') for e, reason in part.skipped.items()) or 'none'}"
+        [
+            part.name,
+            f"{part.samples:,}",
+            f"{part.share:.1%}",
+            lines(f"episode {e}: {reason}" for e, reason in part.skipped.items()) or "none",
+        ]
         for part in parts
         if len(parts) > 1 or part.skipped
     ]
-    head = "<tr><th>dataset<th>samples<th>share of those drawn<th>episodes left out"
-    return f"<table>{head}{''.join(rows)}</table>" if rows else ""
+    return table(["dataset", "samples", "share of those drawn", "episodes left out"], rows) if rows else None
 
 
-def _lengths(inspection: Inspection) -> str:
+def _lengths(inspection: Inspection) -> Markup:
     data = inspection.config.data
     rows = [
-        ("ids per dialogue", inspection.lengths, "max_token_len", data.max_token_len),
-        ("supervised ids", inspection.supervised, "max_supervised", data.max_supervised),
+        ("ids per dialogue", inspection.lengths, f"max_token_len = {data.max_token_len}"),
+        ("supervised ids", inspection.supervised, f"max_supervised = {data.max_supervised}"),
     ]
-    cells = [
-        f"<tr><td>{name}<td>{min(values)} to {max(values)}<td>{field} = {limit}"
-        for name, values, field, limit in rows
-        if values
-    ]
-    return f"<table><tr><th><th>of the samples shown<th>room in the config{''.join(cells)}</table>"
+    body = [[name, f"{min(values)} to {max(values)}", limit] for name, values, limit in rows if values]
+    return table(["", "of the samples shown", "room in the config"], body)
 
 
-def _histograms(answers: Mapping[tuple[str, str], float]) -> str:
+def _histograms(answers: Mapping[tuple[str, str], float]) -> list[Markup]:
     if not answers:
-        return "<p class=note>This script asks nothing.</p>"
-    parts = []
+        return [note("This script asks nothing.")]
+    found: list[Markup] = []
     for question in dict.fromkeys(q for q, _ in answers):
         counts = {a: n for (q, a), n in answers.items() if q == question}
-        parts.append(f"<h3>{html.escape(question)}</h3>{_bars(counts)}")
-    return "".join(parts)
+        found += [element("h3", question), _bars(counts)]
+    return found
 
 
-def _bars(counts: Mapping[str, float], most: int = 24) -> str:
+def _bars(counts: Mapping[str, float], most: int = 24) -> Markup:
     total, largest = sum(counts.values()), max(counts.values())
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    rows = [
-        f"<tr><td>{html.escape(answer)}<td><span class=bar style='width:{_BAR_REM * n / largest:.2f}rem'></span>"
-        f"{round(n):,} ({n / total:.1%})"
+    rows: list[list[Content]] = [
+        [
+            answer,
+            [
+                element("span", class_="bar", style=f"width:{_BAR_REM * n / largest:.2f}rem"),
+                f"{round(n):,} ({n / total:.1%})",
+            ],
+        ]
         for answer, n in ordered[:most]
     ]
-    rest = f"<tr><td class=note>{len(ordered) - most} rarer answers<td>" if len(ordered) > most else ""
-    return f"<table>{''.join(rows)}{rest}</table>"
+    if len(ordered) > most:
+        rows.append([f"{len(ordered) - most} rarer answers", None])
+    return table(["answer", "samples"], rows)
 
 
-def _by_task(by_task: Mapping[str, Mapping[tuple[str, str, str], int]]) -> str:
+def _by_task(by_task: Mapping[str, Mapping[tuple[str, str, str], int]]) -> Markup:
     rows = []
     for task, counts in by_task.items():
         per_target: dict[tuple[str, str], Counter[str]] = {}
         for (target, question, answer), n in counts.items():
             per_target.setdefault((target, question), Counter())[answer] += n
-        lines = [
-            f"<b>{html.escape(target)}</b> ({html.escape(question)}): "
-            + ", ".join(f"{html.escape(a)} {n / c.total():.0%}" for a, n in c.most_common(7))
+        answers = [
+            fill(
+                "<b>{target}</b> ({question}): {shares}",
+                target=target,
+                question=question,
+                shares=", ".join(f"{answer} {n / c.total():.0%}" for answer, n in c.most_common(7)),
+            )
             for (target, question), c in per_target.items()
         ]
-        rows.append(f"<tr><td>{html.escape(task)}<td>{'<br>'.join(lines) or 'no questions'}")
-    return f"<table><tr><th>instruction<th>answers{''.join(rows)}</table>"
+        rows.append([task, lines(answers) or "no questions"])
+    return table(["instruction", "answers"], rows)
 
 
-def _sample(shown: Shown) -> str:
-    pictures = "".join(
-        f"<figure style='margin:0'><img alt='' src='{_png(draw_facts(image, shown.facts, camera, source_hw=shown.source_hw.get(camera)))}'>"
-        f"<figcaption class=note>{html.escape(camera)}</figcaption></figure>"
-        for camera, image in shown.images.items()
-    )
+def _sample(shown: Shown) -> Markup:
+    pictures = [
+        figure(camera, image(png(draw_facts(pixels, shown.facts, camera, source_hw=shown.source_hw.get(camera)))))
+        for camera, pixels in shown.images.items()
+    ]
     tokens = shown.rendered.tokens
     spans, ids = [], []
     for index, (piece, text) in enumerate(zip(shown.rendered.pieces, shown.texts, strict=True)):
@@ -146,26 +152,32 @@ def _sample(shown: Shown) -> str:
         if not inside.any():
             continue
         loss = " loss" if tokens.supervised[inside].all() else ""
-        spans.append(f"<span class='{piece.kind}{loss}'>{html.escape(text)}</span>")
-        ids.append(f"<span class={piece.kind}>{_ids(tokens.ids[inside], tokens.supervised[inside])}</span>")
-    facts = "<br>".join(_facts_line(shown.facts)) if shown.facts else "no labels"
-    return (
-        f"<div class=sample><div>{pictures}</div><div class=talk><p class=note>{html.escape(shown.part)}: episode "
-        f"{shown.episode}, frame {shown.frame}</p><p>{''.join(spans)}</p><p class=ids>{' '.join(ids)}</p><p class=note>{facts}</p></div></div>"
-    )
-
-
-def _ids(ids: np.ndarray, supervised: np.ndarray) -> str:
-    marked = (f"<span class=loss>{i}</span>" if s else str(i) for i, s in zip(ids, supervised, strict=True))
-    return " ".join(marked)
-
-
-def _facts_line(facts: SceneFacts) -> list[str]:
-    return [
-        f"<span style='color:{_colour(n)}'>&#9679;</span> {html.escape(t.phrase)}: "
-        f"({', '.join(f'{v:+.3f}' for v in t.offset_m)}) m{', grasped' if t.grasped else ''}"
-        for n, t in enumerate(facts.targets)
+        spans.append(element("span", text, class_=piece.kind + loss))
+        ids += [element("span", _ids(tokens.ids[inside], tokens.supervised[inside]), class_=piece.kind), " "]
+    talk = [
+        note(f"{shown.part}: episode {shown.episode}, frame {shown.frame}"),
+        element("p", spans),
+        element("p", ids, class_="ids"),
+        note(_facts(shown.facts) if shown.facts else "no labels"),
     ]
+    return element("div", element("div", pictures), element("div", talk, class_="talk"), class_="sample")
+
+
+def _ids(ids: np.ndarray, supervised: np.ndarray) -> list[Content]:
+    return [[element("span", i, class_="loss") if s else i, " "] for i, s in zip(ids, supervised, strict=True)]
+
+
+def _facts(facts: SceneFacts) -> Markup:
+    return lines(
+        fill(
+            "<span style='color:{colour}'>&#9679;</span> {phrase}: ({offset}) m{grasped}",
+            colour=_colour(n),
+            phrase=t.phrase,
+            offset=", ".join(f"{v:+.3f}" for v in t.offset_m),
+            grasped=", grasped" if t.grasped else "",
+        )
+        for n, t in enumerate(facts.targets)
+    )
 
 
 def _colour(number: int) -> str:
@@ -204,9 +216,3 @@ def draw_facts(
             draw.line([pixel(facts.gripper_px), (x, y)], fill=_colour(number), width=max(r // 3, 1))
         draw.ellipse([x - r, y - r, x + r, y + r], outline=_colour(number), width=max(r // 3, 1))
     return np.asarray(picture)
-
-
-def _png(image: np.ndarray) -> str:
-    target = io.BytesIO()
-    Image.fromarray(image).save(target, format="png")
-    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}"

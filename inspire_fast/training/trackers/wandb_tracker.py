@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from inspire_fast.core.files import write_text
+from inspire_fast.core.html import element
 from inspire_fast.training.trackers.base import Tracker
 from inspire_fast.training.trackers.metric_names import tag
 
@@ -62,7 +63,7 @@ class WandbTracker(Tracker):
 
     def text(self, step: int, name: str, markdown: str) -> None:
         """As plain text, because W&B's charts show no Markdown."""
-        self._run.log({name: self._html(f"<pre>{_escaped(markdown)}</pre>")}, step=step)
+        self._run.log({name: self._html(element("pre", markdown))}, step=step)
 
     def close(self, *, failed: bool = False) -> None:
         """Waits until everything is sent; a failed run is marked as failed."""
@@ -75,7 +76,3 @@ def run_id(folder: Path) -> str:
     if not file.exists():
         write_text(file, secrets.token_hex(4))
     return file.read_text().strip()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
