@@ -1,49 +1,9 @@
-"""Decodes a run's held-out samples: `uv run scripts/evaluate_held_out.py <config>`; writes `held_out.json` in the run."""
+"""Decodes a run's held-out samples.
 
-from dataclasses import asdict
+uv run scripts/evaluate_held_out.py <config>
+"""
 
-import numpy as np
-from tqdm import tqdm
-
-from inspire_fast.core.files import write_json
-from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.training.cli import run_with_config
-from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.dataset_config import part_names
-from inspire_fast.training.datasets.sources import open_source
-from inspire_fast.training.reporting.held_out import evaluate_held_out
-
-MAX_SAMPLES = 256
-
-
-def evaluate(config: TrainConfig) -> None:
-    """Evaluates the latest checkpoint on at most 256 samples, evenly spread over the held-out episodes."""
-    policy = InspirePolicy.load(config.checkpoint_dir)
-    trained, asked = policy.contract.config["data"], asdict(config.data)
-    for key in ("held_out_every", "horizon", "max_image_age_s", "columns"):
-        if trained[key] != asked[key]:
-            raise ValueError(
-                f"The run was trained with data.{key}={trained[key]!r}, not {asked[key]!r}: other episodes are held out."
-            )
-    parts = [part["name"] for part in trained.get("parts", ())]
-    if parts != (now := [*part_names(config.data.parts)]):
-        raise ValueError(f"The run was trained on the parts {parts}, not {now}: other episodes are held out.")
-    source = open_source(config, "held_out")
-    if not len(source):
-        raise ValueError(
-            f"No episode is held out: there are fewer than {config.data.held_out_every} (`--data.held-out-every`)."
-        )
-    index = np.linspace(0, len(source) - 1, min(MAX_SAMPLES, len(source))).round().astype(int)
-    with tqdm(total=len(index), desc="held-out", unit="sample", disable=None) as bar:
-        result = evaluate_held_out(policy, [source[int(i)] for i in index], progress=bar.update)
-    stored = {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
-    path = config.checkpoint_dir / "held_out.json"
-    write_json(path, stored)
-    print(
-        f"{result.samples} samples: answers {result.answer_accuracy:.3f} (majority {result.answer_majority_baseline:.3f}), "
-        f"action error {result.action_error:.4f} (mean {result.action_error_mean_baseline:.4f}); {path}"
-    )
-
+from inspire_fast.commands.evaluate_held_out import main
 
 if __name__ == "__main__":
-    run_with_config(evaluate, "Decodes a run's held-out samples.")
+    main()

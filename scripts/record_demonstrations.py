@@ -1,91 +1,9 @@
-"""Records scripted LIBERO demonstrations and writes them as a labelled LeRobot dataset.
+"""Records scripted LIBERO demonstrations.
 
-    uv run scripts/record_demonstrations.py --tasks libero_object:0 --episodes 50 --root data/soup
-
-Run again after an interruption, it continues where it stopped. The exit status is 1 if a demonstration was skipped
-because the expert failed too often; all others are kept.
+uv run scripts/record_demonstrations.py --tasks libero_object:0 --episodes 50 --root data/soup
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-import sys
-from typing import Literal
-
-import tyro
-
-from inspire_fast.core.files import write_json
-from inspire_fast.envs.libero.camera import RenderQuality
-from inspire_fast.labeling.demonstrations.record import RecordSpec, record
-from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
-from inspire_fast.robots import ROBOTS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Args:
-    """What to record and where.
-
-    Attributes:
-        tasks: `suite:number`; docs/experts.md lists those that the expert solves.
-        episodes: per task.
-        root: the dataset's folder; single recordings are kept next to it, in `<root>.episodes`.
-        chunk: an image is kept at every `chunk`-th control step.
-        initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement regions.
-        first_episode: with fixed states, keep those apart that are evaluated on (evaluation begins at 0).
-        workers: processes, each with a simulator of up to 2 GB.
-        expert: name in `envs.libero.experts.registry.EXPERTS`.
-        max_steps: an expert that needs more has failed, and tries another state.
-    """
-
-    tasks: tuple[str, ...]
-    root: Path
-    episodes: int = 50
-    chunk: int = 5
-    camera_px: int = 112
-    render_quality: RenderQuality = "full"
-    initial_states: Literal["fixed", "randomized"] = "randomized"
-    first_episode: int = 0
-    seed: int = 0
-    workers: int = 2
-    expert: str = "carry_out"
-    max_steps: int = 400
-
-
-def main(args: Args) -> bool:
-    """Records, converts, and prints a summary that is also kept in `<root>.episodes/summary.json`.
-
-    Returns:
-        Whether every demonstration was recorded; each one that was skipped is printed with the reasons.
-    """
-    spec = RecordSpec(
-        tasks=tuple((t.rpartition(":")[0], int(t.rpartition(":")[2])) for t in args.tasks),
-        episodes=args.episodes,
-        chunk=args.chunk,
-        camera_hw=(args.camera_px, args.camera_px),
-        render_quality=args.render_quality,
-        initial_states=args.initial_states,
-        first_episode=args.first_episode,
-        seed=args.seed,
-        expert=args.expert,
-        max_steps=args.max_steps,
-    )
-    folder = args.root.with_name(args.root.name + ".episodes")
-    written = folder / "dataset-written"
-    if args.root.exists() and not written.exists():
-        raise ValueError(f"{args.root} exists and was not written by this command; choose another --root.")
-    summary = record(spec, folder, workers=args.workers)
-    written.touch()
-    write_dataset(summary.paths, args.root, robot=ROBOTS["libero"], overwrite=True)
-    stored = {k: v for k, v in asdict(summary).items() if k != "paths"} | {"episodes": summary.episodes}
-    write_json(folder / "summary.json", stored)
-    print(f"{summary.episodes} demonstrations, {summary.steps} steps, {summary.failures} failed attempts: {args.root}")
-    for name, reasons in summary.skipped.items():
-        print(f"skipped after {len(reasons)} failed attempts: {name}: {'; '.join(dict.fromkeys(reasons))}")
-    return not summary.skipped
-
+from inspire_fast.commands.record_demonstrations import main
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(0 if main(tyro.cli(Args)) else 1)
-    except (ValueError, RuntimeError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    main()

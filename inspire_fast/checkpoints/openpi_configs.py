@@ -38,6 +38,7 @@ class OpenpiConfig:
         question_parameters: beside the robot's axes; what the script asks.
         vocab_skip: see `Vocabulary`; upstream leaves the last 128 of PaliGemma's ids alone.
         compatibility: names of `COMPATIBILITY` without which the checkpoint would read text that it was not trained on.
+        address: of the published checkpoint; empty where there is none.
     """
 
     robot: str
@@ -51,8 +52,10 @@ class OpenpiConfig:
     question_parameters: Mapping[str, Any] = field(default_factory=dict)
     vocab_skip: int = 128
     compatibility: tuple[str, ...] = ()
+    address: str = ""
 
 
+_PUBLISHED = "gs://openpi-assets/checkpoints"
 _LIBERO = {
     "robot": "libero",
     "horizon": 10,
@@ -68,16 +71,22 @@ _INSPIRE_ARM = {"robot": "inspire_arm", "horizon": 5, "asset_id": "repo_id/real"
 OPENPI_CONFIGS: Registry[OpenpiConfig] = Registry(
     "openpi config",
     {
-        "pi0_fast_droid": OpenpiConfig(robot="droid", horizon=10, max_token_len=250, asset_id="droid"),
-        "pi0_fast_libero": OpenpiConfig(**_LIBERO),
+        "pi0_fast_droid": OpenpiConfig(
+            robot="droid", horizon=10, max_token_len=250, asset_id="droid", address=f"{_PUBLISHED}/pi0_fast_droid"
+        ),
+        "pi0_fast_libero": OpenpiConfig(**_LIBERO, address=f"{_PUBLISHED}/pi0_fast_libero"),
         "pi0_fast_libero_low_mem_finetune": OpenpiConfig(**_LIBERO, preset="gemma_2b_lora"),
         "pi0_fast_full_droid_finetune": OpenpiConfig(
             robot="droid_joint_position", horizon=16, max_token_len=180, asset_id="droid", delta=_SEVEN_OF_EIGHT
         ),
         # Trained from PaliGemma for RoboArena; the specialist's FAST tokenizer was fitted on DROID: the shared one would
         # read its ids as other actions.
-        "paligemma_fast_droid": OpenpiConfig(**_ROBOARENA),
-        "paligemma_fast_specialist_droid": OpenpiConfig(**_ROBOARENA, action_tokenizer="KarlP/fast_droid_specialist"),
+        "paligemma_fast_droid": OpenpiConfig(**_ROBOARENA, address=f"{_PUBLISHED}/roboarena/paligemma_fast_droid"),
+        "paligemma_fast_specialist_droid": OpenpiConfig(
+            **_ROBOARENA,
+            action_tokenizer="KarlP/fast_droid_specialist",
+            address=f"{_PUBLISHED}/roboarena/paligemma_fast_specialist_droid",
+        ),
         # InSpire-FAST. Its first and third are called `pi0_fast_libero` and `pi0_fast_real` there.
         "inspire_pi0_fast_libero": OpenpiConfig(**_INSPIRE_LIBERO, max_token_len=180),
         "pi0_fast_vqa_libero": OpenpiConfig(

@@ -1,19 +1,92 @@
-"""Options of a command that hold for one kind of checkpoint only."""
+"""Command lines: arguments parsed by tyro, errors printed as one line, and the exit status of a process."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Generator, Sequence
+import contextlib
 from dataclasses import MISSING, fields
+import os
+import signal
+import sys
 from typing import Any
+
+EXPECTED_ERRORS = (KeyError, IndexError, ValueError, OSError, ImportError, FloatingPointError)
+"""Errors that a person can mend: a wrong name, a missing file or package, a value that does not fit."""
+TRACEBACK_VARIABLE = "INSPIRE_FAST_TRACEBACK"
+
+
+class CommandError(Exception):
+    """An error that ends a command with a message and an exit status of its own."""
+
+    exit_status = 2
+
+
+@contextlib.contextmanager
+def exit_statuses(*more: type[Exception]) -> Generator[None]:
+    """Prints the errors of a command without a traceback and exits with a status.
+
+    Expected errors end the process with status 2, a `CommandError` with its own, Ctrl-C with 130. With
+    `INSPIRE_FAST_TRACEBACK=1` errors keep their traceback.
+
+    Args:
+        more: error types that are expected of this command besides `EXPECTED_ERRORS`.
+
+    Raises:
+        SystemExit: the block raised one of these.
+    """
+    try:
+        yield
+    except (*EXPECTED_ERRORS, CommandError, *more) as error:
+        if os.environ.get(TRACEBACK_VARIABLE) == "1":
+            raise
+        message = (
+            error.args[0] if isinstance(error, KeyError) and error.args else error
+        )  # str() of a KeyError has quotes
+        status = error.exit_status if isinstance(error, CommandError) else 2
+        print(message if isinstance(error, CommandError) else f"error: {message}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(status) from error
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)  # noqa: T201
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def run_command(
+    function: Callable[..., Any] | dict[str, Callable[..., Any]],
+    args: Sequence[str] | None = None,
+    *,
+    errors: Sequence[type[Exception]] = (),
+    **options: Any,
+) -> None:
+    """Calls a function with the arguments of a command line; returns if it succeeded.
+
+    Args:
+        function: its parameters are the command's options, its docstring is the help text. A result that is not 0 or
+            None is the exit status. Several functions by name are subcommands.
+        args: words of the command line; by default those of the process.
+        errors: see `exit_statuses`.
+        options: of `tyro.cli`.
+
+    Raises:
+        SystemExit: help was asked for, the command line is wrong, or the command failed.
+    """
+    import tyro  # not part of the base install
+
+    with exit_statuses(*errors):
+        if not callable(function):
+            status = tyro.extras.subcommand_cli_from_dict(function, args=args, **options)
+        else:
+            status = tyro.cli(function, args=args, **options)
+        if status:
+            raise SystemExit(status)
 
 
 def require_unused(args: Any, names: Collection[str], why: str) -> None:
-    """Refuses options that would be ignored.
+    """Refuses options that would have no effect.
 
     Args:
         args: a command's dataclass, as given.
         names: fields that have no meaning here and must have their defaults.
-        why: ends the message: for what they have none.
+        why: the reason that ends the message.
 
     Raises:
         ValueError: some were given; names them.

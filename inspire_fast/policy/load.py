@@ -1,4 +1,4 @@
-"""Checkpoints named as openpi's `serve_policy.py` names them: a config, and a folder or an address in its bucket."""
+"""Loading of policies: from a folder, an address, the name of a published checkpoint, or as openpi names them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from inspire_fast.checkpoints.contract import FILE, Contract
 from inspire_fast.checkpoints.importing import import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step
+from inspire_fast.checkpoints.remote import is_address, local_path
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 
@@ -23,10 +24,11 @@ logger = logging.getLogger(__name__)
 Env = Literal["ALOHA", "ALOHA_SIM", "DROID", "LIBERO"]
 # openpi's defaults of today are flow-matching networks; these were its defaults as long as they were pi0-FAST ones. For
 # ALOHA it never published any.
-DEFAULTS: Mapping[str, tuple[str, str]] = {
-    "DROID": ("pi0_fast_droid", "gs://openpi-assets/checkpoints/pi0_fast_droid"),
-    "LIBERO": ("pi0_fast_libero", "gs://openpi-assets/checkpoints/pi0_fast_libero"),
+DEFAULTS: Mapping[str, str] = {"DROID": "pi0_fast_droid", "LIBERO": "pi0_fast_libero"}
+PUBLISHED: Mapping[str, str] = {
+    name: OPENPI_CONFIGS[name].address for name in OPENPI_CONFIGS if OPENPI_CONFIGS[name].address
 }
+"""Address of every published checkpoint that `load_policy` knows by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,80 @@ class Tokenizers:
     download: bool = False
 
 
-def default_checkpoint(env: str) -> tuple[str, str]:
-    """Config and address of an environment's default policy.
+def load_policy(
+    checkpoint: str | Path,
+    *,
+    config: str | None = None,
+    tokenizers: Tokenizers | None = None,
+    serving: ServingOptions | None = None,
+    cache_dir: Path | None = None,
+) -> InspirePolicy:
+    """A policy from a checkpoint of this package or of openpi's.
+
+    Example:
+        >>> import inspire_fast as ifa
+        >>> policy = ifa.load_policy(checkpoint)  # a folder, "gs://..." or "pi0_fast_libero"
+        >>> chunk = policy.infer(ifa.ROBOTS["libero"].fake_native())
+        >>> chunk.actions.shape  # [t, a]
+        (10, 7)
+
+    Args:
+        checkpoint: folder of a step or of a run (then its latest step); an address such as `gs://bucket/path`, which is
+            downloaded into openpi's cache once; or a name of `PUBLISHED`.
+        config: the openpi config that the checkpoint was trained with, where it carries no contract. Names and addresses of
+            published checkpoints imply it.
+        tokenizers: see `load_openpi`.
+        serving: how the policy is run.
+        cache_dir: openpi's cache; by default `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
+
+    Raises:
+        KeyError: neither a folder nor a known name; suggests the closest.
+        FileNotFoundError: the folder holds no checkpoint, or a download failed.
+        ValueError: the folder holds another format, or an openpi checkpoint without `config`; says what is there.
+    """
+    source = PUBLISHED.get(str(checkpoint), checkpoint)
+    if not is_address(source):
+        _require_checkpoint(Path(source))
+    folder = local_path(source, cache_dir)
+    config = config or next((name for name, address in PUBLISHED.items() if address == str(source).rstrip("/")), None)
+    if config is not None:
+        return load_openpi(folder, config, tokenizers=tokenizers, serving=serving)
+    step = find_step(folder)
+    if not (step / FOLDER / FILE).is_file():
+        raise ValueError(
+            f"{step} has parameters but no {FOLDER}/{FILE}: it is a checkpoint of openpi's. Give the config that it was "
+            f"trained with, load_policy(..., config=NAME), one of: {', '.join(sorted(OPENPI_CONFIGS))}."
+        )
+    return InspirePolicy.load(step, serving=serving)
+
+
+def _require_checkpoint(path: Path) -> None:
+    """Raises for what is no folder of a checkpoint: unknown names, files, checkpoints of other packages."""
+    path = path.expanduser()
+    if path.is_file() or {p.suffix for p in path.glob("*")} & _FOREIGN.keys():
+        files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
+        what = _FOREIGN.get(files[0].suffix, "a file")
+        raise ValueError(
+            f"{files[0]} is {what}, which cannot be loaded as a policy. Supported: a folder of a run or a step of this "
+            "package, or of openpi's with its config. A .safetensors file that this package exported is made into one with "
+            "`inspire-import --source FILE --out DIR`."
+        )
+    if not path.exists() and len(path.parts) == 1:
+        raise KeyError(
+            unknown_name("checkpoint", str(path), list(PUBLISHED)) + " A folder's path or gs://... works too."
+        )
+
+
+_FOREIGN = {
+    ".safetensors": "a safetensors file",
+    ".bin": "a PyTorch file",
+    ".pt": "a PyTorch file",
+    ".pth": "a PyTorch file",
+}
+
+
+def default_checkpoint(env: str) -> str:
+    """Name of an environment's default checkpoint, one of `PUBLISHED`.
 
     Raises:
         ValueError: there is none for it.

@@ -120,7 +120,7 @@ class InspirePolicy:
     @classmethod
     def load(
         cls,
-        checkpoint: Path,
+        checkpoint: str | Path,
         *,
         dtype: DType | None = None,
         base: Path | None = None,
@@ -130,7 +130,7 @@ class InspirePolicy:
 
         `dtype` and `base`: see `load_model`; by default parameters are held in the dtype of the network's activations.
         """
-        step = find_step(checkpoint)
+        step = find_step(Path(checkpoint))
         contract = Contract.read(step / "assets")
         vocabulary = contract.load_vocabulary(step / "assets")
         model = load_model(step, contract.model, dtype=dtype, base=base)

@@ -14,12 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> None:
-    """Joins the other processes, if there are any. Must be called once, before anything asks JAX for devices.
+    """Joins the other processes, if there are any. Must come before anything asks JAX for devices; once is enough.
 
     Raises:
         ValueError: some of the explicit settings are missing, or the environment does not name the other processes.
         RuntimeError: the other processes did not come.
     """
+    if jax.distributed.is_initialized():
+        return
     given = {"coordinator": config.coordinator, "processes": config.processes, "process": config.process}
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):

@@ -17,6 +17,7 @@ from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.fingerprints import require_unchanged
+from inspire_fast.training.distributed import join
 from inspire_fast.training.init_params import initial_state
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import Run, prepare, to_batch
@@ -61,6 +62,7 @@ def train(config: TrainConfig) -> TrainResult:
         DiskFullError: the disk is too full for a checkpoint, the log or an image; complete checkpoints are intact.
         PreemptedError: SIGTERM came; the run was saved.
     """
+    join(config.distributed)
     with Preemption() as preemption:
         return _train(config, preemption)
 

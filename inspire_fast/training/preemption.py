@@ -12,13 +12,17 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from inspire_fast.core.cli import CommandError
+
 # A launcher such as `uv run` forwards a signal that its child has received already as a member of the process group.
 _SAME_SIGNAL_S = 2.0
 EXIT_STATUS = 128 + signal.SIGTERM
 
 
-class PreemptedError(Exception):
+class PreemptedError(CommandError):
     """The run was saved and ended before its last step; `--resume` continues it."""
+
+    exit_status = EXIT_STATUS
 
     def __init__(self, step: int, name: str) -> None:
         super().__init__(f"SIGTERM: saved at step {step}. Continue with `--exp-name {name} --resume`.")

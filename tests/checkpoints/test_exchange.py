@@ -3,7 +3,6 @@
 from dataclasses import asdict, replace
 import json
 from pathlib import Path
-import runpy
 
 import jax
 import numpy as np
@@ -16,6 +15,8 @@ from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import SafetensorsParams
 from inspire_fast.checkpoints.reading import read_params
+from inspire_fast.commands.export_checkpoint import export_checkpoint as export
+from inspire_fast.commands.import_checkpoint import Args, import_from
 from inspire_fast.core.files import StagedFolder
 from inspire_fast.data.normalization.stats import NormStats, load_norm_stats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
@@ -272,29 +273,24 @@ def test_lora_is_kept_merged_or_taken_off_its_base(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*broken*"))
 
 
-def test_the_commands(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     step = write_checkpoint(tiny_policy(), tmp_path / "0")
-    commands = {name: runpy.run_path(str(root / "scripts" / f"{name}_checkpoint.py")) for name in ("export", "import")}
-    out = commands["export"]["Args"](checkpoint=step, out=tmp_path / "a.safetensors")
-    commands["export"]["main"](out)
-    back = commands["import"]["Args"](source=out.out, out=tmp_path / "1", assets=step / "assets")
-    commands["import"]["main"](back)
-    assert "serve_policy.py --checkpoint" in capsys.readouterr().out
+    file = tmp_path / "a.safetensors"
+    export(checkpoint=step, out=file)
+    import_from(Args(source=str(file), out=tmp_path / "1", assets=step / "assets"))
+    assert "inspire-serve --checkpoint" in capsys.readouterr().out
     assert_equal(read_params(tmp_path / "1"), read_params(step))
-    commands["export"]["main"](commands["export"]["Args"](checkpoint=step, out=tmp_path / "2", layout="trained"))
+    export(checkpoint=step, out=tmp_path / "2", layout="trained")
     assert OrbaxParams(tmp_path / "2").layout == "trained"
     # What a kind of checkpoint has no use for is not ignored.
-    for command, given, words in (
-        ("export", {"checkpoint": step, "out": tmp_path / "b.safetensors", "layout": "trained"}, "--layout would"),
-        ("import", {"source": out.out, "out": tmp_path / "3", "config": "x", "copy": True}, "--config, --copy would"),
-        (
-            "import",
-            {"source": step, "out": tmp_path / "3", "config": "pi0_fast_droid", "assets": step},
-            "--assets would",
-        ),
-        ("import", {"source": step, "out": tmp_path / "3"}, "needs --config, one of: .*pi0_fast_droid"),
+    with pytest.raises(ValueError, match="--layout would"):
+        export(checkpoint=step, out=tmp_path / "b.safetensors", layout="trained")
+    for given, words in (
+        ({"source": str(file), "config": "x", "copy": True}, "--config, --copy would"),
+        ({"source": str(step), "config": "pi0_fast_droid", "assets": step}, "--assets would"),
+        ({"source": str(step)}, "needs --config, one of: .*pi0_fast_droid"),
     ):
         with pytest.raises(ValueError, match=words):
-            commands[command]["main"](commands[command]["Args"](**given))
+            import_from(Args(**given, out=tmp_path / "3"))
     assert not (tmp_path / "b.safetensors").exists()
     assert not (tmp_path / "3").exists()

@@ -14,12 +14,15 @@ from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.core.types import Status
 from inspire_fast.data.normalization.stats import NormStats, save_norm_stats
 from inspire_fast.dialogue.testing import tiny_vocabulary
+from inspire_fast.policy import load
 from inspire_fast.policy.load import (
     DEFAULTS,
+    PUBLISHED,
     Env,
     Tokenizers,
     default_checkpoint,
     load_openpi,
+    load_policy,
     require_agreement,
 )
 from inspire_fast.policy.policy import InspirePolicy
@@ -62,6 +65,41 @@ def test_a_checkpoint_of_openpis_is_served_as_it_lies(raw: Path, tmp_path: Path)
     assert chunk.actions.shape == (10, 7)
 
 
+def test_a_published_checkpoint_is_loaded_by_name_and_by_address(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = PUBLISHED["pi0_fast_libero"]
+    copy = tmp_path / "cache" / address.removeprefix("gs://")
+    copy.parent.mkdir(parents=True)
+    raw.parent.rename(copy)
+    loaded = []
+    monkeypatch.setattr(load, "load_openpi", lambda folder, config, **_: loaded.append((folder, config)))
+    load_policy("pi0_fast_libero", cache_dir=tmp_path / "cache")
+    load_policy(address, cache_dir=tmp_path / "cache")
+    load_policy(address.replace("libero", "libero/"), cache_dir=tmp_path / "cache")
+    load_policy(copy, config="pi0_fast_libero")
+    assert loaded == [(copy, "pi0_fast_libero")] * 4
+    with pytest.raises(ValueError, match=r"has parameters but no assets/contract.json.*config=NAME.*pi0_fast_libero"):
+        load_policy(copy)
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError, match=r"Unknown checkpoint 'pi0_fast_lbero'. Did you mean 'pi0_fast_libero'.*folder"):
+        load_policy("pi0_fast_lbero")
+    with pytest.raises(FileNotFoundError, match="there is nothing, it does not exist"):
+        load_policy("checkpoints/absent")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "config.json").touch()
+    (tmp_path / "torch" / "model.safetensors").touch()
+    for path in ("torch", "torch/model.safetensors"):
+        with pytest.raises(ValueError, match=r"model.safetensors is a safetensors file.*Supported: .*inspire-import"):
+            load_policy(path)
+    (tmp_path / "torch" / "model.safetensors").rename(tmp_path / "torch" / "model.pt")
+    with pytest.raises(ValueError, match=r"model.pt is a PyTorch file"):
+        load_policy(tmp_path / "torch")
+
+
 def test_an_unknown_config_is_refused_before_anything_is_made(raw: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(KeyError, match="Did you mean 'pi0_fast_libero'"):
@@ -101,9 +139,7 @@ def test_an_imported_checkpoint_agrees_with_its_own_config() -> None:
 @pytest.mark.parametrize("env", get_args(Env))
 def test_every_environment_has_a_default_or_says_why_not(env: str) -> None:
     if env in DEFAULTS:
-        config, address = default_checkpoint(env)
-        assert config in OPENPI_CONFIGS
-        assert address.startswith("gs://openpi-assets/")
+        assert PUBLISHED[default_checkpoint(env)].startswith("gs://openpi-assets/")
     else:
         with pytest.raises(ValueError, match=f"no default policy for {env}: .*DROID, LIBERO"):
             default_checkpoint(env)

@@ -6,9 +6,9 @@ from flax import nnx
 import jax
 import pytest
 
+from inspire_fast.commands.with_config import run_with_config
 from inspire_fast.models.config import GEMMA_2B, PRESETS
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import MeshConfig, TrainConfig, config_names, load_config
 from inspire_fast.training.optimizer import learning_rate
 from inspire_fast.training.renamed_fields import RENAMED, with_new_names
@@ -90,7 +90,7 @@ def test_action_ids_of_paligemmas_networks_leave_the_last_ids_alone() -> None:
 def test_an_old_option_fails_with_its_new_name(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
     for option in (f"--{old.replace('_', '-')}", f"--{old}=1"):
         with pytest.raises(SystemExit) as stopped:
-            run_with_config(lambda config: config, "Gives the config.", ["debug", option, "1"])
+            run_with_config(print, ["debug", option, "1"])
         assert stopped.value.code == 2
         said = capsys.readouterr().err
         assert f"--{old.replace('_', '-')} is now --{new.replace('_', '-')}" in said

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.loader import Loader, LoaderConfig
@@ -20,7 +21,6 @@ from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
-from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import CheckpointConfig, DataConfig, TrainConfig, load_config
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
 from inspire_fast.training.datasets.assets import (
@@ -260,7 +260,13 @@ def test_weights_that_are_none() -> None:
 
 
 def on_command_line(*words: str) -> TrainConfig:
-    return run_with_config(lambda config: config, "Gives the config.", ["debug", *words])
+    given = []
+
+    def take(config: ConfigArgument) -> None:
+        given.append(config)
+
+    run_with_config(take, ["debug", *words])
+    return given[0]
 
 
 def test_the_command_line_names_parts() -> None:

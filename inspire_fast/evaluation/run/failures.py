@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from inspire_fast.client import ErrorCode, PolicyClientError, RequestTimeoutError
 from inspire_fast.client.errors import ServerError
+from inspire_fast.core.cli import CommandError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.run.episodes import Key
@@ -43,8 +44,10 @@ class MachineError(Exception):
         return f"{self.kind}: {self.reason}"
 
 
-class StoppedError(Exception):
+class StoppedError(CommandError):
     """The evaluation cannot go on; what is finished is kept."""
+
+    exit_status = 3
 
 
 @dataclass(frozen=True, kw_only=True)

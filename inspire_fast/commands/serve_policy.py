@@ -1,23 +1,29 @@
-"""The command line of `scripts/serve_policy.py`: openpi's, and a plain `--checkpoint DIR`."""
+"""The policy server's command line: openpi's, and a plain `--checkpoint DIR`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+import sys
 
+import jax
 import tyro
 
-from inspire_fast.checkpoints.remote import local_path
-from inspire_fast.core.cli import require_unused
+from inspire_fast.core.cli import exit_statuses, require_unused
 from inspire_fast.core.policy import Policy
 from inspire_fast.models.inference.build import Weights
-from inspire_fast.policy.load import Env, Tokenizers, default_checkpoint, load_openpi
+from inspire_fast.policy.load import Env, Tokenizers, default_checkpoint, load_policy
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving.logs import LogFormat
+from inspire_fast.serving.access import load_api_keys, load_tls
+from inspire_fast.serving.config import ServerConfig
+from inspire_fast.serving.live import LiveView
+from inspire_fast.serving.logs import LogFormat, configure_logging
 from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
+from inspire_fast.serving.serve import build_server
+from inspire_fast.serving.server import PolicyServer
 
 _RECORDS = "policy_records"  # where upstream's `--record`, which takes no folder, puts them
 
@@ -76,7 +82,7 @@ class ServeArgs:
 
     Attributes:
         policy: what to serve, where it is not `--checkpoint`.
-        checkpoint: a step's folder, or a run's (then its latest step). It carries its own contract.
+        checkpoint: a step's folder, or a run's (then its latest step); an address; or a published checkpoint's name.
         env: serve this environment's default policy, a pi0-FAST checkpoint of openpi's, from openpi's cache.
         cache_dir: openpi's cache; by default OPENPI_DATA_HOME, or ~/.cache/openpi.
         default_prompt: the instruction of requests that bring none.
@@ -85,8 +91,8 @@ class ServeArgs:
         port_file: written with the port once it listens.
         api_key_file: one accepted key per line; without it, INSPIRE_FAST_API_KEYS is read.
         tls_cert, tls_key: certificate chain and private key (PEM), to serve `wss://`.
-        batch_sizes: requests per call of the network, for several robots or simulator workers; each size is compiled before
-            the server is ready.
+        batch_sizes: requests per call of the network, for several robots or simulator workers; each size is compiled
+            before the server is ready.
         prompts: instructions as they will come. Programs for prompts of their length are compiled before the server is
             ready; by default for instructions as long as LIBERO's.
         compilation_cache: folder that keeps compiled programs, so that the next start takes seconds.
@@ -99,7 +105,7 @@ class ServeArgs:
     """
 
     policy: Checkpoint | Default | Replay = field(default_factory=Default)
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
     env: Env | None = None
     cache_dir: Path | None = None
     default_prompt: str | None = None
@@ -133,7 +139,7 @@ def parse(arguments: Sequence[str]) -> ServeArgs:
     return tyro.cli(ServeArgs, args=given, config=(tyro.conf.CascadeSubcommandArgs,))
 
 
-def load_policy(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
+def load(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
     """The policy that a command line asks for.
 
     Raises:
@@ -153,23 +159,20 @@ def load_policy(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
             # `env` may be there: upstream's commands give it and upstream ignores it.
             require_unused(args, {"checkpoint"}, "policy:checkpoint names another one")
             tokenizers = Tokenizers(text=named.text_tokenizer, action=named.action_tokenizer, download=named.download)
-            folder = local_path(named.dir, args.cache_dir)
-            return load_openpi(folder, named.config, tokenizers=tokenizers, serving=serving)
+            return load_policy(
+                named.dir, config=named.config, tokenizers=tokenizers, serving=serving, cache_dir=args.cache_dir
+            )
         case Default():
-            return _load_default(args, serving)
-
-
-def _load_default(args: ServeArgs, serving: ServingOptions) -> InspirePolicy:
-    if args.checkpoint is not None:
-        require_unused(args, {"env", "cache_dir"}, "--checkpoint says what to serve")
-        return InspirePolicy.load(args.checkpoint, serving=serving)
-    if args.env is None:
-        raise ValueError(
-            "Nothing to serve. Give --checkpoint DIR; or policy:checkpoint --policy.config=NAME --policy.dir=DIR; or --env "
-            "LIBERO (DROID); or policy:replay --policy.root=DATASET --policy.robot=NAME."
-        )
-    config, address = default_checkpoint(args.env)
-    return load_openpi(local_path(address, args.cache_dir), config, serving=serving)
+            if args.checkpoint is not None:
+                require_unused(args, {"env"}, "--checkpoint says what to serve")
+            elif args.env is None:
+                raise ValueError(
+                    "Nothing to serve. Give --checkpoint DIR (or an address, or a published checkpoint's name); or "
+                    "policy:checkpoint --policy.config=NAME --policy.dir=DIR; or --env LIBERO (DROID); or "
+                    "policy:replay --policy.root=DATASET --policy.robot=NAME."
+                )
+            checkpoint = args.checkpoint or default_checkpoint(str(args.env))
+            return load_policy(checkpoint, serving=serving, cache_dir=args.cache_dir)
 
 
 def open_recorder(args: ServeArgs, policy: Policy) -> tuple[Recorder, ...]:
@@ -190,3 +193,34 @@ def open_recorder(args: ServeArgs, policy: Policy) -> tuple[Recorder, ...]:
         default_prompt=args.default_prompt or "",
     )
     return (recorder,)
+
+
+def server_of(args: ServeArgs) -> PolicyServer:
+    """The server that a command line asks for, with its policy loaded."""
+    if args.compilation_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(args.compilation_cache))
+    config = ServerConfig(  # first: a wrong key file should not cost the loading of a checkpoint
+        host=args.host,
+        port=args.port,
+        port_file=args.port_file,
+        api_keys=load_api_keys(args.api_key_file),
+        tls=load_tls(args.tls_cert, args.tls_key),
+        batch_sizes=args.batch_sizes,
+    )
+    policy = load(args)
+    live = (LiveView(ROBOTS[policy.metadata["robot"]]),) if args.live else ()
+    return build_server(
+        policy,
+        config,
+        prompts=args.prompts,
+        default_prompt=args.default_prompt,
+        observers=(*open_recorder(args, policy), *live),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Loads, warms up, serves until SIGTERM or Ctrl-C."""
+    args = parse(sys.argv[1:] if arguments is None else arguments)
+    configure_logging(args.log_format)
+    with exit_statuses():
+        server_of(args).serve_forever()

@@ -1,21 +1,32 @@
 """The command line of the policy server: upstream's, today's, and what is refused."""
 
 from pathlib import Path
-import runpy
 import sys
 
 import numpy as np
 import pytest
 
+from inspire_fast.client import PolicyClient
+from inspire_fast.commands.serve_policy import (
+    Checkpoint,
+    Default,
+    Replay,
+    ServeArgs,
+    load,
+    main,
+    open_recorder,
+    parse,
+    server_of,
+)
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.policy import load as policy_load
 from inspire_fast.policy.load import Tokenizers
 from inspire_fast.policy.policy import ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving import commands, serve_in_background
-from inspire_fast.serving.commands import Checkpoint, Default, Replay, ServeArgs, load_policy, open_recorder, parse
+from inspire_fast.serving import serve_in_background
 from inspire_fast.serving.recording.segments import list_segments
 
 UPSTREAM = ("policy:checkpoint", "--policy.config=pi0_fast_libero", "--policy.dir=runs/9")
@@ -26,9 +37,9 @@ def loads(monkeypatch):
     """What would have been loaded."""
     calls = []
     monkeypatch.setattr(
-        commands, "load_openpi", lambda folder, config, **options: calls.append((folder, config, options))
+        policy_load, "load_openpi", lambda folder, config, **options: calls.append((folder, config, options))
     )
-    monkeypatch.setattr(commands.InspirePolicy, "load", lambda folder, **options: calls.append((folder, options)))
+    monkeypatch.setattr(policy_load.InspirePolicy, "load", lambda folder, **options: calls.append((folder, options)))
     return calls
 
 
@@ -37,7 +48,7 @@ def test_without_arguments_nothing_is_chosen():
     assert args == ServeArgs()
     assert args.policy == Default()
     with pytest.raises(ValueError, match=r"Nothing to serve.*--checkpoint DIR.*policy:replay"):
-        load_policy(args)
+        load(args)
 
 
 @pytest.mark.parametrize(
@@ -63,20 +74,24 @@ def test_upstreams_command_is_understood_in_any_order(line):
 
 
 def test_a_named_checkpoint_is_loaded(loads, tmp_path):
-    load_policy(parse(("--weights=int8", "--env=DROID", *UPSTREAM, "--policy.text-tokenizer=tok", "--policy.download")))
+    load(parse(("--weights=int8", "--env=DROID", *UPSTREAM, "--policy.text-tokenizer=tok", "--policy.download")))
     serving = ServingOptions(weights="int8")
     tokenizers = Tokenizers(text=Path("tok"), download=True)
     assert loads == [(Path("runs/9"), "pi0_fast_libero", {"tokenizers": tokenizers, "serving": serving})]
     folder = tmp_path / "bucket/x"
     folder.mkdir(parents=True)
     line = ("policy:checkpoint", "--policy.config=c", "--policy.dir=gs://bucket/x", f"--cache-dir={tmp_path}")
-    load_policy(parse(line))
+    load(parse(line))
     assert loads[1][0] == folder
 
 
-def test_a_plain_checkpoint_is_loaded(loads):
-    load_policy(parse(("--checkpoint", "runs/mine", "--no-speculate")))
-    assert loads == [(Path("runs/mine"), {"serving": ServingOptions(speculate=False)})]
+def test_a_plain_checkpoint_is_loaded(loads, tmp_path):
+    contract = tmp_path / "run" / "7" / "assets" / "contract.json"
+    contract.parent.mkdir(parents=True)
+    contract.touch()
+    (tmp_path / "run" / "7" / "params").mkdir()
+    load(parse(("--checkpoint", str(tmp_path / "run"), "--no-speculate")))
+    assert loads == [(tmp_path / "run" / "7", {"serving": ServingOptions(speculate=False)})]
 
 
 @pytest.mark.parametrize("line", [("--env", "LIBERO"), ("--env=LIBERO", "policy:default")])
@@ -84,10 +99,10 @@ def test_the_default_policy_of_an_environment_is_loaded(line, loads, tmp_path, m
     args = parse((*line, "--cache-dir", str(tmp_path)))
     monkeypatch.setitem(sys.modules, "gcsfs.core", None)  # as without the extra `gcs`
     with pytest.raises(FileNotFoundError, match="gsutil -m cp -r gs://openpi-assets/checkpoints/pi0_fast_libero"):
-        load_policy(args)
+        load(args)
     folder = tmp_path / "openpi-assets/checkpoints/pi0_fast_libero"
     folder.mkdir(parents=True)
-    load_policy(args)
+    load(args)
     assert [call[:2] for call in loads] == [(folder, "pi0_fast_libero")]
 
 
@@ -96,7 +111,7 @@ def test_a_replay_is_loaded(tmp_path):
     line = ("policy:replay", f"--policy.root={root}", "--policy.robot=libero", "--policy.episode=1", "--policy.loop")
     args = parse((*line, "--policy.execute", "5"))
     assert args.policy == Replay(root=root, robot="libero", episode=1, execute=5, loop=True)
-    policy = load_policy(args)
+    policy = load(args)
     assert isinstance(policy, ReplayPolicy)
     assert policy.metadata["replay"].endswith("episode 1")
 
@@ -121,7 +136,7 @@ def test_a_replay_is_loaded(tmp_path):
 )
 def test_contradictions_are_refused(line, error, words, loads):
     with pytest.raises(error, match=words):
-        load_policy(parse(line))
+        load(parse(line))
     assert loads == []
 
 
@@ -175,8 +190,7 @@ def test_a_recorder_is_opened_only_when_asked_for(tmp_path):
     np.testing.assert_array_equal(row["action"], np.asarray(chunk.actions)[0])
 
 
-def test_the_script_serves_a_replay_and_records_it(root, tmp_path, connect):
-    script = runpy.run_path(str(root / "scripts" / "serve_policy.py"))
+def test_the_command_serves_a_replay_and_records_it(tmp_path):
     dataset = LeRobotDataset(write_fake_dataset(tmp_path / "fake", episodes=1))
     line = (
         "policy:replay",
@@ -187,11 +201,10 @@ def test_the_script_serves_a_replay_and_records_it(root, tmp_path, connect):
     )
     observation = ROBOTS["libero"].fake_native(image_hw=(16, 16))
     del observation["prompt"]
-    with serve_in_background(script["build_server"](parse((*line, f"--record={tmp_path / 'records'}")))) as server:
-        client = connect(server.port)
+    served = server_of(parse((*line, f"--record={tmp_path / 'records'}")))
+    with serve_in_background(served) as server, PolicyClient("127.0.0.1", server.port) as client:
         assert client.metadata["default_prompt"] == "go"
         chunks = [client.infer(observation) for _ in range(4)]
-        client.close()
     recorded = dataset.columns(["actions"])["actions"].clip(-1, 1)
     np.testing.assert_array_equal(np.concatenate([chunk.actions for chunk in chunks[:3]]), recorded)
     assert "is over" in chunks[3].reason
@@ -201,9 +214,8 @@ def test_the_script_serves_a_replay_and_records_it(root, tmp_path, connect):
     np.testing.assert_array_equal(rows.columns(["action"])["action"][:3], recorded[[0, 10, 20]])
 
 
-def test_the_script_says_what_is_wrong_without_a_traceback(root, capsys):
-    script = runpy.run_path(str(root / "scripts" / "serve_policy.py"))
+def test_the_command_says_what_is_wrong_without_a_traceback(capsys):
     with pytest.raises(SystemExit) as left:
-        script["main"](parse(["--env=ALOHA"]))
+        main(["--env=ALOHA"])
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("error: There is no default policy for ALOHA")

@@ -1,0 +1,1 @@
+"""Console commands: one module per command, each with a `main()`; `scripts/` and `[project.scripts]` call them."""

@@ -1,0 +1,230 @@
+"""Evaluation of a policy on LIBERO: a policy in this process, a checkpoint, or a server of this package or of openpi.
+
+Writes one JSON line per episode and a page, `report.html`. Killed anywhere and run again, it goes on where it stopped.
+"""
+
+from collections.abc import Iterator
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+import signal
+import sys
+from typing import Annotated, Any
+
+from tqdm import tqdm
+import tyro
+
+from inspire_fast.client import PolicyClientError
+from inspire_fast.core.cli import run_command
+from inspire_fast.core.policy import Policy
+from inspire_fast.envs.gl import RenderingUnavailableError
+from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.envs.libero.disturbances import parse_disturbances
+from inspire_fast.evaluation.records import records
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.page import write_page
+from inspire_fast.evaluation.report.tables import results, text_table
+from inspire_fast.evaluation.run.answering import Answering
+from inspire_fast.evaluation.run.episodes import Key, plan
+from inspire_fast.evaluation.run.evaluate import Run, in_processes, in_this_process
+from inspire_fast.evaluation.run.evaluate import evaluate as run_missing
+from inspire_fast.evaluation.run.failures import StoppedError
+from inspire_fast.evaluation.run.process_workers import Outcome
+from inspire_fast.evaluation.run.protocols import PROTOCOLS, Protocol
+from inspire_fast.evaluation.run.ray_workers import on_ray
+from inspire_fast.evaluation.run.runner import Address, Job, Videos
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """Episodes of an evaluation and how they are run.
+
+    Attributes:
+        protocol: `openpi`, `inspire` or `quick`: everything that decides how an episode goes, see docs/evaluation.md.
+        suites: these instead of the protocol's.
+        tasks: single tasks, `suite:number`, e.g. `libero_spatial:0`.
+        episodes: only the first `episodes` of the protocol's trials per task.
+        out: folder of records, videos and page.
+        batch_sizes: of a policy in this process: requests of several workers are answered in one call of these sizes
+            (each is a program that is compiled first).
+        workers: simulator processes (1-2 GB each); 0 runs everything in this process, without a server.
+        ray_address: of a Ray cluster (`auto`, `host:6379`) whose machines run the workers; they must reach the server.
+        answers: source of the answers: `own` (the policy), `oracle` (the simulator's truth is forced), `adversarial`
+            (a wrong one is forced), `skip` (no question is asked).
+        disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
+            distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
+        videos: an image per call of the policy, per control step (rendered for it alone), or none.
+        attention: draw the attention maps of every n-th call for the page; needs a checkpoint; 0 draws none.
+        execute, max_steps, camera_px, render_quality, seed: instead of the protocol's, which is then another protocol.
+    """
+
+    protocol: str = "openpi"
+    suites: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    episodes: int | None = None
+    out: Path = Path("runs/libero")
+    batch_sizes: tuple[int, ...] = (1,)
+    workers: int = 2
+    ray_address: str | None = None
+    answers: Answering = "own"
+    disturb: tuple[str, ...] = ()
+    videos: Videos = "calls"
+    attention: int = 0
+    execute: int | None = None
+    max_steps: int | None = None
+    camera_px: int | None = None
+    render_quality: RenderQuality | None = None
+    seed: int | None = None
+
+    def build_protocol(self) -> Protocol:
+        """The named protocol with the changes."""
+        known = PROTOCOLS[self.protocol]
+        return known.changed(
+            execute=self.execute,
+            max_steps=None if self.max_steps is None else dict.fromkeys(known.max_steps, self.max_steps),
+            camera_px=self.camera_px,
+            image_px=self.camera_px,
+            render_quality=self.render_quality,
+            seed=self.seed,
+        )
+
+
+def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions | None = None) -> list[EpisodeRecord]:
+    """Runs the episodes that have no record yet, and writes the page.
+
+    Example:
+        >>> import inspire_fast as ifa
+        >>> from inspire_fast.commands.evaluate import EvaluationOptions
+        >>> options = EvaluationOptions(protocol="quick", tasks=("libero_object:0",), episodes=1)
+        >>> records = ifa.evaluate(policy, options)  # doctest: +SKIP
+
+    Args:
+        policy: a policy, what `load_policy` takes, or the `Address` of a policy server.
+        options: which episodes, and how they are run.
+
+    Returns:
+        A record of every planned episode.
+
+    Raises:
+        ValueError: the folder holds another evaluation, or the options contradict each other.
+        KeyError: an unknown protocol, suite or task; suggests the closest.
+        StoppedError: episodes failed for reasons of the machine. Finished ones are kept; the same call goes on.
+    """
+    options = options or EvaluationOptions()
+    if options.workers < (1 if isinstance(policy, Address) else 0):
+        raise ValueError(f"workers must be at least 1 (0 with a policy in this process); got {options.workers}.")
+    if options.attention and not isinstance(policy, str | Path):
+        raise ValueError("--attention needs --checkpoint: a server does not show its network's attention.")
+    protocol, disturbances = options.build_protocol(), parse_disturbances(options.disturb)
+    keys = plan(protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
+    done = len({record.key for record in records.read(options.out)} & set(keys))
+    with (
+        _running(policy, options) as (metadata, run),
+        tqdm(total=len(keys), initial=done, desc="episodes", unit="ep", disable=None) as bar,
+    ):
+        job = Job(
+            protocol=protocol,
+            policy=metadata,
+            answering=options.answers,
+            disturbances=disturbances,
+            videos=options.videos,
+            keep_looks=options.attention > 0,
+            out=options.out,
+        )
+
+        def show(key: Key, outcome: Outcome) -> None:
+            tqdm.write(_line(key, outcome))
+            bar.update()
+
+        found = run_missing(job, keys, run, patience=max(3, options.workers + 1), on_outcome=show)
+    if options.attention and isinstance(policy, str | Path):
+        from inspire_fast.evaluation.records.attention import Lens, draw_attention
+
+        draw_attention(Lens.load(Path(policy)), options.out, found, every=options.attention)
+    print(text_table(results(found, seen=protocol.seen)))
+    page = write_page(options.out)
+    print(
+        f"protocol {protocol.name} ({protocol.hash}), answers {options.answers}: {sum(r.success for r in found)} of "
+        f"{len(found)} episodes solved; records and videos in {options.out}, page {page}"
+    )
+    if missing := len(keys) - len(found):
+        raise StoppedError(f"{missing} episode(s) failed for the machine's sake (failures.jsonl): repeat the command.")
+    return found
+
+
+@contextlib.contextmanager
+def _running(policy: Policy | Address | str | Path, options: EvaluationOptions) -> Iterator[tuple[dict[str, Any], Run]]:
+    """The policy's metadata, and the function that runs its episodes."""
+    if isinstance(policy, Address):
+        yield _workers(policy, options)
+        return
+    # Here, so that workers, which import this module too, never load JAX.
+    from inspire_fast.policy.load import load_policy
+    from inspire_fast.policy.policy import InspirePolicy
+    from inspire_fast.serving.background import serve_in_background
+    from inspire_fast.serving.config import ServerConfig
+    from inspire_fast.serving.serve import build_server
+
+    policy = load_policy(policy) if isinstance(policy, str | Path) else policy
+    if options.workers == 0:
+        if isinstance(policy, InspirePolicy):
+            policy.warm_up(rows=options.batch_sizes)
+        yield dict(policy.metadata), in_this_process(policy)  # pyright: ignore[reportArgumentType]
+        return
+    with serve_in_background(build_server(policy, ServerConfig(batch_sizes=options.batch_sizes))) as server:
+        yield _workers(Address(host="127.0.0.1", port=server.port), options)
+
+
+def _workers(address: Address, options: EvaluationOptions) -> tuple[dict[str, Any], Run]:
+    with address() as client:
+        metadata = dict(client.metadata)
+    if options.ray_address is None:
+        return metadata, in_processes(address, options.workers)
+    return metadata, on_ray(address, options.ray_address, options.workers)
+
+
+def _line(key: Key, outcome: Outcome) -> str:
+    suite, task, episode = key
+    if not isinstance(outcome, EpisodeRecord):
+        return f"{suite}:{task} episode {episode}: not counted, {outcome}"
+    said = "solved" if outcome.success else f"not solved ({outcome.stopped})"
+    return f"{suite}:{task} episode {episode}: {said}, {outcome.steps} steps, {outcome.seconds:.1f} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Evaluates a policy on LIBERO.
+
+    Attributes:
+        options: which episodes, and how they are run.
+        host, port: of the policy server.
+        api_key_file: holds the server's API key.
+        checkpoint: evaluate this policy in this process instead of a server's: a folder, an address, a published name.
+        connect_timeout_s, request_timeout_s: how long to wait for a server to appear, and for an answer.
+    """
+
+    options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = field(default_factory=EvaluationOptions)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key_file: Path | None = None
+    checkpoint: str | None = None
+    connect_timeout_s: float = 300.0
+    request_timeout_s: float = 120.0
+
+
+def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
+    """Evaluates a policy on LIBERO: of a server, or of a checkpoint."""
+    address = Address(
+        host=args.host,
+        port=args.port,
+        api_key=None if args.api_key_file is None else args.api_key_file.read_text().strip(),
+        connect_timeout_s=args.connect_timeout_s,
+        request_timeout_s=args.request_timeout_s,
+    )
+    evaluate(args.checkpoint or address, args.options)
+
+
+def main() -> None:
+    """Runs the command."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    run_command(evaluate_command, errors=(PolicyClientError, RenderingUnavailableError))

@@ -1,0 +1,22 @@
+"""Text and action tokenizer, fitted on a config's dataset."""
+
+from inspire_fast.commands.with_config import ConfigArgument, run_with_config
+from inspire_fast.tokenizers.action import round_trip
+from inspire_fast.training.datasets.assets import fit_tokenizers, load_stats, normalised_chunks
+
+
+def fit(config: ConfigArgument) -> None:
+    """Fits text and action tokenizer on a config's dataset; reports the error on trained and held-out chunks."""
+    vocabulary = fit_tokenizers(config)
+    print(
+        f"text: {vocabulary.text.vocab_size} ids, actions ({config.tokenizers.action}): "
+        f"{vocabulary.action.vocab_size} ids, in {config.assets_dir}"
+    )
+    for split in ("train", "held_out"):
+        chunks = normalised_chunks(config, load_stats(config), split)
+        print(f"{split}: {round_trip(vocabulary.action, chunks) if len(chunks) else 'no chunks'}")
+
+
+def main() -> None:
+    """Runs the command."""
+    run_with_config(fit)

@@ -1,0 +1,66 @@
+"""Import of a checkpoint of openpi's, of InSpire-FAST's, or of a safetensors file that this package exported."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from inspire_fast.checkpoints.importing import import_checkpoint, import_safetensors, read_model
+from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.checkpoints.remote import local_path
+from inspire_fast.core.cli import require_unused, run_command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Makes a checkpoint that can be served.
+
+    Attributes:
+        source: a step or a run of openpi's, or a .safetensors file of ours; an address (gs://...) is downloaded, once.
+        out: a new folder.
+        config: the named config that it was trained with; openpi's checkpoints need it.
+        model: the architecture, where not the config's: a preset, or a JSON file of a `ModelConfig`.
+        text_tokenizer: PaliGemma's, a file or a folder; without it, the caches of openpi and Hugging Face are searched.
+        action_tokenizer: folder or repository of the FAST processor, where not the config's.
+        download: fetch tokenizers that the caches lack.
+        asset_id: whose statistics, where not the config's.
+        base: a full checkpoint below a LoRA-only one.
+        compatibility: options that the contract names.
+        copy: copy the parameters instead of linking them.
+        assets: of a checkpoint with the same tokenizers; with a .safetensors file.
+    """
+
+    source: str
+    out: Path
+    config: str = ""
+    model: str | None = None
+    text_tokenizer: Path | None = None
+    action_tokenizer: str | None = None
+    download: bool = False
+    asset_id: str | None = None
+    base: Path | None = None
+    compatibility: tuple[str, ...] = ()
+    copy: bool = False
+    assets: Path | None = None
+
+
+def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
+    """Imports, and prints how to serve the result."""
+    source = local_path(args.source)
+    if source.suffix == ".safetensors":
+        require_unused(args, vars(args).keys() - {"assets"}, "a .safetensors file brings its contract")
+        import_safetensors(source, args.out, assets=args.assets or source.parent / "assets")
+    else:
+        require_unused(args, {"assets"}, "it is for .safetensors files")
+        if not args.config:
+            raise ValueError(f"An openpi checkpoint needs --config, one of: {', '.join(sorted(OPENPI_CONFIGS))}.")
+        options: dict[str, Any] = {k: v for k, v in vars(args).items() if k != "assets"} | {"source": source}
+        options["model"] = None if args.model is None else read_model(args.model)
+        import_checkpoint(**options)
+    print(f"{args.out}: serve it with `inspire-serve --checkpoint {args.out}`")
+
+
+def main() -> None:
+    """Runs the command."""
+    run_command(import_from)

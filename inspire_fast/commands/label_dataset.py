@@ -1,0 +1,65 @@
+"""Labels of a LeRobot dataset: the spatial facts that questions are answered from.
+
+Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-info` (InSpire's label files), `replay`
+(LIBERO's simulator).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from inspire_fast.core.cli import run_command
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.labeling.annotations import Annotations
+from inspire_fast.labeling.demonstrations.replay import Replay
+from inspire_fast.labeling.hindsight.producer import Hindsight
+from inspire_fast.labeling.labeler import label_dataset
+from inspire_fast.labeling.object_info import ObjectInfo
+from inspire_fast.robots import ROBOTS
+
+Source = (
+    Annotated[Hindsight, tyro.conf.subcommand("hindsight", prefix_name=False)]
+    | Annotated[Annotations, tyro.conf.subcommand("annotations", prefix_name=False)]
+    | Annotated[ObjectInfo, tyro.conf.subcommand("object-info", prefix_name=False)]
+    | Annotated[Replay, tyro.conf.subcommand("replay", prefix_name=False)]
+)
+
+
+def label(
+    source: Source,
+    *,
+    root: Path,
+    robot: str = "libero",
+    episodes: tuple[int, int] | None = None,
+    skip_bad_episodes: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Writes spatial facts of a dataset to its `labels/`. Repeated after an interruption, it goes on where it stopped.
+
+    Prints what was refused (all of it: `labels/report.json`).
+
+    Args:
+        source: producer of the facts.
+        root: the dataset's folder.
+        robot: registry name of the embodiment.
+        episodes: first and one past the last episode (default: all); labels of the others stay.
+        skip_bad_episodes: leave out episodes that cannot be labelled, and list them.
+        overwrite: replace labels that another producer wrote (e.g. a simulator's truth by hindsight's).
+    """
+    if episodes is not None and not 0 <= episodes[0] < episodes[1]:
+        raise ValueError(f"--episodes {episodes[0]} {episodes[1]} is no range: give the first, and one past the last.")
+    report = label_dataset(
+        LeRobotDataset(root),
+        source,
+        robot=ROBOTS[robot],
+        episodes=None if episodes is None else range(*episodes),
+        skip_bad_episodes=skip_bad_episodes,
+        overwrite=overwrite,
+    )
+    print(report)
+
+
+def main() -> None:
+    """Runs the command."""
+    run_command(label, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes))

@@ -1,0 +1,82 @@
+"""Scripted LIBERO demonstrations, recorded as a labelled LeRobot dataset."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from inspire_fast.core.cli import run_command
+from inspire_fast.core.files import write_json
+from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.labeling.demonstrations.record import RecordSpec, record
+from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
+from inspire_fast.robots import ROBOTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Records scripted LIBERO demonstrations. Repeated after an interruption, it goes on where it stopped.
+
+    Attributes:
+        tasks: `suite:number`; docs/experts.md lists those that the expert solves.
+        episodes: per task.
+        root: the dataset's folder; single recordings are kept in `<root>.episodes`.
+        chunk: an image is kept every `chunk` control steps.
+        initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement
+            regions.
+        first_episode: with fixed states, the first of the states; evaluation takes them from 0.
+        workers: processes, each with a simulator of up to 2 GB.
+        expert: name in `envs.libero.experts.registry.EXPERTS`.
+        max_steps: an expert that needs more has failed and tries another state.
+    """
+
+    tasks: tuple[str, ...]
+    root: Path
+    episodes: int = 50
+    chunk: int = 5
+    camera_px: int = 112
+    render_quality: RenderQuality = "full"
+    initial_states: Literal["fixed", "randomized"] = "randomized"
+    first_episode: int = 0
+    seed: int = 0
+    workers: int = 2
+    expert: str = "carry_out"
+    max_steps: int = 400
+
+
+def record_demonstrations(args: Annotated[Args, tyro.conf.arg(name="")]) -> int:
+    """Records, converts, and prints a summary that is also kept in `<root>.episodes/summary.json`.
+
+    Status 1 if a demonstration was skipped because the expert failed too often; all others are kept.
+    """
+    spec = RecordSpec(
+        tasks=tuple((t.rpartition(":")[0], int(t.rpartition(":")[2])) for t in args.tasks),
+        episodes=args.episodes,
+        chunk=args.chunk,
+        camera_hw=(args.camera_px, args.camera_px),
+        render_quality=args.render_quality,
+        initial_states=args.initial_states,
+        first_episode=args.first_episode,
+        seed=args.seed,
+        expert=args.expert,
+        max_steps=args.max_steps,
+    )
+    folder = args.root.with_name(args.root.name + ".episodes")
+    written = folder / "dataset-written"
+    if args.root.exists() and not written.exists():
+        raise ValueError(f"{args.root} exists and was not written by this command; choose another --root.")
+    summary = record(spec, folder, workers=args.workers)
+    written.touch()
+    write_dataset(summary.paths, args.root, robot=ROBOTS["libero"], overwrite=True)
+    stored = {k: v for k, v in asdict(summary).items() if k != "paths"} | {"episodes": summary.episodes}
+    write_json(folder / "summary.json", stored)
+    print(f"{summary.episodes} demonstrations, {summary.steps} steps, {summary.failures} failed attempts: {args.root}")
+    for name, reasons in summary.skipped.items():
+        print(f"skipped after {len(reasons)} failed attempts: {name}: {'; '.join(dict.fromkeys(reasons))}")
+    return int(bool(summary.skipped))
+
+
+def main() -> None:
+    """Runs the command."""
+    run_command(record_demonstrations, errors=(RuntimeError,))

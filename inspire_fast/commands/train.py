@@ -1,0 +1,22 @@
+"""Training of a named config."""
+
+import logging
+
+import jax
+
+from inspire_fast.commands.with_config import ConfigArgument, run_with_config
+from inspire_fast.training import loop
+
+
+def train(config: ConfigArgument) -> None:
+    """Trains a named config."""
+    result = loop.train(config)
+    if jax.process_index() == 0:
+        print(f"{result.parameters:,} parameters, step {result.step}, {result.seconds:.0f} s: {result.checkpoint}")
+
+
+def main() -> None:
+    """Runs the command."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("inspire_fast").setLevel(logging.INFO)
+    run_with_config(train)
