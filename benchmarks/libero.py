@@ -1,10 +1,10 @@
-"""How many control steps per second the simulator makes, and what the time goes into.
+"""Control steps per second of the simulator, and the shares of rendering and physics.
 
     uv run python benchmarks/libero.py --quick
 
-Compared in one run, each in processes of its own: LIBERO's environment as openpi's client drives it (both cameras at every
-step), ours rendering only when the policy looks (every fifth step), and two workers of ours at once. The policy is a
-seeded random one that takes no time. Building a simulator is not counted. The last line is one JSON object.
+One run compares, each in its own processes: LIBERO's environment as openpi's client drives it (both cameras at every
+step), ours with rendering only when the policy looks (every fifth step), and two workers of ours at once. The policy is
+a seeded random one that takes no time. The time to build a simulator is not counted. The last line is one JSON object.
 """
 
 from collections.abc import Callable
@@ -27,15 +27,15 @@ from inspire_fast.envs.libero.install import import_simulator
 from inspire_fast.envs.libero.suites import find_task
 from inspire_fast.envs.workers import prepare_worker
 
-# A script's folder is the first place where packages are looked for, and this script is called like the simulator's.
+# Python looks for packages in the script's folder first, and this script has the name of the simulator's package.
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
-EXECUTE = 5  # actions per look
+EXECUTE = 5  # actions per observation
 Times = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """What to measure.
+    """Options of the benchmark.
 
     Attributes:
         quick: 12 s per measurement instead of 60.
@@ -48,9 +48,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Measures, prints a table and the JSON line."""
-    load = round(os.getloadavg()[0], 1)  # on a busy machine wall-clock figures say little; processor time still does
+    load = round(os.getloadavg()[0], 1)  # on a busy machine, processor time is more reliable than wall time
     seconds, suite, number = 12 if args.quick else 60, *args.task.split(":")
-    plan = [
+    measurements = [
         ("plain_128", plain, 128, 1),
         ("plain_256", plain, 256, 1),
         ("on_demand_128", on_demand, 128, 1),
@@ -60,8 +60,8 @@ def main(args: Args) -> None:
     rates: Times = {}
     cpu: Times = {}
     shares: dict[str, Times] = {}
-    for place, (name, loop, px, workers) in enumerate(plan, start=1):
-        print(f"[{place}/{len(plan)}] {name}: {workers} process(es), {seconds} s ...", flush=True)
+    for place, (name, loop, px, workers) in enumerate(measurements, start=1):
+        print(f"[{place}/{len(measurements)}] {name}: {workers} process(es), {seconds} s ...", flush=True)
         found = measure(loop, suite, int(number), px, workers, seconds)
         rates[name] = sum(times["steps"] / times["wall_s"] for times in found)
         cpu[name] = sum(times["cpu_s"] for times in found) / sum(times["steps"] for times in found)
@@ -92,7 +92,7 @@ def main(args: Args) -> None:
 
 
 def measure(loop: Callable[..., Times], suite: str, task: int, px: int, workers: int, seconds: float) -> list[Times]:
-    """Runs the loop in so many processes at once, which begin together once all simulators stand."""
+    """Runs the loop in `workers` processes, which begin together when all simulators are built."""
     context = multiprocessing.get_context("spawn")
     barrier: Any = context.Barrier(workers)
     crew = []
@@ -119,7 +119,7 @@ def _actions() -> Callable[[], np.ndarray]:
 
 
 def plain(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Times:
-    """LIBERO's own environment: rendering is part of every step and cannot be told from it here."""
+    """LIBERO's own environment: rendering is part of every step and cannot be separated from it."""
     task = find_task(suite, number)
     env = import_simulator().OffScreenRenderEnv(
         bddl_file_name=str(task.bddl_file), camera_heights=px, camera_widths=px, ignore_done=True
@@ -139,7 +139,7 @@ def plain(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Tim
 
 
 def on_demand(barrier: Any, suite: str, number: int, px: int, seconds: float) -> Times:
-    """Our environment, looked at before every fifth step."""
+    """Our environment, with an observation before every fifth step."""
     env = LiberoEnvironment(suite, number, LiberoSettings(camera_hw=(px, px), sampling="robosuite"))
     env.reset(0)
     action = _actions()

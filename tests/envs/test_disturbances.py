@@ -82,7 +82,7 @@ def test_moved_objects_rest_clear_of_each_other_and_the_task_is_not_solved(soup:
     moved = {name: np.abs(soup.position_m(name) - before[name]) for name in soup.movable}
     assert sum(way[:2].max() > 0.01 for way in moved.values()) >= len(moved) / 2
     assert all(way[:2].max() < 0.12 for way in moved.values())
-    assert all(way[2] < 0.01 for way in moved.values())  # none fell, none stands on another
+    assert all(way[2] < 0.01 for way in moved.values())  # none fell, none is on another
     assert not disturbed.success
     disturbed._undo()
 

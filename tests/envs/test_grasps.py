@@ -9,7 +9,7 @@ TABLE_M = 0.9
 
 
 def box(size_m: tuple[float, float, float], at: tuple[float, float] = (0, 0), yaw_deg: float = 0) -> np.ndarray:
-    """Points on a box that stands on the table."""
+    """Points on a box on the table."""
     points = rotated(box_faces(np.array(size_m) / 2), np.deg2rad(yaw_deg))
     return points + np.array([*at, TABLE_M + size_m[2] / 2])
 
@@ -47,7 +47,7 @@ def test_a_long_box_is_taken_across_its_narrow_side_in_the_middle(yaw_deg: float
 def test_a_neighbour_turns_the_hand():
     thing, neighbour = box((0.05, 0.05, 0.08)), box((0.05, 0.05, 0.2), (0, 0.06))
     alone = candidates(thing, nothing(), TABLE_M)[0]
-    assert across_deg(alone.yaw_rad) == pytest.approx(90, abs=8)  # along y, where the neighbour comes to stand
+    assert across_deg(alone.yaw_rad) == pytest.approx(90, abs=8)  # along y, the neighbour's direction
     beside = candidates(thing, neighbour, TABLE_M)[0]
     assert min(across_deg(beside.yaw_rad), 180 - across_deg(beside.yaw_rad)) < 31
 
@@ -71,8 +71,8 @@ def test_an_open_vessel_is_taken_by_its_wall():
 def test_the_hand_comes_down_as_far_as_its_parts_allow():
     ground = HeightMap.of(box((0.06, 0.3, 0.1)), np.zeros(3), 0.3, TABLE_M)
     along, across = lowest_m(ground, np.zeros((2, 2)), np.array([0.0, np.pi / 2]))
-    assert along > TABLE_M + 0.1  # the pads stand on it
-    assert across == pytest.approx(TABLE_M + 0.1 - PALM_ABOVE_M)  # they pass on both sides, the palm lies on it
+    assert along > TABLE_M + 0.1  # the pads touch it
+    assert across == pytest.approx(TABLE_M + 0.1 - PALM_ABOVE_M)  # they pass on both sides, the palm touches it
 
 
 def test_a_thing_is_turned_to_fit_its_slot_and_lowered_to_its_floor():

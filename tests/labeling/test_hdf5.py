@@ -136,7 +136,7 @@ def test_the_file_names_the_task() -> None:
 
 
 def scene_xml(environment: LiberoEnvironment) -> str:
-    """What LIBERO stores as `model_file`: the scene with the fixtures where they stand."""
+    """The scene as LIBERO stores it in `model_file`, with the poses of fixtures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # robosuite leaves the file open that it reads the scene from
         text = environment._domain.sim.model.get_xml()
