@@ -1,4 +1,4 @@
-"""The policy client: openpi's wire protocol for robots and simulators, without JAX or PyTorch."""
+"""Policy client: openpi's wire protocol for robots and simulators, without JAX or PyTorch."""
 
 from inspire_fast.client.errors import AccessDeniedError as AccessDeniedError
 from inspire_fast.client.errors import ConnectionLostError as ConnectionLostError

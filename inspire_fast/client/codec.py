@@ -1,11 +1,11 @@
-"""The wire codec: msgpack with numpy arrays, byte for byte what `openpi_client.msgpack_numpy` writes.
+"""Wire codec: msgpack with NumPy arrays, byte for byte like `openpi_client.msgpack_numpy`.
 
     array  -> {b"__ndarray__": True, b"data": bytes (C order), b"dtype": "<f4", b"shape": [7]}
     scalar -> {b"__npgeneric__": True, b"data": python value, b"dtype": "<f4"}
 
-`np.str_` and `np.float64` are subclasses of `str` and `float` and travel as these; tuples come back as lists.
-Reading is stricter than upstream's: every claim in a message is checked before it is believed, and nothing that could
-carry code (object arrays, pickles, extension types) exists in the format.
+`np.str_` and `np.float64` are subclasses of `str` and `float` and travel as such; tuples come back as lists.
+Reading is stricter than openpi's: it checks every size and type in a message before using it, and the format has
+nothing that could carry code (object arrays, pickles, extension types).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MAX_FRAME_BYTES = 64 * 2**20
 
 _ARRAY_MARK = b"__ndarray__"
 _SCALAR_MARK = b"__npgeneric__"
-_REFUSED_KINDS = "VOc"  # void/struct, object, complex: upstream refuses them, too
-# Simple types only. `np.dtype` would also take "O", "i4,i4" and "(9,9)f8".
+_REFUSED_KINDS = "VOc"  # void/struct, object, complex: openpi refuses them too
+# Simple types only. `np.dtype` would also accept "O", "i4,i4" and "(9,9)f8".
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f(2|4|8|16)|[SU][0-9]{1,6}|[mM]8(\[[0-9a-zA-Z]{1,8}\])?)")
 _SCALAR_PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float}
 
@@ -35,7 +35,7 @@ class CodecError(ValueError):
 
 
 def pack(value: Any) -> bytes:
-    """Any nesting of dict, list, tuple, str, bytes, numbers, None and numpy arrays or scalars -> one message.
+    """Any nesting of dict, list, tuple, str, bytes, numbers, None and NumPy arrays or scalars -> one message.
 
     Raises:
         CodecError: a type or array dtype (object, struct, complex) that the wire cannot carry.
@@ -49,7 +49,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes, *, max_bytes: int = MAX_FRAME_BYTES) -> Any:
-    """One message -> the value. Arrays are read-only views of the received bytes.
+    """One message -> its value. Arrays are read-only views of the received bytes.
 
     Raises:
         CodecError: too large, truncated, too deep, not msgpack, or an array whose dtype, shape and size disagree.
@@ -112,10 +112,10 @@ def _decode_array(fields: dict[Any, Any]) -> np.ndarray:
 
 
 def _check_text(array: np.ndarray) -> None:
-    """Code points that no text has make numpy raise SystemError wherever an element is looked at."""
+    """Refuses invalid code points: NumPy raises SystemError when code reads such an element."""
     points = np.frombuffer(array.tobytes(), array.dtype.byteorder.replace("=", "") + "u4")
     if points.size and (points.max() > sys.maxunicode or ((points >= 0xD800) & (points <= 0xDFFF)).any()):
-        raise CodecError("A text array holds code points that are none.")
+        raise CodecError("A text array holds invalid code points.")
 
 
 def _decode_scalar(fields: dict[Any, Any]) -> np.generic:

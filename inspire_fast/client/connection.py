@@ -1,4 +1,4 @@
-"""One connection to a policy server: opening it while the server may still be starting, and one exchange on it."""
+"""Connection to a policy server: connecting while the server starts, and exchanging one request for a response."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from inspire_fast.client.errors import (
 logger = logging.getLogger(__name__)
 
 OnWait = Callable[[float, str], None]
-"""Called while a server is awaited, every few seconds: seconds waited so far, why the last attempt failed."""
+"""Called every few seconds while the client waits for a server: seconds so far, reason of the last failure."""
 
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
@@ -41,7 +41,7 @@ _REPORT_EVERY_S = 5.0
 
 
 class Deadline:
-    """A point in time of the monotonic clock (a change of the wall clock moves no deadline)."""
+    """A point in time on the monotonic clock; changes of the wall clock do not move it."""
 
     def __init__(self, seconds: float) -> None:
         self.total_s = seconds
@@ -59,21 +59,21 @@ class Deadline:
 
 
 class ResendError(Exception):
-    """Internal: the connection is gone and the request was certainly not answered for; sending it again is harmless."""
+    """Internal: the connection closed before the server took the request, so it can be sent again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where the server is and how to speak to it.
+    """Address of a server and settings of the connection.
 
     Attributes:
         uri: `ws://host:port` or `wss://...`.
         api_key: sent as `Authorization: Api-Key <key>`.
-        max_frame_bytes: largest response accepted.
-        ca_file: certificates (PEM) that a `wss://` server's is checked against; None is the system's.
+        max_frame_bytes: largest accepted response.
+        ca_file: trusted certificates (PEM) for `wss://`; None trusts the system's.
 
     Raises:
-        ValueError: a key or certificates that cannot be used.
+        ValueError: invalid key or certificates.
     """
 
     uri: str
@@ -96,7 +96,7 @@ class Endpoint:
 
 
 class Connection:
-    """An open connection whose metadata frame has been read."""
+    """An open connection, with the metadata from its first frame."""
 
     def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
         headers = {"Authorization": f"Api-Key {endpoint.api_key}"} if endpoint.api_key else None
@@ -111,8 +111,8 @@ class Connection:
                     additional_headers=headers,
                     open_timeout=min(_ATTEMPT_S, deadline.left_s),
                     close_timeout=1.0,
-                    # Pings keep the way open; a missing pong is no failure, since openpi's own server cannot answer
-                    # during an inference. What bounds a request is its deadline.
+                    # Pings keep routers from closing an idle connection. A missing pong is no failure, since openpi's
+                    # server cannot answer during an inference; the request's deadline limits the wait.
                     ping_interval=20.0,
                     ping_timeout=None,
                     proxy=None,
@@ -131,8 +131,8 @@ class Connection:
         """Sends one request and waits for its response.
 
         Raises:
-            PolicyClientError: see `errors`. All but a `ServerError` of our own server leave the connection unusable.
-            ResendError: closed before the server took the request.
+            PolicyClientError: after any but a `ServerError` of our own server the connection is unusable.
+            ResendError: the connection closed before the server took the request.
         """
         sent = False
         try:
@@ -149,10 +149,10 @@ class Connection:
 
     @contextlib.contextmanager
     def _limited(self, seconds: float) -> Iterator[None]:
-        """A hung server takes no data: then the connection is cut, since a send has no timeout of its own (nor over TLS)."""
+        """Shuts the socket down after `seconds`: `send` has no timeout, and a hung server takes no data."""
 
         def cut() -> None:
-            with contextlib.suppress(OSError):  # closed already: the send says so
+            with contextlib.suppress(OSError):  # already closed: the send reports it
                 self._socket.socket.shutdown(socket.SHUT_RDWR)
 
         timer = threading.Timer(seconds, cut)
@@ -171,10 +171,10 @@ class Connection:
             )
         if deadline.left_s <= 0:
             return RequestTimeoutError(f"The server took no data within {deadline.total_s:.3g} s.")
-        # 1001 = going away: a server says it to clients that it owes nothing. A send that failed never arrived whole.
+        # 1001 = going away: the server sends it only if no request is open. A failed send never arrived whole.
         if not sent or code == 1001:
             return ResendError()
-        return ConnectionLostError(f"The server went away before it answered: {error}.")
+        return ConnectionLostError(f"The server left before it answered: {error}.")
 
     def _decode(self, frame: bytes | str) -> Any:
         if isinstance(frame, str):
@@ -185,7 +185,7 @@ class Connection:
             raise ProtocolError(f"Cannot read the server's frame: {error}") from error
 
     def close(self, *, wait: bool) -> None:
-        """Says goodbye; with `wait=False` in the background, since a hung server would hold up its caller."""
+        """Closes the connection; with `wait=False` in the background, since a hung server would block the caller."""
         if wait:
             self._stack.close()
         else:
@@ -193,12 +193,12 @@ class Connection:
 
 
 def open_connection(endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | None = None) -> Connection:
-    """Connects, again and again with growing pauses while nobody listens yet.
+    """Connects; repeats the attempt, with growing pauses, while no server listens.
 
     Raises:
-        ConnectionLostError: nothing answered before the deadline; names the last reason.
-        AccessDeniedError: the API key was refused (not tried again).
-        ProtocolError: something else than a policy server answers there (not tried again).
+        ConnectionLostError: no server before the deadline; names the last reason.
+        AccessDeniedError: the server refused the API key, or its certificate is not trusted (no further attempt).
+        ProtocolError: the address belongs to no policy server (no further attempt).
     """
     delay_s = _FIRST_DELAY_S
     next_report_s = _REPORT_EVERY_S
@@ -210,7 +210,7 @@ def open_connection(endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | No
                 raise fatal from error
             why = str(error) or type(error).__name__
             last = error
-        # Random, so that many clients do not come back in step after a restart.
+        # Random, so that many clients do not reconnect in step after a restart.
         pause_s = delay_s * random.uniform(0.5, 1.0)
         if pause_s >= deadline.left_s:
             raise ConnectionLostError(
@@ -231,11 +231,9 @@ def _log_wait(uri: str, deadline: Deadline) -> OnWait:
 
 
 def _fatal(error: Exception, uri: str) -> PolicyClientError | None:
-    """The error to raise at once, or None where trying again makes sense."""
+    """Error to raise at once; None if another attempt makes sense."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return AccessDeniedError(
-            f"The certificate of {uri} is not to be trusted: {error.verify_message} (see ca_file)."
-        )
+        return AccessDeniedError(f"The certificate of {uri} is not trusted: {error.verify_message} (see ca_file).")
     if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return ProtocolError(f"{uri} does not speak TLS: {error}. Is it a ws:// server?")
     if isinstance(error, InvalidStatus):
@@ -246,7 +244,7 @@ def _fatal(error: Exception, uri: str) -> PolicyClientError | None:
         if status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
             return ProtocolError(f"{uri} answers with HTTP {status}; is this a policy server's address?")
         return None
-    # A tunnel or proxy accepts and hangs up while its server is not there yet: that reads as an invalid message.
+    # A tunnel or proxy whose server is not up yet accepts and hangs up, which reads as an invalid message.
     if isinstance(error, InvalidHandshake) and not isinstance(error, InvalidMessage):
         return ProtocolError(f"{uri} does not speak the websocket protocol: {error}")
     return None

@@ -1,10 +1,10 @@
-"""What can go wrong between a client and a policy server, and how the server words it in a text frame.
+"""Errors between a client and a policy server, and their form as a text frame.
 
     [inspire_fast invalid_request 5b0c91d2] Robot 'libero': the observation lacks ['observation/state']; ...
 
-A text frame is an error to every openpi client, which shows it as it is. Ours reads the code and the id (the same id
-stands in the server's log). A text frame of any other form is a foreign server's traceback, after which that server
-closes the connection; after ours the connection lives on.
+Every openpi client takes a text frame for an error and shows it. Ours reads the code and the id, which also is in the
+server's log. A text frame of any other form is the traceback of a foreign server, which then closes the connection; our
+server keeps it open.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _FRAME = re.compile(r"\[inspire_fast ([a-z_]+) ([0-9a-f]+)\] (.*)", re.DOTALL)
 
 
 class ErrorCode(enum.StrEnum):
-    """Why the server did not answer."""
+    """Reason of an error."""
 
     MALFORMED_FRAME = "malformed_frame"
     INVALID_REQUEST = "invalid_request"
     OVERLOADED = "overloaded"
     DEADLINE_EXCEEDED = "deadline_exceeded"  # the request's own `deadline_s`
     INTERNAL_ERROR = "internal_error"
-    FRAME_TOO_LARGE = "frame_too_large"  # comes as close code 1009: the frame was never read
-    FOREIGN = "foreign"  # a text frame that is not ours: openpi's server sends its traceback
+    FRAME_TOO_LARGE = "frame_too_large"  # sent as close code 1009: the server did not read the frame
+    FOREIGN = "foreign"  # any other text frame: openpi's server sends its traceback
 
 
 def format_error(code: ErrorCode, error_id: str, message: str) -> str:
-    """The text frame for one error."""
+    """Text frame of one error."""
     return f"[inspire_fast {code} {error_id}] {message}"
 
 
 class PolicyClientError(RuntimeError):
-    """Base of everything that a client raises when a request was not answered."""
+    """Base class of the errors that a client raises for an unanswered request."""
 
 
 class ServerError(PolicyClientError):
@@ -41,7 +41,7 @@ class ServerError(PolicyClientError):
 
     Attributes:
         code: an `ErrorCode`, or a code of a newer server as plain text.
-        error_id: finds the error in the server's log; empty for foreign servers.
+        error_id: id of the error in the server's log; empty for foreign servers.
     """
 
     def __init__(self, message: str, *, code: str = ErrorCode.FOREIGN, error_id: str = "") -> None:
@@ -51,12 +51,12 @@ class ServerError(PolicyClientError):
 
     @property
     def foreign(self) -> bool:
-        """The text did not come from our server, so the connection is about to be closed."""
+        """True if another kind of server sent the error; it will close the connection."""
         return self.code == ErrorCode.FOREIGN
 
     @classmethod
     def from_frame(cls, text: str) -> ServerError:
-        """A text frame -> the error, with the server's own words."""
+        """Text frame -> error with the server's message."""
         match = _FRAME.fullmatch(text)
         if match is None:
             return cls(f"Error in the policy server:\n{text}")
@@ -65,16 +65,16 @@ class ServerError(PolicyClientError):
 
 
 class RequestTimeoutError(PolicyClientError, TimeoutError):
-    """No answer before the deadline. The connection was dropped: a late answer never reaches a later request."""
+    """No answer before the deadline. The client drops the connection, so a late answer cannot reach a later request."""
 
 
 class ConnectionLostError(PolicyClientError, ConnectionError):
-    """The server cannot be reached, or went away before it answered. The next request connects again."""
+    """The server is unreachable, or left before it answered. The next request connects again."""
 
 
 class AccessDeniedError(PolicyClientError):
-    """The server refused the API key, or wants one."""
+    """The server refused the API key or needs one, or its certificate is not trusted."""
 
 
 class ProtocolError(PolicyClientError):
-    """Whatever answers at this address does not speak openpi's protocol, or sent a response that makes no sense."""
+    """The peer does not speak openpi's protocol, or sent an invalid response."""

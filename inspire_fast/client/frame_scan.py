@@ -1,8 +1,8 @@
-"""Walks the headers of a msgpack message before anything is allocated for it.
+"""Check of a msgpack message's headers, before memory is allocated for it.
 
-A few hostile bytes can claim billions of elements or thousands of nested containers. The decoder in C believes them: it
-allocates what is claimed, level by level. This walk checks the claims against the bytes that are really there, in one
-pass without recursion, so that the decoder afterwards only ever sees honest messages.
+A few hostile bytes can claim billions of elements or thousands of nested containers, and the decoder in C allocates
+what they claim, level by level. This check compares the claims with the bytes that are there, in one pass without
+recursion, so that the decoder sees honest messages only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MAX_ITEMS = 50_000
 _SCALAR_BYTES = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8} | {
     first + power: 1 << power for first in (0xCC, 0xD0) for power in range(4)
 }
-# tag -> number of bytes of the big-endian length that follows it
+# tag -> size of the big-endian length after it, bytes
 _BLOB_LENGTH_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
 _ARRAY_LENGTH_BYTES = {0xDC: 2, 0xDD: 4}
 _MAP_LENGTH_BYTES = {0xDE: 2, 0xDF: 4}
@@ -28,13 +28,13 @@ def check_frame(data: bytes, *, max_depth: int = MAX_DEPTH, max_items: int = MAX
 
     Args:
         data: the whole message.
-        max_depth: containers inside containers.
-        max_items: values in the whole message, map keys included (an array's bytes count as one value).
+        max_depth: largest nesting of containers.
+        max_items: largest number of values in the message, map keys included (an array's bytes are one value).
 
     Raises:
         FrameError: truncated, trailing bytes, too deep, too many values, or a type that the wire does not use.
     """
-    owed = [1]  # values still to come, per open container
+    owed = [1]  # values to come, per open container
     position = 0
     items = 0
     while owed:
@@ -55,7 +55,7 @@ def check_frame(data: bytes, *, max_depth: int = MAX_DEPTH, max_items: int = MAX
 
 
 def _read_header(data: bytes, position: int) -> tuple[int, int]:
-    """One value's header at `position` -> (where the next value starts, how many values it contains)."""
+    """Header of the value at `position` -> (start of the next value, number of values inside)."""
     if position >= len(data):
         raise FrameError(f"truncated: ends after {len(data)} bytes where a value should start.")
     tag = data[position]

@@ -1,17 +1,17 @@
-"""Requests and responses: dictionaries on the wire <-> the values of `core`.
+"""Requests and responses: dictionaries on the wire <-> `core` values.
 
-A request is the robot's native observation, as openpi's clients send it. What openpi does not know travels in one more
-entry, `"inspire"`, which is absent unless something other than the defaults is asked for:
+A request is the robot's native observation, as openpi's clients send it. One more entry, `"inspire"`, holds the request
+options that differ from the defaults, if any do:
 
     {"observation/image": uint8 [h, w, 3], ..., "prompt": "...", "inspire": {"mode": "force", "answers": ["left"]}}
 
-A response has openpi's keys and ours side by side:
+A response has openpi's keys and ours:
 
     {"actions": float32 [t, a], "state": [...], "answers": [{question, target, answer, probability}],
      "status": "ok", "reason": "", "policy_timing": {...}, "server_timing": {...}}
 
-A *held* response carries no `actions`. openpi's clients look that key up, fail with KeyError and stop, which is
-the intended hold: there is no harmless array that could stand in its place.
+A *held* response has no `actions`. openpi's clients look that key up, fail with KeyError and stop, as intended: no
+array would be a harmless substitute.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ _OPTION_NAMES = [field.name for field in dataclasses.fields(RequestOptions)]
 
 
 def request_to_wire(observation: Mapping[str, Any], options: RequestOptions | None) -> dict[str, Any]:
-    """The observation plus whatever differs from the default options (a copy; default requests are openpi's own)."""
+    """Observation and the options that differ from the defaults, as a new dictionary.
+
+    Raises:
+        ValueError: the observation has the reserved key.
+    """
     if OPTIONS_KEY in observation:
         raise ValueError(f"{OPTIONS_KEY!r} is reserved for request options; the observation already has that key.")
     changed = {
@@ -55,7 +59,8 @@ def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
     """A decoded request -> (native observation, options).
 
     Raises:
-        ValueError: not a dictionary with short text keys, text longer than any instruction, or options that do not exist or have the wrong type.
+        ValueError: not a dictionary with short text keys, a text longer than any instruction, or an option that does
+            not exist or has the wrong type.
     """
     if not isinstance(request, dict):
         raise ValueError(f"A request is a dictionary with text keys; got {type(request).__name__}.")
@@ -65,17 +70,18 @@ def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
 
 
 def _check_entries(mapping: dict[Any, Any], depth: int = 1) -> None:
-    """What is small on the wire and large to work with. Arrays are as large as they look; a robot checks their shapes.
+    """Refuses entries that are small on the wire and expensive to process. The robot checks arrays and their shapes.
 
-    Robots look nested keys up as paths: a long key above many others would be repeated in each, gigabytes in all. A megabyte
-    of instruction takes seconds to tokenise, and as many targets longer still, before the policy finds them too long.
+    Robots look nested keys up as paths: a long key above many others would be repeated in each, gigabytes in all. A
+    megabyte of instruction takes seconds to tokenise, and many targets take longer, before the policy refuses them.
     """
     if depth > MAX_NESTING:
         raise ValueError(f"A request's dictionaries are nested at most {MAX_NESTING} deep.")
     for key, value in mapping.items():
         if not isinstance(key, str) or len(key) > MAX_KEY_CHARACTERS:
             raise ValueError(
-                f"A request is a dictionary with text keys of at most {MAX_KEY_CHARACTERS} characters; got {_shown(key)}."
+                f"A request is a dictionary with text keys of at most {MAX_KEY_CHARACTERS} characters; got "
+                f"{_shown(key)}."
             )
         if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
             raise ValueError(f"{key!r} has {len(value)} characters; at most {MAX_TEXT_CHARACTERS} are read.")
@@ -84,7 +90,7 @@ def _check_entries(mapping: dict[Any, Any], depth: int = 1) -> None:
 
 
 def _shown(value: Any) -> str:
-    """What came, in a few words. Never a `repr` of a whole array or list: that of a 4 MB frame takes eleven seconds."""
+    """A value in a few words. A `repr` of a whole 4 MB array would take eleven seconds."""
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype} {value.shape}"
     if isinstance(value, (list, dict)):
@@ -98,7 +104,7 @@ def _shown(value: Any) -> str:
 def _options_from_wire(fields: Any) -> RequestOptions:
     if not isinstance(fields, dict):
         raise ValueError(f"{OPTIONS_KEY!r} must be a dictionary of options; got {type(fields).__name__}.")
-    # An option that is not known is refused: a steering request that is silently not followed moves a robot.
+    # Unknown options are refused: a robot would move although a steering request was silently ignored.
     for name in fields:
         if name not in _OPTION_NAMES:
             raise ValueError(unknown_name("request option", str(name)[:40], _OPTION_NAMES))
@@ -124,8 +130,8 @@ def _parse_texts(name: str, value: Any) -> tuple[str, ...] | None:
         raise ValueError(f"Option {name!r} must be a list of texts; got {_shown(value)}.")
     if len(value) > MAX_TEXTS or sum(map(len, value)) > MAX_TEXT_CHARACTERS:
         raise ValueError(
-            f"Option {name!r} may hold {MAX_TEXTS} texts of {MAX_TEXT_CHARACTERS} characters in all; got {len(value)} of "
-            f"{sum(map(len, value))}."
+            f"Option {name!r} may hold {MAX_TEXTS} texts of {MAX_TEXT_CHARACTERS} characters in all; got {len(value)} "
+            f"of {sum(map(len, value))}."
         )
     return tuple(value)
 
@@ -158,12 +164,12 @@ _OPTION_PARSERS = {
 def chunk_to_wire(
     chunk: ActionChunk, *, state: Any = None, server_timing: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """A chunk -> the response. See the module for the keys.
+    """Chunk -> response; the module lists the keys.
 
     Args:
-        chunk: what the policy answered.
-        state: the observation's state `[s]`, echoed as upstream's policy does. Sent as a list: openpi's
-            `ActionChunkBroker` indexes every *array* by the step of the chunk, and a state may be shorter than a chunk.
+        chunk: answer of the policy.
+        state: state `[s]` of the observation, echoed like in openpi. A list on the wire: openpi's `ActionChunkBroker`
+            indexes every *array* by the step of the chunk, and a state may be shorter than a chunk.
         server_timing: `infer_ms` and, from the second request on, `prev_total_ms`.
     """
     response: dict[str, Any] = {}
@@ -184,12 +190,12 @@ def chunk_to_wire(
 
 
 def chunk_from_wire(response: Any) -> ActionChunk:
-    """A response of our server or of openpi's -> the chunk. `timing_ms` gains the server's times as `server_<name>`.
+    """Response of our server or of openpi's -> chunk. `timing_ms` also has the server's times, as `server_<name>`.
 
-    Actions that are not finite become a held chunk: whoever sent them, no robot executes them.
+    Actions that are not finite become a held chunk: no robot may execute them.
 
     Raises:
-        ProtocolError: neither actions nor a held status, or entries of the wrong type; names what came.
+        ProtocolError: neither actions nor a held status, or entries of the wrong type; names them.
     """
     if not isinstance(response, Mapping):
         raise ProtocolError(f"A response is a dictionary; got {type(response).__name__}.")
@@ -210,11 +216,11 @@ def chunk_from_wire(response: Any) -> ActionChunk:
     except KeyError as error:
         raise ProtocolError(f"The response lacks {error}; it has {sorted(map(str, response))}.") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise ProtocolError(f"The response makes no sense: {error}") from error
+        raise ProtocolError(f"Invalid response: {error}") from error
 
 
 def _actions_from_wire(value: Any) -> np.ndarray:
-    """Numbers only (numpy would read text and times as such); what float32 cannot hold becomes infinity."""
+    """Actions as float32. Refuses text and times, which NumPy would convert; too large values become infinity."""
     array = np.asarray(value)
     if array.dtype.kind not in "iuf" or not array.size:
         raise ValueError(f"actions must be numbers [t, a]; got {_shown(array)}")

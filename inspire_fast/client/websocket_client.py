@@ -1,9 +1,10 @@
-"""The client of a policy server, ours or openpi's. It has the interface of a local policy (`core.policy.Policy`)."""
+"""Client of a policy server, ours or openpi's, with the interface of a local policy (`core.policy.Policy`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+import dataclasses
 from pathlib import Path
 from queue import SimpleQueue
 import threading
@@ -25,14 +26,30 @@ from inspire_fast.core.types import ActionChunk
 
 
 class PolicyClient:
-    """Asks a policy server for action chunks.
+    """Client of a policy server, with the interface of a local policy.
 
         with PolicyClient("127.0.0.1", 8000) as policy:
             chunk = policy.infer({"observation/image": image, "observation/state": state, "prompt": "open the door"})
 
-    Connecting waits for a server that is still starting. A connection that was lost between two requests is opened
-    again by the next one; a request whose answer was lost raises `ConnectionLostError`, because its observation has
-    aged by then. Safe to use from several threads; requests go out one at a time.
+    Connecting waits for a server that is still starting. If the connection was lost between two requests, the next one
+    opens it again. A request whose answer was lost raises `ConnectionLostError`, because its observation is old by
+    then. Safe to use from several threads; requests go out one at a time.
+
+    Args:
+        host: name or address, or a whole `ws://` / `wss://` address.
+        port: may be part of `host` instead.
+        api_key: sent as `Authorization: Api-Key <key>`.
+        connect_timeout_s: longest wait for a server that does not answer yet.
+        request_timeout_s: default deadline of a request; includes reconnecting. The first request to a server without
+            warm-up waits for its compilation.
+        max_frame_bytes: largest accepted response.
+        ca_file: trusted certificates (PEM) for a `wss://` server; None trusts the system's.
+        on_wait: called every few seconds of waiting with (seconds so far, reason); by default logs a warning.
+
+    Raises:
+        ConnectionLostError: no server within `connect_timeout_s`.
+        AccessDeniedError: API key missing or wrong, or a certificate that is not trusted.
+        ProtocolError: the address belongs to no policy server.
     """
 
     def __init__(
@@ -47,24 +64,6 @@ class PolicyClient:
         ca_file: Path | None = None,
         on_wait: OnWait | None = None,
     ) -> None:
-        """Connects and reads the server's metadata.
-
-        Args:
-            host: name or address, or a whole `ws://` / `wss://` address.
-            port: may be part of `host` instead.
-            api_key: sent as `Authorization: Api-Key <key>`.
-            connect_timeout_s: how long to wait for a server that does not answer yet.
-            request_timeout_s: deadline of a request, unless it brings its own; covers reconnecting. The first request
-                to a server without warm-up waits for its compilation.
-            max_frame_bytes: largest response accepted.
-            ca_file: certificates (PEM) that a `wss://` server's is checked against; None is the system's.
-            on_wait: called every few seconds of waiting with (seconds so far, why); by default logged as a warning.
-
-        Raises:
-            ConnectionLostError: no server within `connect_timeout_s`.
-            AccessDeniedError: API key missing or wrong, or the server's certificate is not to be trusted.
-            ProtocolError: something else answers at this address.
-        """
         uri = host if host.startswith(("ws://", "wss://")) else f"ws://{host}"
         self._endpoint = Endpoint(
             uri=uri if port is None else f"{uri}:{port}",
@@ -83,7 +82,7 @@ class PolicyClient:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The server's metadata, as of the latest connection."""
+        """Metadata of the server, from the latest connection."""
         return self._metadata
 
     def infer(
@@ -93,32 +92,26 @@ class PolicyClient:
         *,
         timeout_s: float | None = None,
     ) -> ActionChunk:
-        """One observation -> one chunk, which may be held: look at `chunk.status` before `chunk.actions`.
+        """One observation -> one chunk. It may be held: check `chunk.status` before using `chunk.actions`.
 
         Args:
             observation: native observation, as on openpi's wire.
-            options: what to ask for beside the defaults; openpi's servers ignore it.
+            options: request options; openpi's servers ignore them.
             timeout_s: deadline of this request.
 
         Returns:
             The chunk; `timing_ms` also has `server_infer_ms` and `round_trip_ms`.
 
         Raises:
-            ServerError: the server's own words; `code` says of which kind.
+            ServerError: the server answered with an error; `code` tells its kind.
             RequestTimeoutError: no answer by the deadline.
-            ConnectionLostError: the server cannot be reached or went away before it answered.
-            ProtocolError: the response makes no sense.
+            ConnectionLostError: the server is unreachable, or left before it answered.
+            ProtocolError: the response is invalid.
         """
         start = time.perf_counter()
         chunk = chunk_from_wire(self.request(observation, options, timeout_s=timeout_s))
         round_trip_ms = 1e3 * (time.perf_counter() - start)
-        return ActionChunk(
-            actions=chunk.actions,
-            answers=chunk.answers,
-            status=chunk.status,
-            reason=chunk.reason,
-            timing_ms={**chunk.timing_ms, "round_trip_ms": round_trip_ms},
-        )
+        return dataclasses.replace(chunk, timing_ms={**chunk.timing_ms, "round_trip_ms": round_trip_ms})
 
     def infer_async(
         self,
@@ -127,10 +120,11 @@ class PolicyClient:
         *,
         timeout_s: float | None = None,
     ) -> Future[ActionChunk]:
-        """Like `infer`, but returns at once: a robot executes one chunk while the next is made.
+        """Like `infer`, but returns at once, so that a robot can execute one chunk while the server makes the next.
 
-        Requests go out in the order of the calls, one at a time; the deadline runs from the call. A request that has not
-        gone out yet can be cancelled. The observation's arrays must not be changed meanwhile.
+        Requests go out in the order of the calls, one at a time; the deadline runs from the call. The future of a
+        request that has not gone out yet can be cancelled. The observation's arrays must not change until the future is
+        done.
 
         Raises:
             ConnectionLostError: this client was closed.
@@ -151,7 +145,7 @@ class PolicyClient:
                 raise ConnectionLostError("This client was closed.")
             if self._queue is None:
                 self._queue = SimpleQueue()
-                # A daemon: a server that never answers must not keep a robot's process from ending.
+                # A daemon: a server that never answers must not keep the robot's process alive.
                 threading.Thread(target=_work_off, args=(self._queue,), daemon=True, name="policy-client").start()
             self._queue.put(work)
         return future
@@ -163,13 +157,13 @@ class PolicyClient:
         *,
         timeout_s: float | None = None,
     ) -> dict[str, Any]:
-        """Like `infer`, but returns the response as it came over the wire."""
+        """Like `infer`, but returns the response of the wire."""
         frame = pack(request_to_wire(observation, options))
         deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
         if not self._lock.acquire(timeout=deadline.left_s):
             raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
         try:
-            if deadline.left_s <= 0:  # it was never sent: the connection is as it was
+            if deadline.left_s <= 0:  # not sent yet, so the connection is still good
                 raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
             return self._exchange(frame, deadline)
         finally:
@@ -201,10 +195,10 @@ class PolicyClient:
             self._connection = None
 
     def close(self) -> None:
-        """Closes the connection, behind the request that is on it. Calling it twice is harmless."""
-        self._closed = True  # what waits for the lock goes out no more
+        """Closes the connection after the request that is on it. A second call does nothing."""
+        self._closed = True  # requests that wait for the lock are no longer sent
         with self._queue_lock:
-            if self._queue is not None:  # what is queued still runs, and says that the client was closed
+            if self._queue is not None:  # queued requests still run, and raise that the client was closed
                 self._queue.put(None)
                 self._queue = None
         with self._lock:

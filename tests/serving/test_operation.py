@@ -84,7 +84,7 @@ def test_tls(serve, connect, observation, certificates) -> None:
     assert server.uri == f"wss://127.0.0.1:{server.port}"
     client = connect(server.port, host="wss://127.0.0.1", ca_file=certificates["ca"])
     assert client.infer(observation()).status is Status.OK
-    with pytest.raises(AccessDeniedError, match="not to be trusted"):
+    with pytest.raises(AccessDeniedError, match="is not trusted"):
         connect(server.port, host="wss://127.0.0.1", ca_file=certificates["stranger"])
 
 

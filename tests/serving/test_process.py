@@ -92,7 +92,7 @@ def test_a_killed_server_is_reported_and_its_successor_found(server_process, con
     gate.wait_until_reached()
     server_process.kill()
     thread.join()
-    assert "went away before it answered" in str(errors[0])
+    assert "left before it answered" in str(errors[0])
     server_process.start()
     assert client.infer(observation(value=2.0)).actions[0, 0] == 2.0
 
