@@ -9,10 +9,14 @@ from collections.abc import Iterator
 import os
 from pathlib import Path
 import tempfile
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 import pytest
+
+if TYPE_CHECKING:
+    from inspire_fast.envs import LiberoEnvironment
 
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -58,3 +62,13 @@ def dialogues_compile_fast() -> Iterator[None]:
 def root() -> Path:
     """The checkout."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def soup() -> Iterator[LiberoEnvironment]:
+    """The first task of libero_object. Building a simulator takes seconds and a reset a fraction of one: tests share it."""
+    from inspire_fast.envs import LiberoEnvironment, LiberoSettings
+
+    environment = LiberoEnvironment("libero_object", 0, LiberoSettings(camera_hw=(96, 128)))
+    yield environment
+    environment.close()

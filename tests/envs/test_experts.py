@@ -10,6 +10,7 @@ from inspire_fast.envs.libero.experts.controller import HandController, Infeasib
 from inspire_fast.envs.libero.experts.handles import Handle
 from inspire_fast.envs.libero.experts.registry import EXPERTS, carry_out
 from inspire_fast.envs.libero.experts.trials import try_task
+from tests.envs.scenes import check_scene
 
 pytestmark = pytest.mark.sim
 
@@ -55,6 +56,15 @@ def test_a_scene_without_a_grasp_is_infeasible(soup: LiberoEnvironment, monkeypa
         next(carry_out(soup, np.random.default_rng(0), Variation()))
 
 
+def check_handle_of_the_middle_drawer(environment: LiberoEnvironment) -> None:
+    """The handle is on the drawer that is named, and outside: further from the drawer's middle than its front is."""
+    (handle,) = environment.targets
+    levels = [environment.position_m(f"wooden_cabinet_1_{level}_region") for level in ("bottom", "middle", "top")]
+    away_m = environment.target_m(handle) - np.array(levels)
+    assert np.argmin(np.abs(away_m[:, 2])) == 1
+    assert np.linalg.norm(away_m[1, :2]) > 0.1
+
+
 @pytest.mark.parametrize(
     ("suite", "task", "part", "moved"),
     [
@@ -69,6 +79,9 @@ def test_the_simulator_says_that_drawers_and_knobs_are_where_they_should_be(
     environment = LiberoEnvironment(suite, task)
     environment.reset(0)
     assert not environment.success
+    check_scene(environment)
+    if part == "middle":
+        check_handle_of_the_middle_drawer(environment)
     rng = np.random.default_rng(0)
     owner = environment.targets[0].owner
     handle, hand = Handle(environment, owner, part), HandController(environment, rng, Variation())

@@ -1,7 +1,6 @@
 """The grounding of LIBERO's 130 tasks: as generated, right, and there in the simulator."""
 
 from pathlib import Path
-import re
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from inspire_fast.envs.libero import make_target_table as make_table
 from inspire_fast.envs.libero.suites import SUITES, Problem, find_task, tasks
 from inspire_fast.envs.libero.target_table import TableRow, table, targets_of
 from inspire_fast.envs.libero.targets import HANDLES, Target, match_targets
+from tests.envs.scenes import check_scene
 
 pytestmark = pytest.mark.sim
 
@@ -143,39 +143,6 @@ def test_a_phrase_that_is_not_in_the_instruction_needs_a_reason():
         TableRow(suite="libero_10", task="t", instruction="put both pots down", targets=())
 
 
-def check_scene(environment: LiberoEnvironment) -> None:
-    """Every target's body and site exist, belong together, and lie where the phrase's position word says."""
-    model = environment.simulator.sim.model
-    for target in environment.targets:
-        assert target.body in model.body_names, target
-        if target.site is not None:
-            assert target.site in model.site_names, target
-            assert model.site_bodyid[model.site_name2id(target.site)] == model.body_name2id(target.body), target
-        point = environment.target_m(target)
-        low, high = environment.bounds_m(target.owner)
-        assert (point > low - 0.03).all(), (target, point, low)
-        assert (point < high + 0.03).all(), (target, point, high)
-    check_positions(environment)
-
-
-def check_positions(environment: LiberoEnvironment) -> None:
-    """Left of its likes is -y, front is +x, middle is between: the simulator's coordinates, not the BDDL's."""
-    categories = environment.problem.categories
-    for target in environment.targets:
-        word = re.search(r"^the (left|right|front|back) |(?:on|at) the (left|right|front|back)$", target.phrase)
-        kind = "book" if "book" in target.owner else categories[target.owner]
-        likes = [
-            o
-            for o, c in categories.items()
-            if (c == kind or (kind == "book" and c.endswith("book"))) and o != target.owner
-        ]
-        if word is None or not likes or "compartment" in target.phrase:
-            continue
-        axis, sign = {"left": (1, -1), "right": (1, 1), "front": (0, 1), "back": (0, -1)}[word[1] or word[2]]
-        here = environment.position_m(target.owner)[axis]
-        assert all(sign * (here - environment.position_m(other)[axis]) > 0.05 for other in likes), (target, likes)
-
-
 def test_the_points_of_one_scene_are_where_the_words_say(soup: LiberoEnvironment):
     soup.reset(0)
     check_scene(soup)
@@ -185,21 +152,6 @@ def test_the_points_of_one_scene_are_where_the_words_say(soup: LiberoEnvironment
     before = [fact.offset_m for fact in soup.facts().targets]
     for _ in range(3):  # looking again and again adds nothing
         np.testing.assert_array_equal(before, [fact.offset_m for fact in soup.facts().targets])
-
-
-def test_a_drawers_handle_is_on_the_drawer_that_is_named():
-    environment = LiberoEnvironment("libero_goal", 0)
-    environment.reset(0)
-    check_scene(environment)
-    (handle,) = environment.targets
-    levels = [environment.position_m(f"wooden_cabinet_1_{level}_region")[2] for level in ("bottom", "middle", "top")]
-    assert np.argmin(np.abs(np.array(levels) - environment.target_m(handle)[2])) == 1
-    # the handle is outside, where the open drawer will be: further from the drawer's middle than its front is
-    assert (
-        np.linalg.norm((environment.target_m(handle) - environment.position_m("wooden_cabinet_1_middle_region"))[:2])
-        > 0.1
-    )
-    environment.close()
 
 
 @pytest.mark.slow

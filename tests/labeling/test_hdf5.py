@@ -16,7 +16,7 @@ from inspire_fast.data.converters.base import Description, Storage, convert
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.envs import LiberoEnvironment, LiberoSettings
+from inspire_fast.envs import LiberoEnvironment
 from inspire_fast.envs.libero.suites import find_task
 from inspire_fast.labeling.demonstrations.libero_hdf5 import (
     Converter,
@@ -145,42 +145,38 @@ def scene_xml(environment: LiberoEnvironment) -> str:
 
 
 @pytest.mark.sim
-def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
+def test_a_demonstration_in_the_simulator(tmp_path: Path, soup: LiberoEnvironment) -> None:
     """Twelve steps, recorded at one placement of the fixtures and replayed at another, agree."""
-    environment = LiberoEnvironment("libero_object", 0, LiberoSettings(camera_hw=(32, 32)))
-    try:
-        environment.reset(3)
-        rng, states, actions, seen, offsets = np.random.default_rng(0), [], [], [], []
-        for step in range(12):
-            states.append(environment.simulator_state())
-            seen.append(environment.state())
-            offsets.append(environment.facts().targets[0].offset_m)
-            if step == 8:
-                picture = environment.observe()["observation/image"]
-            action = rng.uniform(-0.5, 0.5, 7) * (step % 4 > 0)
-            actions.append(environment.step([*action[:6], -1]))
-        model_xml = scene_xml(environment)
-        demo = {"states": np.array(states), "actions": np.array(actions)}
-        path = write_demos(tmp_path / "soup_demo.hdf5", [demo], model_xml=model_xml)
-        kept = kept_steps(np.array(actions))
-        assert kept.tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+    soup.reset(3)
+    rng, states, actions, seen, offsets = np.random.default_rng(0), [], [], [], []
+    for step in range(12):
+        states.append(soup.simulator_state())
+        seen.append(soup.state())
+        offsets.append(soup.facts().targets[0].offset_m)
+        if step == 8:
+            picture = soup.observe()["observation/image"]
+        action = rng.uniform(-0.5, 0.5, 7) * (step % 4 > 0)
+        actions.append(soup.step([*action[:6], -1]))
+    model_xml = scene_xml(soup)
+    demo = {"states": np.array(states), "actions": np.array(actions)}
+    path = write_demos(tmp_path / "soup_demo.hdf5", [demo], model_xml=model_xml)
+    kept = kept_steps(np.array(actions))
+    assert kept.tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
 
-        def run(root: Path, **options):
-            with Converter(Hdf5Options(camera_px=32, **options), environment) as converter:
-                return convert(
-                    converter.episodes([path]),
-                    root,
-                    Description(fps=20, robot_type="libero"),
-                    storage=Storage(skip_bad_episodes=True),
-                    done=converter.write_labels,
-                )
+    def run(root: Path, **options):
+        with Converter(Hdf5Options(**options), soup) as converter:
+            return convert(
+                converter.episodes([path]),
+                root,
+                Description(fps=20, robot_type="libero"),
+                storage=Storage(skip_bad_episodes=True),
+                done=converter.write_labels,
+            )
 
-        with pytest.raises(DatasetError, match=r"No episode for .*at its end the task is not solved"):
-            run(tmp_path / "solved", pictures="states", render_every=100)
-        run(tmp_path / "states", pictures="states", only_successful=False, render_every=4)
-        run(tmp_path / "replay", only_successful=False, render_every=100, settle_steps=0, drop_no_ops=False)
-    finally:
-        environment.close()
+    with pytest.raises(DatasetError, match=r"No episode for .*at its end the task is not solved"):
+        run(tmp_path / "solved", pictures="states", render_every=100)
+    run(tmp_path / "states", pictures="states", only_successful=False, render_every=4)
+    run(tmp_path / "replay", only_successful=False, render_every=100, settle_steps=0, drop_no_ops=False)
 
     dataset = LeRobotDataset(tmp_path / "states")
     assert [e.length for e in dataset.episodes] == [9]
@@ -199,7 +195,7 @@ def test_a_demonstration_in_the_simulator(tmp_path: Path) -> None:
 
     replayed = LeRobotDataset(tmp_path / "replay")
     np.testing.assert_allclose(replayed.columns(["state"])["state"][:12], np.array(seen), atol=5e-3)
-    assert replayed.row(0)["image"].shape == (32, 32, 3)
+    assert replayed.row(0)["image"].shape == (96, 128, 3)
     assert np.abs(replayed.row(0)["image"].astype(int) - picture).mean() < 40
     assert read_demonstration(path, "demo_0").model_xml == model_xml
 

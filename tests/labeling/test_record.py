@@ -11,7 +11,7 @@ from inspire_fast.labeling.demonstrations import record as record_module
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record
 
-SPEC = RecordSpec(tasks=(("libero_spatial", 0),), episodes=1, chunk=20, camera_hw=(64, 64))
+SPEC = RecordSpec(tasks=(("libero_spatial", 0),), episodes=1, chunk=20, camera_hw=(64, 64), render_quality="reduced")
 
 
 def tiny_episode() -> RecordedEpisode:

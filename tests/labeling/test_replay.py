@@ -18,13 +18,6 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def soup():
-    environment = LiberoEnvironment("libero_object", 0)
-    yield environment
-    environment.close()
-
-
-@pytest.fixture(scope="module")
 def recorded(soup: LiberoEnvironment):
     """Simulator states, actions, proprioception and facts of a short episode."""
     soup.reset(4)
