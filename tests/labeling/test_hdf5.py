@@ -102,7 +102,7 @@ def test_recorded_pictures_need_no_simulator(tmp_path: Path) -> None:
         ({"actions": None}, {}, r"demo_0 lacks \['actions'\]"),
         ({"actions": np.zeros((4, 7))}, {}, r"states \(5, 20\) and actions \(4, 7\)"),
         ({"states": np.full((5, 20), np.nan)}, {}, "demo_0, frame 0: the state holds NaN"),
-        ({"obs/ee_pos": None}, {}, r"holds no pictures \(`obs`\)"),
+        ({"obs/ee_pos": None}, {}, r"holds no images \(`obs`\)"),
         ({"actions": np.zeros((5, 7))}, {}, "every one of its 5 steps is a no-op"),
         (
             {},

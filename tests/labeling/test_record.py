@@ -2,6 +2,7 @@ import dataclasses
 import os
 from pathlib import Path
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch, *outcomes: bool | Exception) -> li
         return dataclasses.replace(tiny_episode(), success=outcome)
 
     monkeypatch.setattr(record_module, "record_episode", fake)
-    monkeypatch.setattr(record_module, "_environment", lambda _spec, _job: None)
+    monkeypatch.setattr(record_module, "_scenes", lambda _spec: SimpleNamespace(get=lambda *_: None))
     return asked
 
 

@@ -6,6 +6,7 @@ import pytest
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.envs import LiberoEnvironment
+from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.labeling.demonstrations import replay as replay_module
 from inspire_fast.labeling.demonstrations.replay import Recording, Replay, fixture_poses, replay
 from inspire_fast.labeling.labeler import label_dataset
@@ -67,7 +68,7 @@ def test_a_dataset_is_labelled_by_replaying_it(
     soup: LiberoEnvironment, recorded: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     states, _, proprioception, facts = recorded
-    monkeypatch.setattr(replay_module, "LiberoEnvironment", lambda *_: soup)
+    monkeypatch.setattr(replay_module, "SceneCache", lambda: SceneCache(given=soup))
     dataset = write(tmp_path / "d", [(proprioception, soup.prompt)])
     folder = tmp_path / "recordings"
     folder.mkdir()

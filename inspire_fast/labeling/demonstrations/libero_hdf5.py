@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import write_facts
 from inspire_fast.envs import SUITES, LiberoEnvironment, LiberoSettings, tasks
 from inspire_fast.envs.libero.environment import SETTLE_ACTION
+from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.libero.suites import Task
 from inspire_fast.labeling.demonstrations.replay import fixture_poses
 from inspire_fast.labeling.producer import frame_description
@@ -81,7 +82,7 @@ class Demonstration:
         states: float64 `[n, time + qpos + qvel]`.
         actions: float32 `[n, 7]`.
         model_xml: the scene; may be empty.
-        pictures: native key -> uint8 `[n, h, w, 3]`, turned by 180 degrees as in openpi; may be empty.
+        images: native key -> uint8 `[n, h, w, 3]`, turned by 180 degrees as in openpi; may be empty.
         proprioception: float32 `[n, 8]`, the state of robot `libero`, or None.
     """
 
@@ -89,30 +90,17 @@ class Demonstration:
     states: np.ndarray
     actions: np.ndarray
     model_xml: str
-    pictures: Mapping[str, np.ndarray]
+    images: Mapping[str, np.ndarray]
     proprioception: np.ndarray | None
 
 
-@dataclass(kw_only=True)
-class _Rows:
-    """Rows of an episode, collected step by step."""
+class _Row(NamedTuple):
+    """One step of a replay, before its action."""
 
-    images: dict[str, list[np.ndarray]] = field(default_factory=lambda: {key: [] for key in _COLUMNS})
-    state: list[np.ndarray] = field(default_factory=list)
-    facts: list[SceneFacts | None] = field(default_factory=list)
-    simulator: list[np.ndarray] = field(default_factory=list)
-
-    def take(self, environment: LiberoEnvironment, render_every: int) -> None:
-        if len(self.state) % render_every == 0:
-            seen = environment.observe()
-            for key, images in self.images.items():
-                images.append(seen[key])
-        else:
-            for images in self.images.values():
-                images.append(images[-1])
-        self.state.append(environment.state())
-        self.facts.append(environment.facts())
-        self.simulator.append(environment.simulator_state())
+    images: Mapping[str, np.ndarray]
+    state: np.ndarray
+    facts: SceneFacts | None
+    simulator: np.ndarray
 
 
 def kept_steps(actions: np.ndarray) -> np.ndarray:
@@ -139,19 +127,11 @@ def convert_hdf5(
         DatasetError: a demonstration is damaged, or refused as unsolved, and bad ones are not skipped.
         ImportError: h5py or the simulator is missing; says how to get it.
     """
+    robot = ROBOTS["libero"]
+    names = {"state": robot.state_names, "actions": robot.action_names}
+    about = Description(fps=round(robot.control_hz), robot_type=robot.name, names=names)
     with Converter(options or Hdf5Options()) as converter:
-        robot = ROBOTS["libero"]
-        return convert(
-            converter.episodes(files),
-            root,
-            Description(
-                fps=round(robot.control_hz),
-                robot_type=robot.name,
-                names={"state": robot.state_names, "actions": robot.action_names},
-            ),
-            storage=storage,
-            done=converter.write_labels,
-        )
+        return convert(converter.episodes(files), root, about, storage=storage, done=converter.write_labels)
 
 
 class Converter:
@@ -163,8 +143,8 @@ class Converter:
     """
 
     def __init__(self, options: Hdf5Options, environment: LiberoEnvironment | None = None) -> None:
-        self._options = options
-        self._given, self._environment = environment, environment
+        size = options.camera_px
+        self._options, self._scenes = options, SceneCache(LiberoSettings(camera_hw=(size, size)), environment)
         self._facts: dict[str, list[SceneFacts | None]] = {}
         self._states: dict[str, Mapping[str, Any]] = {}
 
@@ -172,7 +152,7 @@ class Converter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self._scenes.close()
 
     def episodes(self, files: Sequence[Path]) -> Iterator[Pending]:
         """Demonstrations, file by file, in order of number; named by file, or by path if files share a name."""
@@ -196,27 +176,27 @@ class Converter:
                 np.savez_compressed(path, **self._states[name])
 
     def _episode(self, label: str, path: Path, name: str) -> Episode:
-        demo = read_demonstration(path, name, pictures=self._options.pictures == "recorded")
+        demo = read_demonstration(path, name, images=self._options.pictures == "recorded")
         kept = kept_steps(demo.actions) if self._options.drop_no_ops else np.arange(len(demo.actions))
         if not len(kept):
             raise DatasetError(f"{path}, {name}: every one of its {len(demo.actions)} steps is a no-op.")
         notes = {"suite": demo.task.suite, "task": demo.task.name, "steps_left_out": len(demo.actions) - len(kept)}
         if self._options.pictures == "recorded":
             if demo.proprioception is None:
-                raise DatasetError(f"{path}, {name} holds no pictures (`obs`); render them with pictures='replay'.")
-            columns = {column: demo.pictures[key][kept] for key, column in _COLUMNS.items()}
+                raise DatasetError(f"{path}, {name} holds no images (`obs`); render them with pictures='replay'.")
+            columns = {column: demo.images[key][kept] for key, column in _COLUMNS.items()}
             columns |= {"state": demo.proprioception[kept], "actions": demo.actions[kept]}
             return Episode(columns=columns, task=demo.task.prompt, notes=notes)
-        environment = self._scene(demo.task)
-        rows = self._go_through(environment, demo, kept)
+        environment = self._scenes.get(demo.task.suite, demo.task.index)
+        rows = self._replayed(environment, demo, kept)
         if self._options.only_successful and not environment.success:
             raise DatasetError(f"{path}, {name}: at its end the task is not solved ({self._options.pictures}).")
-        self._facts[label] = rows.facts
+        self._facts[label] = [row.facts for row in rows]
         if self._options.keep_states:
             self._states[label] = {
                 "suite": demo.task.suite,
                 "task": demo.task.name,
-                "states": np.array(rows.simulator),
+                "states": np.array([row.simulator for row in rows]),
                 "model_xml": demo.model_xml,
             }
         return Episode(
@@ -225,41 +205,32 @@ class Converter:
             notes={**notes, "success": environment.success, "unlabelled": environment.unlabelled},
         )
 
-    def _go_through(self, environment: LiberoEnvironment, demo: Demonstration, kept: np.ndarray) -> _Rows:
+    def _replayed(self, environment: LiberoEnvironment, demo: Demonstration, kept: np.ndarray) -> list[_Row]:
         fixtures = fixture_poses(demo.model_xml) if demo.model_xml else {}
         environment.reset(0)
         environment.restore(demo.states[0], fixtures)
-        rows = _Rows()
+        rows: list[_Row] = []
+        images: Mapping[str, np.ndarray] = {}
         if self._options.pictures == "replay":
             for _ in range(self._options.settle_steps):
                 environment.step(SETTLE_ACTION)
-        for step in kept:
+        for number, step in enumerate(kept):
             if self._options.pictures == "states":
                 environment.restore(demo.states[step], fixtures)
-            rows.take(environment, self._options.render_every)
+            if number % self._options.render_every == 0:
+                images = environment.observe()
+            rows.append(_Row(images, environment.state(), environment.facts(), environment.simulator_state()))
             if self._options.pictures == "replay" or step == kept[-1]:
                 environment.step(demo.actions[step])
         return rows
 
-    def _columns(self, rows: _Rows, actions: np.ndarray) -> dict[str, np.ndarray]:
-        columns = {column: np.stack(rows.images[key]) for key, column in _COLUMNS.items()}
-        columns |= {"state": np.stack(rows.state), "actions": actions}
+    def _columns(self, rows: Sequence[_Row], actions: np.ndarray) -> dict[str, np.ndarray]:
+        columns = {column: np.stack([row.images[key] for row in rows]) for key, column in _COLUMNS.items()}
+        columns |= {"state": np.stack([row.state for row in rows]), "actions": actions}
         if self._options.render_every > 1:
             age = np.arange(len(actions)) % self._options.render_every
             columns["image_age_s"] = (age / ROBOTS["libero"].control_hz).astype(np.float32)
         return columns
-
-    def _scene(self, task: Task) -> LiberoEnvironment:
-        if self._environment is None or self._environment.task != task:
-            self._close()
-            size = self._options.camera_px
-            self._environment = LiberoEnvironment(task.suite, task.name, LiberoSettings(camera_hw=(size, size)))
-        return self._environment
-
-    def _close(self) -> None:
-        if self._environment is not None and self._environment is not self._given:
-            self._environment.close()
-        self._environment = None
 
 
 def demonstration_names(path: Path) -> list[str]:
@@ -276,7 +247,7 @@ def demonstration_names(path: Path) -> list[str]:
     return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
 
 
-def read_demonstration(path: Path, name: str, *, pictures: bool = False) -> Demonstration:
+def read_demonstration(path: Path, name: str, *, images: bool = False) -> Demonstration:
     """Reads one demonstration, on request with its own images.
 
     Raises:
@@ -293,7 +264,7 @@ def read_demonstration(path: Path, name: str, *, pictures: bool = False) -> Demo
         states, actions = np.asarray(demo["states"], np.float64), np.asarray(demo["actions"], np.float32)
         observed = demo.get("obs", {})
         keys = ("agentview_rgb", "eye_in_hand_rgb", "ee_pos", "ee_ori", "gripper_states")
-        seen = {key: np.asarray(observed[key]) for key in keys} if pictures and set(keys) <= set(observed) else {}
+        seen = {key: np.asarray(observed[key]) for key in keys} if images and set(keys) <= set(observed) else {}
         model_xml = _attribute(demo, "model_file")
     if states.ndim != 2 or actions.shape != (len(states), 7) or not len(states):
         raise DatasetError(f"{where}: states {states.shape} and actions {actions.shape} must be [n, d] and [n, 7].")
@@ -313,7 +284,7 @@ def read_demonstration(path: Path, name: str, *, pictures: bool = False) -> Demo
         states=states,
         actions=actions,
         model_xml=model_xml,
-        pictures=turned,
+        images=turned,
         proprioception=np.concatenate(parts, axis=1).astype(np.float32) if parts else None,
     )
 

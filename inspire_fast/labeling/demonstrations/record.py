@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 import contextlib
 import dataclasses
 from dataclasses import dataclass, field
+import functools
 import json
 import multiprocessing
 from pathlib import Path
@@ -22,6 +23,7 @@ from inspire_fast.envs.libero.domain import InitialStates, LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError, Variation
 from inspire_fast.envs.libero.experts.registry import EXPERTS
+from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.workers import prepare_worker
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode, target_arrays
 
@@ -224,25 +226,15 @@ def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[
                 ) from error
 
 
-_worker_environment: LiberoEnvironment | None = None
-
-
-def _environment(spec: RecordSpec, job: _Job) -> LiberoEnvironment:
-    """This worker's environment; jobs of one task in a row share it."""
-    global _worker_environment  # noqa: PLW0603
-    current = _worker_environment
-    if current is not None and (current.task.suite, current.task.index) == (job.suite, job.task):
-        return current
-    if current is not None:
-        current.close()
+@functools.cache  # of this worker process
+def _scenes(spec: RecordSpec) -> SceneCache:
     settings = LiberoSettings(
         camera_hw=spec.camera_hw,
         seed=spec.seed,
         initial_states=spec.initial_states,
         render_quality=spec.render_quality,
     )
-    _worker_environment = LiberoEnvironment(job.suite, job.task, settings)
-    return _worker_environment
+    return SceneCache(settings)
 
 
 def _run(spec: RecordSpec, job: _Job) -> Sequence[str]:
@@ -251,7 +243,7 @@ def _run(spec: RecordSpec, job: _Job) -> Sequence[str]:
     Returns:
         The reason of each failed attempt if none succeeded, else nothing.
     """
-    environment, reasons = _environment(spec, job), []
+    environment, reasons = _scenes(spec).get(job.suite, job.task), []
     for attempt in range(spec.attempts):
         shift = attempt * _RETRY_STRIDE
         # A fixed state has no substitute, since the others are demonstrations of their own: only the variation changes.

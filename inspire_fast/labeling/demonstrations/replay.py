@@ -16,6 +16,7 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
 from inspire_fast.robots import Robot
 
@@ -40,7 +41,7 @@ class Replay(Producer):
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """Replays each episode; keeps one simulator open, for the last task."""
         signal, states = gripper_signal(robot, self.gripper), episode_states(dataset, self.state_column, robot)
-        scenes: dict[tuple[str, int | str], LiberoEnvironment] = {}  # at most one: each needs up to 2 GB
+        scenes = SceneCache()
 
         def label(episode: Episode) -> Labelled:
             (path,) = self.inputs(dataset, episode)
@@ -49,14 +50,10 @@ class Replay(Producer):
                 raise DatasetError(
                     f"{path} has {len(recording)} steps; the dataset's episode has {episode.length} frames."
                 )
-            key = (recording.suite, recording.task)
-            if key not in scenes:
-                while scenes:
-                    scenes.popitem()[1].close()
-                scenes[key] = LiberoEnvironment(*key)
-            _check_instruction(path, scenes[key].prompt, dataset.task(episode.start))
+            environment = scenes.get(recording.suite, recording.task)
+            _check_instruction(path, environment.prompt, dataset.task(episode.start))
             try:
-                result = replay(scenes[key], recording)
+                result = replay(environment, recording)
             except ValueError as error:
                 raise DatasetError(f"{path}, {error}") from error
             off_m = _check_gripper(path, result.gripper_m, signal.positions_m(states(episode)))
