@@ -5,6 +5,7 @@ The choice must come before the import of mujoco, which reads `MUJOCO_GL` only o
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -38,7 +39,7 @@ def choose_backend() -> str:
         return chosen
     if sys.platform == "darwin":
         return "cgl"
-    backend = "egl" if _egl_works() else "osmesa" if _loads(*_OSMESA_SONAMES) else None
+    backend = "egl" if _egl_works() else "osmesa" if _load(*_OSMESA_SONAMES) else None
     if backend is None:
         raise RenderingUnavailableError(f"Neither EGL nor OSMesa works on this machine. {INSTALL_HINT}")
     if "mujoco" in sys.modules:
@@ -64,21 +65,19 @@ def require_rendering() -> None:
         )
 
 
-def _loads(*sonames: str) -> bool:
+def _load(*sonames: str) -> ctypes.CDLL | None:
+    """The first library that loads."""
     for soname in sonames:
-        try:
-            ctypes.CDLL(soname)
-        except OSError:
-            continue
-        return True
-    return False
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(soname)
+    return None
 
 
 def _egl_works() -> bool:
     """Whether EGL and desktop GL load, and EGL offers a device (GPU or software) for contexts without a screen."""
-    if not _loads("libEGL.so.1", "libEGL.so") or not _loads("libGL.so.1", "libOpenGL.so.0"):
+    egl = _load("libEGL.so.1", "libEGL.so")
+    if egl is None or _load("libGL.so.1", "libOpenGL.so.0") is None:
         return False
-    egl = ctypes.CDLL("libEGL.so.1") if _loads("libEGL.so.1") else ctypes.CDLL("libEGL.so")
     egl.eglGetProcAddress.restype = ctypes.c_void_p
     egl.eglGetProcAddress.argtypes = [ctypes.c_char_p]
     address = egl.eglGetProcAddress(b"eglQueryDevicesEXT")

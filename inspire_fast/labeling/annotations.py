@@ -145,11 +145,6 @@ def _check_integer(name: str, value: Any) -> None:
         raise ValueError(f"{name!r} must be a whole number; got {value!r}")
 
 
-def _single(frame: Any) -> tuple[int, int]:
-    _check_integer("frame", frame)
-    return frame, frame + 1
-
-
 def _check_target(target: Any) -> None:
     """Checks the types of a target's fields; the text "false" would count as true."""
     if not isinstance(target, dict):
@@ -173,9 +168,11 @@ def _annotation(entry: Mapping[str, Any], number: int, meta: Meta) -> Annotation
     if not 0 <= episode < len(meta.episodes):
         raise ValueError(f"episode {episode}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}")
     length = meta.episodes[episode].length
-    start, stop = entry["frames"] if "frames" in entry else _single(entry["frame"])
+    single = "frames" not in entry
+    start, stop = [entry["frame"]] * 2 if single else entry["frames"]
     for frame in (start, stop):
-        _check_integer("frames" if "frames" in entry else "frame", frame)
+        _check_integer("frame" if single else "frames", frame)
+    stop = stop + 1 if single else stop
     if not 0 <= start < stop <= length:
         raise ValueError(f"episode {episode}, frames {start}..{stop - 1}: the episode has the frames 0..{length - 1}")
     if not isinstance(entry["targets"], list):

@@ -140,7 +140,7 @@ def test_a_back_end_that_is_set_is_respected(monkeypatch: pytest.MonkeyPatch):
 
 def test_no_back_end_names_the_packages(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr("inspire_fast.envs.gl._loads", lambda *_: False)
+    monkeypatch.setattr("inspire_fast.envs.gl._load", lambda *_: None)
     with pytest.raises(RenderingUnavailableError, match=r"libegl1 libgl1.*libosmesa6 libgl1"):
         choose_backend()
 

@@ -109,6 +109,16 @@ class HandController:
                 return
             yield self._action(np.zeros(3), gripper)
 
+    def grip(self, point: np.ndarray | Callable[[], np.ndarray], *, steps: int, at_least: int) -> Iterator[np.ndarray]:
+        """Moves exactly to a point and closes the fingers there, for up to `steps` and `at_least` that many actions."""
+        yield from self.move(point, OPEN, tolerance_m=0.006, exact=True, steps=50)
+        yield from self.hold(CLOSED, steps=steps, until=self.still, at_least=at_least)
+
+    def let_go(self, up_m: float) -> Iterator[np.ndarray]:
+        """Opens the fingers and moves up by `up_m`."""
+        yield from self.hold(OPEN, steps=8)
+        yield from self.move(raised(self.environment.gripper_m(), up_m), OPEN, tolerance_m=0.02)
+
     def turn(self, rate: float, gripper: float, *, steps: int, until: Callable[[], bool]) -> Iterator[np.ndarray]:
         """Turns in place about the world's vertical axis; `rate` in action units, positive is left seen from above."""
         for _ in range(steps):

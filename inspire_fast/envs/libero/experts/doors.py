@@ -85,8 +85,7 @@ def open_door(hand: HandController, owner: str, jitter: np.ndarray) -> Iterator[
     hand.yaw_rad = door.heading_rad(hand.heading_rad())
     above = raised(grip(), _AWAY_M + _GRIP_BELOW_TOP_M)
     yield from hand.move(above + jitter, OPEN, tolerance_m=0.02, steps=90)
-    yield from hand.move(grip, OPEN, tolerance_m=0.006, exact=True, steps=50)
-    yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
+    yield from hand.grip(grip, steps=12, at_least=5)
     for _ in range(160):
         if ("open", owner) not in hand.environment.unmet():
             break

@@ -40,13 +40,9 @@ def _turn(
     hand.yaw_rad = half_turn(np.arctan2(along[1], along[0]))
     above = raised(handle.point_m(), _AWAY_M)
     yield from hand.move(above + jitter, OPEN, tolerance_m=0.02)
-    grip = raised(handle.point_m(), _KNOB_M)
-    yield from hand.move(grip, OPEN, tolerance_m=0.006, exact=True, steps=50)
-    yield from hand.hold(CLOSED, steps=10, until=hand.still, at_least=4)
+    yield from hand.grip(raised(handle.point_m(), _KNOB_M), steps=10, at_least=4)
     hand.yaw_rad = None
     yield from hand.turn(rate, CLOSED, steps=60, until=done)
-    yield from hand.hold(OPEN, steps=8)
-    up = raised(hand.environment.gripper_m(), _AWAY_M)
-    yield from hand.move(up, OPEN, tolerance_m=0.02)
+    yield from hand.let_go(_AWAY_M)
     hand.yaw_rad = upright
     yield from hand.hold(OPEN, steps=40, until=hand.faces)

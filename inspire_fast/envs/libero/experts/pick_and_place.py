@@ -25,6 +25,7 @@ _LIFT_M = 0.05
 _DRAWN_M = 0.01  # height at which a thing is drawn from under another
 _SLIP_M = 0.06  # a thing whose distance from the hand changes by more has slipped away
 _CLEARANCE_M = 0.03  # between what is carried, or the open hand, and what it passes over
+_RETREAT_M = 0.1  # the hand moves up this far after it has let go
 _ABOVE_M = 0.035  # the hand comes to rest this far over a thing's top before it goes down
 
 
@@ -63,7 +64,7 @@ class PickAndPlace:
             yield from self._pick(grasp)
             if float(self._environment.position_m(self._thing)[2]) - self._start_m < _LIFT_M / 3:
                 self._failed.append(grasp)
-                yield from self._let_go()
+                yield from self._hand.let_go(_RETREAT_M)
                 continue
             yield from self._put()
             if self._goal not in self._environment.unmet():
@@ -123,10 +124,7 @@ class PickAndPlace:
         hand.yaw_rad = grasp.yaw_rad
         above = grasp.point_m * [1, 1, 0] + [0, 0, max(top_m, grasp.point_m[2]) + _ABOVE_M] + jitter
         yield from self._over(above, OPEN)
-        yield from hand.move(
-            lambda: _funnel(grasp.point_m, environment.gripper_m()), OPEN, tolerance_m=0.006, exact=True, steps=50
-        )
-        yield from hand.hold(CLOSED, steps=12, until=hand.still, at_least=5)
+        yield from hand.grip(lambda: _funnel(grasp.point_m, environment.gripper_m()), steps=12, at_least=5)
         out = way_out_m(*self._points(), self._floor_m)
         if out.any():  # from under an open drawer
             drawn = raised(environment.gripper_m() + out, _DRAWN_M)
@@ -146,11 +144,6 @@ class PickAndPlace:
         across = np.array([*above[:2], height])
         yield from hand.move(across, gripper, tolerance_m=0.025, steps=80)
         yield from hand.move(above, gripper, tolerance_m=0.025)
-
-    def _let_go(self) -> Iterator[np.ndarray]:
-        yield from self._hand.hold(OPEN, steps=8)
-        up = raised(self._environment.gripper_m(), 0.1)
-        yield from self._hand.move(up, OPEN, tolerance_m=0.02)
 
     def _put(self) -> Iterator[np.ndarray]:
         """Moves up, across and down, lets go, moves up; plans with the thing as it hangs now."""
@@ -176,7 +169,7 @@ class PickAndPlace:
         if not self._lost():
             yield from self._down(hand.move(carry(placement.origin_m), CLOSED, tolerance_m=0.005, exact=True))
             yield from hand.hold(OPEN, steps=10, until=lambda: not environment.holds(self._thing), at_least=3)
-        yield from self._let_go()
+        yield from self._hand.let_go(_RETREAT_M)
         hand.yaw_rad = None
 
     def _while_held(self, motion: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
