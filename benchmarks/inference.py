@@ -333,7 +333,7 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     width = jnp.dtype(bench.config.dtype).itemsize
     cache = 2 * language.depth * slots * language.kv_heads * language.head_dim * width
     head = bench.words.action.vocab_size * language.width * width
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(bench.served.layers))
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(bench.served.language.layers))
     steps = [(b - a) / (len(long) - len(short)) for a, b in zip(times["short"], times["long"], strict=True)]
     rates = [READS * array.nbytes / min(seconds) for seconds in zip(times["sum"], times["product"], strict=True)]
     floors = [(weights + cache + head) / rate for rate in rates]
@@ -405,7 +405,7 @@ def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
     for weights, model in models.items():
         error = float(np.linalg.norm(scores[weights] - scores[held[0]]) / np.linalg.norm(scores[held[0]]))
         same = float((scores[weights].argmax(-1) == scores[held[0]].argmax(-1)).mean())
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(model.layers)) / 1e6
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(model.language.layers)) / 1e6
         say(f"{weights:9} {size:7.0f} {median_ms(times[weights]):9.1f} {error:12.4f} {same:12.3f}")
         figures |= {f"{weights}_logit_error": error, f"{weights}_time_ratio": ratio(times, weights, held[0])}
     return figures

@@ -53,7 +53,7 @@ def read_one(model: Pi0Fast | InferenceModel, cache: Any, token: jax.Array, room
 
 def whole_logits(model: InferenceModel, hidden: jax.Array) -> jax.Array:
     """float32 `[1, v]`."""
-    return logits(hidden, model.embedding.dense(model.dtype))
+    return logits(hidden, model.language.embedding.dense(model.dtype))
 
 
 @jax.jit

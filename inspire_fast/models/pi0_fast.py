@@ -60,9 +60,7 @@ class Pi0Fast(nnx.Module):
     ) -> tuple[Float[Array, "b s width"], Bool[Array, "b s"], Int[Array, "b s"]]:
         """The language model's input, images and text: embeddings, which tokens are real, attention blocks."""
         x = jnp.concatenate([self.embed_images(images), self.language.embed(ids, self.dtype)], axis=1)
-        image_valid = image_token_mask(image_mask, self.config)
-        blocks = jnp.concatenate([jnp.zeros(image_valid.shape, block.dtype), block], axis=1)
-        return x, jnp.concatenate([image_valid, valid], axis=1), blocks
+        return x, *after_images(image_token_mask(image_mask, self.config), valid, block)
 
     def embed_images(self, images: Mapping[str, Num[Array, "b h w 3"]]) -> Float[Array, "b s width"]:
         """Tokens of all images, camera after camera; one call of the tower for all cameras.
@@ -117,6 +115,14 @@ def image_token_mask(image_mask: Mapping[str, Bool[Array, " b"]], config: ModelC
     require_cameras(image_mask, config)
     by_camera = jnp.stack([image_mask[name] for name in sorted(image_mask)], axis=1)
     return jnp.repeat(by_camera, config.tokens_per_image, axis=1)
+
+
+def after_images(
+    shown: Bool[Array, "b i"], valid: Bool[Array, "b l"], block: Int[Array, "b l"]
+) -> tuple[Bool[Array, "b s"], Int[Array, "b s"]]:
+    """Real tokens and attention blocks of the whole sequence: images in block 0, then the text."""
+    blocks = jnp.concatenate([jnp.zeros(shown.shape, block.dtype), block], axis=1)
+    return jnp.concatenate([shown, valid], axis=1), blocks
 
 
 def positions_of(x: Float[Array, "b s w"]) -> Int[Array, "b s"]:

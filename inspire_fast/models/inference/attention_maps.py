@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Num
 
 from inspire_fast.models.block import finish, project
+from inspire_fast.models.gemma import Gemma
 from inspire_fast.models.layers import attend, attention_mask, attention_probabilities
 from inspire_fast.models.pi0_fast import Pi0Fast, positions_of
 
@@ -48,12 +49,19 @@ def attention_maps(
     Raises:
         ValueError: a layer or query that does not exist, or no layer.
     """
-    config = model.config.language
-    _require_layers(layers, config.depth)
+    depth = model.config.language.depth
+    if not layers or any(not 0 <= layer < depth for layer in layers):
+        raise ValueError(f"Layers {list(layers)} are not among the network's 0..{depth - 1}.")
     x, valid, block = model.sequence(images, image_mask, ids, valid, block)
     chosen = _checked(jnp.asarray(queries), x.shape[0], x.shape[1])
-    mask, positions = attention_mask(block, valid), positions_of(x)
-    rows = jnp.arange(x.shape[0])[:, None]
+    return _first_layers(model.language, x, attention_mask(block, valid), chosen, max(layers) + 1)[jnp.array(layers)]
+
+
+def _first_layers(
+    language: Gemma, x: Float[Array, "b s w"], mask: Bool[Array, "b s s"], chosen: Int[Array, "b k"], count: int
+) -> Float[Array, "d b n k s"]:
+    """Probabilities of the chosen queries in the first `count` layers."""
+    config, positions, rows = language.config, positions_of(x), jnp.arange(x.shape[0])[:, None]
 
     def read(x: Array, layer: dict[str, Any]) -> tuple[Array, Array]:
         q, k, v = project(config, x, layer, positions)
@@ -61,14 +69,8 @@ def attention_maps(
         p = jnp.where(seen[:, None, None], attention_probabilities(q[rows, chosen], k, seen), 0.0)  # [b, g, r, k, s]
         return finish(config, x, layer, attend(q, k, v, mask)), p.reshape(p.shape[0], -1, *p.shape[3:])
 
-    weights = jax.tree.map(lambda w: w[: max(layers) + 1], model.language.layers.stacked())
-    _, probabilities = jax.lax.scan(read, x, weights)
-    return probabilities[jnp.array(layers)]
-
-
-def _require_layers(layers: Sequence[int], depth: int) -> None:
-    if not layers or any(not 0 <= layer < depth for layer in layers):
-        raise ValueError(f"Layers {list(layers)} are not among the network's 0..{depth - 1}.")
+    weights = jax.tree.map(lambda w: w[:count], language.layers.stacked())
+    return jax.lax.scan(read, x, weights)[1]
 
 
 def _checked(queries: Array, rows: int, length: int) -> Int[Array, "b k"]:

@@ -17,7 +17,7 @@ from inspire_fast.models.gemma import GemmaLayers
 from inspire_fast.models.inference.kernels import implementation_for
 from inspire_fast.models.inference.merge_lora import merge_lora
 from inspire_fast.models.inference.model import InferenceModel
-from inspire_fast.models.inference.weights import DecoderLayer, Matrix
+from inspire_fast.models.inference.weights import DecoderLayer, LanguageWeights, Matrix
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.siglip import Siglip
 
@@ -38,22 +38,21 @@ def build(
             are slower.
         donate: free each parameter of `model` as soon as it has been laid out; the model cannot be used afterwards.
     """
-    dtype = dtype or ("float32" if jax.default_backend() == "cpu" else model.config.dtype)
+    activations = jnp.dtype(dtype or ("float32" if jax.default_backend() == "cpu" else model.config.dtype))
     model = merge_lora(model) if model.config.language.has_lora else model
     storage = None if weights is None else jnp.dtype(weights)
     config, source = model.config.language, model.language
     layers = _layers(source.layers, config, storage, donate=donate)
+    final_norm = source.final_norm[...].astype(jnp.float32)
     embedding = _stored(source.embedding[...], storage)
     if donate and embedding.values is not source.embedding[...]:
         source.embedding[...].delete()
     return InferenceModel(
         config=replace(model.config, language=config.without_lora()),
-        dtype=dtype,
-        attention=implementation_for(config.head_dim, jnp.dtype(dtype)),
-        vision=_cast(model.vision, jnp.dtype(dtype) if weights == "int8" else storage),
-        embedding=embedding,
-        layers=layers,
-        final_norm=source.final_norm[...].astype(jnp.float32),
+        dtype=activations,
+        attention=implementation_for(config.head_dim, activations),
+        vision=_cast(model.vision, activations if weights == "int8" else storage),
+        language=LanguageWeights(embedding=embedding, layers=layers, final_norm=final_norm),
     )
 
 

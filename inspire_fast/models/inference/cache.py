@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 from jax import Array
+import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 
@@ -31,3 +33,24 @@ class KVCache:
     v: tuple[Float[Array, "bg s h"], ...]
     valid: Bool[Array, "b s"]
     length: Int[Array, " b"]
+
+    @classmethod
+    def of_prompt(
+        cls,
+        k: Sequence[Float[Array, "bg s h"]],
+        v: Sequence[Float[Array, "bg s h"]],
+        *,
+        shown: Bool[Array, "b i"],
+        lengths: Int[Array, " b"],
+        capacity: int,
+    ) -> KVCache:
+        """Keys and values of images, `shown` or not, and of text padded to one length, with slots up to `capacity`."""
+        images = shown.shape[1]
+        free = [(0, 0), (0, images + capacity - k[0].shape[1]), (0, 0)]
+        return cls(
+            k=tuple(jnp.pad(one, free) for one in k),
+            v=tuple(jnp.pad(one, free) for one in v),
+            # Padded text is not masked here: its slots come after `length`, and the next tokens overwrite them.
+            valid=jnp.concatenate([shown, jnp.ones((len(shown), capacity), bool)], axis=1),
+            length=images + lengths,
+        )

@@ -9,22 +9,35 @@ asked for, with LoRA merged. Norms stay float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 import jax
 from jax import Array
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Num
 
-from inspire_fast.models.config import DType, ModelConfig
+from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.inference.cache import KVCache
 from inspire_fast.models.inference.kernels import Implementation, attend_heads, by_head, fused
-from inspire_fast.models.inference.weights import DecoderLayer, Matrix, product
+from inspire_fast.models.inference.weights import DecoderLayer, LanguageWeights, product
 from inspire_fast.models.layers import attention_mask, cache_mask, image_to_float, rms_norm, rope
-from inspire_fast.models.pi0_fast import image_token_mask, positions_of, require_cameras, require_image_size
+from inspire_fast.models.pi0_fast import (
+    after_images,
+    image_token_mask,
+    positions_of,
+    require_cameras,
+    require_image_size,
+)
 from inspire_fast.models.siglip import Siglip
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["vision", "language"],
+    meta_fields=["config", "dtype", "attention"],
+)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class InferenceModel:
     """`Pi0Fast` for decoding; a pytree. `inference.build.build` makes one from a trained network.
 
@@ -34,26 +47,20 @@ class InferenceModel:
         hidden, cache = model.prefill(tokens, image_mask, ids, lengths, block, capacity=64)
         hidden, cache = model.extend(cache, next_ids, next_lengths)
         scores = logits(hidden, model.head(allowed_ids))
+
+    Attributes:
+        config: the architecture, without LoRA.
+        dtype: of activations.
+        attention: the kernel for whole sequences.
+        vision: the image tower.
+        language: weights of the language model.
     """
 
-    def __init__(
-        self,
-        *,
-        config: ModelConfig,
-        dtype: DType,
-        attention: Implementation,
-        vision: Siglip,
-        embedding: Matrix,
-        layers: tuple[DecoderLayer, ...],
-        final_norm: Float[Array, " w"],
-    ) -> None:
-        self.config = config
-        self.dtype = jnp.dtype(dtype)
-        self.attention: Implementation = attention
-        self.vision = vision
-        self.embedding = embedding
-        self.layers = layers
-        self.final_norm = final_norm
+    config: ModelConfig
+    dtype: jnp.dtype
+    attention: Implementation
+    vision: Siglip
+    language: LanguageWeights
 
     def embed_images(self, images: Mapping[str, Num[Array, "b h w 3"]]) -> dict[str, Float[Array, "b s width"]]:
         """Tokens of each camera's images (uint8, or float in [-1, 1]); one call of the tower for all cameras.
@@ -98,26 +105,14 @@ class InferenceModel:
             ValueError: cameras are not the network's, or the capacity is too small.
         """
         require_cameras(image_tokens, self.config)
-        rows, length = ids.shape
-        if capacity < length:
-            raise ValueError(f"A cache for {capacity} text tokens cannot take a prompt padded to {length}.")
-        # The sequence [b, s]: all cameras' tokens in block 0, then the text.
+        if capacity < ids.shape[1]:
+            raise ValueError(f"A cache for {capacity} text tokens cannot take a prompt padded to {ids.shape[1]}.")
         x = jnp.concatenate([*(image_tokens[name] for name in sorted(image_tokens)), self.embed(ids)], axis=1)
-        shown = image_token_mask(image_mask, self.config)
-        valid = jnp.concatenate([shown, jnp.arange(length)[None] < lengths[:, None]], axis=1)
-        blocks = jnp.concatenate([jnp.zeros(shown.shape, block.dtype), block], axis=1)
-        wanted = jnp.broadcast_to(jnp.arange(length), ids.shape) if wanted is None else wanted
-        images = self.config.image_tokens
-        hidden, k, v = self._read(x, attention_mask(blocks, valid), wanted=images + wanted)
-        free = [(0, 0), (0, capacity - length), (0, 0)]
-        cache = KVCache(
-            k=tuple(jnp.pad(one, free) for one in k),
-            v=tuple(jnp.pad(one, free) for one in v),
-            # Padded text is not masked here: its slots come after `length`, and the next tokens overwrite them.
-            valid=jnp.concatenate([shown, jnp.ones((rows, capacity), bool)], axis=1),
-            length=images + lengths,
-        )
-        return hidden, cache
+        shown, places = image_token_mask(image_mask, self.config), jnp.arange(ids.shape[1])[None]
+        valid, blocks = after_images(shown, places < lengths[:, None], block)
+        wanted = jnp.broadcast_to(places, ids.shape) if wanted is None else wanted
+        hidden, k, v = self._read(x, attention_mask(blocks, valid), wanted=shown.shape[1] + wanted)
+        return hidden, KVCache.of_prompt(k, v, shown=shown, lengths=lengths, capacity=capacity)
 
     def _read(
         self, x: Float[Array, "b s w"], mask: Bool[Array, "b s s"], *, wanted: Int[Array, "b k"]
@@ -125,11 +120,11 @@ class InferenceModel:
         """A whole sequence through all layers: hidden states of the wanted places, keys and values of every layer."""
         positions = positions_of(x)
         all_k, all_v = [], []
-        for layer in self.layers:
+        for layer in self.language.layers:
             q, k, v = self._project(x, layer, positions)
             all_k.append(by_head(k))
             all_v.append(by_head(v))
-            if layer is self.layers[-1]:  # a few queries, for which attention is bound by reading keys
+            if layer is self.language.layers[-1]:  # a few queries, for which attention is bound by reading keys
                 x, q, mask = (pick(one, wanted) for one in (x, q, mask))
                 attended = attend_heads(q, all_k[-1], all_v[-1], mask)
             elif self.attention == "cudnn":
@@ -166,12 +161,12 @@ class InferenceModel:
         slots = jnp.repeat(positions, self.config.language.kv_heads, axis=0)  # [b g, m]
         rows = jnp.arange(len(slots))[:, None]
         all_k, all_v = [], []
-        for layer, old_k, old_v in zip(self.layers, cache.k, cache.v, strict=True):
+        for layer, old_k, old_v in zip(self.language.layers, cache.k, cache.v, strict=True):
             q, k, v = self._project(x, layer, positions)
             # Padding of a chunk may point beyond the cache: "drop" leaves it out.
             all_k.append(old_k.at[rows, slots].set(by_head(k), mode="drop", unique_indices=True))
             all_v.append(old_v.at[rows, slots].set(by_head(v), mode="drop", unique_indices=True))
-            if wanted is not None and layer is self.layers[-1]:
+            if wanted is not None and layer is self.language.layers[-1]:
                 x, q, mask = (pick(one, wanted) for one in (x, q, mask))
             x = self._finish(x, layer, attend_heads(q, all_k[-1], all_v[-1], mask))
         grown = KVCache(k=tuple(all_k), v=tuple(all_v), valid=cache.valid, length=cache.length + lengths)
@@ -181,15 +176,15 @@ class InferenceModel:
         """Embeddings of ids, scaled by the root of the width."""
         width = self.config.language.width
         # A forced id of -1 (nothing) reads the first row; its result is never used.
-        rows = self.embedding.rows(jnp.maximum(ids, 0).reshape(-1)).dense(self.dtype)
+        rows = self.language.embedding.rows(jnp.maximum(ids, 0).reshape(-1)).dense(self.dtype)
         return rows.reshape(*ids.shape, width) * jnp.asarray(width**0.5, self.dtype)
 
     def head(self, ids: Int[Array, "..."]) -> Float[Array, "... width"]:
         """The rows of the tied embedding that `logits` needs for the given ids."""
-        return self.embedding.rows(ids.reshape(-1)).dense(self.dtype).reshape(*ids.shape, -1)
+        return self.language.embedding.rows(ids.reshape(-1)).dense(self.dtype).reshape(*ids.shape, -1)
 
     def _normed(self, x: Float[Array, "... w"]) -> Float[Array, "... w"]:
-        return rms_norm(x, self.final_norm, self.config.language.norm_eps)
+        return rms_norm(x, self.language.final_norm, self.config.language.norm_eps)
 
     def _project(
         self, x: Float[Array, "b l w"], layer: DecoderLayer, positions: Int[Array, "b l"]
@@ -208,23 +203,6 @@ class InferenceModel:
         x = x + layer.out(attended.reshape(*x.shape[:2], -1))
         gate, up = jnp.split(layer.gate_up(rms_norm(x, layer.norm_mlp, self.config.language.norm_eps)), 2, axis=-1)
         return x + layer.down(jax.nn.gelu(gate, approximate=True) * up)
-
-
-_CHILDREN = ("vision", "embedding", "layers", "final_norm")
-_STATIC = ("config", "dtype", "attention")
-
-
-def _flatten(model: InferenceModel) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    return tuple(getattr(model, name) for name in _CHILDREN), tuple(getattr(model, name) for name in _STATIC)
-
-
-def _unflatten(static: tuple[Any, ...], children: tuple[Any, ...]) -> InferenceModel:
-    model = object.__new__(InferenceModel)
-    model.__dict__.update(zip(_CHILDREN, children, strict=True), **dict(zip(_STATIC, static, strict=True)))
-    return model
-
-
-jax.tree_util.register_pytree_node(InferenceModel, _flatten, _unflatten)
 
 
 def logits(hidden: Float[Array, "... w"], head: Float[Array, "k w"]) -> Float[Array, "... k"]:

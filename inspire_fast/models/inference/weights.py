@@ -62,6 +62,22 @@ class DecoderLayer:
     down: Matrix
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class LanguageWeights:
+    """The whole language model, layer by layer.
+
+    Attributes:
+        embedding: of ids; also makes logits.
+        layers: the blocks in order.
+        final_norm: scale of the norm after the last block, float32.
+    """
+
+    embedding: Matrix
+    layers: tuple[DecoderLayer, ...]
+    final_norm: Float[Array, " w"]
+
+
 def product(x: Float[Array, "... i"], matrix: Float[Array, "o i"]) -> Float[Array, "... o"]:
     """`x` times the transposed matrix, in float32 at least.
 

@@ -107,7 +107,8 @@ def sample(
 
     def write(now: _Progress) -> _Progress:
         key, own = jax.random.split(now.key)
-        token = _choose(now.logits, temperature, own)
+        draw = lambda: jax.random.categorical(own, now.logits / temperature)  # noqa: E731
+        token = jax.lax.cond(temperature > 0, draw, lambda: jnp.argmax(now.logits, axis=-1)).astype(jnp.int32)
         logits, cache = step(model, now.cache, token, max_decoding_steps=max_decoding_steps)
         written = now.written.at[:, now.step].set(token)
         return _Progress(now.step + 1, logits, cache, written, token == eos, key)
@@ -169,12 +170,3 @@ def _read(
 
     x, (k, v) = jax.lax.scan(block, x, (language.layers.stacked(), *cache))
     return language.normed(x), k, v
-
-
-def _choose(logits: Float[Array, "b v"], temperature: float | Float[Array, ""], key: Array) -> Int32[Array, " b"]:
-    """Drawn ids, or the most likely ones at temperature 0."""
-
-    def draw() -> Array:
-        return jax.random.categorical(key, logits / temperature)
-
-    return jax.lax.cond(temperature > 0, draw, lambda: jnp.argmax(logits, axis=-1)).astype(jnp.int32)
