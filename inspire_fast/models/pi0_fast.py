@@ -42,9 +42,13 @@ class Pi0Fast(nnx.Module):
         block: Int[Array, "b l"],
     ) -> Float[Array, "b l width"]:
         """Teacher-forced pass: final-normed hidden states of the text. See `Batch` for the arguments."""
-        x, valid, block = self.sequence(images, image_mask, ids, valid, block)
-        hidden = self.language(x, positions_of(x), attention_mask(block, valid))
-        return hidden[:, self.config.image_tokens :]
+        return self.read(*self.sequence(images, image_mask, ids, valid, block))
+
+    def read(
+        self, x: Float[Array, "b s width"], valid: Bool[Array, "b s"], block: Int[Array, "b s"]
+    ) -> Float[Array, "b l width"]:
+        """Final-normed hidden states of the text, from what `sequence` gives."""
+        return self.language(x, positions_of(x), attention_mask(block, valid))[:, self.config.image_tokens :]
 
     def logits(self, hidden: Float[Array, "... w"]) -> Float[Array, "... v"]:
         """float32 logits of the whole vocabulary from hidden states of `__call__`."""

@@ -115,15 +115,25 @@ def images_of(seed: int, cameras: tuple[str, ...], rows: int, hw: tuple[int, int
     return {name: image.astype(np.float32) / 255.0 * 2.0 - 1.0 for name, image in made.items()}
 
 
+class Read:
+    """A network that has read its inputs: losses of the same text take no second pass."""
+
+    def __init__(self, hidden: jax.Array, model: Pi0Fast) -> None:
+        self.hidden, self.logits = hidden, model.logits
+
+    def __call__(self, *inputs: object) -> jax.Array:
+        return self.hidden
+
+
 @jax.jit
 def forward(model: Pi0Fast, batch: Batch) -> dict[str, jax.Array]:
     """Everything of the training pass under the vectors' names, in one program."""
-    inputs = (batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
-    x, valid, block = model.sequence(*inputs)
-    hidden = model(*inputs)
+    x, valid, block = model.sequence(batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
+    hidden = model.read(x, valid, block)
     rows, behind = batch.ids.shape[0], jnp.arange(1, batch.ids.shape[1])
     every = replace(batch, target_at=jnp.broadcast_to(behind, (rows, behind.size)))
-    nll, real = token_losses(model, batch).nll, batch.target_weight > 0
+    read = Read(hidden, model)
+    nll, real = token_losses(read, batch).nll, batch.target_weight > 0
     return {
         "embed_tokens": x,
         "valid": valid,
@@ -131,9 +141,9 @@ def forward(model: Pi0Fast, batch: Batch) -> dict[str, jax.Array]:
         "attn_mask": attention_mask(block, valid),
         "pre_logits_text": hidden[:, :-1],
         "logits_text": model.logits(hidden)[:, :-1],
-        "token_nll": token_losses(model, every).nll,
+        "token_nll": token_losses(read, every).nll,
         "loss": jnp.sum(nll * real, axis=1) / real.sum(axis=1),
-        "mean_loss": loss(model, batch)[0],
+        "mean_loss": loss(read, batch)[0],
     }
 
 

@@ -151,12 +151,19 @@ def test_wrong_cameras_and_a_cache_too_small_are_refused() -> None:
 
 def test_every_way_to_attend_computes_the_same() -> None:
     """Over a cache, and what cuDNN is called through (here on XLA): layouts, scale and mask mean the same."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    q, k, v = (jax.random.normal(key, (2, 12, heads, 8)) for key, heads in zip(keys, (4, 2, 2), strict=True))
-    mask = jnp.tril(jnp.ones((2, 12, 12), bool)).at[1, :, 0].set(False).at[1, 0, 0].set(True)
-    ours = attend(q, k, v, mask)
-    np.testing.assert_allclose(fused(q, k, v, mask, implementation="xla"), ours, atol=2e-6)
-    np.testing.assert_allclose(attend_heads(q, by_head(k), by_head(v), mask), ours, atol=2e-6)
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, 12, heads, 8)).astype(np.float32) for heads in (4, 2, 2))
+    mask = np.tril(np.ones((2, 12, 12), bool))
+    mask[1, 1:, 0] = False
+
+    @quick_jit
+    def every_way(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> list[jax.Array]:
+        xla = fused(q, k, v, mask, implementation="xla")
+        return [attend(q, k, v, mask), xla, attend_heads(q, by_head(k), by_head(v), mask)]
+
+    ours, *others = every_way(q, k, v, mask)
+    for other in others:
+        np.testing.assert_allclose(other, ours, atol=2e-6)
     assert implementation_for(256, jnp.dtype("float32")) == "xla"
 
 

@@ -1,5 +1,7 @@
 """The objective's additions against their definitions over the whole vocabulary."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from inspire_fast.core.batch import Batch
 from inspire_fast.models.loss import Objective, loss, token_losses
+from inspire_fast.models.testing import quick_jit
 
 VOCAB = 11
 
@@ -40,6 +43,12 @@ def batch() -> Batch:
     )
 
 
+@partial(quick_jit, static_argnums=1)
+def compiled_loss(batch: Batch, objective: Objective) -> tuple[jax.Array, dict[str, jax.Array]]:
+    return loss(Table(), batch, objective)
+
+
+@partial(quick_jit, static_argnums=1)
 def by_definition(batch: Batch, objective: Objective) -> jax.Array:
     rows = jnp.arange(2)[:, None]
     logits = Table().rows[batch.ids[rows, batch.target_at - 1]]
@@ -59,10 +68,10 @@ def by_definition(batch: Batch, objective: Objective) -> jax.Array:
     ],
 )
 def test_the_objective_is_what_its_names_say(batch: Batch, objective: Objective) -> None:
-    value, metrics = loss(Table(), batch, objective)
+    value, metrics = compiled_loss(batch, objective)
     np.testing.assert_allclose(value, by_definition(batch, objective).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["loss"], value)
-    plain = loss(Table(), batch)[1]
+    plain = compiled_loss(batch, Objective())[1]
     for name in ("answer_loss", "action_loss", "answer_token_accuracy", "action_token_accuracy"):
         np.testing.assert_array_equal(metrics[name], plain[name])  # the log stays comparable
     if objective != Objective():
