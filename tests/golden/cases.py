@@ -32,7 +32,7 @@ def cases(pattern: str, name: str = "{0.name}") -> list:
 
 
 def none(reason: str) -> Any:
-    """What stands for cases that other vectors than the repository's own lack: a skipped one, which says why.
+    """A skipped parameter for cases that vectors other than the repository's own lack; it gives the reason.
 
     Raises:
         FileNotFoundError: the repository's own vectors lack this kind, or the given folder does not exist.

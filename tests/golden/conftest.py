@@ -52,6 +52,6 @@ def _rows() -> list[str]:
         for what, values in by_kind.items():
             words = item.removeprefix("test_array ").removeprefix("test_").replace("_", " ")
             named = f"{words}: {what}" if what and what != "largest difference" else words
-            largest = f"{max(values):.2g}" if what else "0 (exact, or within the test's bound)"
+            largest = f"{max(values):.2g}" if what else "exact, or within bounds"
             rows.append(f"| {file} | {named} | {len(values)} | {largest} |")
     return rows

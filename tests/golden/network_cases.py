@@ -130,8 +130,8 @@ def forward(model: Pi0Fast, batch: Batch) -> dict[str, jax.Array]:
     """Everything of the training pass under the vectors' names, in one program."""
     x, valid, block = model.sequence(batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
     hidden = model.read(x, valid, block)
-    rows, behind = batch.ids.shape[0], jnp.arange(1, batch.ids.shape[1])
-    every = replace(batch, target_at=jnp.broadcast_to(behind, (rows, behind.size)))
+    rows, after = batch.ids.shape[0], jnp.arange(1, batch.ids.shape[1])
+    every = replace(batch, target_at=jnp.broadcast_to(after, (rows, after.size)))
     read = Read(hidden, model)
     nll, real = token_losses(read, batch).nll, batch.target_weight > 0
     return {

@@ -112,7 +112,7 @@ def test_tokens(folder: Path, name: str) -> None:
             np.testing.assert_array_equal(batches[0][key], case.z[stored])
     ours = case.sampled(len(batches[0]["ids"]))[name]
     np.testing.assert_array_equal(ours.reshape(case.z[name].shape), case.z[name])
-    # A batch of one ends with its end token; a row of more may go on behind it.
+    # A batch of one ends with its end token; a row of more may continue after it.
     for batch in ours:
         ended = (batch == PALIGEMMA_EOS).all(axis=0)
         if ended.any():

@@ -3,7 +3,7 @@
 The first steps of AdamW move every entry by about the learning rate, in the direction of its gradient's sign. An entry
 whose gradient is smaller than rounding (some of 300,000 are) may go either way, and one that is sensitive then changes
 the next loss by 1e-5 and what follows by more: `dummy_mu_lora` seems to hold one such entry (estimated to first order).
-So what comes before the first update is held to rounding, what comes behind it to bounds that one flip cannot exceed
+So values before the first update must agree to rounding, and later ones within bounds that one flip cannot exceed
 and a wrong rule would.
 """
 

@@ -12,7 +12,7 @@ from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 
 class ToyCodec:
-    """ "encode: clip(rint(a*10)+20,0,40) row-major ints; decode: (t-20)/10", with the numbers that stand there."""
+    """ "encode: clip(rint(a*10)+20,0,40) row-major ints; decode: (t-20)/10", with the numbers from that text."""
 
     fingerprint = "toy"
 

@@ -22,7 +22,7 @@ LORA = LoraConfig(rank=2, alpha=4.0)
 GQA = replace(TEST, language=replace(TEST.language, kv_heads=2, lora_attention=LORA))
 MODEL = random_model(GQA)
 IMAGES = random_images(GQA, 2)
-# The masked cameras' tokens lie behind shown ones in row 0 and in front of them in row 1.
+# The masked cameras' tokens come after the shown ones in row 0 and before them in row 1.
 SHOWN = {"base_0_rgb": np.array([True, False]), "left_wrist_0_rgb": np.array([False, True])}
 IDS = np.random.default_rng(1).integers(0, GQA.vocab_size, (2, 5)).astype(np.int32)
 VALID = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], bool)
@@ -41,7 +41,7 @@ def test_a_mask_is_what_its_words_say(data: st.DataObject) -> None:
     mask = np.asarray(attention_mask(jnp.array(block[None]), jnp.array([valid])))[0]
     for query in range(n):
         for key in range(n):
-            # In words of causal flags: no causal token stands behind the query and up to the key.
+            # In words of causal flags: no causal token comes after the query, up to the key.
             sees = not any(causal[query + 1 : key + 1])
             assert mask[query, key] == (sees and valid[query] and valid[key])
 

@@ -51,7 +51,7 @@ def test_weights_scale_a_segment() -> None:
 
 
 def test_unsupervised_ids_do_not_matter_to_the_gradient_of_their_logits() -> None:
-    """An id behind every supervised one changes nothing at all."""
+    """An id after the last supervised one changes nothing at all."""
     changed = IDS.copy()
     changed[1, 4:] = 77
     np.testing.assert_allclose(
