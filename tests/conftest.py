@@ -28,11 +28,11 @@ settings.register_profile("default_run", deadline=None, derandomize=True, suppre
 settings.register_profile("search", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default_run"))
 
-# Shapes that these modules declare are checked whenever a test calls or traces them. Modules with pytree dataclasses are
-# left out: JAX builds those with leaves of any type.
+# Shapes that these modules declare are checked whenever a test calls or traces them. Modules with pytree dataclasses of
+# arrays are left out: JAX builds those with leaves of any type.
 SHAPES_CHECKED_IN = (
     *("inference.attention_maps", "inference.build", "inference.kernels", "inference.merge_lora", "inference.model"),
-    *("block", "gemma", "layers", "lora", "pi0_fast", "siglip"),
+    *("block", "gemma", "layers", "lora", "pi0_fast", "sequence", "siglip"),
 )
 install_import_hook([f"inspire_fast.models.{name}" for name in SHAPES_CHECKED_IN], "beartype.beartype")
 

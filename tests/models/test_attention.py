@@ -13,7 +13,8 @@ from inspire_fast.models.config import PRESETS, LoraConfig
 from inspire_fast.models.inference.attention_maps import attention_maps
 from inspire_fast.models.layers import attention_mask, cache_mask
 from inspire_fast.models.openpi.params import to_openpi
-from inspire_fast.models.pi0_fast import Pi0Fast, image_token_mask
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.sequence import image_token_mask
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 from tests.models.params import network_of
 

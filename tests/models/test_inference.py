@@ -13,7 +13,8 @@ from inspire_fast.models.inference.kernels import attend_heads, by_head, fused, 
 from inspire_fast.models.inference.model import InferenceModel, logits
 from inspire_fast.models.inference.weights import Matrix
 from inspire_fast.models.layers import attend
-from inspire_fast.models.pi0_fast import Pi0Fast, image_token_mask
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.sequence import image_token_mask
 from inspire_fast.models.testing import quick_jit, random_images, random_model
 
 ROWS, LENGTH, PROMPT = 3, 20, 9

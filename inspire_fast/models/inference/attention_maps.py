@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from jax import Array
 from jax.core import Tracer
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int
 
 from inspire_fast.models.block import finish, project
 from inspire_fast.models.gemma import Gemma
 from inspire_fast.models.layers import attend, attention_mask, attention_probabilities
-from inspire_fast.models.pi0_fast import Pi0Fast, positions_of
+from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.sequence import ImageMask, Images, positions_of
 
 
 def attention_maps(
     model: Pi0Fast,
-    images: Mapping[str, Num[Array, "b h w 3"]],
-    image_mask: Mapping[str, Bool[Array, " b"]],
+    images: Images,
+    image_mask: ImageMask,
     ids: Int[Array, "b l"],
     valid: Bool[Array, "b l"],
     block: Int[Array, "b l"],

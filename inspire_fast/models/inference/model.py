@@ -17,18 +17,13 @@ from jax import Array
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Num
 
+from inspire_fast.models import sequence
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.inference.cache import KVCache
 from inspire_fast.models.inference.kernels import Implementation, attend_heads, by_head, fused
 from inspire_fast.models.inference.weights import DecoderLayer, LanguageWeights, product
 from inspire_fast.models.layers import attention_mask, cache_mask, image_to_float, rms_norm, rope
-from inspire_fast.models.pi0_fast import (
-    after_images,
-    image_token_mask,
-    positions_of,
-    require_cameras,
-    require_image_size,
-)
+from inspire_fast.models.sequence import ImageMask, Images
 from inspire_fast.models.siglip import Siglip
 
 
@@ -62,7 +57,7 @@ class InferenceModel:
     vision: Siglip
     language: LanguageWeights
 
-    def embed_images(self, images: Mapping[str, Num[Array, "b h w 3"]]) -> dict[str, Float[Array, "b s width"]]:
+    def embed_images(self, images: Images) -> dict[str, Float[Array, "b s width"]]:
         """Tokens of each camera's images (uint8, or float in [-1, 1]); one call of the tower for all cameras.
 
         Raises:
@@ -71,7 +66,7 @@ class InferenceModel:
         names = sorted(images)
         if not names:
             return {}
-        require_image_size(images, self.config)
+        sequence.require_image_size(images, self.config)
         stacked = image_to_float(jnp.concatenate([images[name] for name in names]))
         tokens = jnp.split(self.vision(stacked, self.dtype), len(names))
         return dict(zip(names, tokens, strict=True))
@@ -79,7 +74,7 @@ class InferenceModel:
     def prefill(
         self,
         image_tokens: Mapping[str, Float[Array, "b s width"]],
-        image_mask: Mapping[str, Bool[Array, " b"]],
+        image_mask: ImageMask,
         ids: Int[Array, "b l"],
         lengths: Int[Array, " b"],
         block: Int[Array, "b l"],
@@ -104,12 +99,12 @@ class InferenceModel:
         Raises:
             ValueError: cameras are not the network's, or the capacity is too small.
         """
-        require_cameras(image_tokens, self.config)
+        sequence.require_cameras(image_tokens, self.config)
         if capacity < ids.shape[1]:
             raise ValueError(f"A cache for {capacity} text tokens cannot take a prompt padded to {ids.shape[1]}.")
         x = jnp.concatenate([*(image_tokens[name] for name in sorted(image_tokens)), self.embed(ids)], axis=1)
-        shown, places = image_token_mask(image_mask, self.config), jnp.arange(ids.shape[1])[None]
-        valid, blocks = after_images(shown, places < lengths[:, None], block)
+        shown, places = sequence.image_token_mask(image_mask, self.config), jnp.arange(ids.shape[1])[None]
+        valid, blocks = sequence.after_images(shown, places < lengths[:, None], block)
         wanted = jnp.broadcast_to(places, ids.shape) if wanted is None else wanted
         hidden, k, v = self._read(x, attention_mask(blocks, valid), wanted=shown.shape[1] + wanted)
         return hidden, KVCache.of_prompt(k, v, shown=shown, lengths=lengths, capacity=capacity)
@@ -118,7 +113,7 @@ class InferenceModel:
         self, x: Float[Array, "b s w"], mask: Bool[Array, "b s s"], *, wanted: Int[Array, "b k"]
     ) -> tuple[Float[Array, "b k w"], list[Float[Array, "bg s h"]], list[Float[Array, "bg s h"]]]:
         """A whole sequence through all layers: hidden states of the wanted places, keys and values of every layer."""
-        positions = positions_of(x)
+        positions = sequence.positions_of(x)
         all_k, all_v = [], []
         for layer in self.language.layers:
             q, k, v = self._project(x, layer, positions)

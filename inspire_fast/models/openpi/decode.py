@@ -15,7 +15,6 @@ Observed behaviour of openpi's pi0-FAST `sample_actions`; the golden vectors hol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,12 +22,13 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int, Int32, Num
+from jaxtyping import Bool, Float, Int, Int32
 
 from inspire_fast.models.block import finish, project
 from inspire_fast.models.gemma import Gemma
 from inspire_fast.models.layers import attend, attention_mask
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.sequence import ImageMask, Images
 
 PALIGEMMA_EOS = 1
 
@@ -43,8 +43,8 @@ class Prompt(NamedTuple):
         valid: False on padding.
     """
 
-    images: Mapping[str, Num[Array, "b h w 3"]]
-    image_mask: Mapping[str, Bool[Array, " b"]]
+    images: Images
+    image_mask: ImageMask
     ids: Int[Array, "b l"]
     valid: Bool[Array, "b l"]
 
