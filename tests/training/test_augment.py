@@ -228,6 +228,7 @@ def test_wrong_input_is_refused(call, words):
 def test_a_sample_gets_the_same_numbers_whatever_process_it_came_from() -> None:
     stream = jax.random.uniform(jax.random.key(1), (6, 8, 8, 3)) * 2 - 1
     dealt = jnp.concatenate([stream[0::2], stream[1::2]])  # two processes take turns; each makes a block of rows
-    one = augment({"base": stream}, jax.random.key(0))["base"]
-    two = augment({"base": dealt}, jax.random.key(0), processes=2)["base"]
+    program = jax.jit(augment, static_argnames="processes")
+    one = program({"base": stream}, jax.random.key(0))["base"]
+    two = program({"base": dealt}, jax.random.key(0), processes=2)["base"]
     np.testing.assert_array_equal(jnp.concatenate([one[0::2], one[1::2]]), two)

@@ -12,6 +12,7 @@ from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.testing import quick_jit
 from inspire_fast.training.reporting.flops import forward_flops, peak_flops, training_flops
 
 ALL = FreezeConfig()
@@ -38,7 +39,7 @@ def test_the_count_is_xlas() -> None:
         target_kind=targets,
     )
     graph, state = nnx.split(nnx.eval_shape(lambda: Pi0Fast(model, rngs=nnx.Rngs(0))))
-    gradient = jax.jit(jax.grad(lambda state, batch: loss(nnx.merge(graph, state), batch)[0]))
+    gradient = quick_jit(jax.grad(lambda state, batch: loss(nnx.merge(graph, state), batch)[0]))
     counted = gradient.lower(state, batch).compile().cost_analysis() or {}
     ours = rows * training_flops(model, ALL, text_tokens=text, supervised=supervised)
     assert 0.94 < ours / counted["flops"] < 1.02  # ours has products only

@@ -15,9 +15,9 @@ BASE = {"peak_lr": 1e-2, "end_lr": 1e-3, "warmup_steps": 2, "weight_decay": 0.1}
 
 def run(config: OptimizerConfig) -> dict:
     optimizer, params = make_optimizer(config, 10), PARAMS
-    state = optimizer.init(params)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
     for gradient in GRADIENTS:
-        updates, state = optimizer.update(gradient, state, params)
+        updates, state = update(gradient, state, params)
         params = optax.apply_updates(params, updates)
     return params  # pyright: ignore[reportReturnType]
 
