@@ -23,6 +23,8 @@ import pytest
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import read_params
+from inspire_fast.commands.train import train as train_command
+from inspire_fast.commands.with_config import run_with_config
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.data.normalization.stats import normalize_quantile
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
@@ -34,7 +36,6 @@ from inspire_fast.models.testing import quick_jit
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training import state
-from inspire_fast.training.cli import run_with_config
 from inspire_fast.training.config import (
     CheckpointConfig,
     DialogueConfig,
@@ -367,7 +368,7 @@ def test_errors_are_printed_without_a_traceback(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        run_with_config(train, "Trains a named config.", arguments)
+        run_with_config(train_command, arguments)
     said = f"{ended.value.code}{capsys.readouterr().err}"
     assert words in said
     assert "Traceback" not in said
