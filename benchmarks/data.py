@@ -2,11 +2,11 @@
 
     uv run python benchmarks/data.py [--quick]
 
-Writes datasets to a temporary folder (two 256 px cameras, AV1 video and PNG), then reads random samples by both routes in
-turns, one thread each, and takes medians over the rounds. The straightforward route opens, per sample, the mp4 of each camera
-and seeks (video), or reads the episode's rows from parquet as LeRobot lays them out, a row group per episode (images).
-The cache is smaller than the data and no sample is read twice, so that nothing is gained by remembering frames.
-The last line is one JSON object.
+Writes datasets to a temporary folder (two 256 px cameras, AV1 video and PNG), then reads random samples by both routes
+in turns, one thread each, and takes medians over the rounds. The straightforward route opens, per sample, the mp4 of
+each camera and seeks (video), or reads the episode's rows from parquet as LeRobot lays them out, a row group per
+episode (images). The cache is smaller than the data and no sample is read twice, so that nothing is gained by
+remembering frames. The last line is one JSON object.
 """
 
 from __future__ import annotations

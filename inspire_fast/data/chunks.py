@@ -1,4 +1,4 @@
-"""A recorded dataset as samples: an observation, the chunk of actions that followed it, and the facts of that frame."""
+"""Training samples of a recorded dataset: an observation, the chunk of actions after it, and the frame's facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inspire_fast.robots import ROBOTS, Robot
 
 Split = Literal["all", "train", "held_out"]
 EndPadding = Literal["repeat_last", "drop"]
-# Ages are sums of float32 control periods.
+# Tolerance: ages are sums of float32 control periods.
 _AGE_SLACK_S = 1e-4
 _LOG = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class ChunkConfig:
         held_out_every: every k-th episode is held out, counted through the episodes in the order of their tasks:
             tasks are held out in proportion, and one with few episodes may have none.
         skip_bad_episodes: leave out episodes that cannot be trained on instead of refusing the dataset. They are logged
-            and listed in `ChunkSource.skipped`. Images are not decoded for it: one that is damaged raises when its sample
-            is read (`scripts/check_dataset.py --decode` finds those beforehand).
+            and listed in `ChunkSource.skipped`. Images are not decoded for it: one that is damaged raises when its
+            sample is read (`scripts/check_dataset.py --decode` finds those beforehand).
         exclude_episodes: leave these out, too.
     """
 
@@ -61,22 +61,22 @@ class ChunkConfig:
 
 
 class ChunkSource:
-    """A random-access sequence of `Sample`s; item i is one usable dataset row.
+    """Random-access sequence of `Sample`s; item i is one usable dataset row.
 
     Args:
         dataset: the recorded rows.
         facts: labels, or None to train without questions.
         robot: the embodiment; turns native observations into canonical ones.
         horizon: actions per chunk.
-        config: which rows are samples, and of which columns.
+        config: rows and columns of the samples.
 
     Attributes:
-        skipped: episode -> why it is left out.
+        skipped: episode -> reason for leaving it out.
 
     Raises:
-        DatasetError: a column is missing, dimensions are not the robot's, labels are another robot's whose frames are named
-            otherwise, a number is not finite, a frame has no instruction or comes at the wrong time, or no row is left (an
-            empty held-out split is none).
+        DatasetError: a column is missing, dimensions are not the robot's, labels are of a robot whose frames have other
+            words, a number is not finite, a frame lacks an instruction or has a wrong timestamp, or no row is left (an
+            empty held-out split is allowed).
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class ChunkSource:
         rows = np.flatnonzero(kept)
         if not len(rows) and config.split != "held_out":
             raise DatasetError(
-                f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample of the split "
-                f"{config.split!r} with data.held_out_every={config.held_out_every}, "
+                f"{dataset.root}: none of its {len(dataset)} rows ({len(dataset.episodes)} episodes) is a sample of "
+                f"the split {config.split!r} with data.held_out_every={config.held_out_every}, "
                 f"data.end_padding={config.end_padding!r}, data.horizon={self.horizon}, "
                 f"data.max_image_age_s={config.max_image_age_s} and {len(self.skipped)} episodes skipped."
             )
@@ -129,7 +129,7 @@ class ChunkSource:
         return len(self._rows)
 
     def __getitem__(self, i: int) -> Sample:
-        """Sample i, images decoded.
+        """Sample i, with decoded images.
 
         Raises:
             DatasetError: a damaged row; names file, episode and frame.
@@ -155,17 +155,17 @@ class ChunkSource:
         return episode.index, frame
 
     def states(self, part: slice = slice(None)) -> np.ndarray:
-        """Canonical states of all samples (or those of a slice), float32 `[n, s]`, without touching an image."""
+        """Canonical states of all samples or of a slice, float32 `[n, s]`, without reading images."""
         rows, parts = self._rows[part], self.dataset.columns(list(self._state_columns))
         native = np.concatenate([parts[c][rows].reshape(len(rows), -1) for c in self._state_columns], axis=-1)
         return self.robot.state_map.to_canonical(native.astype(np.float32)).astype(np.float32)
 
     def chunks(self, part: slice = slice(None), dims: slice = slice(None)) -> np.ndarray:
-        """Action chunks of all samples (or of a slice, or some dimensions), float32 `[n, t, a]`, without touching an image."""
+        """Action chunks of all samples or of a slice, all dimensions or some, float32 `[n, t, a]`."""
         return self._actions[:, dims][self._chunk_rows(self._rows[part, None])]
 
     def actions(self) -> np.ndarray:
-        """Every action of the split's episodes, float32 `[m, a]`, those of rows that are no samples included."""
+        """All actions of the split's episodes, float32 `[m, a]`, including rows that are not samples."""
         return self._actions[self._in_split]
 
     def tasks(self) -> tuple[str, ...]:
@@ -179,12 +179,12 @@ class ChunkSource:
         return int(self._rows[i])
 
     def _chunk_rows(self, rows: np.ndarray | int) -> np.ndarray:
-        """Rows of the actions from `rows` on, `[..., t]`; past the episode's end its last row stands."""
+        """Rows of the actions from `rows` on, `[..., t]`; past the episode's end, its last row."""
         return np.minimum(np.asarray(rows) + np.arange(self.horizon), self._stops[rows] - 1)
 
 
 def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot) -> None:
-    """Labels are vectors in frames: those of any robot will do whose frames have the same axes under the same words."""
+    """Labels are vectors in frames: they may be of any robot whose frames have the same axes and words."""
     if facts is None or facts.robot == robot.name:
         return
     known = facts.robot in ROBOTS
@@ -192,13 +192,14 @@ def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robo
     if not known or (other.axes, dict(other.frames)) != (robot.axes, dict(robot.frames)):
         theirs = f"with {other.axes} and the frames {[*other.frames]}" if known else "which this version does not know"
         raise DatasetError(
-            f"The labels of {dataset.root} are about robot {facts.robot!r}, {theirs}, not {robot.name!r}, with {robot.axes} and "
-            f"the frames {[*robot.frames]}. Label the dataset for {robot.name!r} (`uv run scripts/label_dataset.py`)."
+            f"The labels of {dataset.root} are about robot {facts.robot!r}, {theirs}, not {robot.name!r}, with "
+            f"{robot.axes} and the frames {[*robot.frames]}. Label the dataset for {robot.name!r} (`uv run "
+            "scripts/label_dataset.py`)."
         )
     if other.image_orientation != robot.image_orientation:
         _LOG.warning(
-            "The labels of %s are about robot %r, whose images are %s, and robot %r has them %s. The labels suit both; see to "
-            "it that the dataset's images are the latter.",
+            "The labels of %s are about robot %r, whose images are %s, and robot %r has them %s. The labels suit both; "
+            "make sure that the dataset's images are the latter.",
             dataset.root,
             facts.robot,
             other.image_orientation,
@@ -216,7 +217,7 @@ def _without_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str]) -> Le
 
 def _in_split(dataset: LeRobotDataset, config: ChunkConfig) -> np.ndarray:
     """Whether each row belongs to the split, bool `[n]`; rows of skipped episodes belong to none."""
-    # Every k-th episode in the order of tasks: tasks that take turns in the dataset are all held out in proportion.
+    # Every k-th episode in the order of tasks: even if tasks alternate in the dataset, each is held out in proportion.
     by_task = sorted(dataset.episodes, key=lambda e: (e.tasks, e.index))
     held_out = {e.index for e in by_task[config.held_out_every - 1 :: config.held_out_every]}
     wanted = {"all": (True, False), "train": (False,), "held_out": (True,)}[config.split]
@@ -231,14 +232,15 @@ def _in_split(dataset: LeRobotDataset, config: ChunkConfig) -> np.ndarray:
 def _check_columns(
     dataset: LeRobotDataset, robot: Robot, columns: Mapping[str, str], action_column: str
 ) -> tuple[str, ...]:
-    """Holds the dataset's columns against the robot; returns the state's columns in the robot's order."""
+    """Checks the dataset's columns against the robot; returns the state's columns in the robot's order."""
     missing = sorted({*columns, action_column} - set(dataset.features))
     if missing:
         raise DatasetError(f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}.")
     needed, possible, mapped = set(robot.required_keys), {*robot.cameras, *robot.state_keys}, set(columns.values())
     if not needed <= mapped <= possible:
         raise DatasetError(
-            f"Robot {robot.name!r} needs the keys {sorted(needed)} of {sorted(possible)}; the columns map to {sorted(mapped)}."
+            f"Robot {robot.name!r} needs the keys {sorted(needed)} of {sorted(possible)}; the columns map to "
+            f"{sorted(mapped)}."
         )
     column_of = {key: column for column, key in columns.items()}
     state_columns = {column_of[key]: dim for key, dim in robot.state_keys.items()}

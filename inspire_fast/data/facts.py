@@ -1,7 +1,7 @@
 """Spatial facts of a dataset in `labels/facts.parquet`: one row per episode, frame and target.
 
-The file stores geometry, never answers: a new question or threshold needs no relabelling. It names its dataset, and labels
-of another dataset are refused.
+The file stores geometry, never answers: a new question or threshold needs no relabelling. It names its dataset, and
+labels of another dataset are refused.
 """
 
 from __future__ import annotations
@@ -192,8 +192,8 @@ class FactsTable:
         meta = load_meta(root)
         if not path.is_file():
             raise DatasetNotFoundError(
-                f"{root} has no labels: looked for {path}. Label the dataset first (`uv run scripts/label_dataset.py`), or "
-                "train without questions (`--dialogue.script pi0_fast`)."
+                f"{root} has no labels: looked for {path}. Label the dataset first (`uv run "
+                "scripts/label_dataset.py`), or train without questions (`--dialogue.script pi0_fast`)."
             )
         table = read_table(path)
         if _METADATA_KEY not in (table.schema.metadata or {}) or not any(map(table.schema.equals, _known_schemas())):

@@ -16,8 +16,8 @@ def fitted_size(h: int, w: int, height: int, width: int) -> tuple[int, int]:
     inner = (int(h / scale), int(w / scale)) if scale else (0, 0)
     if not min(inner):
         raise ValueError(
-            f"An image of {h} x {w} px in {height} x {width} px without distortion would have {inner[0]} x {inner[1]} px: "
-            "nothing is left of it. Check the camera, or crop the image."
+            f"An image of {h} x {w} px in {height} x {width} px without distortion would have {inner[0]} x {inner[1]} "
+            "px: nothing is left of it. Check the camera, or crop the image."
         )
     return inner
 

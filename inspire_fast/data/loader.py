@@ -1,4 +1,4 @@
-"""Batches from samples: shuffled, prefetched by threads, sharded by process, resumable between any two batches (Grain).
+"""Loader of batches: shuffled, prefetched by threads, sharded by process, resumable between any two batches (Grain).
 
 The batch at a position of the stream depends on (seed, position) alone, never on the timing of threads.
 """
@@ -48,7 +48,8 @@ class LoaderConfig:
         if self.batch_size < 1 or self.num_threads < 0 or (self.epochs is not None and self.epochs < 1):
             raise ValueError(
                 "A loader needs a batch size and epochs of at least 1 and no negative threads; got "
-                f"batch_size={self.batch_size}, epochs={self.epochs}, num_threads={self.num_threads} (`--loader-threads`)."
+                f"batch_size={self.batch_size}, epochs={self.epochs}, num_threads={self.num_threads} "
+                "(`--loader-threads`)."
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be 0 .. 2^32 - 1; got {self.seed}.")
@@ -59,16 +60,16 @@ class LoaderConfig:
 
 
 class Loader(Iterator[dict[str, np.ndarray]]):
-    """An iterator of stacked batches.
+    """Iterator of stacked batches.
 
-    Each epoch is shuffled anew; batches run on across epochs, so that no sample is lost between them. With several
-    processes, position p of the stream belongs to process `p % process_count`: together they see the stream that one
-    process alone would see, without overlap.
+    Each epoch has its own order; batches continue across epochs, so that no sample is lost between them. With several
+    processes, position p of the stream belongs to process `p % process_count`: together they see the stream of a single
+    process, without overlap.
 
     Args:
         source: random-access samples, or a `Mixture` of such; must be safe to read from threads.
-        transform: sample and its own random generator -> arrays of one shape for all samples. Parts of a mixture may have
-            their own.
+        transform: sample and its own random generator -> arrays of one shape for all samples. Parts of a mixture may
+            have their own.
         config: order, grouping and reading.
 
     Raises:
@@ -103,16 +104,16 @@ class Loader(Iterator[dict[str, np.ndarray]]):
         return next(self._iterator)
 
     def state(self) -> dict[str, Any]:
-        """Where the stream stands, after the last batch taken; JSON-able, and the same on every process."""
+        """The stream's position after the last batch taken; JSON-able, and the same on every process."""
         return {**self._contract, "position": self._iterator.get_state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes to where `state()` was called; the batches from there on are the same.
+        """Continues from a `state()`, with the same batches from there on.
 
-        The number of processes may be another one, as long as all of them together take as many samples per batch.
+        The number of processes may differ, as long as all of them together take as many samples per batch.
 
         Raises:
-            ValueError: the state comes from another stream; names what differs.
+            ValueError: the state is of another stream; the message lists the differences.
         """
         differing = {
             name: (state.get(name), value) for name, value in self._contract.items() if state.get(name) != value
@@ -130,7 +131,7 @@ class Loader(Iterator[dict[str, np.ndarray]]):
 
 
 def _stream(source: SampleSource, config: LoaderConfig) -> grain.MapDataset[int]:
-    """The order, without the samples at its end that fill no batch."""
+    """The order of the samples, without those at its end that fill no batch."""
     if not len(source):
         raise ValueError("A loader needs samples; got 0 samples.")
     samples = _order(source, seed=config.seed, shuffle=config.shuffle, epochs=config.epochs)

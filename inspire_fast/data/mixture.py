@@ -1,4 +1,4 @@
-"""Several sources as one, in chosen proportions."""
+"""Mixture of several sources in chosen proportions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inspire_fast.core.types import Sample
 
 
 class SampleSource(Protocol):
-    """Random access is all that a loader needs."""
+    """Samples by random access, as the loader reads them."""
 
     def __len__(self) -> int: ...
 
@@ -30,11 +30,11 @@ class Part(Generic[S_co]):
     """One source of a mixture.
 
     Attributes:
-        name: of the dataset; stands in the loader's state and in messages.
+        name: of the dataset, for the loader's state and for messages.
         source: its samples; a `Mixture` needs at least one.
-        weight: how often it is drawn from, relative to the other parts; None: as often as it has samples.
-        transform: sample -> arrays where it needs its own (another robot, other normalisation statistics); None: the
-            loader's. All parts must give arrays of the same shapes.
+        weight: frequency relative to the other parts; None: its number of samples.
+        transform: sample -> arrays, if the part needs its own (another robot, other normalisation statistics); None:
+            the loader's. All parts must give arrays of the same shapes.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Part(Generic[S_co]):
 
 
 class Mixture(Generic[S_co]):
-    """Parts one after another by number; how often each is drawn from is up to the `Loader`, which reads `fractions`.
+    """Concatenation of parts; the `Loader` draws from them by their `fractions`.
 
-    The loader draws from the parts in fixed proportions: of the first n draws, part k has made `fractions[k] * n`, give or
-    take less than the number of parts. Each part is shuffled by itself and begun anew when it is used up, so that small parts
-    with large weights repeat, and large ones with small weights are seen in full over several epochs. One epoch of a
-    mixture is `len(mixture)` draws.
+    The loader draws from the parts in fixed proportions: of the first n draws, part k has made `fractions[k] * n`, give
+    or take less than the number of parts. Each part is shuffled by itself and begun anew when it is used up, so that
+    small parts with large weights repeat, and large ones with small weights are seen in full over several epochs. One
+    epoch of a mixture is `len(mixture)` draws.
 
     Raises:
         ValueError: no parts, names twice, a part without samples, or weights for some parts only.
@@ -79,7 +79,7 @@ class Mixture(Generic[S_co]):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Shares of the parts as whole numbers: sizes without weights, else millionths."""
+        """Shares of the parts as whole numbers: their sizes if there are no weights, else millionths."""
         if self.parts[0].weight is None:
             return tuple(len(part.source) for part in self.parts)
         weights = [part.weight or 0.0 for part in self.parts]
@@ -92,7 +92,7 @@ class Mixture(Generic[S_co]):
 
     @property
     def sample_weights(self) -> tuple[float, ...]:
-        """How often one sample of each part is drawn, of an average sample's times; all 1 without weights."""
+        """Frequency of one sample of each part, relative to an average sample; all 1 without weights."""
         if self.parts[0].weight is None:
             return (1.0,) * len(self.parts)
         sizes = [len(part.source) for part in self.parts]
@@ -103,21 +103,21 @@ class Mixture(Generic[S_co]):
         return int(self._starts[part])
 
     def locate(self, i: int) -> tuple[Part[S_co], int]:
-        """The part that holds sample i, and the sample's number in it."""
+        """The part of sample i, and the sample's number in it."""
         if not 0 <= i < len(self):
             raise IndexError(f"Sample {i} of {len(self)}.")
         k = int(np.searchsorted(self._starts, i, side="right")) - 1
         return self.parts[k], i - int(self._starts[k])
 
     def identity(self) -> list[list[Any]]:
-        """What makes a stream of this mixture: name, size and share of each part (JSON-able)."""
+        """Name, size and share of each part (JSON-able), which determine the mixture's stream."""
         return [[part.name, len(part.source), count] for part, count in zip(self.parts, self.counts, strict=True)]
 
 
 def turn(position: int, counts: Sequence[int]) -> tuple[int, int]:
-    """Which part's turn it is at a position of the stream, and how often it has been before.
+    """The part that is drawn at a position of the stream, and how often it was drawn before.
 
-    Turns are spread evenly: `counts` are the parts' shares as whole numbers, e.g. for (1, 3):
+    Draws are spread evenly: `counts` are the parts' shares as whole numbers, e.g. for (1, 3):
 
         position  0  1  2  3  4  5  6  7
         part      1  1  1  0  1  1  1  0
@@ -133,9 +133,9 @@ def turn(position: int, counts: Sequence[int]) -> tuple[int, int]:
 
 
 def spread(source: SampleSource, count: int) -> list[int]:
-    """Numbers of about `count` samples, evenly spread over a source; over each part of a mixture, in the parts' shares.
+    """Numbers of about `count` samples, evenly spread over a source, or over a mixture's parts in their shares.
 
-    Short sources are spread over more than once.
+    Samples of short sources occur more than once.
     """
     if not isinstance(source, Mixture):
         return np.linspace(0, len(source) - 1, count).round().astype(int).tolist()

@@ -1,7 +1,7 @@
 """Dropout of questions in training samples, so that a policy can also act without answering first.
 
-A policy that always answered before it acted cannot act without answers. ECoT-Lite reports dropout of the reasoning as the
-cure for its instability and cost: a policy trained with it can be told to skip the questions.
+A policy that always answered before it acted cannot act without answers. ECoT-Lite reports dropout of the reasoning as
+the cure for its instability and cost: a policy trained with it can be told to skip the questions.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class QuestionDropout:
     Attributes:
         without: fraction of samples without questions.
         unsupervised: fraction of samples whose answers are in the prompt but carry no loss.
-        target_dropout: probability, for each target, that it is not asked about, in all samples with questions; at least
-            one target stays.
+        target_dropout: probability, for each target, that it is not asked about, in all samples with questions; at
+            least one target stays.
         shuffle: targets in random order instead of the instruction's.
     """
 

@@ -1,6 +1,6 @@
-"""A sample becomes the arrays that the network is trained on: normalised, rendered by the one renderer, padded.
+"""Transform of samples to the network's training arrays: normalised, rendered by the one renderer, padded.
 
-Nothing is truncated: a sample that does not fit raises, and says which length would.
+Nothing is truncated: a sample that does not fit raises, with the length that would fit.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInput:
-    """What the network needs of an observation beside text: the cameras it knows, at its size.
+    """Conversion of an observation to the network's images, at its size, and to its normalised state.
 
     Attributes:
-        cameras: canonical names; one that the robot lacks is a black image, unmasked, as pi0-FAST was trained.
+        cameras: canonical names; one that the robot lacks is a black image, unmasked, as in pi0-FAST's training.
         image_hw: pixels.
         normalizer: of state and actions.
     """
@@ -70,9 +70,10 @@ class TrainingTransform:
         max_token_len: `l`, text ids per row.
         max_supervised: `k`, supervised ids per row.
         state_noise: standard deviation of noise on the normalised state.
-        question_dropout: which questions a training sample holds.
+        question_dropout: random choice of a training sample's questions.
         unlabelled: what becomes of a frame that lacks facts about a target: "refuse" raises; "ask_nothing" trains its
-            actions alone; "ask_known" asks about the other targets. (Hindsight leaves out what it is not sure of, which is
+            actions alone; "ask_known" asks about the other targets. (Hindsight leaves out what it is not sure of, which
+            is
             mostly near the gripper: with "ask_known" a missing question tells that.)
     """
 
@@ -86,15 +87,15 @@ class TrainingTransform:
     unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """One row, images as `image:<camera>`; see `render` for what it refuses, and that nothing is cut."""
+        """One row, with images as `image:<camera>`; raises as `render` does, and if the dialogue does not fit."""
         rendered = self.render(sample, rng)
         images = {f"image:{k}": v for k, v in self.inputs.images(sample.observation).items()}
         return {**images, **self._pad(rendered)}
 
     def render(self, sample: Sample, rng: np.random.Generator | None = None) -> Rendered:
-        """The sample's whole dialogue, every blank filled from recorded facts.
+        """The sample's whole dialogue, with every blank filled from recorded facts.
 
-        With `rng` as training reads it: the state is noisy and questions may be left out; without, complete and exact.
+        With `rng` it is as in training: noisy state, dropout of questions. Without, it is complete and exact.
 
         Raises:
             ValueError: no actions, or facts missing that the script asks about.
@@ -120,7 +121,7 @@ class TrainingTransform:
         )
 
     def facts_of(self, sample: Sample) -> SceneFacts | None:
-        """What this script asks about a sample, in its words and order; None where it asks nothing.
+        """Facts of the targets that the script asks about, in its words and order; None if it asks nothing.
 
         Raises:
             ValueError: a target of the instruction has no facts in this frame, and `unlabelled` is "refuse".
@@ -137,8 +138,8 @@ class TrainingTransform:
         if self.unlabelled == "refuse":
             raise ValueError(
                 f"Script {self.script.name!r} asks about the targets of {prompt!r}, and this frame has no facts about "
-                f"{missing or 'any'}. Label the dataset; where labels leave frames out (hindsight does), say what becomes of "
-                "them with `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
+                f"{missing or 'any'}. Label the dataset; where labels leave frames out (hindsight does), say what "
+                "becomes of them with `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
             )
         return replace(stored, targets=tuple(known)) if self.unlabelled == "ask_known" and known else None
 

@@ -1,4 +1,4 @@
-"""Frames of an mp4 by time, and frames into an mp4 (PyAV; AV1 and H.264)."""
+"""Reader of mp4 frames by time, and encoder of frames to mp4 (PyAV; AV1 and H.264)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAX_STEPS_ONWARDS = 16
 
 
 class VideoReader:
-    """One open mp4. Times are seconds from its first frame. Safe to share between threads (calls are serialised)."""
+    """One open mp4. Times are seconds from its first frame. Threads may share it: calls are serialised."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,22 +40,22 @@ class VideoReader:
             self._container: InputContainer = av.open(str(path))
         except av.error.FFmpegError as error:
             raise DatasetError(f"{path} cannot be opened as a video: {error}") from error
-        # Sound and a cover picture may lie beside the frames.
+        # The file may also hold sound and a cover picture.
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if len(streams) != 1:
             sizes = [f"{s.width} x {s.height}" for s in streams]
             raise DatasetError(
-                f"{path} cannot be opened as a video: it has {len(streams)} video streams {sizes}, and which one is the camera's "
-                "is not said. Keep one, e.g. `ffmpeg -i in.mp4 -map 0:v:0 -c copy out.mp4`."
+                f"{path} cannot be opened as a video: it has {len(streams)} video streams {sizes}, and the camera's is "
+                "not marked. Keep one, e.g. `ffmpeg -i in.mp4 -map 0:v:0 -c copy out.mp4`."
             )
         self._stream = streams[0]
         if self._stream.time_base is None:
             raise DatasetError(f"{path}: the video stream has no time base; re-encode it.")
-        # One thread: several would first fill a pipeline of frames that random access throws away. Speed comes from
-        # reading several videos at once.
+        # One thread: several would first fill a pipeline of frames that random access discards. Speed comes from
+        # several videos at once.
         self._stream.thread_type = "NONE"
         self._stream.codec_context.thread_count = 1
-        self._reformatter = VideoReformatter()  # kept: making one per frame costs more than the conversion
+        self._reformatter = VideoReformatter()  # reused: a new one per frame costs more than the conversion
         self._tick_s = float(self._stream.time_base)
         self._start_ticks = self._stream.start_time or 0
         self._frames: Iterator[av.VideoFrame] | None = None  # the running decoder, None when a seek is due
@@ -64,14 +64,14 @@ class VideoReader:
 
     @property
     def duration_s(self) -> float:
-        """Length as the container states it."""
+        """Length stated by the container."""
         if self._stream.duration is not None:
             return self._stream.duration * self._tick_s
         return (self._container.duration or 0) / av.time_base
 
     @property
     def rate_hz(self) -> float:
-        """Average frame rate as the container states it; 0 where it does not."""
+        """Average frame rate stated by the container; 0 if it states none."""
         return float(self._stream.average_rate or 0)
 
     @property
@@ -80,10 +80,10 @@ class VideoReader:
         return self._stream.codec_context.pix_fmt or ""
 
     def frame(self, time_s: float, tolerance_s: float, pixels: str = "rgb24") -> np.ndarray:
-        """The frame shown at `time_s`: uint8 `[h, w, 3]`, RGB (of other `pixels`, what PyAV makes of them).
+        """The frame shown at `time_s`: uint8 `[h, w, 3]` RGB, or PyAV's array of other `pixels`.
 
         Raises:
-            DatasetError: no frame within `tolerance_s` (the video is shorter than its index), or it cannot be decoded.
+            DatasetError: no frame within `tolerance_s` (the video is shorter than its index), or a decoding error.
         """
         with self._lock:
             try:
@@ -104,7 +104,7 @@ class VideoReader:
         if self._frames is not None and tolerance_s < onwards_s <= 2 * tolerance_s * _MAX_STEPS_ONWARDS:
             frame = self._scan(time_s - tolerance_s)
         else:
-            # The container's index is in decoding order, so a seek may land behind the frame: then start earlier.
+            # The container's index is in decoding order: a seek may land after the frame. Then start earlier.
             for back_s in (0.0, 1.0, time_s):
                 self._seek(time_s - back_s)
                 frame = self._scan(time_s - tolerance_s)
@@ -128,7 +128,7 @@ class VideoReader:
         self._frames = self._container.decode(self._stream)
 
     def _scan(self, from_s: float) -> av.VideoFrame | None:
-        """The first frame at or after `from_s` from where the decoder stands; None when the video ends before."""
+        """The first frame at or after `from_s`, from the decoder's position on; None if the video ends before."""
         assert self._frames is not None
         for frame in self._frames:
             if frame.pts is not None:
@@ -140,7 +140,7 @@ class VideoReader:
 
 
 class VideoEncoder:
-    """Frames into one mp4, one after another."""
+    """Encoder of one mp4, frame by frame."""
 
     def __init__(self, path: Path, *, fps: int, height: int, width: int, codec: Codec) -> None:
         if height % 2 or width % 2:
@@ -171,7 +171,7 @@ class VideoEncoder:
         self.frames += 1
 
     def close(self) -> None:
-        """Writes what the encoder still holds and the index."""
+        """Writes the encoder's remaining frames and the index."""
         self._mux(None)
         self._container.close()
 

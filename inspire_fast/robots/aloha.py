@@ -1,7 +1,7 @@
 """The bimanual ALOHA workstation: two ViperX 300 arms, four cameras, with openpi's keys and conventions.
 
-Native units (of ALOHA's own software): per arm six joint angles (rad) and the gripper. In the *state* the gripper is its
-linear opening, 0 closed .. 1 open; in the *action* it is the angle of the gripper's motor, scaled to 0 .. 1.
+Native units (of ALOHA's own software): per arm six joint angles (rad) and the gripper. In the *state* the gripper is
+its linear opening, 0 closed .. 1 open; in the *action* it is the angle of the gripper's motor, scaled to 0 .. 1.
 Canonical units (of pi0's pre-training, openpi's `adapt_to_pi`): shoulder and elbow turn the other way, and grippers are
 motor angles: in the state scaled so that pi0's robots span 0 .. 1, in the action radians from pi0's closed position.
 Joints are trained as deltas to the state, grippers are not. 50 Hz; the model does not see the camera `cam_low`.

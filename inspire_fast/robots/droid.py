@@ -7,8 +7,8 @@ State: seven joint positions (rad) and the gripper (0 open .. 1 closed). Action:
 `droid_joint_position` is the same arm commanded by seven joint positions (rad), trained as deltas to the state, as in
 openpi's `pi0_fast_full_droid_finetune`. Its keys, cameras and state are `droid`'s.
 
-pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`. A network for this robot
-names these three: its image tokens follow the sorted order of the names.
+pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`. A network for this
+robot names these three: its image tokens follow the sorted order of the names.
 Direction words follow the arm's base frame: x forward, y to the left, z up.
 """
 

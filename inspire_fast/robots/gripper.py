@@ -15,7 +15,8 @@ class GripperSignal:
     Attributes:
         position: the state dimensions that are the gripper's x, y, z.
         opening: dimension -> weight; the weighted sum plus `opening_at_zero` grows as the gripper opens.
-        opening_at_zero: offset of that sum. A gripper that states how far it is *closed*, 0..1, has weight -1 and offset 1.
+        opening_at_zero: offset of that sum. A gripper that states how far it is *closed*, 0..1, has weight -1 and
+            offset 1.
         metres_per_unit: of the position.
         closed_below: the gripper closes when the opening falls below this. InSpire's annotator: 0.75. Wide objects need
             more: LIBERO's cans keep the fingers at 0.81.

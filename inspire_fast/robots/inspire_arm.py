@@ -1,12 +1,12 @@
 """The desktop arm of InSpire's real-robot experiments: one front camera, an end effector commanded by absolute poses.
 
-State and action: position in 0.001 mm, orientation as Euler angles in 0.001 degree, gripper opening in the arm's own unit
-(only ever compared with the opening at an episode's start). The first six dimensions are trained as deltas to the state,
-in chunks of five.
+State and action: position in 0.001 mm, orientation as Euler angles in 0.001 degree, gripper opening in the arm's own
+unit (only ever compared with the opening at an episode's start). The first six dimensions are trained as deltas to the
+state, in chunks of five.
 Direction words follow the released annotator's frame: +x right, +y back, +z up.
 
-The release states no control rate and no workspace. 10 Hz and a cube of 1 m are our choice: bounds that catch a wrong unit,
-not the arm's reach. A robot client narrows them.
+The release states no control rate and no workspace. 10 Hz and a cube of 1 m are our choice: bounds that catch a wrong
+unit, not the arm's reach. A robot client narrows them.
 """
 
 import numpy as np

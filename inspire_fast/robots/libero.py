@@ -2,11 +2,11 @@
 
 State: end-effector position (3, m) + orientation as axis-angle (3, rad) + gripper joint positions (2, m).
 Action: OSC_POSE delta, 7-D in [-1, 1] (+-1 = 0.05 m, 0.5 rad per step) + gripper (-1 open, +1 close), 20 Hz.
-`libero_front` is the same arm as the released InSpire-FAST checkpoints see it: the front camera alone, flipped vertically;
-both wrist slots of the network are black.
+`libero_front` is the same arm as the released InSpire-FAST checkpoints see it: the front camera alone, flipped
+vertically; both wrist slots of the network are black.
 
-Direction words follow the robosuite world axes (x forward from the base, y to the right, z up), whatever the image shows:
-openpi's client rotates images by 180 degrees, which mirrors the upright view.
+Direction words follow the robosuite world axes (x forward from the base, y to the right, z up), whatever the image
+shows: openpi's client rotates images by 180 degrees, which mirrors the upright view.
 """
 
 from dataclasses import replace

@@ -154,7 +154,8 @@ class Robot:
         named, possible = sorted(self.columns.values()), {*self.cameras, *self.state_keys}
         if not set(self.required_keys) <= set(named) <= possible:
             raise ValueError(
-                f"Robot {self.name!r}: columns need the keys {sorted(self.required_keys)} of {sorted(possible)}; got {named}."
+                f"Robot {self.name!r}: columns need the keys {sorted(self.required_keys)} of {sorted(possible)}; got "
+                f"{named}."
             )
         if self.gripper and not all(0 <= dimension < self.state_dim for dimension in self.gripper.dimensions):
             raise ValueError(
@@ -237,7 +238,8 @@ class Robot:
                 first = sum(map(len, parts))
                 bad = ", ".join(self.state_names[first + int(i)] for i in np.flatnonzero(~np.isfinite(part)))
                 raise ValueError(
-                    f"Robot {self.name!r}: as float32 {key!r} holds NaN or infinity in {bad}; check the robot's sensors."
+                    f"Robot {self.name!r}: as float32 {key!r} holds NaN or infinity in {bad}; check the robot's "
+                    "sensors."
                 )
             parts.append(part)
         return np.concatenate(parts)

@@ -61,8 +61,8 @@ def test_same_layout_as_lerobot(tmp_path: Path, storage) -> None:
 
 @pytest.mark.parametrize("storage", ["image", "video"])
 def test_same_statistics_as_lerobot(tmp_path: Path, storage) -> None:
-    """Exact ones agree to rounding. Of quantiles (from LeRobot's histograms) and a camera's `std` (LeRobot leaves out the
-    variation between frames: 0 for an episode of plain frames of different greys) only shapes are compared.
+    """Exact ones agree to rounding. Of quantiles (from LeRobot's histograms) and a camera's `std` (LeRobot leaves out
+    the variation between frames: 0 for an episode of plain frames of different greys) only shapes are compared.
     """
     roots = GOLDEN / "lerobot_v3" / storage, rewrite_golden(tmp_path / "set", storage)
     theirs, ours = (json.loads((root / "meta" / "stats.json").read_text()) for root in roots)

@@ -82,7 +82,7 @@ def test_observations_and_actions_round_trip(robot: Robot) -> None:
 def test_datasets_are_read_by_the_columns_that_it_declares(robot: Robot, dataset: LeRobotDataset) -> None:
     config = TrainConfig(name="toy", robot="gantry", data=DataConfig(root=dataset.root))
     (part,) = config.data.datasets
-    assert training_columns(config, part) == ({"camera": "top", "state": "pose"}, "command")
+    assert training_columns(config.data, config.embodiment, part) == ({"camera": "top", "state": "pose"}, "command")
     sample = ChunkSource(dataset, None, robot=robot, horizon=2)[20]
     assert sample.actions is not None
     assert sample.observation.images.keys() == {"base_0_rgb"}

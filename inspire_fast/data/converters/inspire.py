@@ -5,8 +5,8 @@ position and Euler angles and, last, the gripper's opening; `action` holds the a
 After annotation the same files are in `anno_w_pos`, with an `object_info` (read by `scripts/label_dataset.py
 object-info`). Frames are numbered from 0 in file names without leading zeros.
 
-We assume, where it says nothing: images bear the number of their frame and are PNG or JPEG; if no `action` is recorded, the
-next frame's state may replace it (`actions_from_states`), as for any robot commanded by absolute poses.
+We assume, where it says nothing: images bear the number of their frame and are PNG or JPEG; if no `action` is recorded,
+the next frame's state may replace it (`actions_from_states`), as for any robot commanded by absolute poses.
 """
 
 from __future__ import annotations

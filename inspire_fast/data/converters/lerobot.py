@@ -30,8 +30,8 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
     """Copies a dataset with its labels, recordings and names of elements; depth maps and annotations are refused.
 
     Raises:
-        DatasetError: `root` is the source itself or holds it, a column cannot be written, or an episode is damaged and none
-            is to be skipped.
+        DatasetError: `root` is the source itself or holds it, a column cannot be written, or an episode is damaged and
+            none is to be skipped.
     """
     if root.resolve() in (source.resolve(), *source.resolve().parents):
         raise DatasetError(f"{root} is the source {source} or holds it; a copy needs a folder of its own.")

@@ -1,6 +1,6 @@
-"""Episodes that cannot be trained on, found before training and named: file, episode, frame, what is wrong.
+"""Checks that find bad episodes before training and report file, episode, frame and defect.
 
-Cheap checks read every number once and open each video; `decode` looks at every image as well.
+The cheap checks read every number once and open each video; `decode` also decodes every image.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _TIME_SLACK = 0.25
 
 
 def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode: bool = False) -> dict[int, str]:
-    """Episode -> why it is unusable; empty when all is well.
+    """Episode -> the reason why it is unusable; empty if all are sound.
 
     Args:
-        dataset: what to look at; episodes it skips already are left out.
-        columns: those that training reads, cameras included. Others may hold what they like.
-        decode: decode every image. Otherwise an image's bytes are not looked at, and a video only asked how long it is.
+        dataset: the dataset; episodes that it skips already are left out.
+        columns: those that training reads, cameras included. Other columns are not checked.
+        decode: decode every image. Otherwise the bytes of images are not read, and only the lengths of videos.
 
     Raises:
-        DatasetError: a column is missing altogether.
+        DatasetError: the dataset lacks a column.
     """
     bad: dict[int, str] = {}
     numbers = [name for name in columns if not dataset.feature(name).visual]
@@ -60,18 +60,18 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
 
 
 def clock(dataset: LeRobotDataset, columns: Iterable[str]) -> list[str]:
-    """`timestamp`, where the dataset has it or a video among `columns` needs it."""
+    """`timestamp`, if the dataset has it or a video among `columns` needs it."""
     videos = any(dataset.feature(name).dtype == "video" for name in columns)
     return ["timestamp"] if videos or "timestamp" in dataset.features else []
 
 
 def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str, np.ndarray]) -> None:
-    """Looks at one episode's columns: finite, with an instruction on every frame, in step with the clock.
+    """Checks one episode's columns: finite numbers, an instruction for every frame, regular timestamps.
 
     Args:
-        dataset: for its instructions and frame rate.
-        episode: whose values these are.
-        values: column -> `[length, ...]`; `task_index` and `timestamp` are looked at where they are among them.
+        dataset: with its instructions and frame rate.
+        episode: the episode.
+        values: column -> `[length, ...]`; `task_index` and `timestamp` are checked if they are among them.
 
     Raises:
         DatasetError: names file, episode, frame and column.
@@ -106,10 +106,10 @@ def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str
 
 
 def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -> None:
-    """`check_numbers` over whole columns, as `LeRobotDataset.columns` gives them; episodes that are skipped may hold anything.
+    """`check_numbers` for whole columns from `LeRobotDataset.columns`; skipped episodes are not checked.
 
     Raises:
-        DatasetError: see `check_numbers`; about the first episode that is unusable.
+        DatasetError: as `check_numbers`, for the first unusable episode.
     """
     bad = np.zeros(len(dataset), bool)
     for column in values.values():
@@ -135,9 +135,9 @@ def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -
 def _check_videos(
     dataset: LeRobotDataset, episodes: Sequence[Episode], names: Sequence[str], last_s: Mapping[int, float]
 ) -> dict[int, str]:
-    """Videos, and parts of shared ones, that end before the last frame of an episode, which comes at `last_s`."""
+    """Episodes whose video, or part of a shared one, ends before their last frame, at `last_s`."""
     bad: dict[int, str] = {}
-    lengths: dict[Path, float | str] = {}  # seconds, or what is wrong with the file
+    lengths: dict[Path, float | str] = {}  # seconds, or the file's defect
     for name in names:
         for episode in episodes:
             place = episode.videos[name]
@@ -154,7 +154,7 @@ def _check_videos(
 
 
 def _too_short(fps: float, episode: Episode, name: str, last_s: float, length_s: float) -> str:
-    """What is wrong with an episode's part of a video that lasts `length_s`; empty when nothing is."""
+    """The defect of an episode's part of a video that lasts `length_s`; empty if there is none."""
     place, slack_s = episode.videos[name], 0.5 / fps  # frames are looked up within half of their time
     last = place.from_s + last_s
     ends = [(length_s, length_s - slack_s, "is shorter than its index says: it lasts")]

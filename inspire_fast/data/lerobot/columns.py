@@ -1,4 +1,4 @@
-"""Checks and conversions of one episode's columns on their way into a dataset."""
+"""Checks and conversions of an episode's columns before they are written to a dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_features(
     """LeRobot's feature dictionaries, checked; cameras get the dtype `image_storage`.
 
     Raises:
-        ValueError: a name that the writer fills itself, an unknown key, dtype or shape.
+        ValueError: a name of a column that the writer adds, or an unknown key, dtype or shape.
     """
     parsed = {}
     for name, spec in features.items():
@@ -44,10 +44,10 @@ def parse_features(
 
 
 def episode_length(columns: Mapping[str, Any], features: Mapping[str, Feature], episode: int) -> int:
-    """Number of frames; every feature must be there and equally long.
+    """Number of frames, the same for all features.
 
     Raises:
-        ValueError: names the episode and what differs.
+        ValueError: missing, unknown, empty or unequally long columns; names the episode.
     """
     if set(columns) != set(features):
         missing, extra = sorted(set(features) - set(columns)), sorted(set(columns) - set(features))
@@ -59,7 +59,7 @@ def episode_length(columns: Mapping[str, Any], features: Mapping[str, Feature], 
 
 
 def checked_values(values: Any, feature: Feature, episode: int) -> np.ndarray:
-    """A numeric or text column as the array that is stored: `[n]` for the shape (1,), else `[n, k]`.
+    """A numeric or text column as it is stored: `[n]` for the shape (1,), else `[n, k]`.
 
     Raises:
         ValueError: wrong shape, a dtype that would lose information, NaN or infinity.
@@ -81,10 +81,10 @@ def checked_values(values: Any, feature: Feature, episode: int) -> np.ndarray:
 
 
 def deduplicate(images: Sequence[np.ndarray], feature: Feature, episode: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Frame -> index into the distinct images, and those images.
+    """The index of each frame's image among the distinct ones, and the distinct images.
 
     Raises:
-        ValueError: an image of another shape or type than the feature's.
+        ValueError: an image whose shape or type is not the feature's.
     """
     seen: dict[bytes, int] = {}
     codes, unique = np.empty(len(images), np.int64), []

@@ -1,4 +1,4 @@
-"""LeRobot datasets (v2.0, v2.1, v3.0) read with pyarrow, PyAV and Pillow; no PyTorch."""
+"""Reader of LeRobot datasets (v2.0, v2.1, v3.0), with pyarrow, PyAV and Pillow, without PyTorch."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from inspire_fast.data.lerobot.parquet import ColumnError, read_table, to_numpy
 
 
 class LeRobotDataset:
-    """Rows of a recorded dataset by number. Rows are numbered over all episodes; frames within one.
+    """A recorded dataset, by row. Rows are numbered over all episodes, frames within one.
 
-    Numeric columns are read file by file when first asked for and then kept; images are decoded only when a row is
-    asked for, and kept within `cache_bytes`. Safe to share between threads; arrays returned are read-only by agreement.
+    Numeric columns are read file by file at first use and then kept. Images are decoded when their row is read, and
+    cached within `cache_bytes`. Threads may share the dataset; returned arrays are read-only by agreement.
 
     Args:
         root: folder with `meta`, `data` and, with videos, `videos`.
         cache_bytes: bound on memory for encoded and decoded images and open videos together.
-        skipped: episode -> why it is left out. Its rows keep their numbers, so that labels and splits stay what they are,
-            but are never read: its columns stand for nothing and its rows raise.
+        skipped: episode -> reason for leaving it out. Its rows keep their numbers, so that labels and splits do not
+            change, but are never read: its column values are meaningless and its rows raise.
 
     Raises:
-        DatasetError: no dataset there, a version that is not supported, or damaged metadata.
+        DatasetError: no dataset, an unsupported version, or damaged metadata.
     """
 
     def __init__(self, root: Path, *, cache_bytes: int = 512 << 20, skipped: Mapping[int, str] | None = None) -> None:
@@ -46,12 +46,12 @@ class LeRobotDataset:
 
     @property
     def root(self) -> Path:
-        """Its folder."""
+        """The dataset's folder."""
         return self.meta.root
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """`meta/info.json` as it stands."""
+        """The content of `meta/info.json`."""
         return self.meta.info
 
     @property
@@ -75,7 +75,7 @@ class LeRobotDataset:
         return self.meta.episodes
 
     def without(self, episodes: Mapping[int, str]) -> LeRobotDataset:
-        """This dataset with more episodes skipped, for the reasons given."""
+        """The same dataset with more episodes skipped, for the given reasons."""
         return LeRobotDataset(self.root, cache_bytes=self._cache_bytes, skipped={**self.skipped, **episodes})
 
     def episode(self, index: int) -> Episode:
@@ -110,20 +110,20 @@ class LeRobotDataset:
         """Type and shape of a column.
 
         Raises:
-            DatasetError: there is none of that name; suggests one.
+            DatasetError: no column of that name; the message suggests one.
         """
         if name not in self.features:
             raise DatasetError(f"{self.root}: {unknown_name('column', name, list(self.features))}")
         return self.features[name]
 
     def columns(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Whole numeric (or text) columns; never touches an image.
+        """Whole numeric (or text) columns, without reading images.
 
         Returns:
             name -> `[n]` for the shape (1,), else `[n, *shape]`; annotations (`language`) as Python objects `[n]`.
 
         Raises:
-            DatasetError: no such column, it holds images, or a file is damaged; names the file and its episodes.
+            DatasetError: a column is missing or holds images, or a file is damaged; names the file and its episodes.
         """
         names = list(names)
         for name in names:
@@ -141,7 +141,7 @@ class LeRobotDataset:
 
         Args:
             index: dataset row.
-            names: columns wanted (default: all). Images that are not named are not decoded.
+            names: wanted columns (default: all). Other images are not decoded.
         """
         episode, frame = self.locate(index)
         if episode.index in self.skipped:
@@ -159,16 +159,18 @@ class LeRobotDataset:
     def read_file(
         self, path: Path, names: Sequence[str], episodes: Sequence[Episode], *, bad: dict[int, str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Columns of one data file as `columns` gives them, not kept; values of skipped episodes stand for nothing.
+        """Columns of one data file, as from `columns` but not kept; values of skipped episodes are meaningless.
 
         Args:
             path: the file.
             names: columns without images.
-            episodes: all that lie in it, in order.
-            bad: takes episodes whose values make no array, and why, instead of an error; then they stand for nothing, too.
+            episodes: all episodes of the file, in order.
+            bad: collects episodes whose values make no array, with the reason, instead of raising; their values are
+                meaningless, too.
 
         Raises:
-            DatasetError: the file is missing, damaged, or not what the metadata say; names episode and frame where one is.
+            DatasetError: the file is missing, damaged, or contradicts the metadata; names episode and frame if
+                possible.
         """
         where = f"{path} (episodes {episodes[0].index}..{episodes[-1].index})"
         table = read_table(path, list(dict.fromkeys([*names, "episode_index"])))
@@ -194,7 +196,7 @@ class LeRobotDataset:
         bad: dict[int, str] | None,
         where: str,
     ) -> np.ndarray:
-        """One column of a file, whose rows belong to the episodes `owners`; `left_out` grows by those that become bad."""
+        """One column of a file whose rows belong to the episodes `owners`; adds bad ones to `left_out` and `bad`."""
         while True:
             rows = np.flatnonzero(~np.isin(owners, list(left_out)))
             try:
@@ -218,7 +220,7 @@ class LeRobotDataset:
             return whole
 
     def files(self) -> dict[Path, list[Episode]]:
-        """Data file -> the episodes in it, both in order."""
+        """Data file -> its episodes, both in order."""
         rows_of: dict[Path, list[Episode]] = {}
         for episode in self.episodes:
             rows_of.setdefault(episode.data_path, []).append(episode)
@@ -235,12 +237,12 @@ class LeRobotDataset:
                     whole = np.zeros((len(self), *values.shape[1:]), values.dtype)
                 elif whole.shape[1:] != values.shape[1:]:
                     raise DatasetError(
-                        f"{path}: column {name!r} holds values of shape {values.shape[1:]}; other files of the dataset hold "
-                        f"{whole.shape[1:]}."
+                        f"{path}: column {name!r} holds values of shape {values.shape[1:]}; other files of the dataset "
+                        f"hold {whole.shape[1:]}."
                     )
                 elif (dtype := np.result_type(whole, values)) != whole.dtype:
                     whole = whole.astype(dtype)
-                # Episode by episode: those of several files may take turns.
+                # Episode by episode: episodes of several files may alternate.
                 for episode in episodes:
                     whole[episode.start : episode.stop] = values[episode.file_row : episode.file_row + episode.length]
                 columns[name] = whole

@@ -1,4 +1,4 @@
-"""Where a LeRobot dataset's rows, frames and tables go on disk: v3.0 shares files between episodes, v2.1 has one per episode."""
+"""File layouts of LeRobot datasets that are written: v3.0 shares files between episodes, v2.1 has one per episode."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ VIDEO_FILE_MB = 200
 
 
 class Layout(Protocol):
-    """One version's way to lay an episode down. Paths below the dataset's root are templates of `info.json`."""
+    """One version's files. `data_path` and `video_path` are the templates of `info.json`, relative to the dataset."""
 
     data_path: str
     video_path: str
 
     def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
-        """Appends the next episode's rows, each table a row group; what the episode table says about their place.
+        """Appends the next episode's rows, each table a row group; returns their place for the episode table.
 
-        With `repeats`, images stand on several frames and are stored once; decided for a whole file by its first episode.
+        With `repeats`, images that several frames share are stored once; a file's first episode decides for all of it.
         """
         ...
 
     def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
-        """Appends the next episode's frames of one camera; what the episode table says about their place."""
+        """Appends the next episode's frames of one camera, before its rows; returns their place."""
         ...
 
     def data_files(self) -> list[Path]:
-        """Every data file so far, in order of rows."""
+        """All data files so far, in order of rows."""
         ...
 
     def close_files(self) -> None:
-        """Writes out what encoders and parquet files still hold."""
+        """Flushes and closes encoders and parquet files."""
         ...
 
     def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
-        """Writes `meta/` but for `info.json`: the episodes, their statistics, the dataset's, and the instructions."""
+        """Writes `meta/` without `info.json`: episodes, their statistics, the dataset's, and instructions."""
         ...
 
     def info(self, episodes: int) -> dict[str, Any]:
-        """What `info.json` of this version has beyond the common fields."""
+        """Fields of `info.json` that only this version has."""
         ...
 
 
 class SharedFiles:
-    """v3.0: many episodes per parquet file and per mp4, tables in parquet."""
+    """The layout v3.0: many episodes per parquet file and per mp4, tables in parquet."""
 
     data_path = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
     video_path = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -74,7 +74,7 @@ class SharedFiles:
         self._video_file: dict[str, int] = {}
 
     def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
-        """See `Layout.add_data`."""
+        """Appends rows to the current file; begins another one above `DATA_FILE_MB`."""
         if self._data is None:
             self._data_file += 1
             self._data = parquet_writer(self._file(self._data_file), self._schema, repeats=repeats)
@@ -85,7 +85,7 @@ class SharedFiles:
         return {f"data/{key}": value for key, value in place(self._data_file).items()}
 
     def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
-        """See `Layout.add_video`."""
+        """Appends frames to the camera's current mp4; begins another one above `VIDEO_FILE_MB`."""
         name = feature.name
         if name not in self._encoders:
             self._video_file[name] = self._video_file.get(name, -1) + 1
@@ -102,11 +102,11 @@ class SharedFiles:
         return row
 
     def data_files(self) -> list[Path]:
-        """See `Layout.data_files`."""
+        """All data files so far."""
         return [self._file(number) for number in range(self._data_file + 1)]
 
     def close_files(self) -> None:
-        """See `Layout.close_files`."""
+        """Closes the current parquet file and mp4s."""
         if self._data is not None:
             self._data.close()
             self._data = None
@@ -114,7 +114,7 @@ class SharedFiles:
             self._encoders.popitem()[1].close()
 
     def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
-        """See `Layout.write_tables`."""
+        """Writes episodes and tasks as parquet, statistics as JSON."""
         path = self._root / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
         path.parent.mkdir(parents=True)
         here = {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
@@ -125,7 +125,7 @@ class SharedFiles:
         write_json(self._root / "meta" / "stats.json", stats, indent=4)
 
     def info(self, episodes: int) -> dict[str, Any]:  # noqa: ARG002
-        """See `Layout.info`."""
+        """The sizes above which files are changed."""
         return {"data_files_size_in_mb": DATA_FILE_MB, "video_files_size_in_mb": VIDEO_FILE_MB}
 
     def _file(self, number: int) -> Path:
@@ -133,11 +133,11 @@ class SharedFiles:
 
 
 class EpisodeFiles:
-    """v2.1: a parquet file and, per camera, an mp4 for each episode; tables as JSON lines."""
+    """The layout v2.1: a parquet file and, per camera, an mp4 for each episode; tables as JSON lines."""
 
     data_path = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
     video_path = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
-    # v2.1 knows neither quantiles nor statistics without a number per element.
+    # v2.1 has no quantiles.
     _STATS = ("min", "max", "mean", "std", "count")
 
     def __init__(
@@ -149,7 +149,7 @@ class EpisodeFiles:
         self._files: list[Path] = []
 
     def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
-        """See `Layout.add_data`."""
+        """Writes the episode's parquet file."""
         path = self._path(self.data_path, len(self._files))
         self._files.append(path)
         with parquet_writer(path, self._schema, repeats=repeats) as file:
@@ -157,7 +157,7 @@ class EpisodeFiles:
         return {}
 
     def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
-        """See `Layout.add_video`. Videos come before their episode's rows."""
+        """Writes the episode's mp4 of one camera."""
         path = self._path(self.video_path, len(self._files), video_key=feature.name)
         video = encoder(path, feature, fps=self._fps, codec=self._codec)
         try:
@@ -168,14 +168,14 @@ class EpisodeFiles:
         return {}
 
     def data_files(self) -> list[Path]:
-        """See `Layout.data_files`."""
+        """One file per episode."""
         return self._files
 
     def close_files(self) -> None:
-        """See `Layout.close_files`. Nothing stays open between episodes."""
+        """Does nothing: no file stays open between episodes."""
 
     def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
-        """See `Layout.write_tables`. The dataset's own statistics are not stored in v2.1: LeRobot aggregates them."""
+        """Writes JSON lines. v2.1 stores no statistics of the whole dataset: LeRobot aggregates them."""
         meta = self._root / "meta"
         meta.mkdir(parents=True)
         write_lines(meta / "tasks.jsonl", ({"task_index": i, "task": task} for i, task in enumerate(tasks)))
@@ -194,7 +194,7 @@ class EpisodeFiles:
         )
 
     def info(self, episodes: int) -> dict[str, Any]:
-        """See `Layout.info`."""
+        """The numbers of videos and of folders."""
         cameras = sum(feature.dtype == "video" for feature in self._features.values())
         return {"total_videos": episodes * cameras, "total_chunks": -(-episodes // CHUNK_FILES)}
 
@@ -206,15 +206,15 @@ LAYOUTS: dict[Version, type[SharedFiles] | type[EpisodeFiles]] = {"v3.0": Shared
 
 
 def place(number: int) -> dict[str, int]:
-    """Folder and file of the n-th file: `chunk-000/file-000`, ..., `chunk-000/file-999`, `chunk-001/file-000`."""
+    """Folder and number of the n-th file: `chunk-000/file-000`, ..., `chunk-000/file-999`, `chunk-001/file-000`."""
     return {"chunk_index": number // CHUNK_FILES, "file_index": number % CHUNK_FILES}
 
 
 def parquet_writer(path: Path, schema: pa.Schema, *, repeats: bool) -> pq.ParquetWriter:
-    """An open data file; images get a dictionary only where they repeat, since reading one takes twice as long."""
+    """An open data file. Images get a dictionary only if they repeat: reading through one takes twice as long."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dictionaries = [leaf for leaf in _leaf_paths(schema) if repeats or not leaf.endswith(".bytes")]
-    # The default limit of 1 MB would give up on the dictionary, and store repeated images again and again.
+    # Above the default limit of 1 MB, parquet would drop the dictionary and store repeated images again and again.
     return pq.ParquetWriter(path, schema, dictionary_pagesize_limit=1 << 30, use_dictionary=dictionaries)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""A cache that is bounded in bytes and shared by the loader's threads."""
+"""Cache with a bound in bytes, shared by the loader's threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 class ByteLRU:
     """Least-recently-used values up to a total size. Values are shared: treat them as read-only.
 
-    Values of several kinds share one budget, so that it goes to whatever is used most; a key's first part names the kind.
+    Values of several kinds share one budget, so that the most used ones get it; a key's first part names the kind.
 
     A value larger than the whole cache is not kept. Two threads that miss the same key at once may both compute it;
     the results are equal, so the later one simply replaces the earlier.
@@ -31,7 +31,7 @@ class ByteLRU:
         return self._bytes
 
     def get(self, key: Hashable) -> Any:
-        """The value, now the most recently used; None when it is not held."""
+        """The value, now the most recently used; None if it is not in the cache."""
         with self._lock:
             if key not in self._entries:
                 return None

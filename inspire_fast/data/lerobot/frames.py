@@ -1,4 +1,4 @@
-"""Camera frames of a LeRobot dataset: from the bytes in its parquet files or out of its videos, each decoded once."""
+"""Camera frames of a LeRobot dataset, decoded from its parquet files or videos and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inspire_fast.data.lerobot.meta import Episode, Feature, Meta
 from inspire_fast.data.lerobot.parquet import parquet_errors
 from inspire_fast.data.video import VideoReader
 
-# What an open container with its decoder is counted as.
+# Assumed size of an open container with its decoder.
 _READER_BYTES = 8 << 20
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary)
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
@@ -36,14 +36,14 @@ class _EncodedImages:
 
 
 class FrameStore:
-    """Decoded frames by feature, episode and frame, within a budget of memory. Safe to share between threads."""
+    """Decoded frames by feature, episode and frame, within a memory budget. Threads may share it."""
 
     def __init__(self, meta: Meta, *, cache_bytes: int) -> None:
         self._meta = meta
         # Row groups of encoded images are used far more often than single frames, so the oldest frames go first.
         self._cache = ByteLRU(cache_bytes)
         self._groups: dict[Path, tuple[pq.FileMetaData, np.ndarray]] = {}  # footer, first row of each row group
-        self._unrepeated: set[str] = set()  # cameras whose images are all different, as far as seen
+        self._unrepeated: set[str] = set()  # cameras whose images were all different so far
 
     def image(self, name: str, episode: Episode, frame: int, time_s: float) -> np.ndarray:
         """One frame, read-only: uint8 `[h, w, 3]` RGB, or a depth map `[h, w, 1]` (see `LeRobotDataset.row`).
@@ -66,7 +66,8 @@ class FrameStore:
 
     def _from_video(self, name: str, episode: Episode, frame: int, time_s: float) -> np.ndarray:
         place = episode.videos[name]
-        # By frame, not by time: where episodes begin between the ticks of the frame rate, times may round to each other.
+        # By frame, not by time: where episodes begin between the ticks of the frame rate, times may round to each
+        # other.
         key = ("frame", name, episode.index, frame)
         image = self._cache.get(key)
         if image is None:
@@ -78,8 +79,8 @@ class FrameStore:
             if place.to_s is not None and place.from_s + time_s > place.to_s + 0.5 / self._meta.fps:
                 raise DatasetError(
                     f"its time is {time_s:.3f} s, but the episode's part of {place.path} lasts "
-                    f"{place.to_s - place.from_s:.3f} s (`from_timestamp` .. `to_timestamp`); what follows there is another "
-                    "episode's. Times count from the episode's beginning."
+                    f"{place.to_s - place.from_s:.3f} s (`from_timestamp` .. `to_timestamp`); what follows there is "
+                    "another episode's. Times count from the episode's beginning."
                 )
             self._cache.put(key, image, image.nbytes)
         return image
@@ -117,7 +118,7 @@ class FrameStore:
         return image
 
     def _row_group(self, path: Path, row: int) -> tuple[int, int]:
-        """Row group that holds a file's row, and the row's place in it."""
+        """The row group of a file's row, and the row's place in it."""
         if path not in self._groups:
             with parquet_errors(path):
                 footer = pq.read_metadata(path)
@@ -136,7 +137,8 @@ class FrameStore:
             footer = self._groups[path][0]
             with parquet_errors(path):
                 leaf = _bytes_leaf(footer, name)
-                # Read as a dictionary, repeated images are one; where none repeats, building one costs as much as reading.
+                # Read through a dictionary, repeated images are one object; without repeats, building the dictionary
+                # costs as much as reading.
                 repeats = name not in self._unrepeated and _has_dictionary(footer.row_group(group), leaf)
                 file = pq.ParquetFile(path, metadata=footer, read_dictionary=[leaf] if repeats else None)
                 # One thread: the loader's threads read other groups at the same time.
@@ -154,12 +156,12 @@ class FrameStore:
 
 
 def _bytes_leaf(footer: pq.FileMetaData, name: str) -> str:
-    """Parquet's name of the column in which a camera's encoded images lie.
+    """Parquet's name of the column with a camera's encoded images.
 
     LeRobot stores a struct of `bytes` and `path`; plain bytes and plain paths are read, too.
 
     Raises:
-        DatasetError: the file lacks the column, or it holds something else.
+        DatasetError: the file lacks the column, or the column holds something else.
     """
     schema = footer.schema.to_arrow_schema()
     if name not in schema.names:
@@ -170,13 +172,13 @@ def _bytes_leaf(footer: pq.FileMetaData, name: str) -> str:
     if any(is_kind(kind) for is_kind in (*_BINARY, *_TEXT)):
         return name if any(is_kind(kind) for is_kind in _BINARY) else ""
     raise DatasetError(
-        f"the column is of type {kind}; images are encoded files (PNG, JPEG, ...): a struct of `bytes` and `path`, plain "
-        "bytes, or paths below the dataset's folder."
+        f"the column is of type {kind}; images are encoded files (PNG, JPEG, ...): a struct of `bytes` and `path`, "
+        "plain bytes, or paths below the dataset's folder."
     )
 
 
 def _bytes_and_paths(column: pa.Array) -> tuple[Any, pa.Array]:
-    """Encoded images and their paths, nulls for what is not stored."""
+    """Encoded images and their paths; nulls for those that are not stored."""
     if pa.types.is_struct(column.type):
         parts = {f.name: column.field(f.name) for f in column.type}
     elif any(is_kind(column.type) for is_kind in _TEXT):
@@ -198,7 +200,7 @@ def _frozen(image: np.ndarray) -> np.ndarray:
 
 
 def depth_m(codes: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
-    """LeRobot's 12-bit depth codes (0..4095) -> metres, float32; logarithmic unless the camera's `info` says otherwise."""
+    """LeRobot's 12-bit depth codes (0..4095) -> metres, float32; logarithmic unless the camera's `info` differs."""
     near, far, shift = (
         float(info.get(f"video.{key}", default))
         for key, default in (("depth_min", 0.01), ("depth_max", 10.0), ("shift", 3.5))

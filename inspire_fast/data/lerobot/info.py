@@ -1,4 +1,4 @@
-"""`meta/info.json` of a LeRobot dataset, every field that the reader relies on held against what it must be."""
+"""`meta/info.json` of a LeRobot dataset, with checks of every field that the reader uses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SUPPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")
 
 
 def read_info(root: Path) -> dict[str, Any]:
-    """Reads and checks it.
+    """Reads and checks `meta/info.json`.
 
     Raises:
-        DatasetNotFoundError: there is none.
-        DatasetError: damaged, of an unknown version, or a field is missing or not what it must be; names the field.
+        DatasetNotFoundError: the file is missing.
+        DatasetError: it is damaged or of an unknown version, or a field is missing or invalid; names the field.
     """
     path = root / "meta" / "info.json"
     if not path.is_file():
@@ -91,6 +91,6 @@ def _check_paths(path: Path, info: Mapping[str, Any]) -> None:
     chunked = any("{episode_chunk" in str(info.get(key)) for key in ("data_path", "video_path"))
     if not shared and chunked and (type(info.get("chunks_size")) is not int or info["chunks_size"] < 1):
         raise DatasetError(
-            f"{path}: `chunks_size`, the episodes per folder, must be a whole number from 1 on (LeRobot's is 1000); got "
-            f"{info.get('chunks_size', 'no such field')!r}."
+            f"{path}: `chunks_size`, the episodes per folder, must be a whole number from 1 on (LeRobot's is 1000); "
+            f"got {info.get('chunks_size', 'no such field')!r}."
         )

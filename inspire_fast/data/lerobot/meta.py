@@ -1,7 +1,7 @@
-"""What a LeRobot dataset says about itself: `meta/` of the versions 2.0, 2.1 and 3.0, read without LeRobot.
+"""Metadata of LeRobot datasets (`meta/`) of the versions 2.0, 2.1 and 3.0, read without LeRobot.
 
-v2.x keeps one data file per episode and its tables as JSON lines; v3.0 keeps many episodes per file and its tables as
-parquet. Both become the same `Meta`, so that nothing above this module knows the version.
+v2.x has one data file per episode and tables as JSON lines; v3.0 has many episodes per file and tables as parquet. Both
+become the same `Meta`: no other module depends on the version.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Feature:
     """One column.
 
     Attributes:
-        name: its name.
+        name: key in `info.json`.
         dtype: LeRobot's: a numpy name, `string`, `language`, `image` (bytes in parquet) or `video` (frames in mp4).
         shape: of one row's value.
-        names: of its dimensions or elements, as the dataset has them.
-        info: what the writer says about a camera (codec, depth map or not).
+        names: of its dimensions or elements, as stored.
+        info: the writer's notes on a camera (codec, depth map or not).
     """
 
     name: str
@@ -40,21 +40,21 @@ class Feature:
 
     @property
     def visual(self) -> bool:
-        """It holds images."""
+        """Whether it holds images."""
         return self.dtype in ("image", "video")
 
     @property
     def depth_map(self) -> bool:
-        """Its images are distances in one channel, not colours."""
+        """Whether its images are distances in one channel instead of colours."""
         flagged = any(self.info.get(key, False) for key in ("is_depth_map", "video.is_depth_map"))
         return flagged or (self.visual and len(self.shape) > 1 and 1 in (self.shape[0], self.shape[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeVideo:
-    """Where an episode's frames of one camera lie: a file, and the seconds in it between which they do.
+    """An episode's frames of one camera: a file and the first and last second of them in it.
 
-    `to_s` is None where the dataset does not say: then the rest of the file is the episode's.
+    `to_s` is None if the dataset does not say it: then the rest of the file belongs to the episode.
     """
 
     path: Path
@@ -70,10 +70,10 @@ class Episode:
         index: its number in the dataset.
         start: dataset row of its first frame; rows `start .. start + length - 1` are its frames.
         length: number of frames.
-        tasks: instructions it was recorded under (usually one).
+        tasks: its instructions (usually one).
         data_path: parquet file with its rows.
         file_row: row of its first frame within that file.
-        videos: video feature -> where its frames lie.
+        videos: video feature -> file and seconds of its frames.
     """
 
     index: int
@@ -92,7 +92,7 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Meta:
-    """A dataset's metadata, whatever its version."""
+    """A dataset's metadata, independent of its version."""
 
     root: Path
     version: str
@@ -113,7 +113,7 @@ def load_meta(root: Path) -> Meta:
     """Reads `root/meta`.
 
     Raises:
-        DatasetError: nothing there, unknown version, damaged or contradictory tables.
+        DatasetError: no dataset, an unknown version, damaged or contradictory tables.
     """
     info = read_info(root)
     version = info["codebase_version"]
@@ -179,13 +179,13 @@ def _seconds(row: Mapping[str, Any], key: str, where: Path) -> float:
 
 
 def _tasks_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The instructions that an episode lists: several, one as plain text, or none."""
+    """The instructions that an episode lists: any number, or one as plain text."""
     tasks = row.get("tasks") or ()
     return (tasks,) if isinstance(tasks, str) else tuple(map(str, tasks))
 
 
 def _instructions(numbers: list[Any], texts: list[Any], where: Path) -> dict[int, str]:
-    """Task index -> instruction; an empty one is kept, and refused where a frame has it."""
+    """Task index -> instruction. An empty one is kept here, and refused when a frame uses it."""
     tasks: dict[int, str] = {}
     for number, text in zip(numbers, texts, strict=True):
         index = _whole({"task_index": number}, "task_index", where)
@@ -230,7 +230,7 @@ def _tables_v2(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
 def _tables_v3(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], list[Episode]]:
     path = root / "meta" / "tasks.parquet"
     table = read_table(path)
-    # The task string is the pandas index; its column's name depends on the pandas version that wrote it.
+    # The task's text is the pandas index; its column's name depends on the pandas version that wrote it.
     named = "task" if "task" in table.column_names else None
     texts = named or next((field.name for field in table.schema if _is_text(field.type)), None)
     if texts is None or "task_index" not in table.column_names:
@@ -242,7 +242,7 @@ def _tables_v3(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
         raise DatasetError(f"{root / 'meta' / 'episodes'} holds no chunk-*/file-*.parquet; the dataset is incomplete.")
     rows: list[dict[str, Any]] = []
     for path in paths:
-        # The statistics are most of the file and nobody needs them to find a frame.
+        # Statistics are most of the file and not needed to find a frame.
         rows += read_table(path, [name for name in column_names(path) if not name.startswith("stats/")]).to_pylist()
     rows.sort(key=lambda row: _whole(row, "episode_index", root / "meta" / "episodes"))
     return tasks, _episodes_v3(root, info, rows)

@@ -49,7 +49,7 @@ def column_names(path: Path) -> list[str]:
 
 
 class ColumnError(ValueError):
-    """A column's values do not make an array. `row` is the first that does not, None where it is no single one."""
+    """A column's values do not make an array; `row` is the first bad one, None if no single row is."""
 
     def __init__(self, message: str, row: int | None = None) -> None:
         super().__init__(message)
@@ -59,8 +59,8 @@ class ColumnError(ValueError):
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     """Plain values `[n]`, lists of equal length `[n, ...]`; lists of records (annotations) stay Python objects `[n]`.
 
-    Lists may be of fixed or variable type, nested (arrays of rank 2 and more) and wrapped in an extension type: writers of
-    LeRobot datasets differ.
+    Lists may be of fixed or variable type, nested (arrays of rank 2 and more) and wrapped in an extension type: writers
+    of LeRobot datasets differ.
 
     Raises:
         ColumnError: an empty value, or lists of different lengths.

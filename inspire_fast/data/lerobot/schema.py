@@ -1,4 +1,4 @@
-"""How LeRobot lays its tables out in parquet: column types and the metadata that `datasets` and pandas look for."""
+"""Parquet schemas of LeRobot's tables: column types and the metadata that `datasets` and pandas read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INDEX_FEATURES = {
 
 
 def data_schema(features: Mapping[str, Feature], *, legacy: bool = False) -> pa.Schema:
-    """Schema of the data files, videos left out, with `datasets`' feature description (`legacy`: before its version 4)."""
+    """Schema of the data files without videos, with the feature description of `datasets` (`legacy`: before its v4)."""
     stored = {name: feature for name, feature in features.items() if feature.dtype != "video"}
     list_type = "Sequence" if legacy else "List"
     description = {name: _datasets_feature(feature, list_type) for name, feature in stored.items()}
@@ -38,7 +38,7 @@ def arrow_type(feature: Feature) -> pa.DataType:
     """Parquet type of one column.
 
     Raises:
-        ValueError: a dtype or a rank that the format does not store plainly.
+        ValueError: the format has no plain storage for the dtype or rank.
     """
     if feature.dtype == "image":
         return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -54,7 +54,7 @@ def arrow_type(feature: Feature) -> pa.DataType:
 
 
 def is_scalar(feature: Feature) -> bool:
-    """The column stores one plain value per row."""
+    """Whether the column stores one plain value per row."""
     return math.prod(feature.shape) == 1 and len(feature.shape) < 2
 
 

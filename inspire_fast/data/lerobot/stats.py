@@ -1,4 +1,4 @@
-"""The statistics that LeRobot v3.0 keeps per feature: per episode and over the dataset, both exact."""
+"""LeRobot v3.0's statistics of features, per episode and for the dataset, both exact."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def numeric_stats(values: np.ndarray) -> dict[str, list[Any]]:
 
 
 class PixelHistogram:
-    """Counts of the 256 values of each colour channel: from them every statistic of a camera follows exactly.
+    """Counts of the 256 values of each colour channel, from which all statistics of a camera follow exactly.
 
-    LeRobot estimates them from a sample of shrunken frames; counting is as quick and needs no memory for images.
+    LeRobot estimates them from a sample of shrunken frames; counting is as fast and needs no memory for images.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class PixelHistogram:
         self._frames = 0
 
     def add(self, image: np.ndarray, times: int = 1) -> None:
-        """Counts one image, uint8 `[h, w, 3]`, that stands on `times` frames."""
+        """Counts one image, uint8 `[h, w, 3]`, that `times` frames share."""
         for channel in range(3):
             self._counts[channel] += times * np.bincount(image[..., channel].ravel(), minlength=256)
         self._frames += times

@@ -1,4 +1,4 @@
-"""Writes LeRobot datasets (v3.0, v2.1) that LeRobot itself opens, episode by episode, without PyTorch or pandas."""
+"""Writer of LeRobot datasets (v3.0, v2.1), episode by episode, without PyTorch or pandas."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from inspire_fast.data.lerobot.schema import INDEX_FEATURES, data_schema, is_sca
 from inspire_fast.data.lerobot.stats import PixelHistogram, numeric_stats
 from inspire_fast.data.video import Codec
 
-# One image costs the reading of its row group: groups of a whole episode made random access ten times slower.
+# To read one image, its row group is read: groups of a whole episode made random access ten times slower.
 _IMAGES_PER_GROUP = 16
 
 
 class DatasetWriter:
-    """Collects episodes; the dataset appears at `root` when the writer is closed, complete, or never.
+    """Collects episodes; the dataset appears at `root`, complete, when the writer is closed.
 
-    Images that repeat on successive frames (one rendered image per action chunk, say) are stored once: equal PNG
-    bytes share a dictionary entry in parquet, and an episode's are encoded once.
+    Images that repeat on successive frames (e.g. one rendered image per action chunk) are encoded and stored once:
+    equal PNG bytes share a dictionary entry in parquet.
 
     Example::
 
@@ -47,18 +47,18 @@ class DatasetWriter:
             writer.add_episode({"image": images, "state": states}, task="pick up the soup")
 
     Args:
-        root: the folder to become the dataset.
+        root: the dataset's future folder.
         fps: frames per second.
-        robot_type: free text kept in `info.json`.
+        robot_type: free text for `info.json`.
         features: column -> `{"dtype", "shape", "names"}` as in LeRobot; cameras have the dtype `image`. The index
             columns (`timestamp`, `frame_index`, `episode_index`, `index`, `task_index`) are added.
         image_storage: `image` keeps PNGs (exact) in parquet, `video` encodes mp4 (smaller, lossy).
         video_codec: `av1` (LeRobot's) or `h264`.
         version: of the format: `v3.0`, or `v2.1` for readers from before September 2025.
-        overwrite: replace a dataset that is there.
+        overwrite: replace an existing dataset.
 
     Raises:
-        FileExistsError: `root` is not empty and `overwrite` is off, or another process is writing it.
+        FileExistsError: `root` is not empty and `overwrite` is off, or another process writes to it.
         ValueError: a feature that cannot be stored, or an unknown version.
     """
 
@@ -108,12 +108,12 @@ class DatasetWriter:
 
     @property
     def root(self) -> Path:
-        """The folder to become the dataset."""
+        """The dataset's future folder."""
         return self._staged.final
 
     @property
     def nbytes(self) -> int:
-        """Bytes on disk so far; the metadata, written by `close`, and what encoders hold are not among them."""
+        """Bytes on disk so far, without metadata, which `close` writes, and frames that encoders still hold."""
         return sum(path.stat().st_size for path in self._staged.path.rglob("*") if path.is_file())
 
     def add_episode(self, columns: Mapping[str, np.ndarray | Sequence[Any]], task: str) -> None:
@@ -131,19 +131,10 @@ class DatasetWriter:
         if not task:
             raise ValueError(f"Episode {self.episodes} has no task; every episode needs its instruction.")
         length = episode_length(columns, self._given, self.episodes)
-        # Everything that may be refused is looked at before anything is written: a refused episode leaves no trace.
+        # All checks come before the first write: a refused episode leaves no trace.
         images = {name: [np.asarray(image) for image in columns[name]] for name in self._pixels}
         distinct = {name: deduplicate(images[name], self._given[name], self.episodes) for name in self._pixels}
-        index = np.arange(length)
-        plain = {name: feature for name, feature in self._given.items() if not feature.visual}
-        values: dict[str, Any] = {
-            **{name: checked_values(columns[name], feature, self.episodes) for name, feature in plain.items()},
-            "timestamp": (index / self._fps).astype(np.float32),
-            "frame_index": index,
-            "episode_index": np.full(length, self.episodes),
-            "index": index + self._frames,
-            "task_index": np.full(length, self._tasks.setdefault(task, len(self._tasks))),
-        }
+        values = self._values(columns, length, task)
         stats = {name: numeric_stats(v) for name, v in values.items() if self._features[name].dtype != "string"}
         row = {"episode_index": self.episodes, "tasks": [task], "length": length}
         row |= {"dataset_from_index": self._frames, "dataset_to_index": self._frames + length}
@@ -160,11 +151,24 @@ class DatasetWriter:
         self._rows.append(row)
         self._frames += length
 
+    def _values(self, columns: Mapping[str, np.ndarray | Sequence[Any]], length: int, task: str) -> dict[str, Any]:
+        """The next episode's columns without images, checked, and the index columns."""
+        index = np.arange(length)
+        plain = {name: feature for name, feature in self._given.items() if not feature.visual}
+        return {
+            **{name: checked_values(columns[name], feature, self.episodes) for name, feature in plain.items()},
+            "timestamp": (index / self._fps).astype(np.float32),
+            "frame_index": index,
+            "episode_index": np.full(length, self.episodes),
+            "index": index + self._frames,
+            "task_index": np.full(length, self._tasks.setdefault(task, len(self._tasks))),
+        }
+
     def close(self) -> None:
-        """Writes the metadata and gives the dataset its name. Calling it again does nothing.
+        """Writes the metadata and moves the dataset to `root`. Calling it again does nothing.
 
         Raises:
-            ValueError: no episode was added; nothing is left behind then.
+            ValueError: no episode was added; nothing remains on disk then.
         """
         if not self._open:
             return
@@ -183,7 +187,7 @@ class DatasetWriter:
             self._open = False
             try:
                 self._files.close_files()
-            finally:  # a full disk: the footers do not fit, and the folder goes all the same
+            finally:  # also on a full disk, where the files' footers do not fit
                 self._staged.discard()
 
     def _count(self, name: str, codes: np.ndarray, unique: list[np.ndarray]) -> dict[str, list[Any]]:
@@ -202,7 +206,7 @@ class DatasetWriter:
         stats: dict[str, Any] = {name: histogram.stats() for name, histogram in self._pixels.items()}
         for name, feature in self._features.items():
             if not feature.visual and feature.dtype != "string":
-                # Column by column, so that memory holds one at a time.
+                # Column by column: one at a time in memory.
                 parts = [read_table(path, [name])[name] for path in self._files.data_files()]
                 flat = [part.combine_chunks().flatten() if not is_scalar(feature) else part for part in parts]
                 values = np.concatenate([part.to_numpy() for part in flat])
@@ -243,13 +247,13 @@ class DatasetWriter:
 
 
 def require_new_dataset(root: Path, *, overwrite: bool) -> None:
-    """Raises FileExistsError where a dataset would be written over something that is not to be replaced."""
+    """Raises FileExistsError if `root` is in use and must not be replaced."""
     replace = "have it replaced (`overwrite`; scripts/convert_dataset.py takes --storage.overwrite)"
     require_unused(root, overwrite=overwrite, hint=f"choose another folder, remove this one, or {replace}")
 
 
 def _group_bounds(codes: Sequence[np.ndarray], length: int) -> list[int]:
-    """First rows of an episode's row groups, and its end. An image that stands on several frames stays in one group."""
+    """First rows of an episode's row groups, and its end. Frames that share an image stay in one group."""
     if not codes:
         return [0, length]
     changes = np.any([np.diff(camera) != 0 for camera in codes], axis=0)

@@ -1,4 +1,4 @@
-"""Normalisation statistics of a source: exact where they fit in memory, from a stream of batches otherwise. No images."""
+"""Normalisation statistics of a source, without images: exact if they fit in memory, else from a stream of batches."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _BATCH = 4096
 
 
 def fits_in_memory(source: Source, memory_bytes: int = MEMORY_BYTES) -> bool:
-    """Exact statistics, worked out one action dimension after another, need no more than this."""
+    """Whether exact statistics, computed one action dimension after another, fit into `memory_bytes`."""
     parts = _parts(source)
     each = _BYTES_PER_VALUE if _alike(parts) else _BYTES_PER_WEIGHED_VALUE
     return len(source) * parts[0][0].horizon * each <= memory_bytes
 
 
 def source_stats(source: Source, *, delta: Sequence[bool] = (), streaming: bool | None = None) -> dict[str, NormStats]:
-    """Statistics of `state` and `actions`, the latter over whole chunks and relative to the state where `delta` says so.
+    """Statistics of `state` and of `actions`, over whole chunks, relative to the state in the dimensions of `delta`.
 
-    Those of a mixture are of its samples as they are drawn: a part's samples count as much as its share.
+    A mixture's samples count as often as they are drawn.
 
     Args:
         source: the training samples.
-        delta: see `Normalizer.delta`.
-        streaming: openpi's running statistics, whose quantiles are approximate, in constant memory; None: only where
-            exact ones would take more than `MEMORY_BYTES`.
+        delta: as in `Normalizer`.
+        streaming: openpi's running statistics in constant memory, whose quantiles are approximate; None: only if exact
+            ones would take more than `MEMORY_BYTES`.
 
     Raises:
         ValueError: fewer than two samples, or numbers that are not finite.
@@ -51,7 +51,7 @@ def source_stats(source: Source, *, delta: Sequence[bool] = (), streaming: bool 
 
 
 def _parts(source: Source) -> list[tuple[ChunkSource, float]]:
-    """Datasets, and how often one sample of each counts."""
+    """Datasets, and the weight of one sample of each."""
     if not isinstance(source, Mixture):
         return [(source, 1.0)]
     return [(part.source, weight) for part, weight in zip(source.parts, source.sample_weights, strict=True)]

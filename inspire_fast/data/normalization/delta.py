@@ -1,4 +1,4 @@
-"""Delta actions: chunks relative to the state at which they begin, and back. Nothing is mutated."""
+"""Delta actions: chunks relative to the state at which they begin, and their inverse. Nothing is mutated."""
 
 from __future__ import annotations
 

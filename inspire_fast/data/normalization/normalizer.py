@@ -1,4 +1,4 @@
-"""State and actions in the robot's units <-> the numbers that the network reads and writes. One object for both directions."""
+"""Normaliser of states and actions: canonical units to the network's numbers and back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Normalizer:
-    """Delta actions, then normalisation; and back.
+    """Delta actions and normalisation, with their inverse.
 
     Attributes:
         stats: of `state` and `actions` (of the delta actions, where there are any), canonical units.

@@ -1,6 +1,7 @@
-"""What normalisation statistics say about a dataset before anybody trains on it.
+"""Report on normalisation statistics before training, with likely mistakes.
 
-Dead dimensions, double deltas, statistics of other data, actions beyond the robot's limits or the tokenizer's range. The thresholds are ours: wide enough that ordinary data stays silent.
+It finds dead dimensions, double deltas, statistics of other data, and actions beyond the robot's limits or the
+tokenizer's range. The thresholds are our choice: wide enough that ordinary data gives no finding.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from inspire_fast.tokenizers.fast.tokenizer import quantise
 Quantity = Literal["state", "actions"]
 _QUANTITIES: tuple[Quantity, ...] = ("state", "actions")
 Kind = Literal["near_constant", "double_delta", "missing_delta", "foreign_statistics", "limits", "fast_range"]
-# A dimension whose quantiles lie closer together than this part of the robot's range says nothing and magnifies noise.
+# A dimension whose quantiles span less than this part of the robot's range carries no information and magnifies noise.
 _NEAR_CONSTANT = 1e-3
-# Of 2 % by definition: a dataset with this share outside the quantiles was not what they were computed from.
+# By definition 2 % are outside the quantiles: if this share is, they were computed from other data.
 _FOREIGN_SHARE = 0.2
 _FOREIGN_SPAN = 5.0
 # Actions may overshoot the robot's range by this part of it, and this share of them by more.
@@ -29,15 +30,15 @@ _LIMIT_SLACK, _LIMIT_SHARE = 0.05, 0.01
 _SAMPLES = 20_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
-    """One thing to look at.
+    """A likely mistake.
 
     Attributes:
-        kind: what it is.
+        kind: of the mistake.
         quantity: `state` or `actions`.
-        dims: the dimensions concerned; empty where it is not about single ones.
-        message: what was found, what it does to training, what to do.
+        dims: its dimensions; empty if it is not about single ones.
+        message: the observation, its effect on training, and the remedy.
     """
 
     kind: Kind
@@ -48,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class FastRange:
-    """Integer coefficients that a FAST tokenizer can express, inclusive, at its scale."""
+    """Range of integer coefficients that a FAST tokenizer can express, inclusive, and its scale."""
 
     min_token: int
     max_token: int
@@ -56,12 +57,12 @@ class FastRange:
 
 
 def inspect_stats(source: ChunkSource, normalizer: Normalizer, *, fast: FastRange | None = None) -> tuple[Finding, ...]:
-    """Looks at a source through its statistics; at most 20 000 samples, evenly spread.
+    """Compares a source with its statistics, on at most 20 000 samples, evenly spread.
 
     Args:
-        source: the samples that are to be trained on.
-        normalizer: with the statistics and deltas that training would use, wherever they come from.
-        fast: the tokenizer's range, where there is one already.
+        source: the training samples.
+        normalizer: with the statistics and deltas of the training, from any source.
+        fast: the tokenizer's range, if there is a tokenizer already.
     """
     foreign = _foreign_widths(source, normalizer.stats)
     if foreign:
@@ -81,21 +82,22 @@ def inspect_stats(source: ChunkSource, normalizer: Normalizer, *, fast: FastRang
 
 
 def describe(findings: Sequence[Finding]) -> str:
-    """One line per finding; says so when there is none."""
+    """One line per finding, or one that there is none."""
     if not findings:
         return "report: nothing unusual"
     return "\n".join(f"report: {f.kind} in {f.quantity}: {f.message}" for f in findings)
 
 
 def _foreign_widths(source: ChunkSource, stats: Mapping[str, NormStats]) -> list[Finding]:
-    widths = {"state": source.robot.state_dim, "actions": source.robot.action_dim}
+    robot = source.robot
+    widths = {"state": robot.state_dim, "actions": robot.action_dim}
     return [
         Finding(
-            kind="foreign_statistics",
-            quantity=name,
-            dims=(),
-            message=f"statistics of {len(stats[name])} dimensions for robot {source.robot.name!r}, which has {widths[name]}; "
-            "they are another robot's. Compute them for this dataset.",
+            "foreign_statistics",
+            name,
+            (),
+            f"statistics of {len(stats[name])} dimensions for robot {robot.name!r}, which has {widths[name]}; they are "
+            "another robot's. Compute them for this dataset.",
         )
         for name in _QUANTITIES
         if len(stats[name]) != widths[name]
@@ -111,19 +113,14 @@ def _near_constant(source: ChunkSource, stats: Mapping[str, NormStats]) -> list[
     for name in _QUANTITIES:
         low, high = ranges[name]
         span = _span(stats[name])
-        dims = np.flatnonzero(span < _NEAR_CONSTANT * np.abs(high - low))
-        if len(dims):
+        if dims := _dims(span < _NEAR_CONSTANT * np.abs(high - low)):
             labels = _labels(source, name)
             what = ", ".join(f"{labels[d]} [{d}] spans {span[d]:.2g}" for d in dims)
-            findings.append(
-                Finding(
-                    kind="near_constant",
-                    quantity=name,
-                    dims=tuple(dims.tolist()),
-                    message=f"{what}: hardly moves, so that normalising magnifies noise, and a different value at the robot "
-                    "becomes huge. Check the column; where it is right, a wider span in norm_stats.json keeps it tame.",
-                )
+            message = (
+                f"{what}: hardly moves, so that normalising magnifies noise, and a different value at the robot "
+                "becomes huge. Check the column; if it is right, a wider span in norm_stats.json keeps it tame."
             )
+            findings.append(Finding("near_constant", name, dims, message))
     return findings
 
 
@@ -135,94 +132,77 @@ def _labels(source: ChunkSource, quantity: Quantity) -> tuple[str, ...]:
     return source.robot.state_names if quantity == "state" else source.robot.action_names
 
 
+def _dims(which: np.ndarray | Sequence[bool]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(which).tolist())
+
+
 def _deltas(source: ChunkSource, delta: Sequence[bool], states: np.ndarray, first: np.ndarray) -> list[Finding]:
-    """Absolute targets lie close to the state that they start from; deltas know nothing of it."""
-    robot, double = source.robot, []
-    for dim in np.flatnonzero(delta):
+    """Absolute targets are close to the state at which they start; deltas are independent of it."""
+    robot, double = source.robot, {}
+    for dim in _dims(delta):
         state, action = states[:, dim].astype(np.float64), first[:, dim].astype(np.float64)
         if state.std() == 0:
             continue
         relative = (action - state).std() / state.std()
         correlation = 0.0 if action.std() == 0 else float(np.corrcoef(state, action)[0, 1])
         if relative > 0.7 and correlation < 0.7:
-            double.append((int(dim), correlation))
+            double[dim] = correlation
     findings = []
     if double:
-        what = ", ".join(f"{robot.action_names[d]} [{d}] (correlation {c:.2f})" for d, c in double)
-        findings.append(
-            Finding(
-                kind="double_delta",
-                quantity="actions",
-                dims=tuple(d for d, _ in double),
-                message=f"{what}: the configuration asks for actions relative to the state, but these do not follow the "
-                "state: they are deltas already, and subtracting the state again spoils them. Turn `data.delta` off there.",
-            )
+        what = ", ".join(f"{robot.action_names[d]} [{d}] (correlation {c:.2f})" for d, c in double.items())
+        message = (
+            f"{what}: the configuration asks for actions relative to the state, but these do not follow the state: "
+            "they are deltas already, and subtracting the state again spoils them. Turn `data.delta` off there."
         )
+        findings.append(Finding("double_delta", "actions", tuple(double), message))
     if any(robot.delta) and not any(delta):
-        findings.append(
-            Finding(
-                kind="missing_delta",
-                quantity="actions",
-                dims=tuple(np.flatnonzero(robot.delta).tolist()),
-                message=f"policies of robot {robot.name!r} are trained on actions relative to the state in these dimensions; "
-                "the configuration asks for none (`data.delta`).",
-            )
+        message = (
+            f"policies of robot {robot.name!r} are trained on actions relative to the state in these dimensions; the "
+            "configuration asks for none (`data.delta`)."
         )
+        findings.append(Finding("missing_delta", "actions", _dims(robot.delta), message))
     return findings
 
 
 def _foreign(source: ChunkSource, normalised: dict[str, np.ndarray], normalizer: Normalizer) -> list[Finding]:
     findings = []
-    low, high = (
-        (-1.0, 1.0) if normalizer.kind == "quantile" else (-2.33, 2.33)
-    )  # the same quantiles of a normal distribution
+    # Of z-scores: the 1 % and 99 % quantiles of a normal distribution.
+    low, high = (-1.0, 1.0) if normalizer.kind == "quantile" else (-2.33, 2.33)
     for name in _QUANTITIES:
         values = normalised[name]
         flat = values.reshape(-1, values.shape[-1])
         outside = ((flat < low) | (flat > high)).mean(axis=0)
         spread = (np.quantile(flat, 0.99, axis=0) - np.quantile(flat, 0.01, axis=0)) / (high - low)
-        # A dimension that does not move here may well have moved where the statistics come from.
-        off = (outside > _FOREIGN_SHARE) | ((spread < 1 / _FOREIGN_SPAN) & (spread > 0)) | (spread > _FOREIGN_SPAN)
-        dims = np.flatnonzero(off)
-        if len(dims):
+        # A dimension that does not move here may well have moved in the data of the statistics.
+        narrow = (spread < 1 / _FOREIGN_SPAN) & (spread > 0)
+        if dims := _dims((outside > _FOREIGN_SHARE) | narrow | (spread > _FOREIGN_SPAN)):
             labels = _labels(source, name)
             what = ", ".join(
                 f"{labels[d]} [{d}]: {outside[d]:.0%} outside, spread {spread[d]:.2g} times theirs" for d in dims
             )
-            findings.append(
-                Finding(
-                    kind="foreign_statistics",
-                    quantity=name,
-                    dims=tuple(dims.tolist()),
-                    message=f"{what}. The statistics were computed on other data (another robot, other units, no deltas).",
-                )
-            )
+            message = f"{what}. The statistics were computed on other data (another robot, other units, no deltas)."
+            findings.append(Finding("foreign_statistics", name, dims, message))
     return findings
 
 
 def _limits(source: ChunkSource) -> list[Finding]:
     robot = source.robot
-    native = robot.action_map.to_native(source.actions())
-    slack = _LIMIT_SLACK * (np.array(robot.action_high) - np.array(robot.action_low))
-    outside = ((native < np.array(robot.action_low) - slack) | (native > np.array(robot.action_high) + slack)).mean(
-        axis=0
+    native, low, high = (
+        robot.action_map.to_native(source.actions()),
+        np.array(robot.action_low),
+        np.array(robot.action_high),
     )
-    dims = np.flatnonzero(outside > _LIMIT_SHARE)
-    if not len(dims):
+    slack = _LIMIT_SLACK * (high - low)
+    outside = ((native < low - slack) | (native > high + slack)).mean(axis=0)
+    if not (dims := _dims(outside > _LIMIT_SHARE)):
         return []
     what = ", ".join(
-        f"{robot.action_names[d]} [{d}]: {outside[d]:.0%} outside {robot.action_low[d]:g} .. {robot.action_high[d]:g}, "
+        f"{robot.action_names[d]} [{d}]: {outside[d]:.0%} outside {low[d]:g} .. {high[d]:g}, "
         f"up to {np.abs(native[:, d]).max():g}"
         for d in dims
     )
-    return [
-        Finding(
-            kind="limits",
-            quantity="actions",
-            dims=tuple(dims.tolist()),
-            message=f"{what}. Robot {robot.name!r} would clip them: another robot's actions, or other units.",
-        )
-    ]
+    message = f"{what}. Robot {robot.name!r} would clip them: another robot's actions, or other units."
+    return [Finding("limits", "actions", dims, message)]
 
 
 def _fast_range(actions: np.ndarray, fast: FastRange) -> list[Finding]:
@@ -231,14 +211,9 @@ def _fast_range(actions: np.ndarray, fast: FastRange) -> list[Finding]:
     refused = np.atleast_1d(beyond.any(axis=(1, 2)))
     if not refused.any():
         return []
-    dims = np.flatnonzero(beyond.any(axis=(0, 1)))
-    return [
-        Finding(
-            kind="fast_range",
-            quantity="actions",
-            dims=tuple(dims.tolist()),
-            message=f"{refused.sum()} of {len(refused)} chunks ({refused.mean():.1%}) have coefficients outside the "
-            f"tokenizer's {fast.min_token} .. {fast.max_token} (they span {coefficients.min()} .. {coefficients.max()}): "
-            "they cannot be encoded. Fit the tokenizer on this data, or look for outliers in these dimensions.",
-        )
-    ]
+    message = (
+        f"{refused.sum()} of {len(refused)} chunks ({refused.mean():.1%}) have coefficients outside the tokenizer's "
+        f"{fast.min_token} .. {fast.max_token} (they span {coefficients.min()} .. {coefficients.max()}): they cannot "
+        "be encoded. Fit the tokenizer on this data, or look for outliers in these dimensions."
+    )
+    return [Finding("fast_range", "actions", _dims(beyond.any(axis=(0, 1))), message)]

@@ -1,4 +1,4 @@
-"""Statistics of a stream of batches, with openpi's arithmetic so that its statistics and ours are the same numbers."""
+"""Running statistics of a stream of batches, with openpi's arithmetic and therefore its numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ _BINS = 5000
 
 
 class RunningStats:
-    """Mean, standard deviation and 1 % / 99 % quantiles of vectors that come batch by batch.
+    """Mean, standard deviation and 1 % / 99 % quantiles of vectors, batch by batch.
 
     Quantiles come from a histogram per dimension (5000 bins over the range seen; when the range grows, old counts move
-    to the bins in which their left edges fall), so they are approximate; `compute_norm_stats` is better where data fits in memory.
+    to the bins in which their left edges fall), so they are approximate; `compute_norm_stats` is better where data fits
+    in memory.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class RunningStats:
         self._edges = np.zeros((0, _BINS + 1))
 
     def update(self, batch: np.ndarray, weight: float = 1.0) -> None:
-        """Adds vectors `[..., d]`, each of which counts `weight` times.
+        """Adds vectors `[..., d]`, each with the weight `weight`.
 
         Raises:
             ValueError: NaN or infinity, or another number of dimensions than before.
@@ -53,7 +54,7 @@ class RunningStats:
             self._counts[dim] += np.histogram(values, bins=self._edges[dim])[0] * weight
 
     def stats(self) -> NormStats:
-        """The statistics of everything added so far.
+        """The statistics of all vectors so far.
 
         Raises:
             ValueError: fewer than two vectors were added.

@@ -1,4 +1,4 @@
-"""Normalisation, and its statistics on disk, as openpi does both.
+"""openpi's normalisation, and its statistics on disk.
 
 z-score `(x - mean) / (std + 1e-6)`; quantiles `(x - q01) / (q99 - q01 + 1e-6) * 2 - 1` (pi0-FAST). The functions are
 pure and answer in the statistics' precision (float64 as stored).
@@ -26,7 +26,7 @@ class NormStats:
     Attributes:
         mean: mean.
         std: standard deviation.
-        q01: 1 % quantile; None where only z-scores are wanted.
+        q01: 1 % quantile; None if only z-scores are needed.
         q99: 99 % quantile; likewise.
     """
 
@@ -50,7 +50,7 @@ class NormStats:
 
 
 def normalize_zscore(x: np.ndarray, stats: NormStats) -> np.ndarray:
-    """`[..., d]` -> `[..., d]`; where x has fewer dimensions than the statistics, their first ones count."""
+    """`[..., d]` -> `[..., d]`; if x has fewer dimensions than the statistics, their first ones are used."""
     d = _narrower(x, stats)
     return (x - stats.mean[:d]) / (stats.std[:d] + _EPSILON)
 
@@ -116,10 +116,10 @@ def exact_stats(values: np.ndarray, weights: np.ndarray | None = None) -> NormSt
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
     """Quantiles `[q]` of weighted values `[n]`; numpy's (linear interpolation) where all weights are equal.
 
-    The i-th smallest value stands at the weight before it over the weight before the largest one:
+    The place of the i-th smallest value is the weight before it over the weight before the largest one:
 
         values   1    2    3         equal weights: 0, 1/2, 1
-        weights  1    2    1         stands at      0, 1/3, 1
+        weights  1    2    1         places         0, 1/3, 1
     """
     order = np.argsort(values, kind="stable")
     before = np.cumsum(weights[order])
@@ -133,7 +133,7 @@ def bad_dims(vectors: np.ndarray) -> list[int]:
 
 
 def save_norm_stats(path: Path, stats: Mapping[str, NormStats]) -> None:
-    """Writes openpi's `norm_stats.json`, at once or not at all. `path` is the file or its folder."""
+    """Writes openpi's `norm_stats.json` atomically. `path` is the file or its folder."""
     path = _file(path)
     names = ("mean", "std", "q01", "q99")
     content = {
@@ -151,7 +151,7 @@ def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, N
         config_name: for the message when it is missing.
 
     Raises:
-        FileNotFoundError: no such file; says how to make it.
+        FileNotFoundError: no such file; the message says how to make it.
         ValueError: not the format, or NaN inside; names the file and the key.
     """
     path = _file(path)
@@ -168,7 +168,7 @@ def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, N
         ) from error
     if not isinstance(content, dict):
         raise ValueError(
-            f"{path} is not openpi's format: under `norm_stats` stands {content!r:.60}, not an object with the statistics of "
+            f"{path} is not openpi's format: `norm_stats` is {content!r:.60}, not an object with the statistics of "
             "each quantity."
         )
     return {key: _parse(path, key, entry) for key, entry in content.items()}

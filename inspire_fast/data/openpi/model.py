@@ -1,8 +1,8 @@
 r"""InSpire's model transforms for an upstream `DataConfig`: prompts to ids, ids to actions.
 
 `Inspire` takes the place of openpi's `TokenizeFASTInputs` and writes the same four arrays
-(third_party/openpi/inspire_in_openpi.md). All text is written by the one renderer, `inspire_fast.dialogue.render`, so the
-plain script gives openpi's ids.
+(third_party/openpi/inspire_in_openpi.md). All text is written by the one renderer, `inspire_fast.dialogue.render`, so
+the plain script gives openpi's ids.
 
     <bos> Task: ... ;\n | Question: ... Answer: | left | ;\n | Action: | 7 9 2 | "|" <eos> | padding
     token_ar_mask    0   |           1          |   1  |  1  |    1    |   1   |  1    1   |    0
@@ -39,11 +39,11 @@ class Inspire:
 
     - `facts`: `SceneFacts`, from which the true answers are computed; a training sample needs them if the script asks.
     - `targets`: the phrases to ask about. Without them: those of the facts, else those found in the prompt.
-    - `answers`: given ones, in order. Without actions the text ends at the first question that is not answered, or after
-      "Action: " when all are: the policy is called once per answer and once for the actions.
+    - `answers`: given ones, in order. Without actions the text ends at the first question that is not answered, or
+      after "Action: " when all are: the policy is called once per answer and once for the actions.
 
-    `targets` and `answers` are lists, tuples or arrays of texts. The three and the prompt are consumed: what is left can be
-    batched.
+    `targets` and `answers` are lists, tuples or arrays of texts. The three and the prompt are consumed: what is left
+    can be batched.
 
     Attributes:
         script: the dialogue with its blanks; its weights are 0 or 1, since openpi's loss mask knows nothing else.
@@ -51,8 +51,8 @@ class Inspire:
         max_token_len: `l`, the length of all four arrays.
 
     Raises:
-        ValueError: on a call: no prompt, NaN in the state, no facts where the script asks, targets or answers that are no
-            list of texts, answers that a question does not allow, or more ids than fit.
+        ValueError: on a call: no prompt, NaN in the state, no facts where the script asks, targets or answers that are
+            no list of texts, answers that a question does not allow, or more ids than fit.
     """
 
     script: Script
@@ -73,8 +73,8 @@ class Inspire:
         rendered = render(self.script, fields, self.vocabulary, answers=answers, action_ids=action_ids)
         if action_ids is not None and rendered.empty is not None:
             raise ValueError(
-                f"Script {self.script.name!r} asks about {fields.targets}, and the sample {fields.instruction!r} has neither "
-                "`facts` nor enough `answers`. Label the dataset, or train the `pi0_fast` script."
+                f"Script {self.script.name!r} asks about {fields.targets}, and the sample {fields.instruction!r} has "
+                "neither `facts` nor enough `answers`. Label the dataset, or train the `pi0_fast` script."
             )
         rest = {k: v for k, v in data.items() if k not in ("prompt", "facts", "targets", "answers")}
         return {**rest, **_arrays(rendered.tokens, self.max_token_len, supervise=action_ids is not None)}
@@ -101,8 +101,8 @@ class InspireActions:
 
     Raises:
         ValueError: the script ends in no action slot.
-        MalformedActionsError: on a call: no whole numbers `[n]`, no terminator, an id that is no action's, or not exactly
-            one chunk. Never zeros, which are a motion.
+        MalformedActionsError: on a call: no whole numbers `[n]`, no terminator, an id that is no action's, or not
+            exactly one chunk. Never zeros, which are a motion.
     """
 
     script: Script
@@ -130,9 +130,9 @@ class InspireActions:
 
 @dataclass(frozen=True)
 class AddFacts:
-    """`facts` of a dataset's row, found by `episode_index` and `frame_index`, which are consumed; used before `Inspire`.
+    """`facts` of a dataset's row, found by its `episode_index` and `frame_index`; used before `Inspire`.
 
-    An observation at inference has neither and passes; a row that is not labelled gets None.
+    Consumes the two indices. An observation at inference has neither and passes; an unlabelled row gets None.
 
     Raises:
         ValueError: on a call: one of the two alone.
@@ -190,7 +190,8 @@ def _arrays(tokens: TokenSequence, max_token_len: int, *, supervise: bool) -> di
     length = len(tokens)
     if length > max_token_len:
         raise ValueError(
-            f"The dialogue has {length} ids, max_token_len is {max_token_len}. Set it to at least {length}; nothing is cut."
+            f"The dialogue has {length} ids, max_token_len is {max_token_len}. Set it to at least {length}; nothing is "
+            "cut."
         )
     supervised = tokens.supervised & supervise
     if supervised.any() and set(np.unique(tokens.weight[supervised])) != {1.0}:

@@ -1,7 +1,7 @@
 """openpi's helpers for dictionaries and actions: repacking, renaming, carrying keys past a transform, masks, padding.
 
-Names and meaning are openpi's, so that each can take its place among upstream's own. Nothing is changed in place, and what
-does not fit is an error that names it.
+Names and meaning are openpi's, so that each can take its place among upstream's own. Nothing is changed in place, and
+what does not fit is an error that names it.
 """
 
 from __future__ import annotations

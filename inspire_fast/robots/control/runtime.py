@@ -16,7 +16,7 @@ from inspire_fast.robots.control.safety import SafetyFilter
 
 Stopped = Literal["success", "max_steps", "held"]
 OnChunk = Callable[[int, Mapping[str, Any], ActionChunk], None]
-"""Called with (step, observation, chunk) before the chunk is executed: `environment.facts()` matches the observation."""
+"""Called with (step, observation, chunk) before the chunk is executed, while `environment.facts()` match both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,8 +200,8 @@ def run_episode(
 ) -> EpisodeResult:
     """Runs one episode. `environment.observe` is called only when a new chunk is needed.
 
-    Errors of the environment and of the callbacks are not caught: the robot's state is then unknown. The first observation
-    of a robot with `Robot.hold_at` must hold a usable state, or the robot cannot even hold: that error is not caught either.
+    Errors of the environment and of the callbacks are not caught: the robot's state is then unknown. Nor is a first
+    observation without a usable state, if the robot has `Robot.hold_at`: it cannot even hold.
 
     Args:
         environment: a robot or simulator.
@@ -213,14 +213,8 @@ def run_episode(
         on_chunk: called for every chunk, held ones included.
         on_step: called after every step.
     """
-    loop = _Loop(
-        environment=environment,
-        broker=ActionChunkBroker(infer, execute=config.execute),
-        safety=safety,
-        pacer=Pacer(config.control_hz),
-        on_chunk=on_chunk,
-        on_step=on_step,
-    )
+    broker, pacer = ActionChunkBroker(infer, execute=config.execute), Pacer(config.control_hz)
+    loop = _Loop(environment, broker, safety, pacer, on_chunk, on_step)
     environment.reset(episode)
     for step in range(config.max_steps):
         loop.advance(step)
