@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from flax import nnx
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from inspire_fast.checkpoints.params.orbax import ITEM, Layout, OrbaxParams, wri
 from inspire_fast.checkpoints.params.safetensors import CONTRACT, write_safetensors
 from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import StagedFolder, place
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice
 from inspire_fast.models.config import DType
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.openpi.params import TABLE
@@ -88,8 +88,7 @@ def export_safetensors(
 
 def _exported(step: Path, lora: Lora, base: Path | None) -> tuple[StoredParams, Contract]:
     """What is to be written, and the contract that holds for it."""
-    if lora not in get_args(Lora):
-        raise ValueError(unknown_name("choice for LoRA", lora, list(get_args(Lora))))
+    require_choice("choice for LoRA", lora, Lora)
     contract = Contract.read(step / FOLDER)
     params = open_params(step)
     if base is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import difflib
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 T = TypeVar("T")
 
@@ -14,6 +14,16 @@ def unknown_name(kind: str, name: str, available: list[str]) -> str:
     close = difflib.get_close_matches(name, available, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(available)) or '(none)'}."
+
+
+def require_choice(kind: str, name: str, choices: Any) -> None:
+    """Checks that a name is one of the values of a `Literal`.
+
+    Raises:
+        ValueError: it is none; suggests the closest.
+    """
+    if name not in get_args(choices):
+        raise ValueError(unknown_name(kind, name, list(get_args(choices))))
 
 
 class Registry(Generic[T]):

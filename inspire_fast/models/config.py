@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
-from inspire_fast.core.registry import Registry, unknown_name
+from inspire_fast.core.registry import Registry, require_choice, unknown_name
 
 _C = TypeVar("_C")
 
@@ -152,9 +152,8 @@ class ModelConfig:
     remat: Remat = "nothing_saveable"
 
     def __post_init__(self) -> None:
-        for kind, name, known in (("remat policy", self.remat, Remat), ("dtype", self.dtype, DType)):
-            if name not in get_args(known):
-                raise ValueError(unknown_name(kind, name, list(get_args(known))))
+        require_choice("remat policy", self.remat, Remat)
+        require_choice("dtype", self.dtype, DType)
         _require_positive("Model", vocab_size=self.vocab_size, height=self.image_hw[0], width=self.image_hw[1])
         if len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"Every camera is named once; got {self.cameras}.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice
 from inspire_fast.models.config import DType, ModelConfig
 
 Frozen = Literal["nothing", "language", "vision", "all_but_lora"]
@@ -13,7 +13,7 @@ Frozen = Literal["nothing", "language", "vision", "all_but_lora"]
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeConfig:
-    """Parameters that do not train. They have no gradient, no optimiser state and no average.
+    """Parameters that do not train. They have no gradient, no optimiser state and no EMA.
 
     Attributes:
         what: "nothing" is full fine-tuning; "language" freezes the language model but for its LoRA, while the image
@@ -26,10 +26,8 @@ class FreezeConfig:
     dtype: DType = "bfloat16"
 
     def __post_init__(self) -> None:
-        if self.what not in get_args(Frozen):
-            raise ValueError(unknown_name("part to freeze", self.what, list(get_args(Frozen))))
-        if self.dtype not in get_args(DType):
-            raise ValueError(unknown_name("dtype", self.dtype, list(get_args(DType))))
+        require_choice("part to freeze", self.what, Frozen)
+        require_choice("dtype", self.dtype, DType)
 
     def freezes(self, path: str) -> bool:
         """Whether the parameter at a '/'-path of ours is frozen."""

@@ -8,7 +8,7 @@ import logging
 import os
 from pathlib import Path
 import tempfile
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from inspire_fast.checkpoints.assets import FOLDER
 from inspire_fast.checkpoints.contract import FILE, Contract
@@ -16,7 +16,7 @@ from inspire_fast.checkpoints.importing import import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.checkpoints.remote import is_address, local_path
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 
 logger = logging.getLogger(__name__)
@@ -118,8 +118,7 @@ def default_checkpoint(env: str) -> str:
     Raises:
         ValueError: there is none for it.
     """
-    if env not in get_args(Env):
-        raise ValueError(unknown_name("environment", env, list(get_args(Env))))
+    require_choice("environment", env, Env)
     if env not in DEFAULTS:
         raise ValueError(
             f"There is no default policy for {env}: openpi's own is a flow-matching network, which this package does not "

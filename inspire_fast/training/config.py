@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
@@ -223,8 +223,7 @@ class TrainConfig:
             raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
         if self.grad_accum_steps < 1 or self.batch_size % self.grad_accum_steps:
             raise ValueError(f"grad_accum_steps={self.grad_accum_steps} must divide batch_size={self.batch_size}.")
-        if self.precision not in get_args(Precision):
-            raise ValueError(unknown_name("precision", self.precision, list(get_args(Precision))))
+        require_choice("precision", self.precision, Precision)
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other; choose one.")
         if self.skip != PALIGEMMA_SKIP and self.init_from is not None and self.model.vocab_size == PALIGEMMA_IDS:

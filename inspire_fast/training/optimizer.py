@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import re
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import optax
 
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice
 
 Schedule = Literal["cosine", "linear", "rsqrt", "constant"]
 
@@ -50,8 +50,7 @@ class OptimizerConfig:
     weight_decays: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.schedule not in get_args(Schedule):
-            raise ValueError(unknown_name("schedule", self.schedule, list(get_args(Schedule))))
+        require_choice("schedule", self.schedule, Schedule)
         for name, values, least in (("lr_factors", self.lr_factors, 0), ("weight_decays", self.weight_decays, -1e-30)):
             for pattern, value in values.items():
                 try:

@@ -55,7 +55,7 @@ def cached(model: InferenceModel, images: dict, shown: dict, ids: np.ndarray, bl
 
 
 def both(network: ModelConfig, weights: Weights | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of the trained network's full pass, and of the served one's cache."""
+    """Logits of the trained network's full pass, and of cached decoding."""
     model = random_model(network)
     rng = np.random.default_rng(0)
     images = random_images(network, ROWS)
@@ -68,8 +68,8 @@ def both(network: ModelConfig, weights: Weights | None = None) -> tuple[np.ndarr
 
 @pytest.mark.parametrize(("weights", "least", "most"), [("bfloat16", 1e-4, 0.01), ("int8", 1e-3, 0.03)])
 def test_shorter_weights_cost_a_known_error(weights: Weights, least: float, most: float) -> None:
-    full, served = both(config(), weights)
-    error = np.linalg.norm(served - full) / np.linalg.norm(full)
+    full, decoded = both(config(), weights)
+    error = np.linalg.norm(decoded - full) / np.linalg.norm(full)
     assert least < error < most
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 import itertools
 import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from etils import epath
 from flax import traverse_util
@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 
 from inspire_fast.checkpoints.params.base import Shapes, aligned_empty, largest_first
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice
 
 Layout = Literal["released", "trained"]
 ITEM = "params"
@@ -204,8 +204,7 @@ def write_params(
         FileExistsError: the step has parameters already.
         ValueError: an unknown layout, or nothing to write.
     """
-    if layout not in get_args(Layout):
-        raise ValueError(unknown_name("checkpoint layout", layout, list(get_args(Layout))))
+    require_choice("checkpoint layout", layout, Layout)
     if not params:
         raise ValueError(f"No parameters to write to {step}.")
     folder = step.resolve() / ITEM

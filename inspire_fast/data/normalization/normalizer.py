@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice
 from inspire_fast.data.normalization.delta import absolute_actions, delta_actions
 from inspire_fast.data.normalization.stats import (
     NormStats,
@@ -41,8 +41,7 @@ class Normalizer:
     delta: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Normalisation):
-            raise ValueError(unknown_name("normalisation", self.kind, list(get_args(Normalisation))))
+        require_choice("normalisation", self.kind, Normalisation)
         if missing := {"state", "actions"} - set(self.stats):
             raise ValueError(f"Statistics of {sorted(missing)} are missing; there are {sorted(self.stats)}.")
 

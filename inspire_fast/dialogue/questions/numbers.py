@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice
 
 Numbering = Literal["metre", "decimetre"]
 STEPS = 9
@@ -13,8 +13,7 @@ STEPS = 9
 
 def check_numbering(numbering: str) -> None:
     """Raises ValueError, with a suggestion, for a numbering that does not exist."""
-    if numbering not in get_args(Numbering):
-        raise ValueError(unknown_name("numbering", numbering, list(get_args(Numbering))))
+    require_choice("numbering", numbering, Numbering)
 
 
 def to_steps(metres: float, *, signed: bool) -> int:
