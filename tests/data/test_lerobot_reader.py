@@ -196,7 +196,7 @@ def _as_v2(source: LeRobotDataset, root: Path, version: str, *, embedded: bool) 
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(part, path)
     info = {
-        **source.info,
+        **source.meta.info,
         "codebase_version": version,
         "chunks_size": 2,
         "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",

@@ -18,7 +18,7 @@ from inspire_fast.data.normalization.delta import delta_actions
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.report import FastRange, describe, inspect_stats
 from inspire_fast.data.normalization.running import RunningStats
-from inspire_fast.data.normalization.stats import NormStats, compute_norm_stats
+from inspire_fast.data.normalization.stats import NormStats, exact_stats
 from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import FEATURES, episode_columns
 
@@ -55,7 +55,7 @@ def report(source: ChunkSource, *, delta=(), stats=None, kind="quantile", fast=N
 @pytest.mark.parametrize("delta", [(), DELTA])
 def test_exact_statistics_are_those_of_the_whole_array(sound: ChunkSource, delta) -> None:
     states = sound.states()
-    wanted = compute_norm_stats({"state": states, "actions": delta_actions(sound.chunks(), states, delta)})
+    wanted = {"state": exact_stats(states), "actions": exact_stats(delta_actions(sound.chunks(), states, delta))}
     got = source_stats(sound, delta=delta)
     for name, stats in wanted.items():
         for field in ("mean", "std", "q01", "q99"):
@@ -66,7 +66,7 @@ def test_streaming_is_the_running_statistics_of_the_batches(
     sound: ChunkSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "_BATCH", 32)
-    monkeypatch.setattr(statistics.batches, "__defaults__", (32,))
+    monkeypatch.setattr(statistics._batches, "__defaults__", (32,))
     running = RunningStats()
     states, chunks = sound.states(), delta_actions(sound.chunks(), sound.states(), DELTA)
     for start in range(0, len(states), 32):

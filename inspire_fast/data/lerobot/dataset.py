@@ -50,11 +50,6 @@ class LeRobotDataset:
         return self.meta.root
 
     @property
-    def info(self) -> Mapping[str, Any]:
-        """The content of `meta/info.json`."""
-        return self.meta.info
-
-    @property
     def fps(self) -> float:
         """Frames per second."""
         return self.meta.fps

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 import json
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,62 +23,34 @@ DATA_FILE_MB = 100
 VIDEO_FILE_MB = 200
 
 
-class Layout(Protocol):
-    """One version's files. `data_path` and `video_path` are the templates of `info.json`, relative to the dataset."""
+@dataclass
+class SharedFiles:
+    """The layout v3.0: many episodes per parquet file and per mp4, tables in parquet.
 
-    data_path: str
-    video_path: str
+    `data_path` and `video_path` are the templates of `info.json`, relative to the dataset.
+    """
+
+    data_path: ClassVar = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+    video_path: ClassVar = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+
+    root: Path
+    schema: pa.Schema
+    features: Mapping[str, Feature]
+    fps: int
+    codec: Codec
+    _data: pq.ParquetWriter | None = None
+    _data_file: int = -1
+    _encoders: dict[str, VideoEncoder] = field(default_factory=dict)
+    _video_file: dict[str, int] = field(default_factory=dict)
 
     def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
         """Appends the next episode's rows, each table a row group; returns their place for the episode table.
 
         With `repeats`, images that several frames share are stored once; a file's first episode decides for all of it.
         """
-        ...
-
-    def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
-        """Appends the next episode's frames of one camera, before its rows; returns their place."""
-        ...
-
-    def data_files(self) -> list[Path]:
-        """All data files so far, in order of rows."""
-        ...
-
-    def close_files(self) -> None:
-        """Flushes and closes encoders and parquet files."""
-        ...
-
-    def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
-        """Writes `meta/` without `info.json`: episodes, their statistics, the dataset's, and instructions."""
-        ...
-
-    def info(self, episodes: int) -> dict[str, Any]:
-        """Fields of `info.json` that only this version has."""
-        ...
-
-
-class SharedFiles:
-    """The layout v3.0: many episodes per parquet file and per mp4, tables in parquet."""
-
-    data_path = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-    video_path = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-
-    def __init__(
-        self, root: Path, schema: pa.Schema, features: Mapping[str, Feature], *, fps: int, codec: Codec
-    ) -> None:
-        self._root, self._schema, self._features = root, schema, features
-        self._fps: int = fps
-        self._codec: Codec = codec
-        self._data: pq.ParquetWriter | None = None
-        self._data_file = -1
-        self._encoders: dict[str, VideoEncoder] = {}
-        self._video_file: dict[str, int] = {}
-
-    def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
-        """Appends rows to the current file; begins another one above `DATA_FILE_MB`."""
         if self._data is None:
             self._data_file += 1
-            self._data = parquet_writer(self._file(self._data_file), self._schema, repeats=repeats)
+            self._data = parquet_writer(self._file(self._data_file), self.schema, repeats=repeats)
         write_groups(self._data, tables)
         if self._file(self._data_file).stat().st_size > DATA_FILE_MB << 20:
             self._data.close()
@@ -85,18 +58,18 @@ class SharedFiles:
         return {f"data/{key}": value for key, value in place(self._data_file).items()}
 
     def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
-        """Appends frames to the camera's current mp4; begins another one above `VIDEO_FILE_MB`."""
+        """Appends the next episode's frames of one camera, before its rows; returns their place."""
         name = feature.name
         if name not in self._encoders:
             self._video_file[name] = self._video_file.get(name, -1) + 1
-            path = self._root / self.video_path.format(video_key=name, **place(self._video_file[name]))
-            self._encoders[name] = encoder(path, feature, fps=self._fps, codec=self._codec)
+            path = self.root / self.video_path.format(video_key=name, **place(self._video_file[name]))
+            self._encoders[name] = encoder(path, feature, fps=self.fps, codec=self.codec)
         video = self._encoders[name]
         row: dict[str, float] = {f"videos/{name}/{key}": v for key, v in place(self._video_file[name]).items()}
-        row[f"videos/{name}/from_timestamp"] = video.frames / self._fps
+        row[f"videos/{name}/from_timestamp"] = video.frames / self.fps
         for image in images:
             video.add(image)
-        row[f"videos/{name}/to_timestamp"] = video.frames / self._fps
+        row[f"videos/{name}/to_timestamp"] = video.frames / self.fps
         if video.nbytes > VIDEO_FILE_MB << 20:
             self._encoders.pop(name).close()
         return row
@@ -114,52 +87,50 @@ class SharedFiles:
             self._encoders.popitem()[1].close()
 
     def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
-        """Writes episodes and tasks as parquet, statistics as JSON."""
-        path = self._root / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+        """Writes `meta/` without `info.json`: episodes with their statistics, instructions, the dataset's statistics."""
+        path = self.root / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
         path.parent.mkdir(parents=True)
         here = {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-        pq.write_table(
-            pa.Table.from_pylist([{**r, **here} for r in rows], schema=episodes_schema(self._features)), path
-        )
-        pq.write_table(tasks_table(tasks), self._root / "meta" / "tasks.parquet")
-        write_json(self._root / "meta" / "stats.json", stats, indent=4)
+        pq.write_table(pa.Table.from_pylist([{**r, **here} for r in rows], schema=episodes_schema(self.features)), path)
+        pq.write_table(tasks_table(tasks), self.root / "meta" / "tasks.parquet")
+        write_json(self.root / "meta" / "stats.json", stats, indent=4)
 
     def info(self, episodes: int) -> dict[str, Any]:  # noqa: ARG002
-        """The sizes above which files are changed."""
+        """Fields of `info.json` that only this version has: the sizes above which a new file begins."""
         return {"data_files_size_in_mb": DATA_FILE_MB, "video_files_size_in_mb": VIDEO_FILE_MB}
 
     def _file(self, number: int) -> Path:
-        return self._root / self.data_path.format(**place(number))
+        return self.root / self.data_path.format(**place(number))
 
 
+@dataclass
 class EpisodeFiles:
     """The layout v2.1: a parquet file and, per camera, an mp4 for each episode; tables as JSON lines."""
 
-    data_path = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
-    video_path = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+    data_path: ClassVar = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+    video_path: ClassVar = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
     # v2.1 has no quantiles.
-    _STATS = ("min", "max", "mean", "std", "count")
+    _STATS: ClassVar = ("min", "max", "mean", "std", "count")
 
-    def __init__(
-        self, root: Path, schema: pa.Schema, features: Mapping[str, Feature], *, fps: int, codec: Codec
-    ) -> None:
-        self._root, self._schema, self._features = root, schema, features
-        self._fps: int = fps
-        self._codec: Codec = codec
-        self._files: list[Path] = []
+    root: Path
+    schema: pa.Schema
+    features: Mapping[str, Feature]
+    fps: int
+    codec: Codec
+    _files: list[Path] = field(default_factory=list)
 
     def add_data(self, tables: Sequence[pa.Table], *, repeats: bool) -> dict[str, int]:
         """Writes the episode's parquet file."""
         path = self._path(self.data_path, len(self._files))
         self._files.append(path)
-        with parquet_writer(path, self._schema, repeats=repeats) as file:
+        with parquet_writer(path, self.schema, repeats=repeats) as file:
             write_groups(file, tables)
         return {}
 
     def add_video(self, feature: Feature, images: Sequence[np.ndarray]) -> dict[str, float]:
         """Writes the episode's mp4 of one camera."""
         path = self._path(self.video_path, len(self._files), video_key=feature.name)
-        video = encoder(path, feature, fps=self._fps, codec=self._codec)
+        video = encoder(path, feature, fps=self.fps, codec=self.codec)
         try:
             for image in images:
                 video.add(image)
@@ -176,7 +147,7 @@ class EpisodeFiles:
 
     def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
         """Writes JSON lines. v2.1 stores no statistics of the whole dataset: LeRobot aggregates them."""
-        meta = self._root / "meta"
+        meta = self.root / "meta"
         meta.mkdir(parents=True)
         write_lines(meta / "tasks.jsonl", ({"task_index": i, "task": task} for i, task in enumerate(tasks)))
         write_lines(
@@ -194,14 +165,15 @@ class EpisodeFiles:
         )
 
     def info(self, episodes: int) -> dict[str, Any]:
-        """The numbers of videos and of folders."""
-        cameras = sum(feature.dtype == "video" for feature in self._features.values())
+        """Fields of `info.json` that only this version has: the numbers of videos and of folders."""
+        cameras = sum(feature.dtype == "video" for feature in self.features.values())
         return {"total_videos": episodes * cameras, "total_chunks": -(-episodes // CHUNK_FILES)}
 
     def _path(self, template: str, episode: int, **names: str) -> Path:
-        return self._root / template.format(episode_chunk=episode // CHUNK_FILES, episode_index=episode, **names)
+        return self.root / template.format(episode_chunk=episode // CHUNK_FILES, episode_index=episode, **names)
 
 
+Layout = SharedFiles | EpisodeFiles
 LAYOUTS: dict[Version, type[SharedFiles] | type[EpisodeFiles]] = {"v3.0": SharedFiles, "v2.1": EpisodeFiles}
 
 
@@ -221,13 +193,13 @@ def parquet_writer(path: Path, schema: pa.Schema, *, repeats: bool) -> pq.Parque
 def _leaf_paths(schema: pa.Schema) -> list[str]:
     """Parquet's names of the columns, e.g. `image.bytes`, `state.list.element`."""
     paths = []
-    for field in schema:
-        if pa.types.is_struct(field.type):
-            paths += [f"{field.name}.{inner.name}" for inner in field.type]
-        elif pa.types.is_nested(field.type):
-            paths.append(f"{field.name}.list.element")
+    for column in schema:
+        if pa.types.is_struct(column.type):
+            paths += [f"{column.name}.{inner.name}" for inner in column.type]
+        elif pa.types.is_nested(column.type):
+            paths.append(f"{column.name}.list.element")
         else:
-            paths.append(field.name)
+            paths.append(column.name)
     return paths
 
 

@@ -61,7 +61,7 @@ def _alike(parts: Sequence[tuple[ChunkSource, float]]) -> bool:
     return all(weight == 1.0 for _, weight in parts)
 
 
-def batches(source: ChunkSource, delta: Sequence[bool], size: int = _BATCH) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(source: ChunkSource, delta: Sequence[bool], size: int = _BATCH) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """States `[n, s]` and (delta) chunks `[n, t, a]`, in order, `size` samples at a time."""
     for start in range(0, len(source), size):
         part = slice(start, start + size)
@@ -87,7 +87,7 @@ def _joined(dims: Sequence[NormStats]) -> NormStats:
 def _streamed(source: Source, delta: Sequence[bool]) -> dict[str, NormStats]:
     running = {"state": RunningStats(), "actions": RunningStats()}
     for part, weight in _parts(source):
-        for states, chunks in batches(part, delta):
+        for states, chunks in _batches(part, delta):
             running["state"].update(states, weight)
             running["actions"].update(chunks, weight)
     return {name: stats.stats() for name, stats in running.items()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.normalization.normalizer import Normalizer
@@ -132,7 +133,7 @@ def _labels(source: ChunkSource, quantity: Quantity) -> tuple[str, ...]:
     return source.robot.state_names if quantity == "state" else source.robot.action_names
 
 
-def _dims(which: np.ndarray | Sequence[bool]) -> tuple[int, ...]:
+def _dims(which: ArrayLike) -> tuple[int, ...]:
     return tuple(np.flatnonzero(which).tolist())
 
 

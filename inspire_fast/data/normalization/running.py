@@ -13,7 +13,7 @@ class RunningStats:
     """Mean, standard deviation and 1 % / 99 % quantiles of vectors, batch by batch.
 
     Quantiles come from a histogram per dimension (5000 bins over the range seen; when the range grows, old counts move
-    to the bins in which their left edges fall), so they are approximate; `compute_norm_stats` is better where data fits
+    to the bins in which their left edges fall), so they are approximate; `exact_stats` is better where data fits
     in memory.
     """
 

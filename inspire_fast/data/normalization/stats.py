@@ -78,17 +78,6 @@ def unnormalize_quantile(x: np.ndarray, stats: NormStats) -> np.ndarray:
     return np.concatenate([inner, x[..., d:]], axis=-1)
 
 
-def compute_norm_stats(columns: Mapping[str, np.ndarray]) -> dict[str, NormStats]:
-    """`exact_stats` of each quantity; errors name the one."""
-    stats = {}
-    for key, values in columns.items():
-        try:
-            stats[key] = exact_stats(values)
-        except ValueError as error:
-            raise ValueError(f"Statistics of {key!r}: {error}") from error
-    return stats
-
-
 def exact_stats(values: np.ndarray, weights: np.ndarray | None = None) -> NormStats:
     """Statistics of vectors `[..., d]` that are all in memory; quantiles are exact (linear interpolation).
 
