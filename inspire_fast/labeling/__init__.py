@@ -1,7 +1,7 @@
 """Labels for datasets: demonstrations recorded with the simulator's truth, and facts for existing datasets."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspire_fast.labeling.annotations import Annotations as Annotations
@@ -26,7 +26,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(_HOMES)}.")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
