@@ -28,8 +28,12 @@ from inspire_fast.core.types import ActionChunk
 class PolicyClient:
     """Client of a policy server, with the interface of a local policy.
 
-        with PolicyClient("127.0.0.1", 8000) as policy:
-            chunk = policy.infer({"observation/image": image, "observation/state": state, "prompt": "open the door"})
+    Example:
+        >>> import inspire_fast as ifa
+        >>> with ifa.PolicyClient("127.0.0.1", port) as policy:
+        ...     chunk = policy.infer(ifa.ROBOTS["libero"].fake_native())  # images, state and prompt
+        >>> chunk.actions.shape  # [t, a]
+        (10, 7)
 
     Connecting waits for a server that is still starting. If the connection was lost between two requests, the next one
     opens it again. A request whose answer was lost raises `ConnectionLostError`, because its observation is old by

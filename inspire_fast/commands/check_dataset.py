@@ -58,7 +58,10 @@ def check_config(config: ConfigArgument, *, decode: bool = False) -> int:
     return int(bad > 0)
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    named = len(sys.argv) > 1 and not sys.argv[1].startswith("-")
-    (run_with_config if named else run_command)(check_config if named else check_roots)
+    args = sys.argv[1:] if args is None else args
+    if args and not args[0].startswith("-"):
+        run_with_config(check_config, args)
+    else:
+        run_command(check_roots, args)

@@ -1,5 +1,6 @@
 """Check of this machine: accelerators, memory, disk, rendering, tokenizers, dataset, checkpoint and port."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,6 @@ def doctor(
     return int(bad > 0)
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_command(doctor)
+    run_command(doctor, args)

@@ -3,7 +3,7 @@
 Writes one JSON line per episode and a page, `report.html`. Killed anywhere and run again, it goes on where it stopped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,13 +90,15 @@ class EvaluationOptions:
 
 
 def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions | None = None) -> list[EpisodeRecord]:
-    """Runs the episodes that have no record yet, and writes the page.
+    """Runs the episodes that have no record yet, writes the page, and prints success by task.
 
     Example:
         >>> import inspire_fast as ifa
         >>> from inspire_fast.commands.evaluate import EvaluationOptions
         >>> options = EvaluationOptions(protocol="quick", tasks=("libero_object:0",), episodes=1)
-        >>> records = ifa.evaluate(policy, options)  # doctest: +SKIP
+        >>> records = ifa.evaluate(policy, options)
+        >>> [record.success for record in records]
+        [True]
 
     Args:
         policy: a policy, what `load_policy` takes, or the `Address` of a policy server.
@@ -141,15 +143,19 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
         from inspire_fast.evaluation.records.attention import Lens, draw_attention
 
         draw_attention(Lens.load(Path(policy)), options.out, found, every=options.attention)
+    _print_results(options, found)
+    if missing := len(keys) - len(found):
+        raise StoppedError(f"{missing} episode(s) failed for the machine's sake (failures.jsonl): repeat the command.")
+    return found
+
+
+def _print_results(options: EvaluationOptions, found: list[EpisodeRecord]) -> None:
+    protocol, page = options.build_protocol(), write_page(options.out)
     print(text_table(results(found, seen=protocol.seen)))
-    page = write_page(options.out)
     print(
         f"protocol {protocol.name} ({protocol.hash}), answers {options.answers}: {sum(r.success for r in found)} of "
         f"{len(found)} episodes solved; records and videos in {options.out}, page {page}"
     )
-    if missing := len(keys) - len(found):
-        raise StoppedError(f"{missing} episode(s) failed for the machine's sake (failures.jsonl): repeat the command.")
-    return found
 
 
 @contextlib.contextmanager
@@ -224,7 +230,7 @@ def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
     evaluate(args.checkpoint or address, args.options)
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    run_command(evaluate_command, errors=(PolicyClientError, RenderingUnavailableError))
+    run_command(evaluate_command, args, errors=(PolicyClientError, RenderingUnavailableError))

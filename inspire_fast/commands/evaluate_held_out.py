@@ -1,5 +1,6 @@
 """Evaluation of a training run on its held-out samples, decoded as a robot would have them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -46,6 +47,6 @@ def evaluate(config: ConfigArgument) -> None:
     )
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_with_config(evaluate)
+    run_with_config(evaluate, args)

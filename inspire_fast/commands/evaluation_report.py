@@ -1,5 +1,6 @@
 """The report page of an evaluation, written again or compared with another evaluation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
@@ -32,6 +33,6 @@ def evaluation_report(
     print(f"{page} ({page.resolve().as_uri()})")
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_command(evaluation_report)
+    run_command(evaluation_report, args)

@@ -1,5 +1,6 @@
 """Export of a checkpoint: a folder that openpi loads, or a safetensors file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from inspire_fast.checkpoints import exporting
@@ -36,6 +37,6 @@ def export_checkpoint(
         print(exporting.export_checkpoint(checkpoint, out, layout=layout, dtype=dtype, lora=lora, base=base))
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_command(export_checkpoint)
+    run_command(export_checkpoint, args)

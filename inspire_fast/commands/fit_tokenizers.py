@@ -1,5 +1,7 @@
 """Text and action tokenizer, fitted on a config's dataset."""
 
+from collections.abc import Sequence
+
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.tokenizers.action import round_trip
 from inspire_fast.training.datasets.assets import fit_tokenizers, load_stats, normalised_chunks
@@ -17,6 +19,6 @@ def fit(config: ConfigArgument) -> None:
         print(f"{split}: {round_trip(vocabulary.action, chunks) if len(chunks) else 'no chunks'}")
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_with_config(fit)
+    run_with_config(fit, args)

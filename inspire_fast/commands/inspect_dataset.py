@@ -1,5 +1,7 @@
 """Inspection of a config's training samples: an HTML page, and a recording for the Rerun viewer."""
 
+from collections.abc import Sequence
+
 from tqdm import tqdm
 
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
@@ -29,6 +31,6 @@ def inspect_dataset(config: ConfigArgument, *, rerun: bool = False) -> None:
         print(write_rrd(inspection, folder / "samples.rrd"))
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_with_config(inspect_dataset)
+    run_with_config(inspect_dataset, args)

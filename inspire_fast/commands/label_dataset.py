@@ -4,6 +4,7 @@ Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-i
 (LIBERO's simulator).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,6 @@ def label(
     print(report)
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_command(label, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes))
+    run_command(label, args, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes))

@@ -1,5 +1,6 @@
 """Scripted LIBERO demonstrations, recorded as a labelled LeRobot dataset."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -77,6 +78,6 @@ def record_demonstrations(args: Annotated[Args, tyro.conf.arg(name="")]) -> int:
     return int(bool(summary.skipped))
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_command(record_demonstrations, errors=(RuntimeError,))
+    run_command(record_demonstrations, args, errors=(RuntimeError,))

@@ -1,5 +1,6 @@
 """Recorded demonstrations executed again, to count which reach success again."""
 
+from collections.abc import Sequence
 import json
 from pathlib import Path
 
@@ -29,6 +30,6 @@ def repeat_demonstrations(*, folder: Path) -> int:
     return int(succeeded < len(repeated))
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    run_command(repeat_demonstrations)
+    run_command(repeat_demonstrations, args)

@@ -1,5 +1,6 @@
 """Training of a named config."""
 
+from collections.abc import Sequence
 import logging
 
 import jax
@@ -15,8 +16,8 @@ def train(config: ConfigArgument) -> None:
         print(f"{result.parameters:,} parameters, step {result.step}, {result.seconds:.0f} s: {result.checkpoint}")
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     logging.getLogger("inspire_fast").setLevel(logging.INFO)
-    run_with_config(train)
+    run_with_config(train, args)

@@ -1,4 +1,4 @@
-"""The one interface between whoever has a model and whoever moves a robot."""
+"""Policy interface: a native observation and request options in, an action chunk out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ Mode = Literal["answer", "skip", "force"]
 
 @dataclass(frozen=True, kw_only=True)
 class RequestOptions:
-    """What a caller may ask for beside an observation.
+    """Options of one request: questions, given answers, sampling, deadline.
+
+    Example:
+        >>> import inspire_fast as ifa
+        >>> options = ifa.RequestOptions(mode="force", targets=["the red block"], answers=["left"])
+        >>> chunk = policy.infer(ifa.ROBOTS["libero"].fake_native(), options)
+        >>> [(answer.target, answer.answer) for answer in chunk.answers]
+        [('the red block', 'left')]
 
     Attributes:
         mode: `answer` the questions (default), `skip` them, or `force` the given `answers` (oracle or steering).
         targets: phrases to ask about; None lets the policy ground the prompt.
         answers: with `force`, one answer per target, in the targets' order.
         temperature: of the action tokens; 0 is greedy; must not be negative.
-        top_k: draw among the so many likeliest action tokens; 0 is all of them.
+        top_k: draw among the `top_k` likeliest action tokens; 0 is all of them.
         seed: seeds sampling when the temperature is above 0.
-        reask_every: ask on every n-th call with the same targets only; between, the last answers are kept as given. 1 asks
-            on every call.
-        session: whose last answers they are, where one connection (or process) speaks for several robots.
-        deadline_s: a server that has not answered so long after it got the request says so instead; 0 is never.
+        reask_every: ask on every n-th call with the same targets only; in between, the last answers are given. 1 asks on
+            every call.
+        session: name of the robot, where one connection (or process) serves several; each has its own last answers.
+        deadline_s: after this time a server returns an error instead of an answer; 0 is never.
     """
 
     mode: Mode = "answer"

@@ -172,6 +172,13 @@ class Answer:
 class ActionChunk:
     """What a policy answers.
 
+    Example:
+        >>> import numpy as np
+        >>> import inspire_fast as ifa
+        >>> chunk = ifa.ActionChunk(actions=np.zeros((10, 7), np.float32))
+        >>> chunk.status.value, chunk.answers
+        ('ok', ())
+
     Attributes:
         actions: float32 `[t, a]` in the robot's canonical units; None unless `status` is `ok`. Never zeros in place of
             a failed decode (openpi and lerobot do that, and zeros are a real motion after unnormalisation).

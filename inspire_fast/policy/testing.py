@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+
+from inspire_fast.checkpoints.assets import write_assets
 from inspire_fast.checkpoints.contract import Contract, stored_questions
+from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
-from inspire_fast.models.config import PRESETS
+from inspire_fast.models.config import PRESETS, ModelConfig
+from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.robots import ROBOTS
@@ -43,3 +49,15 @@ def tiny_policy(
         asset_id="test",
     )
     return InspirePolicy(random_model(config, seed), contract, vocabulary, serving=serving)
+
+
+def random_params(config: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
+    """Every parameter of a network, random, under openpi's paths."""
+    return {path: np.asarray(value) for path, value in to_openpi(random_model(config, seed)).items()}
+
+
+def write_checkpoint(policy: InspirePolicy, step: Path) -> Path:
+    """A policy as the checkpoint that it could have been loaded from."""
+    write_params(step, random_params(policy.contract.model))
+    write_assets(step / "assets", policy.contract, policy.vocabulary)
+    return step

@@ -1,4 +1,11 @@
-"""Every robot by its name."""
+"""Robots by name.
+
+Example:
+    >>> import inspire_fast as ifa
+    >>> robot = ifa.ROBOTS["libero"]
+    >>> robot.action_dim, sorted(robot.fake_native())
+    (7, ['observation/image', 'observation/state', 'observation/wrist_image', 'prompt'])
+"""
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.robots.aloha import ALOHA

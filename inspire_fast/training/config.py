@@ -170,6 +170,13 @@ class DistributedConfig:
 class TrainConfig:
     """One training run.
 
+    Example:
+        >>> from dataclasses import replace
+        >>> import inspire_fast as ifa
+        >>> config = replace(ifa.load_config("debug"), exp_name="mine", steps=10)
+        >>> config.checkpoint_dir.name
+        'mine'
+
     Attributes:
         name: the config's name; its file's name.
         exp_name: name of this run; checkpoints go to `checkpoint.root / name / exp_name`.
@@ -271,9 +278,10 @@ class TrainConfig:
 
 
 def config_folder() -> Path:
-    """`configs/` of the checkout: beside the package, else below the working directory."""
-    beside = Path(__file__).parents[2] / "configs"
-    return beside if beside.is_dir() else Path("configs")
+    """Folder of the named configs: `configs/` of the checkout, else those that the installed package brings."""
+    package = Path(__file__).parents[1]
+    checkout = package.parent / "configs"
+    return checkout if checkout.is_dir() else package / "configs"
 
 
 def config_names() -> list[str]:
@@ -281,23 +289,45 @@ def config_names() -> list[str]:
     return sorted(p.stem for p in config_folder().glob("*.py") if not p.stem.startswith("_"))
 
 
-def load_config(name: str) -> TrainConfig:
-    """The config of `configs/<name>.py`.
+def load_config(name: str | Path) -> TrainConfig:
+    """A named config, or the config of a Python file.
+
+    Example:
+        >>> import inspire_fast as ifa
+        >>> ifa.load_config("debug").batch_size
+        4
+
+    Args:
+        name: of a file in `config_folder()`, or the path of any Python file (`.py`). The file defines `CONFIG`, a
+            `TrainConfig`; or `get_config()`, which returns a `TrainConfig` or an `ml_collections.ConfigDict`.
 
     Raises:
-        KeyError: there is no such file; suggests the closest name and lists all.
-        ValueError: the file defines no `CONFIG`, or one of another name.
+        KeyError: no such file; suggests the closest name and lists all.
+        ValueError: the file defines neither, or a named config has another name than its file.
     """
-    folder = config_folder()
-    available = config_names()
-    if name not in available:
-        raise KeyError(unknown_name("config", name, available))
-    spec = importlib.util.spec_from_file_location(f"configs.{name}", folder / f"{name}.py")
+    path = Path(name)
+    named = path.suffix != ".py"
+    if named:
+        path = config_folder() / f"{name}.py"
+    if not path.is_file():
+        if named:
+            raise KeyError(unknown_name("config", str(name), config_names()) + " The path of a .py file works too.")
+        raise KeyError(f"There is no config file {path}.")
+    spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{folder / name}.py cannot be imported.")
+        raise ValueError(f"{path} cannot be imported.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = getattr(module, "CONFIG", None)
-    if not isinstance(config, TrainConfig) or config.name != name:
-        raise ValueError(f"configs/{name}.py must define CONFIG = TrainConfig(name={name!r}, ...); got {config!r:.80}.")
+    config = module.get_config() if hasattr(module, "get_config") else getattr(module, "CONFIG", None)
+    if config is not None and not isinstance(config, TrainConfig):
+        from ml_collections import ConfigDict
+
+        from inspire_fast.training.config_dict import from_config_dict
+
+        config = from_config_dict(config) if isinstance(config, ConfigDict) else config
+    if not isinstance(config, TrainConfig) or (named and config.name != name):
+        raise ValueError(
+            f"{path} must define CONFIG = TrainConfig(name={path.stem!r}, ...), or get_config(), which returns that or a "
+            f"ConfigDict; got {config!r:.80}."
+        )
     return config

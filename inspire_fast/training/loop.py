@@ -53,6 +53,12 @@ class TrainResult:
 def train(config: TrainConfig) -> TrainResult:
     """Runs `config` to its last step, from the latest checkpoint if `resume` is set.
 
+    Example:
+        >>> import inspire_fast as ifa
+        >>> result = ifa.train(ifa.load_config("debug"))
+        >>> result.step
+        2
+
     Raises:
         FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
         FileExistsError: the run exists and neither `resume` nor `overwrite` is set.

@@ -22,10 +22,10 @@ from inspire_fast.data.normalization.stats import NormStats, load_norm_stats, sa
 from inspire_fast.dialogue.testing import tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.policy.testing import random_params, tiny_policy, write_checkpoint
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
-from tests.checkpoints.written import LORA, TEST, assert_equal, random_params, write_checkpoint
+from tests.checkpoints.written import LORA, TEST, assert_equal
 
 VOCABULARY = tiny_vocabulary()
 NETWORK = replace(TEST, vocab_size=VOCABULARY.size)

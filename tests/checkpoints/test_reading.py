@@ -22,7 +22,8 @@ from inspire_fast.checkpoints.reading import find_step, identity, load_model, op
 from inspire_fast.models.inference.merge_lora import merge_lora
 from inspire_fast.models.openpi.params import TABLE, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
-from tests.checkpoints.written import LORA, TEST, assert_equal, random_params
+from inspire_fast.policy.testing import random_params
+from tests.checkpoints.written import LORA, TEST, assert_equal
 from tests.models.params import network_of
 
 PARAMS = random_params(TEST)

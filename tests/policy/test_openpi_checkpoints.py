@@ -26,10 +26,10 @@ from inspire_fast.policy.load import (
     require_agreement,
 )
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.policy.testing import random_params, tiny_policy, write_checkpoint
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
-from tests.checkpoints.written import TEST, random_params, write_checkpoint
+from tests.checkpoints.written import TEST
 
 VOCABULARY = tiny_vocabulary()
 

@@ -19,12 +19,13 @@ from inspire_fast.models.loss import loss
 from inspire_fast.models.openpi.params import TABLE, flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.policy.testing import random_params
 from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import CheckpointConfig, MeshConfig, OptimizerConfig, TrainConfig, load_config
 from inspire_fast.training.init_params import check_initial, initial_state
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import TrainState, init_state, with_params
-from tests.checkpoints.written import LORA, TEST, assert_equal, random_params
+from tests.checkpoints.written import LORA, TEST, assert_equal
 
 PARAMS = random_params(TEST, seed=4)
 

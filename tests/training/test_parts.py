@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-import importlib.util
 import itertools
 import json
 from pathlib import Path
 import shutil
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from inspire_fast.commands import check_dataset, compute_norm_stats
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -393,21 +392,11 @@ def test_the_page_tells_the_parts_apart(config: TrainConfig, tmp_path: Path) -> 
     assert "small: episode 0, frame 0" in page
 
 
-def script(name: str) -> ModuleType:
-    """A command as a module; a process of its own would start JAX first."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_statistics_of_parts_come_with_a_report_on_each(
     config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = ["--data.parts", *map(str, config.data.parts), "--assets", str(tmp_path / "assets")]
-    script("compute_norm_stats").main(["debug", *parts])
+    compute_norm_stats.main(["debug", *parts])
     printed = capsys.readouterr().out
     assert "part large: 60 samples, 25.0% of those drawn, 1 episodes skipped\npart small: 18 samples, 75.0%" in printed
     assert "78 samples, exact quantiles" in printed
@@ -423,10 +412,9 @@ def test_bad_episodes_of_parts_are_named_by_folder(
     large, small = config.data.parts
     broken = shutil.copytree(small.root, tmp_path / "broken")
     (broken / "data/chunk-000/episode_000001.parquet").write_bytes(b"")
-    check = script("check_dataset")
-    assert check.check_config(with_parts(config, large, replace(small, root=broken)), decode=False) == 1
+    assert check_dataset.check_config(with_parts(config, large, replace(small, root=broken))) == 1
     printed = capsys.readouterr().out
     assert f"{broken}: episode 1: " in printed
     assert f"{large.root}: 0 of 7 episodes are unusable" in printed
-    assert check.check_roots(check.Args(root=(large.root, small.root), decode=True)) == 0
+    assert check_dataset.check_roots(root=(large.root, small.root), decode=True) == 0
     assert f"{large.root}: 0 of 8 episodes are unusable.\n" in capsys.readouterr().out

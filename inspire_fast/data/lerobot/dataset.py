@@ -20,6 +20,12 @@ from inspire_fast.data.lerobot.parquet import ColumnError, read_table, to_numpy
 class LeRobotDataset:
     """A recorded dataset, by row. Rows are numbered over all episodes, frames within one.
 
+    Example:
+        >>> import inspire_fast as ifa
+        >>> dataset = ifa.LeRobotDataset(root)
+        >>> len(dataset), dataset.row(0)["state"].shape
+        (48, (8,))
+
     Numeric columns are read file by file at first use and then kept. Images are decoded when their row is read, and
     cached within `cache_bytes`. Threads may share the dataset; returned arrays are read-only by agreement.
 
@@ -33,7 +39,9 @@ class LeRobotDataset:
         DatasetError: no dataset, an unsupported version, or damaged metadata.
     """
 
-    def __init__(self, root: Path, *, cache_bytes: int = 512 << 20, skipped: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self, root: str | Path, *, cache_bytes: int = 512 << 20, skipped: Mapping[int, str] | None = None
+    ) -> None:
         self.meta: Meta = load_meta(Path(root))
         self.skipped: Mapping[int, str] = dict(sorted((skipped or {}).items()))
         self._cache_bytes = cache_bytes

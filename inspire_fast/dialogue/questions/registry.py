@@ -1,4 +1,11 @@
-"""Every question by the name that stands in a checkpoint's contract."""
+"""Questions by name; a checkpoint's contract stores these names.
+
+Example:
+    >>> import inspire_fast as ifa
+    >>> question = ifa.QUESTIONS["direction"](axes=ifa.ROBOTS["libero"].axes)
+    >>> question.answers
+    ('right', 'left', 'up', 'down', 'front', 'back', 'grasped')
+"""
 
 from collections.abc import Callable
 

@@ -1,0 +1,117 @@
+"""The facade `import inspire_fast as ifa`: light, complete, typed, and every name with an example that runs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+import doctest
+import importlib
+import inspect
+import json
+from pathlib import Path
+import subprocess
+import sys
+import tomllib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import inspire_fast as ifa
+from inspire_fast import testing
+from inspire_fast.commands import evaluate as evaluate_command
+from inspire_fast.serving import PolicyServer, serve_in_background
+from inspire_fast.training import loop
+
+
+def test_it_imports_nothing_else_and_fast(root: Path) -> None:
+    program = """
+import json, sys, time
+old, start = set(sys.modules), time.perf_counter()
+import inspire_fast
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, sorted({name.partition(".")[0] for name in set(sys.modules) - old})]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    seconds, loaded = json.loads(done.stdout)
+    assert set(loaded) - set(sys.stdlib_module_names) == {"inspire_fast"}
+    assert seconds < 0.5  # some 10 ms on an idle machine
+
+
+@pytest.mark.parametrize("module", [ifa, testing])
+def test_type_checkers_see_what_is_there(module: Any) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    declared = {
+        alias.asname: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
+        for alias in node.names
+        if alias.asname
+    }
+    rooms = dict.fromkeys(getattr(module, "ROOMS", ()), "inspire_fast")
+    assert declared == {**module.EXPORTS, **rooms}
+    assert set(declared) <= set(dir(module))
+
+
+def test_every_room_is_there(root: Path) -> None:
+    rooms = {path.parent.name for path in (root / "inspire_fast").glob("*/__init__.py")}
+    assert set(ifa.ROOMS) == rooms
+    for room in rooms:
+        assert getattr(ifa, room) is importlib.import_module(f"inspire_fast.{room}")
+
+
+def test_an_unknown_name_is_answered_with_what_there_is() -> None:
+    with pytest.raises(AttributeError, match=r"inspire_fast 'load_polcy'. Did you mean 'load_policy'\?.*PolicyClient"):
+        ifa.load_polcy  # noqa: B018
+    assert not hasattr(ifa, "__wrapped__")
+
+
+@pytest.fixture(scope="module")
+def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The names that the examples take for granted."""
+    folder = tmp_path_factory.mktemp("examples")
+    step = testing.write_checkpoint(testing.tiny_policy(), folder / "checkpoint" / "0")
+    with serve_in_background(PolicyServer(testing.PuppetPolicy())) as server:
+        yield {
+            "checkpoint": step,
+            "policy": testing.PuppetPolicy(),
+            "port": server.port,
+            "root": testing.write_fake_dataset(folder / "dataset", episodes=2),
+        }
+
+
+@pytest.mark.parametrize("name", sorted(ifa.EXPORTS))
+def test_its_example_runs(name: str, namespace: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # What takes minutes or never ends has tests of its own; here the example is checked up to there.
+    monkeypatch.setattr(PolicyServer, "serve_forever", lambda self: None)
+    monkeypatch.setattr(loop, "_train", lambda config, _: SimpleNamespace(step=config.steps))
+    monkeypatch.setattr(evaluate_command, "run_missing", lambda job, keys, run, **_: [SimpleNamespace(success=True)])
+    monkeypatch.setattr(evaluate_command, "_print_results", lambda *_: None)
+    value = getattr(ifa, name)
+    documented = value if inspect.isclass(value) or inspect.isfunction(value) else sys.modules[ifa.EXPORTS[name]]
+    (example,) = doctest.DocTestFinder(recurse=False).find(documented, name, globs=dict(namespace))
+    assert example.examples, f"{name} has no example in its docstring."
+    said: list[str] = []
+    failed = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE).run(example, out=said.append).failed
+    assert not failed, "".join(said)
+
+
+def project(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "pyproject.toml").read_text())
+
+
+def test_every_command_is_a_script_too(root: Path) -> None:
+    commands = {name: target.partition(":") for name, target in project(root)["project"]["scripts"].items()}
+    modules = {module for module, _, _ in commands.values()}
+    assert all(name.startswith("inspire-") for name in commands)
+    assert {f"inspire_fast.commands.{p.stem}" for p in (root / "scripts").glob("*.py")} <= modules
+    for module, _, function in commands.values():
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_wheel_carries_configs_and_types(root: Path) -> None:
+    wheel = project(root)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for source, target in wheel["force-include"].items():
+        assert (root / source).is_dir()
+        assert not (root / target).exists()  # in a checkout there is one copy
+    assert (root / "inspire_fast" / "py.typed").is_file()
