@@ -1,9 +1,9 @@
-"""How fast samples are read, against the straightforward route, and how long normalisation statistics take.
+"""Benchmark of reading samples, compared with a straightforward reader, and of normalisation statistics.
 
     uv run python benchmarks/data.py [--quick]
 
 Writes datasets to a temporary folder (two 256 px cameras, AV1 video and PNG), then reads random samples by both routes
-in turns, one thread each, and takes medians over the rounds. The straightforward route opens, per sample, the mp4 of
+in turns, one thread each, and takes medians over the rounds. The straightforward reader opens, per sample, the mp4 of
 each camera and seeks (video), or reads the episode's rows from parquet as LeRobot lays them out, a row group per
 episode (images). The cache is smaller than the data and no sample is read twice, so that nothing is gained by
 remembering frames. The last line is one JSON object.

@@ -1,4 +1,4 @@
-"""What other writers leave in a dataset's files, built with pyarrow and PyAV: read right, or refused with the reason."""
+"""Files of other writers, built with pyarrow and PyAV: read correctly, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def write_v3(
     videos: dict[str, Sequence[tuple[float, float]]] | None = None,
     **info: Any,
 ) -> Path:
-    """A v3.0 dataset by hand. `file_of`: the data file of each episode; `videos`: camera -> (from, to) of each episode."""
+    """A v3.0 dataset. `file_of`: the data file of each episode; `videos`: camera -> (from, to) of each episode."""
     plain = {
         name: (array, {"dtype": str(array.type), "shape": [1]}) for name, array in index_columns(lengths, fps).items()
     }

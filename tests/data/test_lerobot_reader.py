@@ -179,7 +179,7 @@ def test_unknown_task(copy) -> None:
 
 
 def _as_v2(source: LeRobotDataset, root: Path, version: str, *, embedded: bool) -> None:
-    """Rewrites a v3.0 image dataset in the layout of v2.x: a file per episode, JSON lines, pictures embedded or beside."""
+    """Rewrites a v3.0 image dataset in the layout of v2.x: a file per episode, JSON lines, images embedded or not."""
     table = pq.read_table(source.root / "data" / "chunk-000" / "file-000.parquet")
     (root / "meta").mkdir(parents=True)
     for episode in source.episodes:

@@ -1,4 +1,4 @@
-"""What datasets of others look like: column types, cameras, places of episodes in files; written and read in v2.1, too."""
+"""Varieties of datasets: column types, cameras, places of episodes in files; v2.1 is written and read, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we write is what LeRobot writes, exact, compact, and there completely or not at all."""
+"""Written datasets equal LeRobot's, are exact and compact, and exist completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisation, running statistics and resizing. Their equality with upstream's is in tests/golden/test_transforms.py."""
+"""Normalisation, running statistics and resizing; tests/golden/test_transforms.py compares them with upstream's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delta actions, resizing, and openpi's dictionary helpers: nothing is changed in place, and what does not fit is named."""
+"""Delta actions, resizing and openpi's dictionary helpers: nothing is changed in place, errors name the cause."""
 
 from __future__ import annotations
 

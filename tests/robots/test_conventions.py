@@ -1,4 +1,4 @@
-"""What single robots promise beyond the common form; figures computed by hand or from the mechanism's geometry."""
+"""Conventions of single robots, with numbers computed by hand or from the mechanism's geometry."""
 
 from dataclasses import replace
 
