@@ -1,1 +1,27 @@
-"""The network: SigLIP vision tower, Gemma language model, prefix-LM attention, loss, cached decoding."""
+"""The network: SigLIP vision tower, Gemma language model, loss; `inference` decodes with it, `openpi` names its parameters.
+
+Names load when they are first used: configs need no JAX.
+"""
+
+from typing import TYPE_CHECKING
+
+from inspire_fast.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from inspire_fast.models.config import PRESETS as PRESETS
+    from inspire_fast.models.config import ModelConfig as ModelConfig
+    from inspire_fast.models.freeze import FreezeConfig as FreezeConfig
+    from inspire_fast.models.inference.model import InferenceModel as InferenceModel
+    from inspire_fast.models.loss import Objective as Objective
+    from inspire_fast.models.pi0_fast import Pi0Fast as Pi0Fast
+
+_EXPORTS = {
+    "FreezeConfig": "inspire_fast.models.freeze",
+    "InferenceModel": "inspire_fast.models.inference.model",
+    "ModelConfig": "inspire_fast.models.config",
+    "Objective": "inspire_fast.models.loss",
+    "PRESETS": "inspire_fast.models.config",
+    "Pi0Fast": "inspire_fast.models.pi0_fast",
+}
+
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)
