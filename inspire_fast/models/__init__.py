@@ -1,4 +1,4 @@
-"""The network: SigLIP vision tower, Gemma language model, loss; `inference` decodes with it, `openpi` names its parameters.
+"""The network: SigLIP tower, Gemma language model, loss; `inference` decodes, `openpi` maps parameters to openpi's names.
 
 Names load when they are first used: configs need no JAX.
 """

@@ -23,8 +23,9 @@ class SiglipLayers(nnx.Module):
         h = w // n
 
         def weight(*shape: int) -> nnx.Param:
-            fan_in, fan_out = _fans(shape)
-            bound = (6 / (fan_in + fan_out)) ** 0.5
+            # Xavier's: fan in plus fan out. Attention projects the width to all heads together, which are as wide.
+            fans = sum(shape) if len(shape) == 2 else 2 * w
+            bound = (6 / fans) ** 0.5
             return nnx.Param(jax.random.uniform(rngs.params(), (d, *shape), jnp.float32, -bound, bound))
 
         def filled(value: float, *shape: int) -> nnx.Param:
@@ -38,14 +39,6 @@ class SiglipLayers(nnx.Module):
         self.norm_mlp_scale, self.norm_mlp_bias = filled(1.0, w), filled(0.0, w)
         self.up, self.up_bias = weight(w, f), nnx.Param(_normal(1e-6)(rngs.params(), (d, f)))
         self.down, self.down_bias = weight(f, w), nnx.Param(_normal(1e-6)(rngs.params(), (d, w)))
-
-
-def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Fan in and out of a projection with the model width on one side and everything else on the other."""
-    if len(shape) == 2:
-        return shape[0], shape[1]
-    a, b, c = shape
-    return (a, b * c) if a >= b * c or a == b * c else (a * b, c)
 
 
 class Siglip(nnx.Module):

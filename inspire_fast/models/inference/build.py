@@ -19,7 +19,6 @@ from inspire_fast.models.inference.merge_lora import merge_lora
 from inspire_fast.models.inference.model import InferenceModel
 from inspire_fast.models.inference.weights import DecoderLayer, LanguageWeights, Matrix
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.siglip import Siglip
 
 Weights = Literal["float32", "bfloat16", "int8"]
 
@@ -42,6 +41,8 @@ def build(
     model = merge_lora(model) if model.config.language.has_lora else model
     storage = None if weights is None else jnp.dtype(weights)
     config, source = model.config.language, model.language
+    tower = activations if weights == "int8" else storage
+    vision = model.vision if tower is None else jax.tree.map(lambda p: p.astype(tower), model.vision)
     layers = _layers(source.layers, config, storage, donate=donate)
     final_norm = source.final_norm[...].astype(jnp.float32)
     embedding = _stored(source.embedding[...], storage)
@@ -51,14 +52,9 @@ def build(
         config=replace(model.config, language=config.without_lora()),
         dtype=activations,
         attention=implementation_for(config.head_dim, activations),
-        vision=_cast(model.vision, activations if weights == "int8" else storage),
+        vision=vision,
         language=LanguageWeights(embedding=embedding, layers=layers, final_norm=final_norm),
     )
-
-
-def _cast(vision: Siglip, dtype: jnp.dtype | None) -> Siglip:
-    graph, state = nnx.split(vision)
-    return nnx.merge(graph, jax.tree.map(lambda p: p if dtype is None else p.astype(dtype), state))
 
 
 def _layers(
