@@ -1,7 +1,7 @@
 """Serves a policy over openpi's websocket protocol.
 
 uv run scripts/serve_policy.py --checkpoint checkpoints/libero
-uv run scripts/serve_policy.py policy:checkpoint --policy.config=pi0_fast_libero --policy.dir=checkpoints/pi0_fast_libero
+uv run scripts/serve_policy.py policy:checkpoint --policy.config=pi0_fast_libero --policy.dir=DIR
 uv run scripts/serve_policy.py --env LIBERO
 uv run scripts/serve_policy.py policy:replay --policy.root=datasets/libero --policy.robot=libero
 """

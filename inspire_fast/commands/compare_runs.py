@@ -1,6 +1,6 @@
 """Comparison of training runs: a table and a page with their curves."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -24,6 +24,4 @@ def compare_runs(runs: tyro.conf.Positional[tuple[Path, ...]], *, out: Path = Pa
     print(as_text(found), write_page(found, out / "comparison.html"), sep="\n")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(compare_runs, args)
+main = partial(run_command, compare_runs)

@@ -1,6 +1,6 @@
 """Normalisation statistics of a config's datasets, with a report of what is odd about them."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
@@ -44,6 +44,4 @@ def compute(config: ConfigArgument, *, streaming: bool = False, check: Path | No
         print(report if len(parts) == 1 else report.replace("report:", f"report on {part.name}:"))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_with_config(compute, args)
+main = partial(run_with_config, compute)

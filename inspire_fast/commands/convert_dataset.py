@@ -4,7 +4,7 @@ Kinds: `lerobot` (another version, or images for videos), `hdf5` (LIBERO's demon
 `inspire` (InSpire's real-robot folders), `rlds` (Open X-Embodiment, DROID; needs TensorFlow Datasets).
 """
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from inspire_fast.core.cli import run_command
@@ -41,6 +41,4 @@ def rlds(*, source: Path, root: Path, storage: Storage, layout: str = "droid", s
     print(convert(episodes, root, Description(fps=chosen.fps, robot_type=chosen.robot), storage=storage))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command({"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds}, args)
+main = partial(run_command, {"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds})

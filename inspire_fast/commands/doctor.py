@@ -1,7 +1,7 @@
 """Check of this machine: accelerators, memory, disk, rendering, tokenizers, dataset, checkpoint and port."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from inspire_fast.core.cli import run_command
@@ -30,6 +30,4 @@ def doctor(
     return int(bad > 0)
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(doctor, args)
+main = partial(run_command, doctor)

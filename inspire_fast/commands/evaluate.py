@@ -5,7 +5,7 @@ Writes one JSON line per episode and a page, `report.html`. Killed anywhere and 
 
 from collections.abc import Iterator, Sequence
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 import signal
 import sys
@@ -30,7 +30,7 @@ from inspire_fast.evaluation.run.evaluate import Run, in_processes, in_this_proc
 from inspire_fast.evaluation.run.evaluate import evaluate as run_missing
 from inspire_fast.evaluation.run.failures import StoppedError
 from inspire_fast.evaluation.run.process_workers import Outcome
-from inspire_fast.evaluation.run.protocols import PROTOCOLS, Protocol
+from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.evaluation.run.ray_workers import on_ray
 from inspire_fast.evaluation.run.runner import Address, Job, Videos
 
@@ -76,16 +76,25 @@ class EvaluationOptions:
     render_quality: RenderQuality | None = None
     seed: int | None = None
 
-    def build_protocol(self) -> Protocol:
-        """The named protocol with the changes."""
+    def build_job(self) -> Job:
+        """The job of the runners; the policy's metadata are not known yet."""
         known = PROTOCOLS[self.protocol]
-        return known.changed(
+        protocol = known.changed(
             execute=self.execute,
             max_steps=None if self.max_steps is None else dict.fromkeys(known.max_steps, self.max_steps),
             camera_px=self.camera_px,
             image_px=self.camera_px,
             render_quality=self.render_quality,
             seed=self.seed,
+        )
+        return Job(
+            protocol=protocol,
+            policy={},
+            answering=self.answers,
+            disturbances=parse_disturbances(self.disturb),
+            videos=self.videos,
+            keep_looks=self.attention > 0,
+            out=self.out,
         )
 
 
@@ -113,48 +122,43 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
         StoppedError: episodes failed for reasons of the machine. Finished ones are kept; the same call goes on.
     """
     options = options or EvaluationOptions()
-    if options.workers < (1 if isinstance(policy, Address) else 0):
-        raise ValueError(f"workers must be at least 1 (0 with a policy in this process); got {options.workers}.")
-    if options.attention and not isinstance(policy, str | Path):
-        raise ValueError("--attention needs --checkpoint: a server does not show its network's attention.")
-    protocol, disturbances = options.build_protocol(), parse_disturbances(options.disturb)
-    keys = plan(protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
+    _check(policy, options)
+    job = options.build_job()
+    keys = plan(job.protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
     done = len({record.key for record in records.read(options.out)} & set(keys))
     with (
         _running(policy, options) as (metadata, run),
         tqdm(total=len(keys), initial=done, desc="episodes", unit="ep", disable=None) as bar,
     ):
-        job = Job(
-            protocol=protocol,
-            policy=metadata,
-            answering=options.answers,
-            disturbances=disturbances,
-            videos=options.videos,
-            keep_looks=options.attention > 0,
-            out=options.out,
-        )
 
         def show(key: Key, outcome: Outcome) -> None:
             tqdm.write(_line(key, outcome))
             bar.update()
 
-        found = run_missing(job, keys, run, patience=max(3, options.workers + 1), on_outcome=show)
+        patience = max(3, options.workers + 1)
+        found = run_missing(replace(job, policy=metadata), keys, run, patience=patience, on_outcome=show)
     if options.attention and isinstance(policy, str | Path):
         from inspire_fast.evaluation.records.attention import Lens, draw_attention
 
         draw_attention(Lens.load(Path(policy)), options.out, found, every=options.attention)
-    _print_results(options, found)
+    _print_results(job, found)
     if missing := len(keys) - len(found):
         raise StoppedError(f"{missing} episode(s) failed for the machine's sake (failures.jsonl): repeat the command.")
     return found
 
 
-def _print_results(options: EvaluationOptions, found: list[EpisodeRecord]) -> None:
-    protocol, page = options.build_protocol(), write_page(options.out)
-    print(text_table(results(found, seen=protocol.seen)))
+def _check(policy: Policy | Address | str | Path, options: EvaluationOptions) -> None:
+    if options.workers < (1 if isinstance(policy, Address) else 0):
+        raise ValueError(f"workers must be at least 1 (0 with a policy in this process); got {options.workers}.")
+    if options.attention and not (isinstance(policy, str | Path) and Path(policy).is_dir()):
+        raise ValueError("attention needs the folder of a checkpoint: a server does not show its network's attention.")
+
+
+def _print_results(job: Job, found: list[EpisodeRecord]) -> None:
+    print(text_table(results(found, seen=job.protocol.seen)))
     print(
-        f"protocol {protocol.name} ({protocol.hash}), answers {options.answers}: {sum(r.success for r in found)} of "
-        f"{len(found)} episodes solved; records and videos in {options.out}, page {page}"
+        f"protocol {job.protocol.name} ({job.protocol.hash}), answers {job.answering}: "
+        f"{sum(r.success for r in found)} of {len(found)} episodes solved; records and videos in {job.out}, page {write_page(job.out)}"
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluation of a training run on its held-out samples, decoded as a robot would have them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -47,6 +47,4 @@ def evaluate(config: ConfigArgument) -> None:
     )
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_with_config(evaluate, args)
+main = partial(run_with_config, evaluate)

@@ -1,6 +1,6 @@
 """The report page of an evaluation, written again or compared with another evaluation."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -33,6 +33,4 @@ def evaluation_report(
     print(f"{page} ({page.resolve().as_uri()})")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(evaluation_report, args)
+main = partial(run_command, evaluation_report)

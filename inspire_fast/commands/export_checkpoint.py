@@ -1,6 +1,6 @@
 """Export of a checkpoint: a folder that openpi loads, or a safetensors file."""
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from inspire_fast.checkpoints import exporting
@@ -37,6 +37,4 @@ def export_checkpoint(
         print(exporting.export_checkpoint(checkpoint, out, layout=layout, dtype=dtype, lora=lora, base=base))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(export_checkpoint, args)
+main = partial(run_command, export_checkpoint)

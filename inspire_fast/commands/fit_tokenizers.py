@@ -1,6 +1,6 @@
 """Text and action tokenizer, fitted on a config's dataset."""
 
-from collections.abc import Sequence
+from functools import partial
 
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.tokenizers.action import round_trip
@@ -19,6 +19,4 @@ def fit(config: ConfigArgument) -> None:
         print(f"{split}: {round_trip(vocabulary.action, chunks) if len(chunks) else 'no chunks'}")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_with_config(fit, args)
+main = partial(run_with_config, fit)

@@ -1,7 +1,7 @@
 """Import of a checkpoint of openpi's, of InSpire-FAST's, or of a safetensors file that this package exported."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +62,4 @@ def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
     print(f"{args.out}: serve it with `inspire-serve --checkpoint {args.out}`")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(import_from, args)
+main = partial(run_command, import_from)

@@ -1,6 +1,6 @@
 """Inspection of a config's training samples: an HTML page, and a recording for the Rerun viewer."""
 
-from collections.abc import Sequence
+from functools import partial
 
 from tqdm import tqdm
 
@@ -31,6 +31,4 @@ def inspect_dataset(config: ConfigArgument, *, rerun: bool = False) -> None:
         print(write_rrd(inspection, folder / "samples.rrd"))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_with_config(inspect_dataset, args)
+main = partial(run_with_config, inspect_dataset)

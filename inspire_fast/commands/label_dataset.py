@@ -4,7 +4,7 @@ Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-i
 (LIBERO's simulator).
 """
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +36,10 @@ def label(
     skip_bad_episodes: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Writes spatial facts of a dataset to its `labels/`. Repeated after an interruption, it goes on where it stopped.
+    """Writes spatial facts of a dataset to its `labels/`.
 
-    Prints what was refused (all of it: `labels/report.json`).
+    Repeated after an interruption, it continues where it stopped. Prints a summary of what was refused; the whole list is
+    `labels/report.json`.
 
     Args:
         source: producer of the facts.
@@ -61,6 +62,4 @@ def label(
     print(report)
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(label, args, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes))
+main = partial(run_command, label, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes))

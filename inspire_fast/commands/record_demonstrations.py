@@ -1,7 +1,7 @@
 """Scripted LIBERO demonstrations, recorded as a labelled LeRobot dataset."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ from inspire_fast.robots import ROBOTS
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Records scripted LIBERO demonstrations. Repeated after an interruption, it goes on where it stopped.
+    """Records scripted LIBERO demonstrations. Repeated after an interruption, it continues where it stopped.
 
     Attributes:
         tasks: `suite:number`; docs/experts.md lists those that the expert solves.
@@ -26,7 +26,7 @@ class Args:
         chunk: an image is kept every `chunk` control steps.
         initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement
             regions.
-        first_episode: with fixed states, the first of the states; evaluation takes them from 0.
+        first_episode: with fixed states, the first of the states; evaluation uses them from 0 on.
         workers: processes, each with a simulator of up to 2 GB.
         expert: name in `envs.libero.experts.registry.EXPERTS`.
         max_steps: an expert that needs more has failed and tries another state.
@@ -51,18 +51,9 @@ def record_demonstrations(args: Annotated[Args, tyro.conf.arg(name="")]) -> int:
 
     Status 1 if a demonstration was skipped because the expert failed too often; all others are kept.
     """
-    spec = RecordSpec(
-        tasks=tuple((t.rpartition(":")[0], int(t.rpartition(":")[2])) for t in args.tasks),
-        episodes=args.episodes,
-        chunk=args.chunk,
-        camera_hw=(args.camera_px, args.camera_px),
-        render_quality=args.render_quality,
-        initial_states=args.initial_states,
-        first_episode=args.first_episode,
-        seed=args.seed,
-        expert=args.expert,
-        max_steps=args.max_steps,
-    )
+    tasks = tuple((suite, int(number)) for suite, _, number in (task.rpartition(":") for task in args.tasks))
+    same = {key: value for key, value in vars(args).items() if key not in ("tasks", "camera_px", "root", "workers")}
+    spec = RecordSpec(tasks=tasks, camera_hw=(args.camera_px, args.camera_px), **same)
     folder = args.root.with_name(args.root.name + ".episodes")
     written = folder / "dataset-written"
     if args.root.exists() and not written.exists():
@@ -78,6 +69,4 @@ def record_demonstrations(args: Annotated[Args, tyro.conf.arg(name="")]) -> int:
     return int(bool(summary.skipped))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(record_demonstrations, args, errors=(RuntimeError,))
+main = partial(run_command, record_demonstrations, errors=(RuntimeError,))

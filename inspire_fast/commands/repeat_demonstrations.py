@@ -1,6 +1,6 @@
 """Recorded demonstrations executed again, to count which reach success again."""
 
-from collections.abc import Sequence
+from functools import partial
 import json
 from pathlib import Path
 
@@ -30,6 +30,4 @@ def repeat_demonstrations(*, folder: Path) -> int:
     return int(succeeded < len(repeated))
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    run_command(repeat_demonstrations, args)
+main = partial(run_command, repeat_demonstrations)

@@ -30,8 +30,8 @@ class RequestOptions:
         temperature: of the action tokens; 0 is greedy; must not be negative.
         top_k: draw among the `top_k` likeliest action tokens; 0 is all of them.
         seed: seeds sampling when the temperature is above 0.
-        reask_every: ask on every n-th call with the same targets only; in between, the last answers are given. 1 asks on
-            every call.
+        reask_every: ask on every n-th call with the same targets only; in between, the last answers are given. 1 asks
+            on every call.
         session: name of the robot, where one connection (or process) serves several; each has its own last answers.
         deadline_s: after this time a server returns an error instead of an answer; 0 is never.
     """

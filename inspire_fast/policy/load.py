@@ -60,8 +60,8 @@ def load_policy(
     Args:
         checkpoint: folder of a step or of a run (then its latest step); an address such as `gs://bucket/path`, which is
             downloaded into openpi's cache once; or a name of `PUBLISHED`.
-        config: the openpi config that the checkpoint was trained with, where it carries no contract. Names and addresses of
-            published checkpoints imply it.
+        config: the openpi config that the checkpoint was trained with. Published checkpoints imply it; those of this
+            package need none, because they carry a contract.
         tokenizers: see `load_openpi`.
         serving: how the policy is run.
         cache_dir: openpi's cache; by default `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
@@ -71,12 +71,9 @@ def load_policy(
         FileNotFoundError: the folder holds no checkpoint, or a download failed.
         ValueError: the folder holds another format, or an openpi checkpoint without `config`; says what is there.
     """
-    source = PUBLISHED.get(str(checkpoint), checkpoint)
-    if not is_address(source):
-        _require_checkpoint(Path(source))
+    source, implied = _find(checkpoint)
     folder = local_path(source, cache_dir)
-    config = config or next((name for name, address in PUBLISHED.items() if address == str(source).rstrip("/")), None)
-    if config is not None:
+    if (config := config or implied) is not None:
         return load_openpi(folder, config, tokenizers=tokenizers, serving=serving)
     step = find_step(folder)
     if not (step / FOLDER / FILE).is_file():
@@ -87,21 +84,25 @@ def load_policy(
     return InspirePolicy.load(step, serving=serving)
 
 
-def _require_checkpoint(path: Path) -> None:
-    """Raises for what is no folder of a checkpoint: unknown names, files, checkpoints of other packages."""
-    path = path.expanduser()
-    if path.is_file() or {p.suffix for p in path.glob("*")} & _FOREIGN.keys():
-        files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
-        what = _FOREIGN.get(files[0].suffix, "a file")
-        raise ValueError(
-            f"{files[0]} is {what}, which cannot be loaded as a policy. Supported: a folder of a run or a step of this "
-            "package, or of openpi's with its config. A .safetensors file that this package exported is made into one with "
-            "`inspire-import --source FILE --out DIR`."
-        )
+def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
+    """Path or address of a checkpoint, and the config of a published one."""
+    if is_address(checkpoint):
+        address = str(checkpoint).rstrip("/")
+        return address, next((name for name, published in PUBLISHED.items() if published == address), None)
+    path = Path(checkpoint).expanduser()
+    if not path.exists() and str(checkpoint) in PUBLISHED:
+        return PUBLISHED[str(checkpoint)], str(checkpoint)
     if not path.exists() and len(path.parts) == 1:
-        raise KeyError(
-            unknown_name("checkpoint", str(path), list(PUBLISHED)) + " A folder's path or gs://... works too."
+        known = unknown_name("checkpoint", str(path), list(PUBLISHED))
+        raise KeyError(f"{known} A folder's path or gs://... works too.")
+    foreign = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]} is {_FOREIGN.get(foreign[0].suffix, 'a file')}, which cannot be loaded as a policy. Supported: "
+            "the folder of a run or a step of this package, or of openpi's with its config. A .safetensors file that "
+            "this package exported is made into one with `inspire-import --source FILE --out DIR`."
         )
+    return path, None
 
 
 _FOREIGN = {

@@ -278,10 +278,10 @@ class TrainConfig:
 
 
 def config_folder() -> Path:
-    """Folder of the named configs: `configs/` of the checkout, else those that the installed package brings."""
+    """Folder of the named configs: those that the installed package brings, else `configs/` of the checkout."""
     package = Path(__file__).parents[1]
-    checkout = package.parent / "configs"
-    return checkout if checkout.is_dir() else package / "configs"
+    installed = package / "configs"  # a checkout has none there
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def config_names() -> list[str]:
@@ -309,25 +309,28 @@ def load_config(name: str | Path) -> TrainConfig:
     named = path.suffix != ".py"
     if named:
         path = config_folder() / f"{name}.py"
-    if not path.is_file():
-        if named:
+        if not path.is_file():
             raise KeyError(unknown_name("config", str(name), config_names()) + " The path of a .py file works too.")
-        raise KeyError(f"There is no config file {path}.")
-    spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} cannot be imported.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config() if hasattr(module, "get_config") else getattr(module, "CONFIG", None)
-    if config is not None and not isinstance(config, TrainConfig):
-        from ml_collections import ConfigDict
-
-        from inspire_fast.training.config_dict import from_config_dict
-
-        config = from_config_dict(config) if isinstance(config, ConfigDict) else config
+    config = _from_file(path)
     if not isinstance(config, TrainConfig) or (named and config.name != name):
         raise ValueError(
             f"{path} must define CONFIG = TrainConfig(name={path.stem!r}, ...), or get_config(), which returns that or a "
             f"ConfigDict; got {config!r:.80}."
         )
     return config
+
+
+def _from_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise KeyError(f"There is no config file {path}.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        return getattr(module, "CONFIG", None)
+    from ml_collections import ConfigDict
+
+    from inspire_fast.training.config_dict import from_config_dict
+
+    config = module.get_config()
+    return from_config_dict(config) if isinstance(config, ConfigDict) else config
