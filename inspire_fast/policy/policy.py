@@ -255,24 +255,32 @@ class InspirePolicy:
             targets = GROUNDINGS[self.script.grounding].ground(observation.prompt)
         return self.inputs.prompt_fields(observation, self.script.asked(tuple(targets)))
 
+    def answers(self, decoded: Decoded, fields: PromptFields) -> tuple[Answer, ...]:
+        """The decoded answers with their questions and targets, in the order in which they were asked."""
+        asked = [(question.name, target) for target in fields.targets for question in self.script.questions]
+        return tuple(
+            Answer(question=question, target=target, answer=answer, probability=probability)
+            for (question, target), answer, probability in zip(
+                asked, decoded.answers, decoded.answer_probabilities, strict=True
+            )
+        )
+
+    def canonical_actions(self, decoded: Decoded, state: np.ndarray) -> np.ndarray:
+        """The decoded chunk `[t, a]` in native units and canonical order; `state` is the observation's."""
+        ids = list(decoded.action_ids)
+        normalised = self.vocabulary.action.decode(ids, self.contract.horizon, self.robot.action_dim)
+        return self.inputs.normalizer.canonical_actions(normalised, state)
+
     def _chunk(
         self, decoded: Decoded, fields: PromptFields, state: np.ndarray, timing: Mapping[str, float]
     ) -> ActionChunk:
-        questions = [q.name for _ in fields.targets for q in self.script.questions]
-        targets = [target for target in fields.targets for _ in self.script.questions]
-        answers = tuple(
-            Answer(question=q, target=t, answer=a, probability=p)
-            for q, t, a, p in zip(questions, targets, decoded.answers, decoded.answer_probabilities, strict=True)
-        )
+        answers = self.answers(decoded, fields)
         if decoded.problem:
             return ActionChunk(
                 actions=None, answers=answers, status=Status.HELD, reason=decoded.problem, timing_ms=timing
             )
         try:
-            normalised = self.vocabulary.action.decode(
-                list(decoded.action_ids), self.contract.horizon, self.robot.action_dim
-            )
-            actions = self.inputs.normalizer.canonical_actions(normalised, state)
+            actions = self.canonical_actions(decoded, state)
             return ActionChunk(actions=self.robot.native_actions(actions), answers=answers, timing_ms=timing)
         except ValueError as error:  # cannot happen under the grammar; if it does, the robot holds and says why
             return ActionChunk(actions=None, answers=answers, status=Status.HELD, reason=str(error), timing_ms=timing)

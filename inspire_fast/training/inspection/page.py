@@ -1,4 +1,4 @@
-"""HTML page of an inspection: pictures, dialogues coloured by segment, ids, and histograms of the answers."""
+"""HTML page of an inspection: images, dialogues coloured by segment, ids, and histograms of the answers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _KEY = Markup(
 )
 _BAR_REM = 14
 _MIRROR = (
-    "This robot's pictures are rotated by 180 degrees (openpi's convention): what they show on the left is on the right of "
-    "somebody who stands there. Words and offsets do not turn with the picture."
+    "This robot's images are rotated by 180 degrees (openpi's convention): their left side is the right side of the real "
+    "scene. Words and offsets are not rotated."
 )
 _TARGET_COLOURS = ("#ff2d55", "#ffd60a", "#30d158", "#0a84ff", "#bf5af2")
 
 
 def write_page(inspection: Inspection, path: Path) -> Path:
-    """Writes the page, everything inside; returns its path."""
+    """Writes one self-contained HTML file; returns its path."""
     config, several = inspection.config, len(inspection.parts) > 1
     names = ", ".join(part.name for part in inspection.parts)
     text = document(
@@ -69,7 +69,7 @@ def _run(config: TrainConfig) -> Markup:
 
 
 def _parts(parts: Sequence[ShownPart]) -> Markup | None:
-    """Several datasets, and what is left out of any."""
+    """Table of the datasets, if there are several or episodes are left out."""
     rows = [
         [
             part.name,
@@ -80,7 +80,7 @@ def _parts(parts: Sequence[ShownPart]) -> Markup | None:
         for part in parts
         if len(parts) > 1 or part.skipped
     ]
-    return table(["dataset", "samples", "share of those drawn", "episodes left out"], rows) if rows else None
+    return table(["dataset", "samples", "share of the drawn samples", "episodes left out"], rows) if rows else None
 
 
 def _lengths(inspection: Inspection) -> Markup:
@@ -90,7 +90,7 @@ def _lengths(inspection: Inspection) -> Markup:
         ("supervised ids", inspection.supervised, f"max_supervised = {data.max_supervised}"),
     ]
     body = [[name, f"{min(values)} to {max(values)}", limit] for name, values, limit in rows if values]
-    return table(["", "of the samples shown", "room in the config"], body)
+    return table(["", "shown samples", "limit in the config"], body)
 
 
 def _histograms(answers: Mapping[tuple[str, str], float]) -> list[Markup]:
@@ -141,7 +141,7 @@ def _by_task(by_task: Mapping[str, Mapping[tuple[str, str, str], int]]) -> Marku
 
 
 def _sample(shown: Shown) -> Markup:
-    pictures = [
+    views = [
         figure(camera, image(png(draw_facts(pixels, shown.facts, camera, source_hw=shown.source_hw.get(camera)))))
         for camera, pixels in shown.images.items()
     ]
@@ -160,7 +160,7 @@ def _sample(shown: Shown) -> Markup:
         element("p", ids, class_="ids"),
         note(_facts(shown.facts) if shown.facts else "no labels"),
     ]
-    return element("div", element("div", pictures), element("div", talk, class_="talk"), class_="sample")
+    return element("div", element("div", views), element("div", talk, class_="talk"), class_="sample")
 
 
 def _ids(ids: np.ndarray, supervised: np.ndarray) -> list[Content]:
@@ -192,27 +192,27 @@ def draw_facts(
     source_hw: tuple[int, int] | None = None,
     scale: int = 3,
 ) -> np.ndarray:
-    """The picture, enlarged, with each target's point marked where the labels know the camera (the base camera).
+    """The image, enlarged, with each target's point marked if the labels know the camera (the base camera).
 
-    From the gripper, where its point is known too, an arrow leads to the target. Points are fractions of the camera's own
-    picture, which has the size `source_hw` (None: the picture given) and was padded to that of `image`.
+    A line leads to the target from the gripper, if its point is known too. Points are fractions of the original image,
+    which has the size `source_hw` (None: that of `image`) and was padded to the size of `image`.
     """
     hw = image.shape[0], image.shape[1]
 
     def pixel(point: tuple[float, float]) -> tuple[float, float]:
         y, x = padded_point(point, source_hw or hw, hw)
-        return x * picture.width, y * picture.height
+        return x * large.width, y * large.height
 
-    picture = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.NEAREST)
+    large = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.NEAREST)
     if facts is None or camera != "base_0_rgb":
-        return np.asarray(picture)
-    draw = ImageDraw.Draw(picture)
+        return np.asarray(large)
+    draw = ImageDraw.Draw(large)
     for number, target in enumerate(facts.targets):
         if target.point_px is None:
             continue
         x, y = pixel(target.point_px)
-        r = max(picture.width // 24, 3)
+        r = max(large.width // 24, 3)
         if facts.gripper_px is not None:
             draw.line([pixel(facts.gripper_px), (x, y)], fill=_colour(number), width=max(r // 3, 1))
         draw.ellipse([x - r, y - r, x + r, y + r], outline=_colour(number), width=max(r // 3, 1))
-    return np.asarray(picture)
+    return np.asarray(large)

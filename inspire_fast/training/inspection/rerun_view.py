@@ -1,4 +1,4 @@
-"""An inspection as a Rerun recording (.rrd). Needs the extra `rerun`."""
+"""Rerun recording (.rrd) of an inspection. Needs the extra `rerun`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from inspire_fast.training.inspection.samples import Inspection
 
 
 def need_rerun() -> None:
-    """Raises FileNotFoundError where the Rerun SDK is not installed; says how to get it."""
+    """Raises FileNotFoundError if the Rerun SDK is not installed; names the command that installs it."""
     if importlib.util.find_spec("rerun") is None:
         raise FileNotFoundError("The Rerun SDK is not installed. Add it with `uv sync --extra rerun`.")
 
 
 def write_rrd(inspection: Inspection, path: Path) -> Path:
-    """Writes pictures, targets, dialogue and offsets of the shown samples along a timeline; returns its path.
+    """Writes images, targets, dialogue and offsets of the shown samples along a timeline; returns its path.
 
     Raises:
         FileNotFoundError: the Rerun SDK is not installed.

@@ -1,4 +1,4 @@
-"""What a run will be taught, before it costs anything: samples as the network gets them, and how the answers are spread."""
+"""Inspection of a run's training data before training: samples as the network gets them, and the answers' distribution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, end_ids
 from inspire_fast.dialogue.script import ActionSlot
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
-from inspire_fast.training.datasets.sources import joined, open_parts, shares_drawn
+from inspire_fast.training.datasets.sources import open_parts, shares_drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class Shown:
 
     Attributes:
         part: name of its dataset.
-        episode, frame: where it lies in that.
-        instruction: of its episode.
+        episode, frame: its place in that dataset.
+        instruction: instruction of its episode.
         images: canonical camera -> uint8 `[h, w, 3]`, resized as for the network.
-        source_hw: canonical camera -> height and width of its own picture, of which the facts' points are fractions.
+        source_hw: canonical camera -> height and width of the original image; points of the facts are fractions of it.
         rendered: the whole dialogue.
-        texts: what stands in each segment, blanks filled in.
-        facts: what the answers come from.
+        texts: text of each segment, with filled-in blanks.
+        facts: source of the answers.
     """
 
     part: str
@@ -50,46 +50,73 @@ class ShownPart:
     """One dataset of a run's training split.
 
     Attributes:
-        name: of the part.
-        samples: how many there are.
-        share: of the samples that training draws, 0 to 1.
+        name: name of the part.
+        samples: number of samples.
+        share: share of the samples that training draws, 0 to 1.
         skipped: episode -> why it is left out.
-        answers: (question, answer) -> count over its samples.
+        by_task: instruction -> (target, question, answer) -> count over its samples.
     """
 
     name: str
     samples: int
     share: float
     skipped: Mapping[int, str]
-    answers: Mapping[tuple[str, str], int]
+    by_task: Mapping[str, Mapping[tuple[str, str, str], int]]
+
+    @property
+    def answers(self) -> Counter[tuple[str, str]]:
+        """(question, answer) -> count over its samples."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for (_, question, answer), count in (item for task in self.by_task.values() for item in task.items()):
+            counts[question, answer] += count
+        return counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A run's training split at a glance.
+    """Overview of a run's training split.
 
     Attributes:
-        config: of the run.
-        samples: how many there are in the split.
+        config: config of the run.
         parts: its datasets.
-        shown: some of them, evenly spread.
-        answers: (question, answer) -> count over all samples, each once.
-        by_task: instruction -> (target, question, answer) -> count.
-        lengths: ids per dialogue of the shown samples.
-        supervised: supervised ids of the shown samples.
+        shown: some samples, evenly spread.
     """
 
     config: TrainConfig
-    samples: int
     parts: tuple[ShownPart, ...]
     shown: tuple[Shown, ...]
-    answers: Mapping[tuple[str, str], int]
-    by_task: Mapping[str, Mapping[tuple[str, str, str], int]]
-    lengths: tuple[int, ...]
-    supervised: tuple[int, ...]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the split."""
+        return sum(part.samples for part in self.parts)
+
+    @property
+    def answers(self) -> Counter[tuple[str, str]]:
+        """(question, answer) -> count over all samples, each once."""
+        return sum((part.answers for part in self.parts), Counter())
+
+    @property
+    def by_task(self) -> dict[str, Counter[tuple[str, str, str]]]:
+        """Instruction -> (target, question, answer) -> count."""
+        counts: dict[str, Counter[tuple[str, str, str]]] = {}
+        for part in self.parts:
+            for task, answers in part.by_task.items():
+                counts.setdefault(task, Counter()).update(answers)
+        return counts
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Ids per dialogue of the shown samples."""
+        return tuple(len(shown.rendered.tokens) for shown in self.shown)
+
+    @property
+    def supervised(self) -> tuple[int, ...]:
+        """Supervised ids of the shown samples."""
+        return tuple(int(shown.rendered.tokens.supervised.sum()) for shown in self.shown)
 
     def answers_drawn(self) -> dict[tuple[str, str], float]:
-        """(question, answer) -> how often training meets it in as many draws as there are samples."""
+        """(question, answer) -> expected count in as many draws of training as there are samples."""
         drawn: Counter[tuple[str, str]] = Counter()
         for part in self.parts:
             for key, count in part.answers.items():
@@ -98,11 +125,11 @@ class Inspection:
 
 
 def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], object] = lambda _: None) -> Inspection:
-    """Looks at the run's training split. Pictures are decoded for the shown samples only.
+    """Inspects the run's training split. Images are decoded for the shown samples only.
 
     Args:
-        config: of the run; its statistics and tokenizers must exist.
-        shown: samples to show, evenly spread over the split; of several datasets at least one each.
+        config: config of the run; its statistics and tokenizers must exist.
+        shown: number of samples to show, evenly spread over the split; at least one per dataset.
         progress: called with the number of samples counted since the last call.
 
     Raises:
@@ -111,37 +138,14 @@ def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], o
     """
     parts = open_parts(config, "train")
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
-    source, shares = joined(parts), shares_drawn(parts)
-    chosen: list[Shown] = []
-    totals: Counter[tuple[str, str]] = Counter()
-    by_task: dict[str, Counter[tuple[str, str, str]]] = {}
-    about: list[ShownPart] = []
+    shares = shares_drawn(parts)
+    samples: list[Shown] = []
+    counted: list[ShownPart] = []
     for part in parts:
         wanted = min(max(round(shown * shares[part.name]), 1), len(part.source))
-        chosen += [_show(transform, part, i) for i in dict.fromkeys(spread(part.source, wanted))]
-        answers, tasks = _count(transform, part.source, progress)
-        totals.update(answers)
-        for task, counts in tasks.items():
-            by_task.setdefault(task, Counter()).update(counts)
-        about.append(
-            ShownPart(
-                name=part.name,
-                samples=len(part.source),
-                share=shares[part.name],
-                skipped=part.source.skipped,
-                answers=answers,
-            )
-        )
-    return Inspection(
-        config=config,
-        samples=len(source),
-        parts=tuple(about),
-        shown=tuple(chosen),
-        answers=totals,
-        by_task=by_task,
-        lengths=tuple(len(s.rendered.tokens) for s in chosen),
-        supervised=tuple(int(s.rendered.tokens.supervised.sum()) for s in chosen),
-    )
+        samples += [_show(transform, part, i) for i in dict.fromkeys(spread(part.source, wanted))]
+        counted.append(_counted(transform, part, shares[part.name], progress))
+    return Inspection(config=config, parts=tuple(counted), shown=tuple(samples))
 
 
 def _show(transform: TrainingTransform, part: Part[ChunkSource], i: int) -> Shown:
@@ -162,7 +166,7 @@ def _show(transform: TrainingTransform, part: Part[ChunkSource], i: int) -> Show
 
 
 def _texts(transform: TrainingTransform, rendered: Rendered, facts: SceneFacts | None) -> list[str]:
-    """What a person reads in each segment; action ids are numbers of the action tokenizer, never text."""
+    """The text of each segment; action ids are shown as numbers of the action tokenizer."""
     by_phrase = {t.phrase: t for t in facts.targets} if facts else {}
     texts: list[str] = []
     for index, piece in enumerate(rendered.pieces):
@@ -178,13 +182,11 @@ def _texts(transform: TrainingTransform, rendered: Rendered, facts: SceneFacts |
     return texts
 
 
-def _count(
-    transform: TrainingTransform,
-    source: ChunkSource,
-    progress: Callable[[int], object],
-) -> tuple[Counter[tuple[str, str]], dict[str, Counter[tuple[str, str, str]]]]:
-    """True answers of every sample of the split, from labels alone."""
-    answers: Counter[tuple[str, str]] = Counter()
+def _counted(
+    transform: TrainingTransform, part: Part[ChunkSource], share: float, progress: Callable[[int], object]
+) -> ShownPart:
+    """Counts the true answers of every sample of a part, from labels alone."""
+    source = part.source
     by_task: dict[str, Counter[tuple[str, str, str]]] = {}
     questions = transform.script.questions
     for i in range(len(source)):
@@ -192,16 +194,15 @@ def _count(
         task = source.dataset.task(source.dataset.episode(episode).start + frame)
         counts = by_task.setdefault(task, Counter())
         stored = source.facts.facts(episode, frame) if source.facts and questions else None
-        seen = Observation(images={}, state=np.zeros(1), prompt=task)  # facts need neither pictures nor state
+        seen = Observation(images={}, state=np.zeros(1), prompt=task)  # facts need neither images nor state
         scene = transform.facts_of(Sample(observation=seen, actions=None, facts=stored, robot=source.robot.name))
         if scene is not None:
             targets = transform.script.asked(tuple(t.phrase for t in scene.targets))
             fields = PromptFields(instruction=task, state=np.zeros(0), targets=targets)
             asked = [(target, q.name) for target in targets for q in questions]
             for (target, question), answer in zip(asked, true_answers(transform.script, fields, scene), strict=True):
-                answers[question, answer] += 1
                 counts[target, question, answer] += 1
         if i % 256 == 255:
             progress(256)
     progress(len(source) % 256)
-    return answers, by_task
+    return ShownPart(name=part.name, samples=len(source), share=share, skipped=source.skipped, by_task=by_task)

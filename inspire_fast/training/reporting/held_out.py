@@ -192,20 +192,12 @@ def _prompt_fields(policy: InspirePolicy, sample: Sample) -> PromptFields:
 def _compare(
     policy: InspirePolicy, sample: Sample, fields: PromptFields, images: Mapping[str, np.ndarray], row: Decoded
 ) -> Example:
-    asked = [(question.name, target) for target in fields.targets for question in policy.script.questions]
     truths = true_answers(policy.script, fields, sample.facts)
+    answers = policy.answers(row, fields)
     dialogue = tuple(
-        (question, target, truth, answer, probability)
-        for (question, target), truth, answer, probability in zip(
-            asked, truths, row.answers, row.answer_probabilities, strict=True
-        )
+        (a.question, a.target, truth, a.answer, a.probability) for a, truth in zip(answers, truths, strict=True)
     )
-    chunk = None
-    if not row.problem:
-        normalised = policy.vocabulary.action.decode(
-            list(row.action_ids), policy.contract.horizon, policy.robot.action_dim
-        )
-        chunk = policy.inputs.normalizer.canonical_actions(normalised, sample.observation.state)
+    chunk = None if row.problem else policy.canonical_actions(row, sample.observation.state)
     return Example(
         instruction=fields.instruction,
         dialogue=dialogue,

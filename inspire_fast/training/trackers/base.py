@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-import io
 
 import numpy as np
-from PIL import Image
 
 
 class Tracker(ABC):
@@ -31,10 +29,3 @@ class Tracker(ABC):
     @abstractmethod
     def close(self, *, failed: bool = False) -> None:
         """Writes the rest; `failed` means that the run ended before its last step."""
-
-
-def png(image: np.ndarray) -> bytes:
-    """An image, uint8 `[h, w, 3]`, as a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format="png")
-    return file.getvalue()

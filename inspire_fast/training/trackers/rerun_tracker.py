@@ -10,7 +10,8 @@ from typing import Any, final
 
 import numpy as np
 
-from inspire_fast.training.trackers.base import Tracker, png
+from inspire_fast.core.html import png
+from inspire_fast.training.trackers.base import Tracker
 from inspire_fast.training.trackers.metric_names import tag
 
 FREE_BYTES = 64 * 2**20
