@@ -1,7 +1,7 @@
-"""Two steps of a network of a few thousand parameters: does everything fit together?
+"""Two steps of a network of a few thousand parameters: an end-to-end check.
 
 Launch: uv run scripts/train.py debug --data.root <dataset> --overwrite
-Hardware: any CPU. Time: seconds after compilation. Expect: a checkpoint at step 2; the losses mean nothing.
+Hardware: any CPU. Time: seconds after compilation. Expect: a checkpoint at step 2; losses without meaning.
 """
 
 from dataclasses import replace

@@ -40,6 +40,6 @@ CONFIG = TrainConfig(
     evaluation=EvaluationConfig(
         every=70,
         samples=64,
-        decode_every=0,  # the demo decodes held-out samples in a stage of its own
+        decode_every=0,  # the demo decodes held-out samples in a separate stage
     ),
 )

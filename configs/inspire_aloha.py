@@ -3,8 +3,8 @@
 Launch: uv run scripts/train.py inspire_aloha --data.root <LeRobot dataset with labels> --exp-name first
 Before: labels with `scripts/label_dataset.py annotations` (hindsight knows one gripper), then
 `uv run scripts/compute_norm_stats.py inspire_aloha` with the same `--data.root`.
-Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
-80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
+8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
 Expect: chunks of 25 x 14 take more ids than one arm's, hence the longer rows. Not measured yet.
 """
 

@@ -1,10 +1,10 @@
-"""InSpire on DROID (Franka, joint velocities): labels by hindsight, since nobody annotated it.
+"""InSpire on DROID (Franka, joint velocities): labels by hindsight, because it has no annotations.
 
 Launch: uv run scripts/train.py inspire_droid --data.root <LeRobot dataset with labels> --exp-name first
-Before: `uv run scripts/convert_dataset.py rlds ...`, `uv run scripts/label_dataset.py hindsight --robot droid ...`, then
-`uv run scripts/compute_norm_stats.py inspire_droid` with the same `--data.root`.
-Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
-80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Before: `uv run scripts/convert_dataset.py rlds ...`, `uv run scripts/label_dataset.py hindsight --robot droid ...`,
+then `uv run scripts/compute_norm_stats.py inspire_droid` with the same `--data.root`.
+Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
+8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
 Expect: frames that hindsight refuses train without questions. Not measured yet.
 """
 

@@ -1,10 +1,10 @@
 """InSpire on LIBERO, full fine-tuning of pi0-FAST: the question on directions, answered before acting.
 
 Launch: uv run scripts/train.py inspire_libero --data.root <LeRobot dataset with labels> --exp-name first
-Before: `uv run scripts/compute_norm_stats.py inspire_libero` with the same `--data.root`. The text tokenizer is PaliGemma's and the actions'
-is openpi's FAST, from their caches.
-Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
-80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Before: `uv run scripts/compute_norm_stats.py inspire_libero` with the same `--data.root`. The text tokenizer is
+PaliGemma's and the action tokenizer openpi's FAST, both from their caches.
+Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
+8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
 Expect: the paper's batch, steps, horizon and token limit. Not reproduced here.
 """
 

@@ -1,10 +1,11 @@
 """InSpire on LIBERO with LoRA on the language model; the image tower trains in full, as in openpi's low-memory configs.
 
 Launch: uv run scripts/train.py inspire_libero_low_mem --data.root <LeRobot dataset with labels> --exp-name first
-Before: `uv run scripts/compute_norm_stats.py inspire_libero_low_mem` with the same `--data.root`. The text tokenizer is PaliGemma's and the actions'
-is openpi's FAST, from their caches.
-Hardware: one GPU with 24 GB, as openpi says of its own; `--batch-size 32 --grad-accum-steps 4` and so on where it is too small. Not measured yet.
-Expect: no average is kept (openpi's choice for LoRA). Not reproduced here.
+Before: `uv run scripts/compute_norm_stats.py inspire_libero_low_mem` with the same `--data.root`. The text tokenizer is
+PaliGemma's and the action tokenizer openpi's FAST, both from their caches.
+Hardware: one GPU with 24 GB, as openpi states for its own config; `--grad-accum-steps 4` and more if that is too
+little. Not measured yet.
+Expect: no EMA is kept (openpi's choice for LoRA). Not reproduced here.
 """
 
 from pathlib import Path

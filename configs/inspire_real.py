@@ -3,8 +3,8 @@
 Launch: uv run scripts/train.py inspire_real --data.root <LeRobot dataset with labels> --exp-name first
 Before: `uv run scripts/convert_dataset.py inspire ...`, labels with `scripts/label_dataset.py`, then
 `uv run scripts/compute_norm_stats.py inspire_real` with the same `--data.root`.
-Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
-80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
+8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
 Expect: the paper's learning rate without warm-up. Not reproduced here.
 """
 

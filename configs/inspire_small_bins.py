@@ -1,4 +1,4 @@
-"""`inspire_small_libero` with uniform bins (RT-2, OpenVLA) in FAST's place.
+"""`inspire_small_libero` with uniform bins (RT-2, OpenVLA) instead of FAST.
 
 Actions as 70 ids of a chunk, one per value.
 Launch: uv run scripts/train.py inspire_small_bins --data.root <LeRobot dataset with labels> --exp-name first

@@ -1,4 +1,4 @@
-"""`inspire_small_libero` with residual vector quantisation (miniVLA) in FAST's place.
+"""`inspire_small_libero` with residual vector quantisation (miniVLA) instead of FAST.
 
 Actions as 8 ids of a chunk, one per code book of 256 codes.
 Launch: uv run scripts/train.py inspire_small_vq --data.root <LeRobot dataset with labels> --exp-name first

@@ -1,10 +1,10 @@
 """pi0-FAST on LIBERO as openpi trains it, without questions: the baseline of every InSpire run.
 
 Launch: uv run scripts/train.py pi0_fast_libero --data.root <LeRobot dataset> --exp-name first
-Before: `uv run scripts/compute_norm_stats.py pi0_fast_libero` with the same `--data.root`. The text tokenizer is PaliGemma's and the actions'
-is openpi's FAST, from their caches.
-Hardware: full fine-tuning of 2.9B parameters in float32 masters with AdamW and the average needs 46 GB for the state alone; 8 GPUs of
-80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+Before: `uv run scripts/compute_norm_stats.py pi0_fast_libero` with the same `--data.root`. The text tokenizer is
+PaliGemma's and the action tokenizer openpi's FAST, both from their caches.
+Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
+8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
 Expect: openpi reports its pi0-FAST at 96.4 / 96.8 / 88.6 / 60.2 % on spatial / object / goal / 10. Not reproduced here.
 Differs from openpi's config of this name: actions of LIBERO are deltas already and are not made deltas again.
 """

@@ -4,8 +4,8 @@ Recipes follow openpi (which uses augmax 0.4.1): images of cameras that are not 
 and width, enlarged again and rotated by up to 5 degrees; the colours of all images are jittered. `intended` is what
 openpi's config says: every image is jittered, saturation included, and every camera and sample draws its own numbers.
 `openpi` is what its code does: augmax drops the saturation, shifts the hue by up to a tenth of a turn (its default),
-jitters half of the images (likewise), lets the edge of a crop fade to black, and gives every camera the same random key,
-so that both wrists get the same jitter.
+jitters half of the images (likewise), lets the edge of a crop fade to black, and gives every camera the same random
+key, so that both wrists get the same jitter.
 
 Neither reproduces augmax's random numbers: the distributions are the contract.
 """
@@ -170,7 +170,7 @@ def crop_and_rotate(
     source_x = turned_x * (window_w / w) + (window_w - 1) / 2 + place[1] * (w - window_w)
     if dark_edges:
         return _sample(image, source_y, source_x)
-    # Enlarging moves the outermost pixels' centres up to (1 - crop) / 2 px out of the image; there its edge is repeated.
+    # Enlarging moves the outermost pixels' centres up to (1 - crop) / 2 px out of the image; there its edge is used.
     inside_y, inside_x = _towards(source_y, h, (1 - window_h / h) / 2), _towards(source_x, w, (1 - window_w / w) / 2)
     return _sample(image, inside_y, inside_x)
 
@@ -232,7 +232,7 @@ def adjust_brightness(value: jax.Array, amount: jax.Array | float) -> jax.Array:
 def adjust_contrast(value: jax.Array, amount: jax.Array | float) -> jax.Array:
     """Steepens (or flattens) values in [0, 1] about 0.5; 0, 0.5 and 1 keep their values.
 
-    The curve has three straight pieces: slope s = tan((1 + amount) pi / 4) in the middle, 1 / s at both ends (augmax's).
+    The curve has three straight pieces: slope s = tan((1 + amount) pi / 4) in the middle, 1 / s outside (as augmax).
     """
     slope = jnp.tan((1 + amount) * (jnp.pi / 4))
     end = slope / (2 * (1 + slope))
@@ -241,7 +241,7 @@ def adjust_contrast(value: jax.Array, amount: jax.Array | float) -> jax.Array:
 
 
 def shift_hue(image: jax.Array, turns: jax.Array | float) -> jax.Array:
-    """Rotates the colour wheel, `[..., 3]` in [0, 1]: a third of a turn maps red to green, two thirds map it to blue."""
+    """Rotates the colour wheel, `[..., 3]` in [0, 1]: a third of a turn maps red to green, two thirds to blue."""
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     value = image.max(axis=-1)
     chroma = value - image.min(axis=-1)

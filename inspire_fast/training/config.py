@@ -183,16 +183,17 @@ class TrainConfig:
         robot: registry name.
         assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
         asset_id: folder name of the statistics in the checkpoint, as in openpi's checkpoints.
-        init_from: source of a new run's parameters: a checkpoint of ours or openpi's, a safetensors file, or PaliGemma's
-            `pt_224.npz`; also an address such as `gs://openpi-assets/checkpoints/pi0_fast_base`, of which openpi's cache
-            keeps a copy. None draws random parameters. A LoRA network may start from a full checkpoint.
+        init_from: source of a new run's parameters: a checkpoint of ours or openpi's, a safetensors file, or
+            PaliGemma's `pt_224.npz`; also an address such as `gs://openpi-assets/checkpoints/pi0_fast_base`, of which
+            openpi's cache keeps a copy. None draws random parameters. A LoRA network may start from a full checkpoint.
         freeze: which parameters do not train.
         objective: what is added to the cross-entropy; nothing by default.
         precision: `mixed` is openpi's: parameters, moments and EMA are float32, the network computes in `model.dtype`.
             `bfloat16` stores all of them in half the memory with stochastic rounding (`training.stochastic_rounding`).
         grad_accum_steps: microbatches per step. The batch goes through the network one microbatch after another: the
             same gradient (to rounding) in less memory.
-        memory: a run whose memory estimate exceeds the devices is refused (`refuse`), or started with a warning (`warn`).
+        memory: a run whose memory estimate exceeds the devices is refused (`refuse`), or started with a warning
+            (`warn`).
         resume: continue from the latest checkpoint if there is one; otherwise an existing run is refused.
         overwrite: delete an existing run of this name first.
     """

@@ -174,7 +174,8 @@ class DataConfig:
         parts_may_differ: allow parts whose `info.json` give different frame rates or robot types. A chunk of the same
             number of actions then lasts a different time in each.
         horizon: actions per chunk.
-        held_out_every: every n-th episode is held out for evaluation and never trained on; counted in the order of tasks.
+        held_out_every: every n-th episode is held out for evaluation and never trained on; counted in the order of
+            tasks.
         columns: dataset column -> native key of the robot; empty means the columns of openpi's conversions.
         action_column: dataset column of the actions; empty likewise.
         end_padding: near an episode's end, `repeat_last` repeats its last action, `drop` leaves the rows out.
@@ -190,7 +191,8 @@ class DataConfig:
         unlabelled: see `TrainingTransform`.
         skip_bad_episodes: leave damaged episodes out and list them; otherwise they are an error.
         exclude_episodes: numbers of episodes to leave out; parts have their own.
-        delta: see `Normalizer.delta`; None takes the robot's. Statistics depend on it: compute them again after a change.
+        delta: see `Normalizer.delta`; None takes the robot's. Statistics depend on it: compute them again after a
+            change.
         loader_threads: threads of this process that read and transform samples.
     """
 

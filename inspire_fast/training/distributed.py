@@ -26,7 +26,7 @@ def join(config: DistributedConfig, environ: Mapping[str, str] = os.environ) -> 
     if missing := [name for name, value in given.items() if value is None]:
         if len(missing) < len(given):
             raise ValueError(
-                f"distributed.{', distributed.'.join(missing)} missing: give all of {', '.join(given)}, or none of them "
+                f"distributed.{', distributed.'.join(missing)} missing: give all of {', '.join(given)}, or none "
                 "to use the cluster's environment."
             )
         if not (config.auto or in_slurm(environ)):

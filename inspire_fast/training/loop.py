@@ -157,7 +157,7 @@ def advance(
 def begin(
     run: Run, checkpoints: Checkpoints, loader: Loader, shapes: TrainState, shardings: TrainState
 ) -> tuple[TrainState, Sequence[Mapping[str, float]]]:
-    """The first state and the metrics that are not logged yet: fresh, or the latest checkpoint's with its loader position.
+    """The first state and metrics that are not logged yet: fresh, or the latest checkpoint's with its loader position.
 
     Raises:
         ValueError: the checkpoint was trained with other tokenizers, statistics, script or network, or the data changed

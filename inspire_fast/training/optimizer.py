@@ -28,9 +28,9 @@ class OptimizerConfig:
         clip_norm: largest norm of the gradient over all parameters that train.
         ema_decay: decay of the parameters' exponential moving average (EMA), which is evaluated and served; None turns
             it off.
-        lr_factors: regular expression over our parameter paths -> factor of the learning rate, e.g. `{"^vision/": 0.1}`.
-            The first expression found in a path counts; other parameters have factor 1. On the command line:
-            `--optimizer.lr-factors ^vision/ 0.1`.
+        lr_factors: regular expression over our parameter paths -> factor of the learning rate, such as
+            `{"^vision/": 0.1}`. The first expression found in a path counts; other parameters have factor 1. On the
+            command line: `--optimizer.lr-factors ^vision/ 0.1`.
         weight_decays: regular expression -> weight decay instead of `weight_decay`; likewise.
     """
 
@@ -57,8 +57,8 @@ class OptimizerConfig:
                     re.compile(pattern)
                 except re.error as error:
                     raise ValueError(
-                        f"optimizer.{name}: {pattern!r} is no regular expression: {error}. Give one over parameter paths, "
-                        "such as '^vision/' or 'lora'."
+                        f"optimizer.{name}: {pattern!r} is no regular expression: {error}. Give one over parameter "
+                        "paths, such as '^vision/' or 'lora'."
                     ) from error
                 if not least < value < float("inf"):
                     raise ValueError(
@@ -141,8 +141,9 @@ def check_groups(config: OptimizerConfig, paths: list[str]) -> None:
         for pattern in values:
             rest = [path for path in left if not re.search(pattern, path)]
             if len(rest) == len(left):
+                groups = sorted({"/".join(path.split("/")[:3]) for path in left})
                 raise ValueError(
-                    f"optimizer.{name}: {pattern!r} is found in no parameter that trains and that no earlier pattern has "
-                    f"taken. There are {', '.join(sorted({'/'.join(p.split('/')[:3]) for p in left})) or 'none left'}."
+                    f"optimizer.{name}: {pattern!r} is found in no parameter that trains and that no earlier pattern "
+                    f"has taken. There are {', '.join(groups) or 'none left'}."
                 )
             left = rest

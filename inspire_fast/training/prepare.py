@@ -125,8 +125,8 @@ def _warn_of_double_deltas(config: TrainConfig) -> None:
     if any(config.delta) and not any(config.embodiment.delta):
         logger.warning(
             "data.delta makes the actions of robot %r relative to its state, although they are trained as they are by "
-            "default: on LIBERO, whose actions are deltas already, this cost pi0 25 points of LIBERO-10 (openpi PR 1048). "
-            "Keep it only to continue from weights that were trained so.",
+            "default: on LIBERO, whose actions are deltas already, this cost pi0 25 points of LIBERO-10 (openpi PR "
+            "1048). Keep it only to continue from weights that were trained so.",
             config.robot,
         )
 

@@ -1,8 +1,9 @@
 """Stochastic rounding: training without float32 masters, with arithmetic in float32 and storage in bfloat16.
 
-bfloat16 has 8 bits of mantissa: rounding to the nearest value loses every update below 1/256 of a weight, which at usual
-learning rates are nearly all. Rounding up or down at random, with probabilities that keep the mean, preserves updates on
-average (Gupta et al. 2015, "Deep learning with limited numerical precision"). Moments and EMA are stored the same way.
+bfloat16 has 8 bits of mantissa: rounding to the nearest value loses every update below 1/256 of a weight, which at
+usual learning rates are nearly all. Rounding up or down at random, with probabilities that keep the mean, preserves
+updates on average (Gupta et al. 2015, "Deep learning with limited numerical precision"). Moments and EMA are stored the
+same way.
 """
 
 from __future__ import annotations

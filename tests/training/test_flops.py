@@ -49,7 +49,7 @@ def test_the_count_is_xlas() -> None:
 
 
 def test_a_step_of_the_2b_network_is_six_times_its_parameters_and_tokens() -> None:
-    """The rule of thumb 6 N per token, for the language model, whose embedding is no product but for supervised tokens."""
+    """The rule of thumb 6 N per token, for the language model without its embedding, which is a look-up."""
     whole = training_flops(GEMMA_2B, ALL, text_tokens=180, supervised=0)
     vision = 3 * forward_flops(GEMMA_2B, text_tokens=180, supervised=0).vision
     tokens, parameters = GEMMA_2B.image_tokens + 180, 2_508_531_712 - 257_152 * 2048

@@ -1,4 +1,4 @@
-"""A run that starts from a checkpoint: same function as the checkpoint; and checkpoints of ours as openpi reads them."""
+"""Initial parameters: a run starts with the checkpoint's function; openpi reads our checkpoints."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small network learns a batch by heart: what is trained is what is written, whatever its parameters are stored in."""
+"""A small network overfits one batch, in either precision: the training targets are those of the dataset."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Several datasets in one run: named in a config and on the command line, drawn by weight, resumed exactly, refused early."""
+"""Several datasets in one run: config and command line, drawing by weight, exact resume, early refusal."""
 
 from __future__ import annotations
 
@@ -189,7 +189,8 @@ def test_one_dataset_needs_no_parts(config: TrainConfig) -> None:
         ("data/mine:0.25", DataPart(root=Path("data/mine"), weight=0.25)),
         ("gs:bucket/mine", DataPart(root=Path("gs:bucket/mine"))),
         (
-            '{"root": "a:2", "weight": 3, "exclude_episodes": [4, 17], "facts": "f", "name": "first", "columns": {"a": "b"}}',
+            '{"root": "a:2", "weight": 3, "exclude_episodes": [4, 17], "facts": "f", "name": "first", '
+            '"columns": {"a": "b"}}',
             DataPart(
                 root=Path("a:2"),
                 weight=3,

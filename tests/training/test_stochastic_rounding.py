@@ -58,7 +58,7 @@ def test_leaves_round_by_draws_of_their_own() -> None:
 
 
 def test_updates_without_masters_follow_those_with() -> None:
-    """The same gradients, far too small for bfloat16 one by one: weights and their average end where they do in float32."""
+    """Gradients far too small for bfloat16 one by one: weights and their EMA end where they do in float32."""
     optimizer = OptimizerConfig(peak_lr=1e-4, end_lr=1e-4, warmup_steps=1, ema_decay=0.9)
     mixed = replace(load_config("debug"), optimizer=optimizer, steps=40)
     drawn = {"language": {"weight": np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)}}

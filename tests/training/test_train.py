@@ -116,7 +116,7 @@ def rows(config: TrainConfig) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def preempted(config: TrainConfig, straight: TrainConfig) -> TrainConfig:
-    """The straight run with a line every third step, ended by SIGTERM at step 3; checkpoints at 2 (between lines) and 3."""
+    """The straight run with a log line every third step, ended by SIGTERM at step 3; checkpoints at 2 and 3."""
     evaluation = replace(straight.evaluation, every=4)
     run = replace(config, exp_name="preempted", logging=LoggingConfig(every=3), evaluation=evaluation)
     asked, before = Preemption.asked, signal.getsignal(signal.SIGTERM)
@@ -396,7 +396,8 @@ config = dataclasses.replace(
     demo,
     model=dataclasses.replace(TEST, vocab_size=demo.model.vocab_size),
     data=dataclasses.replace(
-        demo.data, root=None, parts=(DataPart(root=root / "new", weight=1), DataPart(root=root / "old", weight=2, exclude_episodes=(1,))),
+        demo.data, root=None,
+        parts=(DataPart(root=root / "new", weight=1), DataPart(root=root / "old", weight=2, exclude_episodes=(1,))),
         held_out_every=4, max_token_len=160, max_supervised=96, augmentation="intended",
     ),
     optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, decay_steps=50, ema_decay=0.98),
@@ -421,7 +422,7 @@ except PreemptedError:
 def eight_devices(
     root: Path, exp_name: str, processes: int, *, steps: int = 2, decode_every: int = 0, status: int = 0
 ) -> list[dict[str, float]]:
-    """Two steps on eight devices, shared by so many processes, that end with `status`; the log. More steps are interrupted."""
+    """The log of two steps on eight devices of several processes that end with `status`; more steps are interrupted."""
     devices = 8 // processes  # optimisation 0 compiles in half the time
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PLATFORMS": "cpu"}

@@ -79,7 +79,7 @@ def _row(name: str, kind: Literal["last", "best", "held out"], cells: Sequence[t
 
 
 def differences(runs: Sequence[RecordedRun]) -> dict[str, list[str]]:
-    """Path in the config -> its value in each run, where runs with a checkpoint differ; "(none)" for a missing value."""
+    """Path in the config -> its value per run, where runs with a checkpoint differ; "(none)" for a missing value."""
     known = [run for run in runs if run.config]
     paths = dict.fromkeys(path for run in known for path in run.config)
     texts = {p: [json.dumps(run.config[p]) if p in run.config else "(none)" for run in runs] for p in paths}

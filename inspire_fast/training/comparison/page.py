@@ -116,8 +116,8 @@ def _warning(runs: Sequence[RecordedRun]) -> html.Markup | None:
         return None
     return html.element(
         "p",
-        f"The runs differ in {', '.join(differing)}: their tokens are not the same, so losses and token accuracies do not "
-        "tell which is better. Compare decoded metrics, in native units.",
+        f"The runs differ in {', '.join(differing)}: their tokens are not the same, so losses and token accuracies "
+        "do not tell which is better. Compare decoded metrics, in native units.",
         class_="warn",
     )
 

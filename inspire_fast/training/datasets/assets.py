@@ -32,7 +32,7 @@ def stats_path(config: TrainConfig) -> Path:
 
 
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
-    """Computes and writes the run's statistics, of the training samples as they are drawn (actions by chunk, as openpi)."""
+    """Computes and writes statistics of the training samples as they are drawn (actions by chunk, as openpi)."""
     stats = source_stats(open_source(config, "train"), delta=config.delta)
     save_norm_stats(stats_path(config), stats)
     return stats
@@ -124,7 +124,7 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
         return TextTokenizer.fit(texts * 8, vocab_size=config.tokenizers.text_vocab_size, symbols=symbols)
     except RuntimeError as error:  # SentencePiece's
         raise ValueError(
-            f"text_vocab_size={config.tokenizers.text_vocab_size} is too small: bytes need 256 ids, the words of answers "
+            f"text_vocab_size={config.tokenizers.text_vocab_size} is too small: bytes need 256 ids, words of answers "
             f"and of the state {len(symbols)}, letters and special ids some more. Raise it. SentencePiece says: "
             f"{' '.join(str(error).split())}"
         ) from error

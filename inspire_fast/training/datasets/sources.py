@@ -27,7 +27,7 @@ def open_source(config: TrainConfig, split: Split) -> Source:
 
 
 def open_parts(config: TrainConfig, split: Split) -> tuple[Part[ChunkSource], ...]:
-    """The samples of each dataset, in the config's order; a held-out split may be empty. Raises what `open_source` does."""
+    """The samples of each dataset, in the config's order; a held-out split may be empty. Raises as `open_source`."""
     labelled = bool(config.build_script().questions)
     wanted = config.data.datasets
     datasets = [LeRobotDataset(part.root) for part in wanted]

@@ -26,12 +26,13 @@ _STYLE = """
 """
 _KEY = Markup(
     "<p class=key><span class=context>context: seen as a whole</span><span class=forced>forced: given, causal</span>"
-    "<span class=answer>answer</span><span class=action>action</span><span class=loss>underlined: carries loss</span></p>"
+    "<span class=answer>answer</span><span class=action>action</span>"
+    "<span class=loss>underlined: carries loss</span></p>"
 )
 _BAR_REM = 14
 _MIRROR = (
-    "This robot's images are rotated by 180 degrees (openpi's convention): their left side is the right side of the real "
-    "scene. Words and offsets are not rotated."
+    "This robot's images are rotated by 180 degrees (openpi's convention): their left side is the real scene's right "
+    "side. Words and offsets are not rotated."
 )
 _TARGET_COLOURS = ("#ff2d55", "#ffd60a", "#30d158", "#0a84ff", "#bf5af2")
 

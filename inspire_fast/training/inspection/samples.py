@@ -1,4 +1,4 @@
-"""Inspection of a run's training data before training: samples as the network gets them, and the answers' distribution."""
+"""Inspection of training data before training: samples as the network gets them, and the distribution of answers."""
 
 from __future__ import annotations
 

@@ -95,13 +95,13 @@ def _bytes_per_device(tree: Any, shardings: Any) -> int:
 
 
 def _activations_of_a_row(model: ModelConfig, text_tokens: int, tensor: int) -> int:
-    """Activations of one sample: what the layers keep, and the larger of both towers' working sets in a backward pass."""
+    """Activations of one sample: what layers keep, and the larger of both towers' working sets in a backward pass."""
     width = jnp.dtype(model.dtype).itemsize
     language, vision = model.language, model.vision
     positions, patches = model.image_tokens + text_tokens, model.image_tokens
 
     def block(tokens: int, span: int, size: int, heads: int, head_dim: int, hidden: int) -> int:
-        """One layer's inputs, projections, attention scores and weights, and hidden units: all its backward pass reads."""
+        """One layer's inputs, projections, attention scores and weights, and hidden units, for its backward pass."""
         projected = tokens * heads * head_dim * 3 * width // tensor
         scores = heads * tokens * span * (4 + width) // tensor
         return tokens * size * 4 * width + projected + scores + tokens * hidden * 3 * width // tensor

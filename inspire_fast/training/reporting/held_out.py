@@ -63,7 +63,8 @@ class HeldOut:
         confusion: (truth, answer) -> count.
         questions: question -> its metrics.
         well_formed: share of samples with a chunk of the right shape; errors are means over these.
-        action_error: mean absolute error of decoded chunks, native units, over time and dimensions; NaN without a chunk.
+        action_error: mean absolute error of decoded chunks, native units, over time and dimensions; NaN without a
+            chunk.
         action_error_mean_baseline: the same error of always predicting the training mean.
         action_error_by_dim: the error per action dimension.
     """

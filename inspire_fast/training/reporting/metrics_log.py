@@ -15,7 +15,7 @@ from inspire_fast.core.files import write_text
 
 
 class MetricsLog:
-    """`metrics.jsonl`, one JSON object per line. Lines after the step at which a run resumes are dropped: they will be repeated."""
+    """`metrics.jsonl`, one JSON object per line. Lines after the step at which a run resumes are dropped."""
 
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self._path = path
@@ -61,6 +61,6 @@ def require_finite(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if not (np.isfinite(row["loss"]) and np.isfinite(row["grad_norm"])):
             raise FloatingPointError(
-                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the learning "
-                "rate or inspect the data; the last checkpoint was written before this."
+                f"The loss became {float(row['loss'])} with gradient norm {float(row['grad_norm'])}. Lower the "
+                "learning rate or inspect the data; the last checkpoint was written before this."
             )

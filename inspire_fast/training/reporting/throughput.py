@@ -24,9 +24,9 @@ class Throughput:
         samples_per_s, tokens_per_s: tokens are what the language model reads, image tokens included, padding not.
         tflops_per_device: 10^12 operations per second that the model needs (see `training.reporting.flops`).
         mfu: the same as a share of the device's peak; only where that is known.
-        data_wait_fraction: share of the time in which the devices were idle because the next batch was not ready. A wait
-            counts if the previous step had ended when the batch came, from the moment the host began to wait: an upper
-            bound.
+        data_wait_fraction: share of the time in which the devices were idle because the next batch was not ready. A
+            wait counts if the previous step had ended when the batch came, from the moment the host began to wait: an
+            upper bound.
     """
 
     def __init__(self, model: ModelConfig, freeze: FreezeConfig, *, batch_size: int) -> None:

@@ -1,8 +1,8 @@
 """Trackers of a run: TensorBoard always, W&B and Rerun by option.
 
-`metrics.jsonl` is the source of truth; trackers only show it. A tracker that cannot start stops the run before its first
-step. A tracker that fails later (a full disk, a lost network) is reported, closed, and reported again at the end, while
-training continues.
+`metrics.jsonl` is the source of truth; trackers only show it. A tracker that cannot start stops the run before its
+first step. A tracker that fails later (a full disk, a lost network) is reported, closed, and reported again at the end,
+while training continues.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TensorBoard tracker: event files written by `tensorboardX`, which needs neither TensorFlow nor PyTorch.
 
 `SummaryWriter` is not used: it passes events to a thread that dies silently on a full disk, and the tenth event after
-that blocks the training loop forever. This module calls the lower-level writer directly, so errors are raised where they
-happen, and every row is on disk when `scalars` returns.
+that blocks the training loop forever. This module calls the lower-level writer directly, so errors are raised where
+they happen, and every row is on disk when `scalars` returns.
 """
 
 from __future__ import annotations

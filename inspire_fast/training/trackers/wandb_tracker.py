@@ -48,8 +48,8 @@ class WandbTracker(Tracker):
             )
         except wandb.Error as error:
             raise ValueError(
-                f"Weights & Biases could not start: {error}\nLog in with `wandb login`, or set WANDB_MODE=offline and send "
-                f"the run later with `wandb sync {folder}/wandb/offline-run-*`, or leave the tracker `wandb` out."
+                f"Weights & Biases could not start: {error}\nLog in with `wandb login`, or set WANDB_MODE=offline and "
+                f"send the run later with `wandb sync {folder}/wandb/offline-run-*`, or leave the tracker `wandb` out."
             ) from error
         self._image, self._html = wandb.Image, wandb.Html
 
