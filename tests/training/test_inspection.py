@@ -78,15 +78,15 @@ def test_instructions_cannot_break_the_page(inspection: Inspection, tmp_path: Pa
     facts = replace(shown.facts, targets=(replace(shown.facts.targets[0], phrase=HOSTILE),))
     shown = replace(shown, part=HOSTILE, texts=(HOSTILE,) * len(shown.texts), facts=facts)
     shown = replace(shown, images={HOSTILE: next(iter(shown.images.values()))})
-    part = replace(inspection.parts[0], name=HOSTILE, skipped={0: HOSTILE})
+    by_task = {HOSTILE: {(HOSTILE, HOSTILE, HOSTILE): 1}}
+    part = replace(inspection.parts[0], name=HOSTILE, skipped={0: HOSTILE}, by_task=by_task)
     hostile = replace(
         inspection,
         shown=(shown,),
         parts=(part, part),
-        by_task={HOSTILE: {(HOSTILE, HOSTILE, HOSTILE): 1}},
         config=replace(inspection.config, name=HOSTILE),
     )
-    require_harmless(write_page(hostile, tmp_path / "page.html").read_text(), shown=15)
+    require_harmless(write_page(hostile, tmp_path / "page.html").read_text(), shown=17)
 
 
 def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:
