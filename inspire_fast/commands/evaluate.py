@@ -21,18 +21,17 @@ from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.disturbances import parse_disturbances
 from inspire_fast.evaluation.records import records
-from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.report.page import write_page
 from inspire_fast.evaluation.report.tables import results, text_table
 from inspire_fast.evaluation.run.answering import Answering
-from inspire_fast.evaluation.run.episodes import Key, plan
+from inspire_fast.evaluation.run.episodes import list_episodes
 from inspire_fast.evaluation.run.evaluate import Run, in_processes, in_this_process
 from inspire_fast.evaluation.run.evaluate import evaluate as run_missing
 from inspire_fast.evaluation.run.failures import StoppedError
-from inspire_fast.evaluation.run.process_workers import Outcome
 from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.evaluation.run.ray_workers import on_ray
-from inspire_fast.evaluation.run.runner import Address, Job, Videos
+from inspire_fast.evaluation.run.runner import Address, Job, Outcome, Videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ class EvaluationOptions:
             answering=self.answers,
             disturbances=parse_disturbances(self.disturb),
             videos=self.videos,
-            keep_looks=self.attention > 0,
+            keep_observations=self.attention > 0,
             out=self.out,
         )
 
@@ -124,7 +123,7 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
     options = options or EvaluationOptions()
     _check(policy, options)
     job = options.build_job()
-    keys = plan(job.protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
+    keys = list_episodes(job.protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
     done = len({record.key for record in records.read(options.out)} & set(keys))
     with (
         _running(policy, options) as (metadata, run),
@@ -138,12 +137,14 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
         patience = max(3, options.workers + 1)
         found = run_missing(replace(job, policy=metadata), keys, run, patience=patience, on_outcome=show)
     if options.attention and isinstance(policy, str | Path):
-        from inspire_fast.evaluation.records.attention import Lens, draw_attention
+        from inspire_fast.evaluation.records.attention import AttentionProbe, draw_attention
 
-        draw_attention(Lens.load(Path(policy)), options.out, found, every=options.attention)
+        draw_attention(AttentionProbe.load(Path(policy)), options.out, found, every=options.attention)
     _print_results(job, found)
     if missing := len(keys) - len(found):
-        raise StoppedError(f"{missing} episode(s) failed for the machine's sake (failures.jsonl): repeat the command.")
+        raise StoppedError(
+            f"{missing} episode(s) failed for other reasons than the policy (failures.jsonl): repeat the command."
+        )
     return found
 
 

@@ -102,7 +102,7 @@ def figure(caption: Content, *content: Content, class_: str | None = None) -> Ma
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A picture, uint8 `[h, w, 3]`, as a PNG file."""
+    """An image, uint8 `[h, w, 3]` (or 4 channels with opacity), as a PNG file."""
     target = io.BytesIO()
     Image.fromarray(pixels).save(target, format="png")
     return target.getvalue()

@@ -1,15 +1,15 @@
-"""Every figure of a run in one dictionary, from what its stages wrote; the report's page shows this and nothing else."""
+"""Metrics of a demo run in one dictionary, from the files of its stages; the source of the report."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 from typing import Any
 
 from inspire_fast.evaluation.records import records
-from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.accuracy import accuracy, judged, majority
 
 
 def summarise(
@@ -34,7 +34,7 @@ def summarise(
     metrics = [json.loads(line) for line in (checkpoint_dir / "metrics.jsonl").read_text().splitlines()]
     held_out = json.loads((checkpoint_dir / "held_out.json").read_text())
     episodes = records.read(episodes_dir)
-    given = records.answers(episodes)
+    given = judged(episodes)
     calls = [call for record in episodes for call in record.calls]
     return {
         "parameters": parameters,
@@ -67,18 +67,8 @@ def summarise(
     }
 
 
-def accuracy(answers: Sequence[AnswerRecord]) -> float | None:
-    """Share of right answers; None without any."""
-    return sum(bool(a.right) for a in answers) / len(answers) if answers else None
-
-
-def majority(answers: Sequence[AnswerRecord]) -> float | None:
-    """Accuracy of the best constant answer to the same questions; None without any."""
-    return max(Counter(a.truth for a in answers).values()) / len(answers) if answers else None
-
-
 def _row(record: EpisodeRecord) -> dict[str, Any]:
-    given = records.answers([record])
+    given = judged([record])
     return {
         "task": f"{record.suite}:{record.task}",
         "prompt": record.prompt,
@@ -88,7 +78,7 @@ def _row(record: EpisodeRecord) -> dict[str, Any]:
         "steps": record.steps,
         "calls": len(record.calls),
         "holds": record.holds,
-        "answers_right": sum(bool(a.right) for a in given),
+        "answers_right": sum(bool(a.right) for _, a in given),
         "answers": len(given),
         "seconds": record.seconds,
         "video": record.video,

@@ -8,9 +8,9 @@ from PIL import Image
 import pytest
 
 from inspire_fast.dialogue.render import render
-from inspire_fast.evaluation.records.attention import Lens, asking_positions, draw_attention
-from inspire_fast.evaluation.records.attention_files import read_pictures
-from inspire_fast.evaluation.records.observations import Looks, load_looks, looks_file
+from inspire_fast.evaluation.records.attention import AttentionProbe, asking_positions, draw_attention
+from inspire_fast.evaluation.records.attention_files import read_attention_images
+from inspire_fast.evaluation.records.observations import ObservationLog, load_observations, observations_file
 from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.testing import tiny_policy
@@ -29,46 +29,46 @@ ANSWERS = (answer("the bowl", "left"), answer("the plate", "up"))
 
 
 @pytest.fixture(scope="module")
-def lens() -> Lens:
+def probe() -> AttentionProbe:
     policy = tiny_policy()
     model = random_model(policy.contract.model, 0)
-    return Lens(model, policy.contract, policy.vocabulary)
+    return AttentionProbe(model, policy.contract, policy.vocabulary)
 
 
-def test_answers_are_looked_at_from_where_they_are_predicted(lens: Lens) -> None:
-    fields = lens._inputs.prompt_fields(LIBERO.canonical(NATIVE), ("the bowl", "the plate"))
-    rendered = render(lens._script, fields, lens._vocabulary, answers=["left", "up"])
-    text = lens._vocabulary.text
+def test_answers_are_looked_at_from_where_they_are_predicted(probe: AttentionProbe) -> None:
+    fields = probe._inputs.prompt_fields(LIBERO.canonical(NATIVE), ("the bowl", "the plate"))
+    rendered = render(probe._script, fields, probe._vocabulary, answers=["left", "up"])
+    text = probe._vocabulary.text
     following = [int(rendered.tokens.ids[place + 1]) for place in asking_positions(rendered)]
     assert following == [text.encode(" left")[0], text.encode(" up")[0]]
 
 
-def test_maps_are_shares_of_attention_on_the_patch_grid(lens: Lens) -> None:
-    heat = lens.look(NATIVE, ANSWERS)
-    config = lens._model.config
+def test_maps_are_shares_of_attention_on_the_patch_grid(probe: AttentionProbe) -> None:
+    heat = probe.maps(NATIVE, ANSWERS)
+    config = probe._model.config
     rows = config.image_hw[0] // config.vision.patch
     assert heat.shape == (2, rows, rows)
     assert (heat >= 0).all()
     assert ((heat.sum(axis=(1, 2)) > 0) & (heat.sum(axis=(1, 2)) < 1)).all()
     # The first answer is predicted before it is known; the second one after.
-    other = lens.look(NATIVE, (answer("the bowl", "grasped"), ANSWERS[1]))
+    other = probe.maps(NATIVE, (answer("the bowl", "grasped"), ANSWERS[1]))
     np.testing.assert_allclose(other[0], heat[0], rtol=1e-5)
     assert np.abs(other[1] - heat[1]).max() > 1e-7
 
 
 def test_pictures_are_drawn_once_for_kept_observations(
-    lens: Lens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    probe: AttentionProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = Looks()
+    observations = ObservationLog()
     for _ in range(3):
-        looks.add(NATIVE)
+        observations.add(NATIVE)
     record = episode(0, True, *(replace(call("before", *ANSWERS), step=5 * n) for n in range(3)))
-    looks.save(looks_file(tmp_path, record.key))
-    stored = load_looks(looks_file(tmp_path, record.key))
+    observations.save(observations_file(tmp_path, record.key))
+    stored = load_observations(observations_file(tmp_path, record.key))
     np.testing.assert_array_equal(stored[2]["observation/image"], NATIVE["observation/image"])
     assert stored[0]["prompt"] == NATIVE["prompt"]
-    assert draw_attention(lens, tmp_path, [record, episode(1, False)], every=2) == 1
-    pictures = read_pictures(tmp_path, record.key)
+    assert draw_attention(probe, tmp_path, [record, episode(1, False)], every=2) == 1
+    pictures = read_attention_images(tmp_path, record.key)
     assert [(p.step, p.target, p.answer) for p in pictures] == [
         (0, "the bowl", "left"),
         (0, "the plate", "up"),
@@ -80,4 +80,4 @@ def test_pictures_are_drawn_once_for_kept_observations(
     plain, heat = (Image.open(io.BytesIO(data)) for data in (pictures[0].image, pictures[0].heat))
     assert plain.size == heat.size
     assert heat.mode == "RGBA"
-    assert draw_attention(lens, tmp_path, [record], every=2) == 0
+    assert draw_attention(probe, tmp_path, [record], every=2) == 0

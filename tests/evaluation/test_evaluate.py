@@ -19,7 +19,7 @@ from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.tables import results, text_table
 from inspire_fast.evaluation.run import evaluate as evaluating
 from inspire_fast.evaluation.run.evaluate import evaluate, in_processes, in_this_process
-from inspire_fast.evaluation.run.failures import MachineError, StoppedError, read_failures
+from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError, read_failures
 from inspire_fast.evaluation.run.runner import Address, Job
 from inspire_fast.serving.background import serve_in_background
 from inspire_fast.serving.server import PolicyServer
@@ -159,7 +159,7 @@ def test_a_server_that_stays_away_stops_the_evaluation(job: Job) -> None:
     from inspire_fast.client import ConnectionLostError
 
     policy = Failing(*[ConnectionLostError("gone")] * 9)
-    with pytest.raises(StoppedError, match=r"3 failure\(s\) of the machine in a row.*server: gone.*repeat"):
+    with pytest.raises(StoppedError, match=r"3 infrastructure failure\(s\) in a row.*repeat.*server: gone"):
         evaluate(job, KEYS, in_this_process(policy))
     assert records.read(job.out) == []
 
@@ -181,7 +181,7 @@ def test_a_full_disk_stops_and_loses_nothing(job: Job, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch:
         patch.setattr(evaluating.records, "append", full)
-        with pytest.raises(StoppedError, match=r"cannot be written to.*No space left.*Make room"):
+        with pytest.raises(StoppedError, match=r"cannot be written.*No space left.*Make room"):
             evaluate(job, KEYS, in_this_process(PuppetPolicy()))
     assert [r.key for r in records.read(job.out)] == KEYS[:2]
     assert len(evaluate(job, KEYS, in_this_process(PuppetPolicy()))) == len(KEYS)
@@ -224,7 +224,7 @@ def test_protocols_are_not_mixed_in_a_folder(job: Job) -> None:
 def test_machine_errors_travel_between_processes() -> None:
     import pickle
 
-    error = pickle.loads(pickle.dumps(MachineError("late", "no answer")))
+    error = pickle.loads(pickle.dumps(InfrastructureError("late", "no answer")))
     assert (error.kind, error.reason, str(error)) == ("late", "no answer", "late: no answer")
 
 
@@ -238,16 +238,16 @@ class Endless(Faked):
 
 @pytest.mark.parametrize(("videos", "pictures"), [("calls", 3), ("steps", 12)])
 def test_frames_between_calls_are_drawn_on_request_only(job: Job, videos: str, pictures: int) -> None:
-    looks = 0
+    observations = 0
 
     class Counted(Endless):
         def observe(self) -> dict:
-            nonlocal looks
-            looks += 1
+            nonlocal observations
+            observations += 1
             return dict(super().observe())
 
     (record,) = evaluate(replace(job, make=Counted, videos=videos), KEYS[:1], in_this_process(PuppetPolicy()))
-    assert (len(record.calls), record.steps, looks) == (3, 12, pictures)
+    assert (len(record.calls), record.steps, observations) == (3, 12, pictures)
     with av.open(str(job.out / str(record.video))) as film:
         assert sum(1 for _ in film.decode(video=0)) == 2 * pictures  # each stays half a second
 

@@ -83,6 +83,6 @@ def test_a_server_that_ended_stops_the_evaluation(tmp_path: Path) -> None:
         pass
     address = Address(port=port, connect_timeout_s=0.5)
     job = Job(protocol=PROTOCOL, policy={}, videos="none", out=tmp_path, make=Faked)
-    with pytest.raises(StoppedError, match=r"3 failure\(s\) of the machine in a row.*server"):
+    with pytest.raises(StoppedError, match=r"3 infrastructure failure\(s\) in a row.*server"):
         evaluate(job, KEYS, in_processes(address, 1))
     assert evaluate(job, [], in_processes(address, 1)) == []

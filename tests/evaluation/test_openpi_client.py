@@ -66,5 +66,5 @@ def test_a_picture_of_any_orientation_is_packed_as_openpis_client_packs_it() -> 
             "prompt": "open the drawer",
         }
         assert pack(request_to_wire(ours, RequestOptions())) == msgpack_numpy.packb(element)
-    with pytest.raises(ValueError, match="rotated_180 or flipped_vertically; the policy wants 'upright'"):
+    with pytest.raises(ValueError, match="rotated_180 or flipped_vertically; the policy needs 'upright'"):
         present(native, state, orientation="upright", image_px=224)

@@ -9,7 +9,7 @@ from inspire_fast.client import ConnectionLostError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.evaluation.records import records
-from inspire_fast.evaluation.records.attention_files import AttentionPicture, write_pictures
+from inspire_fast.evaluation.records.attention_files import AttentionImage, write_attention_images
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
 from inspire_fast.evaluation.report.page import write_page
 from inspire_fast.evaluation.run.evaluate import evaluate, in_this_process
@@ -49,7 +49,7 @@ class Slower(Faked):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pages") / "oracle"
-    job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", out=out, make=Faked, keep_looks=True)
+    job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", out=out, make=Faked, keep_observations=True)
     evaluate(job, KEYS, in_this_process(Policy()))
     return out
 
@@ -82,8 +82,8 @@ def test_videos_may_lie_beside_the_page(folder: Path) -> None:
 
 def test_attention_can_be_switched_on_where_there_is_some(folder: Path) -> None:
     assert "id=maps" not in write_page(folder).read_text()
-    picture = AttentionPicture(step=4, target="the bowl", answer="left", image=b"png", heat=b"heat")
-    write_pictures(folder, KEYS[5], [picture])
+    picture = AttentionImage(step=4, target="the bowl", answer="left", image=b"png", heat=b"heat")
+    write_attention_images(folder, KEYS[5], [picture])
     page = write_page(folder).read_text()
     assert "<input type=checkbox id=maps>" in page
     assert page.count('<figure class="stack">') == 1

@@ -3,10 +3,9 @@ import json
 
 import pytest
 
-from inspire_fast.evaluation.run.episodes import plan
-from inspire_fast.evaluation.run.protocols import PROTOCOLS, protocol_from
+from inspire_fast.evaluation.run.episodes import list_episodes
+from inspire_fast.evaluation.run.protocols import PROTOCOLS, protocol_from, simulator_versions
 from inspire_fast.evaluation.run.runner import check_policy
-from inspire_fast.evaluation.versions import simulator_versions
 
 
 @pytest.mark.parametrize(
@@ -43,23 +42,23 @@ def test_a_changed_protocol_says_so() -> None:
 
 def test_a_plan_is_in_order_and_refuses_what_does_not_exist() -> None:
     quick = PROTOCOLS["quick"]
-    assert len(plan(quick)) == 3 * 10 * 2
-    assert len(plan(PROTOCOLS["inspire"])) == 130 * 10
-    assert plan(quick, only=["libero_10:3", "libero_object:1"]) == [
+    assert len(list_episodes(quick)) == 3 * 10 * 2
+    assert len(list_episodes(PROTOCOLS["inspire"])) == 130 * 10
+    assert list_episodes(quick, only=["libero_10:3", "libero_object:1"]) == [
         ("libero_10", 3, 0),
         ("libero_10", 3, 1),
         ("libero_object", 1, 0),
         ("libero_object", 1, 1),
     ]
-    assert len(plan(PROTOCOLS["openpi"], suites=["libero_goal"], episodes=3)) == 30
+    assert len(list_episodes(PROTOCOLS["openpi"], suites=["libero_goal"], episodes=3)) == 30
     with pytest.raises(ValueError, match="Did you mean 'libero_goal'"):
-        plan(quick, suites=["libero_goals"])
+        list_episodes(quick, suites=["libero_goals"])
     with pytest.raises(ValueError, match=r"has tasks 0\.\.9; got 10"):
-        plan(quick, only=["libero_goal:10"])
+        list_episodes(quick, only=["libero_goal:10"])
     with pytest.raises(ValueError, match=r"suite:number.*got 'libero_goal'"):
-        plan(quick, only=["libero_goal"])
+        list_episodes(quick, only=["libero_goal"])
     with pytest.raises(ValueError, match=r"1\.\.2 episodes per task; got 3"):
-        plan(quick, episodes=3)
+        list_episodes(quick, episodes=3)
 
 
 def test_policies_that_do_not_fit_are_refused_before_the_first_episode() -> None:
@@ -76,14 +75,14 @@ def test_policies_that_do_not_fit_are_refused_before_the_first_episode() -> None
 def test_another_simulator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert simulator_versions(PROTOCOLS["quick"])["mujoco"] == "3.2.7"
     monkeypatch.setattr("importlib.metadata.version", lambda name: "3.3.7")
-    with pytest.raises(ValueError, match=r"of mujoco 3\.2\.7; 3\.3\.7 is installed"):
+    with pytest.raises(ValueError, match=r"needs mujoco 3\.2\.7; 3\.3\.7 is installed"):
         simulator_versions(PROTOCOLS["quick"])
 
 
 def test_disturbed_suites_have_the_limits_of_those_they_disturb() -> None:
     openpi = PROTOCOLS["openpi"]
     assert openpi.limit("libero_10_swap") == openpi.limit("libero_10") == 520
-    assert len(plan(openpi, suites=["libero_goal_lan"], episodes=1)) == 10
+    assert len(list_episodes(openpi, suites=["libero_goal_lan"], episodes=1)) == 10
     only_goal = openpi.changed(suites=("libero_goal",), max_steps={"libero_goal": 300})
     with pytest.raises(ValueError, match="Unknown suite of protocol"):
         only_goal.limit("libero_spatial")

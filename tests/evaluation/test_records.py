@@ -10,11 +10,11 @@ from inspire_fast.core.types import ActionChunk, Answer, SceneFacts, Status, Tar
 from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
-from inspire_fast.evaluation.run.failures import MachineError, unless_machine
+from inspire_fast.evaluation.report.accuracy import accuracy, judged, majority
+from inspire_fast.evaluation.run.failures import InfrastructureError, raising_infrastructure_errors
 from inspire_fast.evaluation.run.rollout import Rollout, judge, questions_of
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
-from scripts.demo.summary import accuracy, majority
 
 DIRECTION_OFFSET = np.array([0.1, 0.3, -0.2], np.float32)
 
@@ -51,7 +51,7 @@ def test_records_survive_the_disk_and_a_killed_writer(tmp_path: Path) -> None:
 
 
 def test_accuracy_and_majority() -> None:
-    given = [answer("left", "left"), answer("left", "up"), answer("up", "up"), answer("up", "up")]
+    given = [(None, answer(*pair)) for pair in (("left", "left"), ("left", "up"), ("up", "up"), ("up", "up"))]
     assert accuracy(given) == 0.75
     assert majority(given) == 0.75
     assert accuracy([]) is majority([]) is None
@@ -59,7 +59,7 @@ def test_accuracy_and_majority() -> None:
 
 def test_answers_without_a_truth_do_not_count() -> None:
     call = CallRecord(step=0, answers=(answer("left", None), answer("up", "up")), status="ok", reason="", timing_ms={})
-    assert records.answers([replace(RECORD, calls=(call,))]) == [answer("up", "up")]
+    assert judged([replace(RECORD, calls=(call,))]) == [(None, answer("up", "up"))]
     assert answer("left", None).right is None
 
 
@@ -127,8 +127,8 @@ def test_a_lost_server_is_no_failed_episode(tmp_path: Path, error: Exception) ->
         raise error
 
     rollout = Rollout(robot=ROBOTS["libero"], questions={}, execute=5, max_steps=20, videos=tmp_path)
-    with pytest.raises(MachineError, match=r"gone|late"):
-        rollout.run(Still(), unless_machine(infer), suite="s", task=0, episode=0)
+    with pytest.raises(InfrastructureError, match=r"gone|late"):
+        rollout.run(Still(), raising_infrastructure_errors(infer), ("s", 0, 0))
     assert not list(tmp_path.iterdir())
 
 
@@ -137,6 +137,6 @@ def test_a_policy_that_cannot_answer_is_a_held_episode() -> None:
         raise ValueError("no such target")
 
     rollout = Rollout(robot=ROBOTS["libero"], questions={}, execute=5, max_steps=20)
-    record = rollout.run(Still(), unless_machine(infer), suite="s", task=0, episode=0)
+    record = rollout.run(Still(), raising_infrastructure_errors(infer), ("s", 0, 0))
     assert (record.success, record.stopped) == (False, "held")
     assert "no such target" in record.reason

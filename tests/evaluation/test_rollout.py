@@ -27,7 +27,7 @@ def test_a_policy_drives_libero_and_its_answers_are_judged(tmp_path: Path) -> No
                 max_steps=8,
                 videos=tmp_path,
             )
-            record = rollout.run(environment, client.infer, suite="libero_object", task=0, episode=0)
+            record = rollout.run(environment, client.infer, ("libero_object", 0, 0))
     finally:
         environment.close()
     assert (record.steps, record.stopped, record.holds) == (8, "max_steps", 0)

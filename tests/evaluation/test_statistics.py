@@ -41,7 +41,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(p: float, trials: int) ->
 def test_no_trials_say_nothing() -> None:
     rate = wilson(0, 0)
     assert (rate.low, rate.high, rate.share) == (0.0, 1.0, None)
-    with pytest.raises(ValueError, match="11 successes in 10"):
+    with pytest.raises(ValueError, match="got 11 of 10"):
         wilson(11, 10)
 
 

@@ -1,10 +1,9 @@
-"""The paper's figure: where in the picture the network looked when it chose an answer."""
+"""Attention maps of answers over the front image, as in the InSpire paper's figure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import functools
-import io
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from PIL import Image
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, load_model
+from inspire_fast.core.html import png
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.render import Kind, Rendered, render
-from inspire_fast.evaluation.records.attention_files import FOLDER as PICTURES
-from inspire_fast.evaluation.records.attention_files import AttentionPicture, stem, write_pictures
+from inspire_fast.evaluation.records.attention_files import FOLDER as IMAGES
+from inspire_fast.evaluation.records.attention_files import AttentionImage, stem, write_attention_images
 from inspire_fast.evaluation.records.frame import upright
-from inspire_fast.evaluation.records.observations import load_looks, looks_file
+from inspire_fast.evaluation.records.observations import load_observations, observations_file
 from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
 from inspire_fast.models.inference.attention_maps import attention_maps
 from inspire_fast.models.pi0_fast import Pi0Fast
@@ -32,12 +32,12 @@ _SHOWN_PX = 224
 CAMERA = "base_0_rgb"
 
 
-class Lens:
-    """Reads one layer of a checkpoint's network at the tokens from which the answers were predicted.
+class AttentionProbe:
+    """Attention of one layer, at the tokens that predict the answers.
 
     Args:
         model, contract, vocabulary: of the checkpoint.
-        layer: of the language model, from 0; None takes the one two thirds up.
+        layer: of the language model, from 0; None takes the layer at two thirds of the depth.
     """
 
     def __init__(self, model: Pi0Fast, contract: Contract, vocabulary: Any, *, layer: int | None = None) -> None:
@@ -50,22 +50,22 @@ class Lens:
         self._maps = jax.jit(functools.partial(attention_maps, layers=(self.layer,)))
 
     @classmethod
-    def load(cls, checkpoint: Path) -> Lens:
-        """From a checkpoint's folder; the network is held beside the one that answers."""
+    def load(cls, checkpoint: Path) -> AttentionProbe:
+        """Loads a checkpoint; this network is a second one in memory when the policy runs in the same process."""
         step = find_step(checkpoint)
         contract = Contract.read(step / "assets")
         return cls(load_model(step, contract.model), contract, contract.load_vocabulary(step / "assets"))
 
-    def look(self, observation: Mapping[str, Any], answers: Sequence[AnswerRecord]) -> np.ndarray:
-        """Attention of each answer over the front picture, as the network sees it.
+    def maps(self, observation: Mapping[str, Any], answers: Sequence[AnswerRecord]) -> np.ndarray:
+        """Attention of each answer over the front image, in the network's orientation.
 
         Args:
-            observation: as the policy got it.
-            answers: of that call, in order.
+            observation: of the call.
+            answers: of the call, in order.
 
         Returns:
-            float32 `[answers, rows, columns]` of the patch grid, mean over the heads. What is missing from a sum of 1 went to
-            the other cameras and to the text.
+            float32 `[answers, rows, columns]` of the patch grid, mean over the heads. The rest up to a sum of 1 is
+            attention to the other cameras and the text.
         """
         canonical = self._robot.canonical(observation)
         fields = self._inputs.prompt_fields(canonical, tuple(dict.fromkeys(a.target for a in answers)))
@@ -88,55 +88,51 @@ class Lens:
         rows, columns = (side // config.vision.patch for side in config.image_hw)
         return mean.reshape(len(answers), rows, columns)
 
-    def picture(self, observation: Mapping[str, Any], heat: np.ndarray) -> tuple[bytes, bytes]:
-        """The front picture upright, and the map over it, both as PNG of the same size."""
+    def draw(self, observation: Mapping[str, Any], heat: np.ndarray) -> tuple[bytes, bytes]:
+        """The front image upright, and a transparent image of the map: PNG files of the same size."""
         canonical, orientation = self._robot.canonical(observation), self._robot.image_orientation
-        image = Image.fromarray(np.ascontiguousarray(upright(self._inputs.images(canonical)[CAMERA], orientation)))
+        image = upright(self._inputs.images(canonical)[CAMERA], orientation)
         share = upright(heat, orientation) / max(float(heat.max()), 1e-12)
         colours = (255 * mpl.colormaps["inferno"](share)).astype(np.uint8)
         colours[..., 3] = (255 * np.sqrt(share)).astype(np.uint8)
-        return tuple(
-            _png(picture.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.BICUBIC))
-            for picture in (image, Image.fromarray(colours))
-        )  # pyright: ignore[reportReturnType]
+        return _enlarged_png(image), _enlarged_png(colours)
 
 
 def asking_positions(rendered: Rendered) -> list[int]:
-    """Where each filled answer is predicted: the position before its first token."""
+    """Position that predicts each filled answer: the one before the answer's first token."""
     slots = [n for n, piece in enumerate(rendered.pieces) if piece.kind is Kind.ANSWER]
     places = [np.flatnonzero(rendered.tokens.segment == slot) for slot in slots]
     return [int(place[0]) - 1 for place in places if len(place)]
 
 
-def draw_attention(lens: Lens, folder: Path, found: Sequence[EpisodeRecord], *, every: int) -> int:
-    """Draws what is missing for episodes whose observations were kept; returns the number of episodes drawn.
+def draw_attention(probe: AttentionProbe, folder: Path, found: Sequence[EpisodeRecord], *, every: int) -> int:
+    """Draws the missing maps of episodes with saved observations; returns the number of episodes drawn.
 
     Args:
-        lens: of the policy that was evaluated.
+        probe: of the evaluated policy.
         folder: of the evaluation.
         found: its records.
-        every: each so many-th call is drawn.
+        every: draw every n-th call.
     """
     drawn = 0
     for record in found:
-        source = looks_file(folder, record.key)
-        if not source.exists() or (folder / PICTURES / f"{stem(record.key)}.json").exists():
+        source = observations_file(folder, record.key)
+        if not source.exists() or (folder / IMAGES / f"{stem(record.key)}.json").exists():
             continue
-        pictures = []
-        for observation, call in list(zip(load_looks(source), record.calls, strict=True))[::every]:
+        images = []
+        for observation, call in list(zip(load_observations(source), record.calls, strict=True))[::every]:
             if not call.answers:
                 continue
-            for answer, heat in zip(call.answers, lens.look(observation, call.answers), strict=True):
-                image, over = lens.picture(observation, heat)
-                pictures.append(
-                    AttentionPicture(step=call.step, target=answer.target, answer=answer.answer, image=image, heat=over)
+            for answer, heat in zip(call.answers, probe.maps(observation, call.answers), strict=True):
+                image, over = probe.draw(observation, heat)
+                images.append(
+                    AttentionImage(step=call.step, target=answer.target, answer=answer.answer, image=image, heat=over)
                 )
-        write_pictures(folder, record.key, pictures)
+        write_attention_images(folder, record.key, images)
         drawn += 1
     return drawn
 
 
-def _png(image: Image.Image) -> bytes:
-    target = io.BytesIO()
-    image.save(target, format="PNG")
-    return target.getvalue()
+def _enlarged_png(pixels: np.ndarray) -> bytes:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return png(np.asarray(image.resize((_SHOWN_PX, _SHOWN_PX), Image.Resampling.BICUBIC)))

@@ -1,4 +1,4 @@
-"""Attention pictures of an evaluation on disk: written by `evaluation.records.attention`, shown on the page."""
+"""Files of an evaluation's attention maps; read by its report without loading a network."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import json
 from pathlib import Path
 
 from inspire_fast.core.files import write_bytes, write_json
-from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.records.records import Key
 
 FOLDER = "attention"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionPicture:
-    """What one answer looked at.
+class AttentionImage:
+    """Attention map of one answer.
 
     Attributes:
         step: control step of the call.
         target, answer: the phrase asked about, the word given.
-        image: what the policy saw, upright, PNG.
+        image: the policy's image, upright, PNG.
         heat: the map, PNG with transparency, of the same size.
     """
 
@@ -31,29 +31,29 @@ class AttentionPicture:
 
 
 def stem(key: Key) -> str:
-    """Begin of an episode's file names."""
+    """Start of an episode's file names."""
     return f"{key[0]}_{key[1]}_{key[2]}"
 
 
-def write_pictures(folder: Path, key: Key, pictures: list[AttentionPicture]) -> None:
-    """Writes an episode's pictures; its list comes last, so that it appears whole or not at all."""
+def write_attention_images(folder: Path, key: Key, images: list[AttentionImage]) -> None:
+    """Writes an episode's maps; their list comes last, so that it never names missing files."""
     target = folder / FOLDER
     rows = []
-    for number, picture in enumerate(pictures):
+    for number, item in enumerate(images):
         names = {kind: f"{stem(key)}_{number}_{kind}.png" for kind in ("image", "heat")}
-        write_bytes(target / names["image"], picture.image)
-        write_bytes(target / names["heat"], picture.heat)
-        rows.append({"step": picture.step, "target": picture.target, "answer": picture.answer, **names})
+        write_bytes(target / names["image"], item.image)
+        write_bytes(target / names["heat"], item.heat)
+        rows.append({"step": item.step, "target": item.target, "answer": item.answer, **names})
     write_json(target / f"{stem(key)}.json", rows)
 
 
-def read_pictures(folder: Path, key: Key) -> list[AttentionPicture]:
-    """An episode's pictures; none where none were made."""
+def read_attention_images(folder: Path, key: Key) -> list[AttentionImage]:
+    """Reads an episode's maps; empty if none were drawn."""
     listed = folder / FOLDER / f"{stem(key)}.json"
     if not listed.exists():
         return []
     return [
-        AttentionPicture(
+        AttentionImage(
             step=row["step"],
             target=row["target"],
             answer=row["answer"],

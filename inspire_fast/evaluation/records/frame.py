@@ -1,4 +1,4 @@
-"""What a person sees of a rollout: both cameras, the instruction, each question and its answer next to the true one."""
+"""Video frame of a rollout: the cameras, the instruction, each question with its answer and the true one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.robots import Robot
 
-SIDE = 288  # of each camera picture, pixels
+SIDE = 288  # height and width of each camera image, pixels
 MARGIN = 10
 LINE = 19
 GREEN, RED, GREY, WHITE = (90, 200, 110), (235, 95, 85), (165, 165, 165), (235, 235, 235)
 
 
 def upright(image: np.ndarray, orientation: str) -> np.ndarray:
-    """The picture as a person standing there sees it: what is called "right" is on the right."""
-    if orientation == "rotated_180":  # of an OpenGL frame: upright, but mirrored
+    """The image as seen by a person next to the robot, whose right is on the image's right."""
+    if orientation == "rotated_180":  # a rotated OpenGL frame is upright, but mirrored
         return image[:, ::-1]
     return image
 
@@ -32,15 +32,15 @@ def compose(
     caption: str,
     questions: int,
 ) -> np.ndarray:
-    """One frame, uint8 `[h, w, 3]` with even sizes; room for `questions` of them is kept so that frames are equal."""
+    """One frame, uint8 `[h, w, 3]` with even sizes, and space for `questions` answers, so that all frames are equal."""
     cameras = {k: upright(v, robot.image_orientation) for k, v in robot.native_images(observation).items()}
     width = MARGIN + len(cameras) * (SIDE + MARGIN)
     height = MARGIN + SIDE + MARGIN + LINE * (4 + 3 * questions) + MARGIN
     frame = Image.new("RGB", (width + width % 2, height + height % 2), (24, 24, 28))
     draw = ImageDraw.Draw(frame)
-    for n, (key, picture) in enumerate(cameras.items()):
+    for n, (key, image) in enumerate(cameras.items()):
         place = (MARGIN + n * (SIDE + MARGIN), MARGIN)
-        enlarged = Image.fromarray(np.ascontiguousarray(picture)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        enlarged = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         frame.paste(enlarged, place)
         label = key.rpartition("/")[2]
         draw.text(
@@ -58,7 +58,7 @@ def compose(
 
 
 class _Page:
-    """Lines of text below each other, wrapped at the width."""
+    """Lines of text, wrapped at the width."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, *, top: int, width: int) -> None:
         self._draw, self._y, self._width = draw, top, width

@@ -1,4 +1,4 @@
-"""What the policy looked at during an episode, kept where somebody wants to look at it again (attention maps)."""
+"""Observations of an episode, saved for attention maps."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.files import open_atomic
-from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.records.records import Key
 
-FOLDER = "looks"
+FOLDER = "looks"  # its name in evaluations of earlier versions, too
 
 
-def looks_file(folder: Path, key: Key) -> Path:
-    """Where an episode's observations lie."""
+def observations_file(folder: Path, key: Key) -> Path:
+    """The file of an episode's observations."""
     return folder / FOLDER / f"{key[0]}_{key[1]}_{key[2]}.npz"
 
 
-class Looks:
-    """Collects observations of one episode, one per call of the policy."""
+class ObservationLog:
+    """Observations of one episode, one per call of the policy."""
 
     def __init__(self) -> None:
         self._seen: list[Mapping[str, Any]] = []
 
     def add(self, observation: Mapping[str, Any]) -> None:
-        """Keeps one."""
+        """Appends one."""
         self._seen.append(observation)
 
     def save(self, path: Path) -> None:
-        """Writes arrays stacked over calls, and the prompt; the file appears whole or not at all."""
+        """Writes the arrays, stacked over calls, and the prompt."""
         stacked: dict[str, Any] = (
             {key: np.stack([seen[key] for seen in self._seen]) for key in self._seen[0]} if self._seen else {}
         )
@@ -38,8 +38,8 @@ class Looks:
             np.savez_compressed(stream, **stacked)
 
 
-def load_looks(path: Path) -> list[dict[str, Any]]:
-    """The observations, in the order of the calls."""
+def load_observations(path: Path) -> list[dict[str, Any]]:
+    """Reads the observations, in the order of the calls."""
     with np.load(path, allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     count = len(next(iter(arrays.values()), ()))

@@ -1,8 +1,8 @@
-"""What an evaluation writes down: one JSON line per episode, each call inside it. Appending makes it resumable."""
+"""Records of an evaluation: one JSON line per episode, with every call of the policy inside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 import json
 import os
@@ -11,6 +11,9 @@ from typing import IO, Any, Literal
 
 from inspire_fast.core.files import write_json
 
+Key = tuple[str, int, int]
+"""Suite, task, episode: identifies an episode within one evaluation."""
+
 FILE = "episodes.jsonl"
 CLAIM = "evaluation.json"
 Phase = Literal["before", "carrying", "after"]
@@ -18,15 +21,15 @@ Phase = Literal["before", "carrying", "after"]
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRecord:
-    """One answer during a rollout, and the simulator's truth at that moment (None where nobody knows it).
+    """One answer during a rollout, and the simulator's truth at that moment.
 
     Attributes:
         question: registry name.
-        asked: its wording about this target.
+        asked: the question's text for this target.
         target, answer: the phrase, the word.
-        probability: the model's, 0..1; 1 where the answer was forced.
-        truth: what would have been right.
-        distance_m: from the gripper to the target then, metres; None where nobody knows it.
+        probability: the model's, 0..1; 1 for a forced answer.
+        truth: the right answer; None if unknown.
+        distance_m: from the gripper to the target, metres; None if unknown.
     """
 
     question: str
@@ -39,16 +42,20 @@ class AnswerRecord:
 
     @property
     def right(self) -> bool | None:
-        """Whether the answer is the true one; None without a truth."""
+        """Whether the answer is true; None if the truth is unknown."""
         return None if self.truth is None else self.answer == self.truth
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallRecord:
-    """One call of the policy: at which control step, what it answered, whether it acted, how long it took.
+    """One call of the policy.
 
-    `phase` is `before` anything named by the instruction was grasped, `carrying` while something is, `after` it was let
-    go; None where nobody knows.
+    Attributes:
+        step: control step.
+        answers: in the order of the questions.
+        status, reason: of the chunk; status `ok` means that it has actions.
+        timing_ms: phase of the call -> milliseconds.
+        phase: `before` an object of the instruction was grasped, `carrying` it, or `after`; None if unknown.
     """
 
     step: int
@@ -64,13 +71,14 @@ class EpisodeRecord:
     """One finished episode.
 
     Attributes:
-        suite, task, episode, prompt: which.
-        success, stopped, reason, steps, holds: see `robots.control.runtime.EpisodeResult`.
-        seconds: of wall time, the reset included.
-        video: relative to the folder of the records.
+        suite, task, episode: the key.
+        prompt: the instruction.
+        success, stopped, reason, steps, holds: of `robots.control.runtime.EpisodeResult`.
+        seconds: of wall time, including the reset.
+        video: path relative to the folder of the records; None without one.
         calls: of the policy, in order.
-        protocol: hash of the protocol under which it ran.
-        times: what the seconds went into: `observe_s` (rendering), `infer_s`, `step_s`, `other_s`.
+        protocol: its hash.
+        times: seconds per activity: `observe_s` (rendering), `infer_s`, `step_s`, `other_s`.
     """
 
     suite: str
@@ -89,8 +97,8 @@ class EpisodeRecord:
     times: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, int, int]:
-        """What identifies the episode within one evaluation."""
+    def key(self) -> Key:
+        """Identifies the episode within one evaluation."""
         return self.suite, self.task, self.episode
 
     @classmethod
@@ -104,7 +112,7 @@ class EpisodeRecord:
 
 
 def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
-    """Writes down what is evaluated and how, or checks that it is what the folder's records are of.
+    """Writes settings and policy of an evaluation into its folder, or checks them against those in the folder.
 
     Raises:
         ValueError: the folder holds records of another policy or of other settings; names the differences.
@@ -124,7 +132,7 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """What two JSON objects do not have in common, one line each: `a.b: 1 then, 2 now`."""
+    """Differences of two JSON objects, one line each: `a.b: 1 then, 2 now`."""
     for key in {**before, **now}:
         then, this, name = before.get(key), now.get(key), f"{path}{key}"
         if isinstance(then, Mapping) and isinstance(this, Mapping):
@@ -134,15 +142,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
 
 
 def append(folder: Path, record: EpisodeRecord) -> None:
-    """Adds one line. A line that a killed process left unfinished is cut off first."""
+    """Appends one record."""
     append_line(folder / FILE, asdict(record))
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Adds one JSON object and has it written to the disk before it returns.
+    """Appends one JSON object and syncs the file; cuts off an incomplete last line of a killed process first.
 
     Raises:
-        OSError: no room; what was there before stays readable.
+        OSError: the disk is full; earlier lines stay readable.
     """
     with path.open("ab+") as file:
         end = _end_of_last_line(file)
@@ -154,7 +162,7 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _end_of_last_line(file: IO[bytes], block: int = 1 << 16) -> int:
-    """Where the last newline ends; looks at no more of the file than that needs."""
+    """Position after the last newline; reads only the end of the file."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - block)
@@ -167,15 +175,15 @@ def _end_of_last_line(file: IO[bytes], block: int = 1 << 16) -> int:
 
 
 def read(folder: Path) -> list[EpisodeRecord]:
-    """Every complete record of the folder, by suite, task and episode, whatever the order in which they finished.
+    """Reads all complete records of the folder, sorted by suite, task and episode.
 
     Raises:
-        ValueError: a line that this version cannot read; names the file.
+        ValueError: a line cannot be read by this version; names the file.
     """
     path = folder / FILE
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")[:-1]  # what follows the last newline is unfinished
+    lines = path.read_text().split("\n")[:-1]  # text after the last newline is incomplete
     try:
         found = [EpisodeRecord.from_dict(json.loads(line)) for line in lines]
     except (TypeError, KeyError, ValueError) as error:
@@ -183,8 +191,3 @@ def read(folder: Path) -> list[EpisodeRecord]:
             f"{path} was written by another version, or is damaged: {error}. Use another folder."
         ) from error
     return sorted({record.key: record for record in found}.values(), key=lambda record: record.key)
-
-
-def answers(records: Iterable[EpisodeRecord]) -> list[AnswerRecord]:
-    """All answers whose truth is known."""
-    return [a for r in records for c in r.calls for a in c.answers if a.truth is not None]

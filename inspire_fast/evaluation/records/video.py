@@ -1,4 +1,4 @@
-"""The video of one episode: what the policy saw, what it was asked, what it answered, what was true."""
+"""Video of one episode: images, questions, answers and the true answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.robots import Robot
 
 VIDEO_FPS = 4
-FRAMES_PER_PICTURE = 2  # a picture per call stays half a second
+FRAMES_PER_IMAGE = 2  # each image is shown for half a second
 
 
 class EpisodeVideo:
@@ -38,7 +38,7 @@ class EpisodeVideo:
         status: str,
         caption: str,
     ) -> None:
-        """Appends one picture."""
+        """Appends one image."""
         if self._encoder is None:
             self._lines = max(len(answers), 2)
         frame = compose(
@@ -49,7 +49,7 @@ class EpisodeVideo:
             partial = Path(self._file.enter_context(open_atomic(self._path)).name)
             self._encoder = VideoEncoder(partial, fps=VIDEO_FPS, height=height, width=width, codec="h264")
             self._file.callback(self._encoder.close)
-        for _ in range(FRAMES_PER_PICTURE):
+        for _ in range(FRAMES_PER_IMAGE):
             self._encoder.add(np.ascontiguousarray(frame))
 
     def __exit__(self, *error: Any) -> None:

@@ -1,4 +1,4 @@
-"""How right the answers were: by word, by phase of the episode, by distance, and what right answers were worth."""
+"""Accuracy of the answers: by word, phase, distance, target and probability, and success by accuracy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord,
 from inspire_fast.evaluation.report.statistics import Rate, wilson
 
 PHASES: tuple[Phase, ...] = ("before", "carrying", "after")
-DISTANCES_M = (0.06, 0.2, 0.3)  # the released code's close, near, middle, far
+DISTANCES_M = (0.06, 0.2, 0.3)  # close, near, middle, far in InSpire's released code
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A rate of something, and of what."""
+    """A named rate."""
 
     what: str
     rate: Rate
@@ -26,54 +26,62 @@ Judged = tuple[Phase | None, AnswerRecord]
 
 
 def judged(records: Iterable[EpisodeRecord]) -> list[Judged]:
-    """Every answer whose truth is known, with the phase it was given in.
+    """All answers with a known truth, each with its phase.
 
-    Answers of one episode resemble each other: intervals over them are narrower than the episodes justify.
+    Answers of one episode are correlated: intervals over them are narrower than the episodes justify.
     """
     return [(c.phase, a) for r in records for c in r.calls for a in c.answers if a.truth is not None]
 
 
+def accuracy(answers: Sequence[Judged]) -> float | None:
+    """Share of right answers; None without answers."""
+    return sum(bool(a.right) for _, a in answers) / len(answers) if answers else None
+
+
+def majority(answers: Sequence[Judged]) -> float | None:
+    """Accuracy of the best constant answer; None without answers."""
+    return max(Counter(a.truth for _, a in answers).values()) / len(answers) if answers else None
+
+
 def by_word(answers: Sequence[Judged]) -> list[Group]:
-    """Per true word: how often it was said. The commonest first."""
+    """Accuracy per true word, the most frequent first."""
     counts = Counter(str(a.truth) for _, a in answers)
     return [_group(word, answers, lambda _, a, word=word: a.truth == word) for word, _ in counts.most_common()]
 
 
 def by_phase(answers: Sequence[Judged]) -> list[Group]:
-    """Before anything was grasped, carrying, after."""
+    """Accuracy before an object was grasped, while carrying it, and after."""
     return [_group(phase, answers, lambda p, _, phase=phase: p == phase) for phase in PHASES]
 
 
 def by_distance(answers: Sequence[Judged]) -> list[Group]:
-    """By how far the target was from the gripper, metres."""
+    """Accuracy by the distance from gripper to target, metres."""
     edges = (0.0, *DISTANCES_M, float("inf"))
     groups = []
     for low, high in pairwise(edges):
         name = f"{low:g} m and more" if high == float("inf") else f"{low:g} to {high:g} m"
         groups.append(
             _group(
-                name,
-                answers,
-                lambda _, a, low=low, high=high: a.distance_m is not None and low <= a.distance_m < high,
+                name, answers, lambda _, a, low=low, high=high: a.distance_m is not None and low <= a.distance_m < high
             )
         )
     return groups
 
 
 def by_target(answers: Sequence[Judged]) -> list[Group]:
-    """Per phrase of the instructions, the commonest first."""
+    """Accuracy per phrase of the instructions, the most frequent first."""
     counts = Counter(a.target for _, a in answers)
     return [_group(name, answers, lambda _, a, name=name: a.target == name) for name, _ in counts.most_common()]
 
 
 def confusion(answers: Sequence[Judged]) -> list[tuple[str, str, int]]:
-    """(truth, answer, how often), without the pairs that never occurred."""
+    """(truth, answer, count), without pairs that never occurred."""
     counts = Counter((str(a.truth), a.answer) for _, a in answers)
     return [(truth, answer, count) for (truth, answer), count in sorted(counts.items())]
 
 
 def calibration(answers: Sequence[Judged], bins: int = 5) -> list[Group]:
-    """By the probability that the model gave: a calibrated one is right as often as it says."""
+    """Accuracy by the model's probability; both are equal for a calibrated model."""
     groups = []
     for n in range(bins):
         low, high = n / bins, (n + 1) / bins
@@ -86,30 +94,20 @@ def calibration(answers: Sequence[Judged], bins: int = 5) -> list[Group]:
 
 
 def success_by_answers(records: Sequence[EpisodeRecord]) -> list[Group]:
-    """Success of the episodes by how many of their answers were right.
+    """Success rate of episodes by the share of right answers.
 
-    What goes together need not be cause and effect: easy episodes have both. The oracle and the liar tell them apart.
+    Correlation is not cause: easy episodes may have both. Forced right and wrong answers tell the difference.
     """
-    shares = [(r, share) for r in records if (share := _share_right(r)) is not None]
-    groups = (
+    shares = [(r.success, share) for r in records if (share := accuracy(judged([r]))) is not None]
+    groups = []
+    for what, low, high in (
         ("at least 9 of 10 right", 0.9, 1.1),
         ("half to 9 of 10 right", 0.5, 0.9),
         ("less than half right", -0.1, 0.5),
-    )
-    return [
-        Group(
-            what=what,
-            rate=wilson(
-                sum(r.success for r, s in shares if low <= s < high), sum(1 for _, s in shares if low <= s < high)
-            ),
-        )
-        for what, low, high in groups
-    ]
-
-
-def _share_right(record: EpisodeRecord) -> float | None:
-    given = [bool(a.right) for _, a in judged([record])]
-    return sum(given) / len(given) if given else None
+    ):
+        mine = [success for success, share in shares if low <= share < high]
+        groups.append(Group(what=what, rate=wilson(sum(mine), len(mine))))
+    return groups
 
 
 def _group(what: str, answers: Sequence[Judged], belongs: Callable[[Phase | None, AnswerRecord], bool]) -> Group:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from inspire_fast.core.html import Markup, element, fill, note, table
@@ -17,26 +16,28 @@ from inspire_fast.evaluation.report.accuracy import (
     calibration,
     confusion,
     judged,
+    majority,
     success_by_answers,
 )
 from inspire_fast.evaluation.report.rates import RATE_HEAD, rate_cells
 from inspire_fast.evaluation.report.statistics import wilson
 
-_WORDS = 20  # more different ones make no matrix that can be read
+_WORDS = 20  # a larger matrix is unreadable
 _TARGETS = 20
 
 
 def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[Markup]:
-    """Accuracy by everything that it may depend on, and what right answers went along with.
+    """Accuracy in total, by groups and as a confusion matrix, and success by accuracy.
 
-    `forced`: the answers were not the policy's own.
+    Args:
+        records: of the evaluation.
+        forced: the answers were not the policy's own.
     """
     given = judged(records)
     if not given:
-        return [element("h2", "Answers"), note("No answer whose truth is known.")]
+        return [element("h2", "Answers"), note("No answer has a known truth.")]
     caveat = " They were forced, so their accuracy is not the policy's." if forced else ""
     right = wilson(sum(bool(a.right) for _, a in given), len(given))
-    commonest = max(Counter(a.truth for _, a in given).values()) / len(given)
     groups = {
         "true word": by_word(given),
         "phase": by_phase(given),
@@ -47,20 +48,20 @@ def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[M
     return [
         element("h2", "Answers"),
         fill(
-            "<p>{right} of {all} answers are the simulator's truth of that moment: <b>{share:.1%}</b>; always giving the "
-            "commonest answer would be right in {commonest:.1%}.{caveat} <span class=note>Answers of one episode resemble "
-            "each other, so the intervals below are too narrow.</span></p>",
+            "<p>{right} of {all} answers agree with the simulator's truth at that moment: <b>{share:.1%}</b>; the most "
+            "frequent answer alone would be right in {commonest:.1%}.{caveat} <span class=note>Answers of one episode are "
+            "correlated, so the intervals below are too narrow.</span></p>",
             right=right.successes,
             all=right.trials,
             share=right.share,
-            commonest=commonest,
+            commonest=majority(given),
             caveat=caveat,
         ),
         element("h3", "Rows: the truth; columns: the answer"),
         _confusion(given),
         *(_groups(name, group) for name, group in groups.items()),
-        element("h3", "Success by how right an episode's answers were"),
-        note("Easy episodes may have both; the oracle and wrong answers (--answers) tell cause from coincidence."),
+        element("h3", "Success by accuracy of the episode's answers"),
+        note("Easy episodes may have both; forced right and wrong answers (--answers) tell cause from coincidence."),
         _groups("episodes with", success_by_answers(records)),
     ]
 
@@ -72,7 +73,7 @@ def _groups(name: str, groups: Sequence[Group]) -> Markup:
 def _confusion(given: Sequence[Judged]) -> Markup:
     counts = {(truth, answer): n for truth, answer, n in confusion(given)}
     words = sorted({word for pair in counts for word in pair})
-    if len(words) > _WORDS:  # of questions whose answers are numbers
+    if len(words) > _WORDS:  # answers are numbers
         return note(f"{len(words)} different answers: too many for a matrix.")
     body = []
     for truth in words:

@@ -13,10 +13,10 @@ _SIGNIFICANT = 0.05
 
 
 def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], name: str) -> list[Markup]:
-    """The section: all common episodes, then suite by suite.
+    """The section of the report: suite by suite, then all common episodes.
 
     Raises:
-        ValueError: no episode in common, or under different protocols, whose episodes are not the same.
+        ValueError: no common episode, or different protocols, whose episodes differ.
     """
     protocols = {r.protocol for r in first}, {r.protocol for r in second}
     if protocols[0] != protocols[1]:
@@ -37,8 +37,7 @@ def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], 
         element("p", _verdict(paired)),
         table(head, [*body, _row("all", paired)], numbers=range(1, 8)),
         note(
-            "The same initial states for both. One p-value per suite is tested here: of twenty suites one would come out "
-            "below 0.05 by chance."
+            "Both have the same initial states. With one p-value per suite, one of twenty suites is below 0.05 by chance."
         ),
     ]
 
@@ -62,9 +61,9 @@ def _verdict(paired: Paired) -> str:
         f"{percent(agreement)}."
     )
     if paired.p_value < _SIGNIFICANT:
-        return f"{seen} So uneven a split is unlikely between equal policies (p = {paired.p_value:.2g})."
+        return f"{seen} Such an uneven split is unlikely for equal policies (p = {paired.p_value:.2g})."
     if not difference:
-        return f"Of {paired.episodes} common episodes both solve as many; they agree on {percent(agreement)}."
+        return f"Of {paired.episodes} common episodes both solve the same number; they agree on {percent(agreement)}."
     rate = (paired.both + paired.only_first) / paired.episodes
     needed = episodes_needed(rate, difference, agreement=agreement)
     return (

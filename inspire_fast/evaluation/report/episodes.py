@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inspire_fast.core.html import Markup, data_uri, element, figure, fill, image, lines, note, table
-from inspire_fast.evaluation.records.attention_files import AttentionPicture, read_pictures
+from inspire_fast.evaluation.records.attention_files import AttentionImage, read_attention_images
 from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import judged
 
-# Videos are decoded only when their episode is opened: a page of hundreds must not decode hundreds.
+# A video loads when its episode is opened, so that a page of hundreds does not decode all of them.
 SCRIPT = """
 document.querySelectorAll('details.episode').forEach(d=>d.addEventListener('toggle',()=>{
 const v=d.querySelector('video');if(v&&d.open&&!v.src)v.src=v.dataset.src;}));
@@ -18,24 +18,24 @@ const box=document.getElementById('maps');if(box)box.addEventListener('change',(
 document.body.classList.toggle('maps-on',box.checked));
 """
 _NOTE = (
-    "Open one to see it: pictures as a person at the robot sees them; answers are green when they are the simulator's "
-    "truth of that moment, red when not."
+    "Open an episode to see it, as a person next to the robot sees it. Answers are green if they agree with the "
+    "simulator's truth at that moment, else red."
 )
 _MAPS = Markup(
-    "<p><label><input type=checkbox id=maps> attention of the answers over the picture</label> <span class=note>what the "
-    "token before each answer looked at, mean over the heads of one layer, each picture scaled to its own maximum</span></p>"
+    "<p><label><input type=checkbox id=maps> attention of the answers over the image</label> <span class=note>attention "
+    "of the token before each answer, mean over the heads of one layer, each map scaled to its maximum</span></p>"
 )
 
 
 def episodes(found: Sequence[EpisodeRecord], folder: Path, *, embed: bool) -> list[Markup]:
     """One folded block per episode; videos are inside the page with `embed`, else linked."""
-    maps = {record.key: read_pictures(folder, record.key) for record in found}
+    maps = {record.key: read_attention_images(folder, record.key) for record in found}
     place = "Videos are inside this page." if embed else "Videos are files in this page's folder: keep them together."
     switch = [_MAPS] if any(maps.values()) else []
     return [note(_NOTE, " ", place), *switch, *(_episode(r, folder, maps[r.key], embed=embed) for r in found)]
 
 
-def _episode(record: EpisodeRecord, folder: Path, maps: Sequence[AttentionPicture], *, embed: bool) -> Markup:
+def _episode(record: EpisodeRecord, folder: Path, maps: Sequence[AttentionImage], *, embed: bool) -> Markup:
     given = [a for _, a in judged([record])]
     right = f", {sum(bool(a.right) for a in given)} of {len(given)} answers right" if given else ""
     tone, word = ("good", "solved") if record.success else ("bad", f"not solved ({record.stopped})")
@@ -57,9 +57,9 @@ def _video(record: EpisodeRecord, folder: Path, *, embed: bool) -> Markup:
     return element("video", controls=True, muted=True, loop=True, data_src=source)
 
 
-def _attention(picture: AttentionPicture) -> Markup:
-    caption = f"step {picture.step}: {picture.target} – {picture.answer}"
-    return figure(caption, image(picture.image), image(picture.heat, class_="map"), class_="stack")
+def _attention(item: AttentionImage) -> Markup:
+    caption = f"step {item.step}: {item.target} – {item.answer}"
+    return figure(caption, image(item.image), image(item.heat, class_="map"), class_="stack")
 
 
 def _calls(record: EpisodeRecord) -> Markup:

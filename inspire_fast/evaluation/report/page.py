@@ -53,10 +53,10 @@ class Evaluation:
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
-        """Reads it.
+        """Reads an evaluation.
 
         Raises:
-            ValueError: there is no evaluation in this folder, or another version wrote it.
+            ValueError: the folder holds no evaluation, or one of another version.
         """
         try:
             claim = json.loads((folder / records.CLAIM).read_text())
@@ -80,12 +80,11 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
 
     Args:
         folder: of an evaluation, finished or not.
-        compare: of another one, paired with it episode by episode.
-        embed: videos inside the page; else linked, and the folder must go with it. None embeds up to 64 MB of them, and
-            the page says which it is.
+        compare: folder of another evaluation, to compare episode by episode.
+        embed: puts videos into the page; else the page links to them. None embeds up to 64 MB.
 
     Raises:
-        ValueError: no evaluation there, or one that cannot be paired.
+        ValueError: a folder without an evaluation, or evaluations that cannot be paired.
     """
     evaluation = Evaluation.read(folder)
     page = folder / "report.html"
@@ -124,13 +123,13 @@ def _compared(this: Evaluation, other: Evaluation) -> list[Markup]:
 
 def _lead(e: Evaluation) -> list[Markup]:
     tasks = len({(r.suite, r.task) for r in e.records})
-    # What a whole evaluation has cannot be told without the simulator; what a task has can.
+    # The number of trials per task is known without the simulator; the number of tasks is not.
     short = sum(n < e.protocol.trials for n in Counter((r.suite, r.task) for r in e.records).values())
     part = f", {short} of them with fewer than the protocol's {e.protocol.trials} trials" if short else ""
     who = {
         "own": "the policy answers its questions itself",
         "oracle": "the simulator's truth is forced as every answer (oracle)",
-        "adversarial": "a wrong answer is forced every time",
+        "adversarial": "a wrong answer is forced in every call",
         "skip": "no question is asked",
     }[e.answers]
     disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())
@@ -148,9 +147,9 @@ def _lead(e: Evaluation) -> list[Markup]:
             hash=e.settings["protocol_hash"],
             what=f"{len(e.records)} episodes of {tasks} tasks{part}",
             who=who + how,
-            policy=shown or "says nothing of itself",
+            policy=shown or "without metadata",
         ),
-        element("details", element("summary", "Everything that decides an episode"), element("pre", settings)),
+        element("details", element("summary", "All settings"), element("pre", settings)),
     ]
 
 
@@ -172,7 +171,7 @@ def _success(e: Evaluation) -> list[Markup]:
 
 def _time(found: Sequence[EpisodeRecord]) -> list[Markup]:
     if not found:
-        return [note("Nothing ran yet.")]
+        return [note("No episode yet.")]
     calls = [c for r in found for c in r.calls]
     held = sum(c.status != "ok" for c in calls)
     said = (
@@ -209,12 +208,12 @@ def _failures(e: Evaluation) -> list[Markup]:
             str(f.episode),
             f.kind,
             f.reason[:300],
-            "finished since" if f.key in done else "missing",
+            "finished later" if f.key in done else "missing",
         ]
         for f in e.failures
     ]
     return [
-        element("h2", "Failures of the machine"),
-        note("None of these counts as an episode of the policy."),
+        element("h2", "Infrastructure failures"),
+        note("They do not count as episodes of the policy."),
         table(["task", "episode", "kind", "what happened", "now"], body, numbers={1}),
     ]

@@ -9,12 +9,12 @@ RATE_HEAD = ("count", "rate", "95 % interval", "")
 
 
 def percent(share: float | None) -> str:
-    """`62.5%`, or a dash where there is nothing to count."""
+    """`62.5%`, or a dash for None."""
     return "–" if share is None else f"{share:.1%}"
 
 
 def rate_cells(rate: Rate) -> list[Content]:
-    """How many, which share, the interval in numbers and as a bar: what every table of rates shows."""
+    """Cells of a rate: count, share, the interval in numbers and as a bar."""
     return [
         f"{rate.successes} of {rate.trials}",
         percent(rate.share),
@@ -24,7 +24,7 @@ def rate_cells(rate: Rate) -> list[Content]:
 
 
 def bar(rate: Rate, width: int = 160) -> Markup:
-    """The interval as a line from 0 to 1 with the rate as a dot."""
+    """The interval on a line from 0 to 1, with the rate as a dot."""
     if rate.share is None:
         return Markup()
     low, high, middle = (round(value * width) for value in (rate.low, rate.high, rate.share))

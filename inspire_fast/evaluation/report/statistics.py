@@ -1,4 +1,4 @@
-"""What a count of successes allows to say: intervals, paired comparison, and how many episodes a question needs."""
+"""Statistics of success counts: Wilson intervals, exact McNemar test, and required numbers of episodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Rate:
 
     Attributes:
         successes, trials: the count.
-        low, high: the interval, 0..1; the whole of it where there are no trials.
+        low, high: the interval, 0..1; 0 and 1 without trials.
     """
 
     successes: int
@@ -32,26 +32,26 @@ class Rate:
 
 
 def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> Rate:
-    """Wilson's score interval (1927): honest for few trials and near 0 and 1, where `p +- 1.96 s` is not.
+    """Wilson's score interval (1927), which is valid for few trials and near 0 and 1, unlike `p +- 1.96 s`.
 
         wilson(0, 10)   0.000 .. 0.278
         wilson(5, 10)   0.237 .. 0.763
         wilson(10, 10)  0.722 .. 1.000
 
     Raises:
-        ValueError: no such count, or a confidence outside (0, 1).
+        ValueError: more successes than trials, a negative count, or a confidence outside (0, 1).
     """
     if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes in {trials} trials is no count.")
+        raise ValueError(f"successes must be in 0..trials; got {successes} of {trials}.")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence lies between 0 and 1; got {confidence}.")
+        raise ValueError(f"confidence must be between 0 and 1; got {confidence}.")
     if not trials:
         return Rate(successes=0, trials=0, low=0.0, high=1.0)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     p, scale = successes / trials, 1 + z * z / trials
     middle = (p + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
-    # At the ends the bound is exact; rounding would leave it a hair inside.
+    # The bounds 0 and 1 are exact; rounding would leave them slightly inside.
     low = 0.0 if successes == 0 else middle - half
     return Rate(successes=successes, trials=trials, low=low, high=1.0 if successes == trials else middle + half)
 
@@ -61,9 +61,9 @@ class Paired:
     """Two policies on the same episodes.
 
     Attributes:
-        both, only_first, only_second, neither: how many episodes who solved.
-        p_value: of the exact McNemar test, two-sided: how likely so uneven a split of the episodes that only one
-            of them solved is, if they were equally good.
+        both, only_first, only_second, neither: numbers of episodes solved by these policies.
+        p_value: of the exact McNemar test, two-sided: the probability of a split of the episodes that only one policy
+            solved that is at least as uneven, if both are equally good.
     """
 
     both: int
@@ -74,7 +74,7 @@ class Paired:
 
     @property
     def episodes(self) -> int:
-        """That both have finished."""
+        """Number of common episodes."""
         return self.both + self.only_first + self.only_second + self.neither
 
     @property
@@ -84,7 +84,7 @@ class Paired:
 
 
 def compare(first: Mapping[K, bool], second: Mapping[K, bool]) -> Paired:
-    """Pairs two evaluations by episode; an episode that only one of them has is left out."""
+    """Pairs two evaluations by episode; episodes of one evaluation alone are left out."""
     counts = {(a, b): 0 for a in (True, False) for b in (True, False)}
     for key in first.keys() & second.keys():
         counts[first[key], second[key]] += 1
@@ -106,7 +106,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         ValueError: a negative count.
     """
     if min(only_first, only_second) < 0:
-        raise ValueError(f"Counts are not negative; got {only_first} and {only_second}.")
+        raise ValueError(f"Counts must not be negative; got {only_first} and {only_second}.")
     n = only_first + only_second
     tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
     return min(1.0, float(2 * tail / 2**n))
@@ -115,21 +115,21 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def episodes_needed(
     baseline: float, difference: float, *, power: float = 0.8, confidence: float = 0.95, agreement: float | None = None
 ) -> int:
-    """How many episodes each of two policies must run for a true difference to be found with this probability.
+    """Number of episodes per policy to find a true difference with probability `power`.
 
-    Without `agreement`: independent episodes, the usual two-proportion formula with unpooled variance under the
-    alternative (Fleiss 1981). With it: both policies on the *same* episodes, tested by McNemar (Connor 1987), which needs
-    fewer the more they agree.
+    Without `agreement`: independent episodes, the two-proportion formula with unpooled variance under the alternative
+    (Fleiss 1981). With it: both policies on the *same* episodes, tested by McNemar (Connor 1987), which needs fewer
+    episodes the more they agree.
 
     Args:
         baseline: success rate of the first policy, 0..1.
         difference: second minus first, not 0; `baseline + difference` lies in 0..1.
         power: probability of finding it.
-        confidence: 1 - the probability of finding one that is not there.
+        confidence: 1 - the probability of finding a difference that does not exist.
         agreement: share of episodes that both solve or both fail.
 
     Raises:
-        ValueError: impossible rates, or more agreement than the difference leaves.
+        ValueError: impossible rates, or more agreement than the difference allows.
     """
     p, q = baseline, baseline + difference
     if not (0 <= p <= 1 and 0 <= q <= 1 and difference):

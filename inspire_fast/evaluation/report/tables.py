@@ -1,4 +1,4 @@
-"""Success by task, suite, and over everything, with intervals."""
+"""Success rates by task, by suite and in total, with intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Row:
         prompt: of a single task; empty for others.
         rate: of success.
         held: episodes that ended because the policy gave no action.
-        mean_steps: of the solved ones; None without any.
+        mean_steps: of the solved episodes; None without any.
     """
 
     what: str
@@ -29,9 +29,9 @@ class Row:
 
 
 def results(records: Sequence[EpisodeRecord], *, seen: Iterable[str] = ()) -> list[Row]:
-    """Each task, each suite, seen and unseen suites where a protocol tells them apart, and all.
+    """Rows of each task, each suite, seen and unseen suites if the protocol names seen ones, and the total.
 
-    A suite's interval counts episodes alike. It says how sure the rate on *these* tasks is, not on others like them.
+    A suite's interval weighs all episodes equally. It holds for *these* tasks, not for similar ones.
     """
     rows, suites = [], list(dict.fromkeys(r.suite for r in records))
     for suite, task in dict.fromkeys((r.suite, r.task) for r in records):
@@ -46,7 +46,7 @@ def results(records: Sequence[EpisodeRecord], *, seen: Iterable[str] = ()) -> li
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """The same for a terminal."""
+    """The rows as plain text."""
     width = max(len(row.what) for row in rows)
     lines = [f"{'':{width}}  solved        rate   95 % interval   held"]
     for row in rows:

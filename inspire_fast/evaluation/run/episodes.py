@@ -1,30 +1,28 @@
-"""Which episodes an evaluation consists of, in the order in which they are reported whoever ran them when."""
+"""Episodes of an evaluation: the list in the order of reporting, and the order in which workers run them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from inspire_fast.envs.libero.suites import find_task, tasks
+from inspire_fast.evaluation.records.records import Key
 from inspire_fast.evaluation.run.protocols import Protocol
 
-Key = tuple[str, int, int]
-"""Suite, task, episode."""
 
-
-def plan(
+def list_episodes(
     protocol: Protocol, *, suites: Sequence[str] = (), only: Sequence[str] = (), episodes: int | None = None
 ) -> list[Key]:
-    """The episodes, suite by suite, task by task.
+    """Lists the episodes, suite by suite, task by task.
 
     Args:
-        protocol: whose suites and number of trials.
+        protocol: gives the suites and the number of trials.
         suites: these instead of the protocol's.
-        only: single tasks, `suite:number`, beside `suites`; given without `suites`, nothing else.
-        episodes: only the first so many trials of each task.
+        only: single tasks, `suite:number`, in addition to `suites`; without `suites`, these tasks alone.
+        episodes: only the first `episodes` trials of each task.
 
     Raises:
         ValueError: an unknown suite or task, no step limit for it, or more episodes than the protocol has trials.
-        ImportError: the simulator is not installed; says how to.
+        ImportError: the simulator is not installed; tells how to install it.
     """
     trials = protocol.trials if episodes is None else episodes
     if not 1 <= trials <= protocol.trials:
@@ -43,3 +41,36 @@ def _parse(text: str) -> tuple[str, int]:
     if not colon or not number.isdecimal():
         raise ValueError(f"A task is given as suite:number, for example libero_spatial:0; got {text!r}.")
     return suite, int(number)
+
+
+class Schedule:
+    """Queue of episodes that changes a worker's task as rarely as possible, because a new simulator takes seconds.
+
+    A worker continues with its task while that has episodes; then it takes the task with the most episodes among those
+    that no other worker has; then it helps with the task that has the most left. Results do not depend on the order: an
+    episode is a function of its key.
+    """
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._waiting: dict[tuple[str, int], list[Key]] = {}
+        for key in keys:
+            self._waiting.setdefault(key[:2], []).append(key)
+        self._at: dict[int, tuple[str, int]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def next(self, worker: int) -> Key | None:
+        """The next episode of a worker; None when no episode is left."""
+        if not self._waiting:
+            return None
+        mine = self._at.get(worker)
+        if mine not in self._waiting:
+            others = {task for other, task in self._at.items() if other != worker}
+            free = [task for task in self._waiting if task not in others]
+            mine = max(free or self._waiting, key=lambda task: len(self._waiting[task]))
+            self._at[worker] = mine
+        key = self._waiting[mine].pop(0)
+        if not self._waiting[mine]:
+            del self._waiting[mine]
+        return key

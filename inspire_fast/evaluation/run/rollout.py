@@ -1,4 +1,4 @@
-"""Episodes in a simulator, driven by a policy, with every answer compared to the truth of that moment."""
+"""Rollout of a policy in a simulator, with every answer compared to the truth at that moment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
-from inspire_fast.evaluation.records.observations import Looks, looks_file
-from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Phase
+from inspire_fast.evaluation.records.observations import ObservationLog, observations_file
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Key, Phase
 from inspire_fast.evaluation.records.video import EpisodeVideo
 from inspire_fast.robots import Robot
 from inspire_fast.robots.control.broker import Infer
@@ -24,16 +24,16 @@ from inspire_fast.robots.control.safety import SafetyFilter
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """How episodes are run.
+    """Settings of episodes, and the function that runs one.
 
     Attributes:
         robot: of the environment.
-        questions: the policy's, by name, for the truth (see `questions_of`).
+        questions: the policy's, by name, to compute the true answers (see `questions_of`).
         execute: actions of each chunk that are executed.
         max_steps: control steps after which an episode has failed.
         videos: folder for one mp4 per episode, or None.
-        every_step: the video shows every control step, which is rendered for it alone; else every call of the policy.
-        looks: folder of the evaluation, where what the policy saw is kept (see `looks`), or None.
+        every_step: the video shows every control step, rendered for the video alone; else every call of the policy.
+        observations: folder of the evaluation, to save the policy's observations in (see `ObservationLog`), or None.
         protocol: hash, for the records.
     """
 
@@ -43,54 +43,27 @@ class Rollout:
     max_steps: int
     videos: Path | None = None
     every_step: bool = False
-    looks: Path | None = None
+    observations: Path | None = None
     protocol: str = ""
 
-    def run(self, environment: Environment, infer: Infer, *, suite: str, task: int, episode: int) -> EpisodeRecord:
-        """Runs one episode and returns its record; the video appears whole or not at all."""
-        calls: list[CallRecord] = []
+    def run(self, environment: Environment, infer: Infer, key: Key) -> EpisodeRecord:
+        """Runs one episode and returns its record; the video appears when it is complete."""
+        suite, task, episode = key
         name = f"{suite}_{task}_{episode}.mp4"
-        phases, looks = Phases(), Looks()
         with contextlib.ExitStack() as stack:
             video = stack.enter_context(EpisodeVideo(self.videos / name, self.robot)) if self.videos else None
-            where = f"{suite} task {task}, episode {episode}"
-
-            def on_chunk(step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
-                facts = environment.facts()
-                answers = judge(chunk, facts, self.questions)
-                calls.append(
-                    CallRecord(
-                        step=step,
-                        answers=answers,
-                        status=str(chunk.status),
-                        reason=chunk.reason,
-                        timing_ms={k: float(v) for k, v in chunk.timing_ms.items()},
-                        phase=phases.at(facts),
-                    )
-                )
-                if self.looks is not None:
-                    looks.add(observation)
-                if video is not None:
-                    video.add(observation, answers, str(chunk.status), f"{where}, step {step}")
-
-            def on_step(step: Step) -> None:
-                phases.at(environment.facts())  # a grasp between two calls counts, too
-                if video is not None and self.every_step and step.index < self.execute - 1:
-                    video.add(
-                        environment.observe(), calls[-1].answers, calls[-1].status, f"{where}, step {step.step + 1}"
-                    )
-
+            recorder = _Recorder(self, environment, video, key)
             result = run_episode(
                 environment,
                 infer,
                 LoopConfig(execute=self.execute, max_steps=self.max_steps),
                 safety=SafetyFilter(robot=self.robot),
                 episode=episode,
-                on_chunk=on_chunk,
-                on_step=on_step,
+                on_chunk=recorder.on_chunk,
+                on_step=recorder.on_step,
             )
-        if self.looks is not None:
-            looks.save(looks_file(self.looks, (suite, task, episode)))
+        if self.observations is not None:
+            recorder.observations.save(observations_file(self.observations, key))
         return EpisodeRecord(
             suite=suite,
             task=task,
@@ -103,20 +76,56 @@ class Rollout:
             holds=result.holds,
             seconds=result.timing["wall_s"],
             video=name if self.videos else None,
-            calls=tuple(calls),
+            calls=tuple(recorder.calls),
             protocol=self.protocol,
             times=_times(result),
         )
 
 
+class _Recorder:
+    """Callbacks of the control loop that record calls, observations and the video of one episode."""
+
+    def __init__(self, rollout: Rollout, environment: Environment, video: EpisodeVideo | None, key: Key) -> None:
+        self._rollout, self._environment, self._video = rollout, environment, video
+        self._caption = "{} task {}, episode {}, step".format(*key)
+        self._phases = Phases()
+        self.calls: list[CallRecord] = []
+        self.observations = ObservationLog()
+
+    def on_chunk(self, step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
+        facts = self._environment.facts()
+        call = CallRecord(
+            step=step,
+            answers=judge(chunk, facts, self._rollout.questions),
+            status=str(chunk.status),
+            reason=chunk.reason,
+            timing_ms={k: float(v) for k, v in chunk.timing_ms.items()},
+            phase=self._phases.at(facts),
+        )
+        self.calls.append(call)
+        if self._rollout.observations is not None:
+            self.observations.add(observation)
+        self._show(observation, step)
+
+    def on_step(self, step: Step) -> None:
+        self._phases.at(self._environment.facts())  # a grasp between two calls counts, too
+        if self._video is not None and self._rollout.every_step and step.index < self._rollout.execute - 1:
+            self._show(self._environment.observe(), step.step + 1)
+
+    def _show(self, observation: Mapping[str, Any], step: int) -> None:
+        if self._video is not None:
+            call = self.calls[-1]
+            self._video.add(observation, call.answers, call.status, f"{self._caption} {step}")
+
+
 class Phases:
-    """Where an episode stands: `before` anything the instruction names was grasped, `carrying` it, or `after`."""
+    """Phase of an episode: `before` an object of the instruction was grasped, `carrying` it, or `after`."""
 
     def __init__(self) -> None:
         self._grasped_before = False
 
     def at(self, facts: SceneFacts | None) -> Phase | None:
-        """The phase at these facts; None where nobody knows them."""
+        """The phase, given the facts of each step in order; None without facts."""
         if facts is None:
             return None
         if any(target.grasped for target in facts.targets):
@@ -126,7 +135,7 @@ class Phases:
 
 
 def _times(result: EpisodeResult) -> dict[str, float]:
-    """Seconds by what they were spent on; `other_s` is the reset, the truth and the video."""
+    """Seconds per activity; `other_s` is the reset, the truth and the video."""
     timing = result.timing
     times = {
         "observe_s": result.calls * timing["observe_ms_mean"] / 1e3,
@@ -137,24 +146,24 @@ def _times(result: EpisodeResult) -> dict[str, float]:
 
 
 def questions_of(metadata: Mapping[str, Any]) -> dict[str, Question]:
-    """The questions that a server of ours asks, rebuilt from its metadata; none for a server of openpi's."""
+    """Questions of a policy, rebuilt from its metadata; empty for a server of openpi."""
     return {name: QUESTIONS[name](**parameters) for name, parameters in metadata.get("questions", {}).items()}
 
 
 def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, Question]) -> tuple[AnswerRecord, ...]:
-    """The chunk's answers with the truth beside them, where the environment knows it."""
+    """The chunk's answers with the true answers, where the environment knows them."""
     by_phrase = {} if facts is None else {t.phrase: t for t in facts.targets}
-    return tuple(
-        AnswerRecord(
+    judged = []
+    for a in chunk.answers:
+        question, target = questions.get(a.question), by_phrase.get(a.target)
+        record = AnswerRecord(
             question=a.question,
-            asked=questions[a.question].wording(a.target) if a.question in questions else a.target,
+            asked=a.target if question is None else question.wording(a.target),
             target=a.target,
             answer=a.answer,
             probability=a.probability,
-            truth=questions[a.question].truth(by_phrase[a.target])
-            if a.target in by_phrase and a.question in questions
-            else None,
-            distance_m=float(np.linalg.norm(by_phrase[a.target].offset_m)) if a.target in by_phrase else None,
+            truth=None if question is None or target is None else question.truth(target),
+            distance_m=None if target is None else float(np.linalg.norm(target.offset_m)),
         )
-        for a in chunk.answers
-    )
+        judged.append(record)
+    return tuple(judged)

@@ -1,4 +1,4 @@
-"""Runs episodes one after another in this process; parallel evaluation has one runner per process."""
+"""Runner of episodes, one after another; a parallel evaluation has one runner per process."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from pathlib import Path
 from typing import Any, Literal
 from typing import Protocol as Interface
 
-from inspire_fast.client import PolicyClient
+from inspire_fast.client import PolicyClient, PolicyClientError
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.disturbances import Disturbed
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.run.answering import Answering, options_for
-from inspire_fast.evaluation.run.episodes import Key
-from inspire_fast.evaluation.run.failures import MachineError, StoppedError, blamed_on_the_machine, unless_machine
-from inspire_fast.evaluation.run.openpi_view import Presented
+from inspire_fast.evaluation.run.failures import (
+    InfrastructureError,
+    StoppedError,
+    infrastructure_errors,
+    raising_infrastructure_errors,
+)
+from inspire_fast.evaluation.run.openpi_view import OpenpiObservationWrapper
 from inspire_fast.evaluation.run.protocols import Protocol
 from inspire_fast.evaluation.run.rollout import Rollout, questions_of
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.environment import Environment
 
+Outcome = EpisodeRecord | InfrastructureError
 Videos = Literal["none", "calls", "steps"]
 
 
 class Asked(Interface):
-    """A policy, local or behind a server."""
+    """A policy in this process, or the client of a server."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -43,7 +48,7 @@ class Asked(Interface):
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a policy server listens; called in the process that will talk to it."""
+    """Address of a policy server; each worker process calls it to connect."""
 
     host: str = "127.0.0.1"
     port: int | None = 8000
@@ -52,11 +57,7 @@ class Address:
     request_timeout_s: float = 120.0
 
     def __call__(self) -> PolicyClient:
-        """Connects.
-
-        Raises:
-            PolicyClientError: as `PolicyClient`.
-        """
+        """Connects; raises `PolicyClientError` like `PolicyClient`."""
         return PolicyClient(
             self.host,
             self.port,
@@ -68,17 +69,17 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every runner of an evaluation needs; travels between processes and machines.
+    """Options of all runners of an evaluation; picklable.
 
     Attributes:
-        protocol: how episodes are run.
-        policy: the metadata that the evaluation was begun with.
-        answering: who answers the questions.
+        protocol: settings of the episodes.
+        policy: metadata of the policy at the start of the evaluation.
+        answering: source of the answers to the policy's questions.
         disturbances: name -> severity, see `envs.libero.disturbances`.
-        videos: a picture per call, per control step, or none.
-        keep_looks: what the policy saw is kept, for attention maps.
+        videos: an image per call, per control step, or no video.
+        keep_observations: save the policy's observations, for attention maps.
         out: the evaluation's folder.
-        make: builds the environment of a suite's task; None is LIBERO's.
+        make: builds the environment of a suite's task; None builds LIBERO's.
     """
 
     protocol: Protocol
@@ -86,17 +87,17 @@ class Job:
     answering: Answering = "own"
     disturbances: Mapping[str, int] = field(default_factory=dict[str, int])
     videos: Videos = "calls"
-    keep_looks: bool = False
+    keep_observations: bool = False
     out: Path = Path()
     make: Callable[[str, int, Job], Environment] | None = None
 
     def environment(self, suite: str, task: int) -> Environment:
-        """What a policy is asked in."""
+        """Builds the environment of a task."""
         return (self.make or libero)(suite, task, self)
 
 
 def libero(suite: str, task: int, job: Job) -> Environment:
-    """The simulator under a protocol, perhaps disturbed."""
+    """The simulator with a protocol's settings, and the job's disturbances."""
     protocol = job.protocol
     environment: LiberoEnvironment | Disturbed = LiberoEnvironment(
         suite,
@@ -113,11 +114,11 @@ def libero(suite: str, task: int, job: Job) -> Environment:
     if any(job.disturbances.values()):
         environment = Disturbed(environment, job.disturbances, seed=protocol.seed)
     orientation = str(job.policy.get("image_orientation", "rotated_180"))
-    return Presented(environment, orientation=orientation, image_px=protocol.image_px)
+    return OpenpiObservationWrapper(environment, orientation=orientation, image_px=protocol.image_px)
 
 
 class Runner:
-    """One environment at a time, kept as long as the task stays the same."""
+    """Runs episodes with one environment at a time, which is reused while the task stays the same."""
 
     def __init__(self, job: Job, policy: Asked) -> None:
         self._job, self._policy = job, policy
@@ -127,36 +128,37 @@ class Runner:
         self._task: tuple[str, int] | None = None
 
     def run(self, key: Key) -> EpisodeRecord:
-        """One episode.
+        """Runs one episode.
 
         Raises:
-            MachineError: it could not be finished; nothing is learnt about the policy. The next one may go on.
+            InfrastructureError: it could not be finished and does not count; the next one may work.
             StoppedError: no episode can be run.
         """
-        suite, task, episode = key
+        suite, task, _ = key
+        job = self._job
         rollout = Rollout(
             robot=self._robot,
             questions=self._questions,
-            execute=self._job.protocol.execute,
-            max_steps=self._job.protocol.limit(suite),
-            videos=None if self._job.videos == "none" else self._job.out,
-            every_step=self._job.videos == "steps",
-            looks=self._job.out if self._job.keep_looks else None,
-            protocol=self._job.protocol.hash,
+            execute=job.protocol.execute,
+            max_steps=job.protocol.limit(suite),
+            videos=None if job.videos == "none" else job.out,
+            every_step=job.videos == "steps",
+            observations=job.out if job.keep_observations else None,
+            protocol=job.protocol.hash,
         )
         try:
-            with blamed_on_the_machine():
+            with infrastructure_errors():
                 environment = self._at(suite, task)
-                infer = unless_machine(lambda observation: self._ask(environment, observation))
-                record = rollout.run(environment, infer, suite=suite, task=task, episode=episode)
-        except MachineError:
-            self.close()  # nobody knows what state it is in
+                infer = raising_infrastructure_errors(lambda observation: self._ask(environment, observation))
+                record = rollout.run(environment, infer, key)
+        except InfrastructureError:
+            self.close()  # its state is unknown
             raise
         self._same_policy()
         return record
 
     def close(self) -> None:
-        """Frees the simulator. The next episode makes it anew."""
+        """Frees the simulator; the next episode builds a new one."""
         environment, self._environment, self._task = self._environment, None, None
         if environment is not None:
             environment.close()
@@ -167,7 +169,7 @@ class Runner:
             try:
                 self._environment = self._job.environment(suite, task)
             except (ImportError, RenderingUnavailableError, ValueError) as error:
-                raise StoppedError(f"{suite} task {task} cannot be run here: {error}") from error
+                raise StoppedError(f"{suite} task {task} cannot be run on this machine: {error}") from error
             self._task = (suite, task)
         return self._environment
 
@@ -180,18 +182,42 @@ class Runner:
         return self._policy.infer(observation, options)
 
     def _same_policy(self) -> None:
-        """A server that was started again may serve another policy, whose episodes must not be mixed with these."""
+        """Raises if the server restarted with another policy, whose episodes must not be mixed with these."""
         before, now = self._job.policy.get("checkpoint"), self._policy.metadata.get("checkpoint")
         if before != now:
-            raise MachineError("policy", f"the server now serves {now!r}; this evaluation is of {before!r}.")
+            raise InfrastructureError("policy", f"the server now serves {now!r}; this evaluation is of {before!r}.")
+
+
+class ConnectingRunner:
+    """A runner that connects to its server at the first episode, and returns errors instead of raising them."""
+
+    def __init__(self, job: Job, connect: Callable[[], Asked]) -> None:
+        self._job, self._connect = job, connect
+        self._runner: Runner | None = None
+
+    def run(self, key: Key) -> Outcome | StoppedError:
+        """Runs one episode; see `Runner.run`."""
+        try:
+            if self._runner is None:
+                self._runner = Runner(self._job, self._connect())
+            return self._runner.run(key)
+        except PolicyClientError as error:  # while connecting; the runner handles later ones
+            return InfrastructureError("server", str(error))
+        except (InfrastructureError, StoppedError) as error:
+            return error
+
+    def close(self) -> None:
+        """Frees the simulator."""
+        if self._runner is not None:
+            self._runner.close()
 
 
 def check_policy(policy: Mapping[str, Any], protocol: Protocol, answering: Answering) -> None:
-    """Refuses, before the first episode, what cannot be evaluated.
+    """Checks before the first episode that a policy fits the protocol.
 
     Raises:
-        ValueError: a policy of another robot, in an orientation that the protocol does not send, or without questions
-            whose answers are to be forced.
+        ValueError: another robot, another image orientation than the protocol sends, or answers to be forced on a policy
+            without questions.
     """
     robot = str(policy.get("robot", "libero"))
     if not robot.startswith("libero"):
@@ -199,8 +225,8 @@ def check_policy(policy: Mapping[str, Any], protocol: Protocol, answering: Answe
     orientation = str(policy.get("image_orientation", "rotated_180"))
     if protocol.orientation not in ("contract", orientation):
         raise ValueError(
-            f"Protocol {protocol.name!r} sends pictures {protocol.orientation}; the policy was trained on {orientation}. "
-            "Use --protocol inspire, which sends what the policy's contract says."
+            f"Protocol {protocol.name!r} sends images {protocol.orientation}; the policy was trained on {orientation}. "
+            "Use --protocol inspire, which sends the orientation in the policy's contract."
         )
     if answering in ("oracle", "adversarial") and not policy.get("questions"):
-        raise ValueError(f"The policy asks no questions: there are no answers for --answers {answering} to force.")
+        raise ValueError(f"--answers {answering} forces answers, but the policy asks no questions.")
