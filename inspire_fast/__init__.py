@@ -45,23 +45,4 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-EXPORTS = {
-    "ActionChunk": "inspire_fast.core.types",
-    "LeRobotDataset": "inspire_fast.data.lerobot.dataset",
-    "PolicyClient": "inspire_fast.client.websocket_client",
-    "QUESTIONS": "inspire_fast.dialogue.questions.registry",
-    "ROBOTS": "inspire_fast.robots.registry",
-    "RequestOptions": "inspire_fast.core.policy",
-    "TrainConfig": "inspire_fast.training.config",
-    "evaluate": "inspire_fast.commands.evaluate",
-    "load_config": "inspire_fast.training.config",
-    "load_policy": "inspire_fast.policy.load",
-    "serve": "inspire_fast.serving.serve",
-    "train": "inspire_fast.training.loop",
-}
-ROOMS = (
-    *("checkpoints", "client", "commands", "core", "data", "dialogue", "envs", "evaluation", "labeling", "models"),
-    *("policy", "robots", "serving", "testing", "tokenizers", "training"),
-)
-
-__getattr__, __dir__ = lazy_exports(__name__, EXPORTS, ROOMS)
+__getattr__, __dir__ = lazy_exports(__name__)

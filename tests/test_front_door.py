@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 from pathlib import Path
+import re
 import subprocess
 import sys
 import tomllib
@@ -94,6 +95,20 @@ def test_its_example_runs(name: str, namespace: dict[str, Any], monkeypatch: pyt
     said: list[str] = []
     failed = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE).run(example, out=said.append).failed
     assert not failed, "".join(said)
+
+
+def test_the_readmes_examples_run(
+    root: Path, namespace: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "runs/demo/checkpoints/demo").mkdir(parents=True)
+    (tmp_path / "runs/demo/checkpoints/demo/default").symlink_to(namespace["checkpoint"].parent)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace("8000", str(namespace["port"])), names)
+    assert names["chunk"].actions.shape == (10, 7)
 
 
 def project(root: Path) -> dict[str, Any]:

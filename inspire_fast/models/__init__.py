@@ -15,13 +15,4 @@ if TYPE_CHECKING:
     from inspire_fast.models.loss import Objective as Objective
     from inspire_fast.models.pi0_fast import Pi0Fast as Pi0Fast
 
-_EXPORTS = {
-    "FreezeConfig": "inspire_fast.models.freeze",
-    "InferenceModel": "inspire_fast.models.inference.model",
-    "ModelConfig": "inspire_fast.models.config",
-    "Objective": "inspire_fast.models.loss",
-    "PRESETS": "inspire_fast.models.config",
-    "Pi0Fast": "inspire_fast.models.pi0_fast",
-}
-
-__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)
+__getattr__, __dir__ = lazy_exports(__name__)

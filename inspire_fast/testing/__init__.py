@@ -13,14 +13,4 @@ if TYPE_CHECKING:
     from inspire_fast.policy.testing import write_checkpoint as write_checkpoint
     from inspire_fast.serving.testing import PuppetPolicy as PuppetPolicy
 
-EXPORTS = {
-    "PuppetPolicy": "inspire_fast.serving.testing",
-    "random_images": "inspire_fast.models.testing",
-    "random_model": "inspire_fast.models.testing",
-    "tiny_policy": "inspire_fast.policy.testing",
-    "tiny_vocabulary": "inspire_fast.dialogue.testing",
-    "write_checkpoint": "inspire_fast.policy.testing",
-    "write_fake_dataset": "inspire_fast.data.testing",
-}
-
-__getattr__, __dir__ = lazy_exports(__name__, EXPORTS)
+__getattr__, __dir__ = lazy_exports(__name__)
