@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 import doctest
 import importlib
@@ -21,6 +20,7 @@ import pytest
 import inspire_fast as ifa
 from inspire_fast import testing
 from inspire_fast.commands import evaluate as evaluate_command
+from inspire_fast.core.lazy import exported
 from inspire_fast.serving import PolicyServer, serve_in_background
 from inspire_fast.training import loop
 
@@ -39,26 +39,25 @@ print(json.dumps([seconds, sorted({name.partition(".")[0] for name in set(sys.mo
     assert seconds < 0.5  # some 10 ms on an idle machine
 
 
-@pytest.mark.parametrize("module", [ifa, testing])
-def test_type_checkers_see_what_is_there(module: Any) -> None:
-    tree = ast.parse(inspect.getsource(module))
-    declared = {
-        alias.asname: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module != "typing"
-        for alias in node.names
-        if alias.asname
-    }
-    rooms = dict.fromkeys(getattr(module, "ROOMS", ()), "inspire_fast")
-    assert declared == {**module.EXPORTS, **rooms}
-    assert set(declared) <= set(dir(module))
+ROOMS = [name for name, module in exported("inspire_fast").items() if module == "inspire_fast"]
+NAMES = {name: module for name, module in exported("inspire_fast").items() if module != "inspire_fast"}
 
 
 def test_every_room_is_there(root: Path) -> None:
-    rooms = {path.parent.name for path in (root / "inspire_fast").glob("*/__init__.py")}
-    assert set(ifa.ROOMS) == rooms
-    for room in rooms:
-        assert getattr(ifa, room) is importlib.import_module(f"inspire_fast.{room}")
+    assert set(ROOMS) == {path.parent.name for path in (root / "inspire_fast").glob("*/__init__.py")}
+    assert len(NAMES) == 12
+    assert {*NAMES, *ROOMS} <= set(dir(ifa))
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_room_has_a_face(name: str) -> None:
+    room = importlib.import_module(f"inspire_fast.{name}")
+    assert getattr(ifa, name) is room
+    own = exported(room.__name__) or {key: "" for key, value in vars(room).items() if not inspect.ismodule(value)}
+    faces = [key for key in own if not key.startswith("_")]
+    assert 1 <= len(faces) <= 8
+    for key in faces:
+        assert not inspect.ismodule(getattr(room, key)), f"{name}.{key} is a module, too."
 
 
 def test_an_unknown_name_is_answered_with_what_there_is() -> None:
@@ -81,7 +80,7 @@ def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
         }
 
 
-@pytest.mark.parametrize("name", sorted(ifa.EXPORTS))
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_its_example_runs(name: str, namespace: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     # What takes minutes or never ends has tests of its own; here the example is checked up to there.
     monkeypatch.setattr(PolicyServer, "serve_forever", lambda self: None)
@@ -89,7 +88,7 @@ def test_its_example_runs(name: str, namespace: dict[str, Any], monkeypatch: pyt
     monkeypatch.setattr(evaluate_command, "run_missing", lambda job, keys, run, **_: [SimpleNamespace(success=True)])
     monkeypatch.setattr(evaluate_command, "_print_results", lambda *_: None)
     value = getattr(ifa, name)
-    documented = value if inspect.isclass(value) or inspect.isfunction(value) else sys.modules[ifa.EXPORTS[name]]
+    documented = value if inspect.isclass(value) or inspect.isfunction(value) else sys.modules[NAMES[name]]
     (example,) = doctest.DocTestFinder(recurse=False).find(documented, name, globs=dict(namespace))
     assert example.examples, f"{name} has no example in its docstring."
     said: list[str] = []

@@ -6,6 +6,5 @@ from inspire_fast.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from inspire_fast.commands.evaluate import EvaluationOptions as EvaluationOptions
-    from inspire_fast.commands.evaluate import evaluate as evaluate
 
 __getattr__, __dir__ = lazy_exports(__name__)

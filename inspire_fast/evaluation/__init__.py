@@ -1,1 +1,17 @@
-"""Rollouts through a policy server, answer accuracy against the simulator's truth, videos, the report."""
+"""Evaluation: rollouts through a policy or a server, answers compared with the truth, videos, the report."""
+
+from typing import TYPE_CHECKING
+
+from inspire_fast.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from inspire_fast.evaluation.records.records import EpisodeRecord as EpisodeRecord
+    from inspire_fast.evaluation.report.page import write_page as write_page
+    from inspire_fast.evaluation.report.statistics import episodes_needed as episodes_needed
+    from inspire_fast.evaluation.run.failures import InfrastructureError as InfrastructureError
+    from inspire_fast.evaluation.run.failures import StoppedError as StoppedError
+    from inspire_fast.evaluation.run.protocols import PROTOCOLS as PROTOCOLS
+    from inspire_fast.evaluation.run.protocols import Protocol as Protocol
+    from inspire_fast.evaluation.run.runner import Address as Address
+
+__getattr__, __dir__ = lazy_exports(__name__)
