@@ -96,7 +96,10 @@ def test_the_guard_sees_what_the_base_install_lacks(root: Path) -> None:
 def test_the_client_loads_little(root: Path) -> None:
     # What an import takes is what it loads; seconds would measure the machine (benchmarks/server_load.py gives them).
     # A distribution's Python may load a `sitecustomize` by itself: what was there before does not count.
-    program = "import sys; old = set(sys.modules); import inspire_fast.client; print({name.partition('.')[0] for name in set(sys.modules) - old})"
+    program = (
+        "import sys; old = set(sys.modules); import inspire_fast.client; "
+        "print({name.partition('.')[0] for name in set(sys.modules) - old})"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     loaded = ast.literal_eval(done.stdout) - set(sys.stdlib_module_names)
     # Cython's own modules come with msgpack.

@@ -159,7 +159,8 @@ def _print_results(job: Job, found: list[EpisodeRecord]) -> None:
     print(text_table(results(found, seen=job.protocol.seen)))
     print(
         f"protocol {job.protocol.name} ({job.protocol.hash}), answers {job.answering}: "
-        f"{sum(r.success for r in found)} of {len(found)} episodes solved; records and videos in {job.out}, page {write_page(job.out)}"
+        f"{sum(r.success for r in found)} of {len(found)} episodes solved; "
+        f"records and videos in {job.out}, page {write_page(job.out)}"
     )
 
 

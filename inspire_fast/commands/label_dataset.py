@@ -38,8 +38,8 @@ def label(
 ) -> None:
     """Writes spatial facts of a dataset to its `labels/`.
 
-    Repeated after an interruption, it continues where it stopped. Prints a summary of what was refused; the whole list is
-    `labels/report.json`.
+    Repeated after an interruption, it continues where it stopped. Prints a summary of what was refused; the whole list
+    is `labels/report.json`.
 
     Args:
         source: producer of the facts.

@@ -25,7 +25,7 @@ from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
 from inspire_fast.serving.serve import build_server
 from inspire_fast.serving.server import PolicyServer
 
-_RECORDS = "policy_records"  # where upstream's `--record`, which takes no folder, puts them
+_RECORDS = "policy_records"  # folder of openpi's `--record`, which takes none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +59,12 @@ class Replay:
 
     Attributes:
         root: a LeRobot dataset.
-        robot: whose actions they are.
-        episode: which one.
+        robot: registry name of the robot that executes the actions.
+        episode: its number.
         horizon: actions per chunk.
-        execute: how many of them the client executes before it asks again; all by default.
-        loop: begin anew after the last action.
-        action_column: where not `actions` or `action`.
+        execute: actions that the client executes before its next request; all by default.
+        loop: start again after the last action.
+        action_column: its name, if not `actions` or `action`.
     """
 
     root: Path
@@ -78,10 +78,10 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeArgs:
-    """What to serve and where.
+    """Serves a policy over openpi's websocket protocol.
 
     Attributes:
-        policy: what to serve, where it is not `--checkpoint`.
+        policy: a checkpoint as openpi names it, or a replay; instead of `--checkpoint`.
         checkpoint: a step's folder, or a run's (then its latest step); an address; or a published checkpoint's name.
         env: serve this environment's default policy, a pi0-FAST checkpoint of openpi's, from openpi's cache.
         cache_dir: openpi's cache; by default OPENPI_DATA_HOME, or ~/.cache/openpi.
@@ -93,13 +93,13 @@ class ServeArgs:
         tls_cert, tls_key: certificate chain and private key (PEM), to serve `wss://`.
         batch_sizes: requests per call of the network, for several robots or simulator workers; each size is compiled
             before the server is ready.
-        prompts: instructions as they will come. Programs for prompts of their length are compiled before the server is
+        prompts: examples of the instructions. Programs for prompts of their length are compiled before the server is
             ready; by default for instructions as long as LIBERO's.
         compilation_cache: folder that keeps compiled programs, so that the next start takes seconds.
-        weights: what the language model's matrices are held in; int8 takes half the memory of bfloat16.
-        speculate: draft each call's answers from the last call's (changes the time a call takes, nothing else).
+        weights: storage type of the language model's matrices; int8 takes half the memory of bfloat16.
+        speculate: draft each call's answers from the last call's (changes the time of a call, nothing else).
         record: folder for LeRobot datasets of all requests and answers; without a folder it is policy_records.
-        record_max_gb: of disk that they may take (10^9 bytes); the oldest are deleted.
+        record_max_gb: disk space of the recordings (10^9 bytes); the oldest are deleted.
         live: a page at /live with the cameras, the answers and the chunks.
         log_format: lines for people, or one JSON object per line.
     """
@@ -127,10 +127,10 @@ class ServeArgs:
 
 
 def parse(arguments: Sequence[str]) -> ServeArgs:
-    """A command line; options may come before and after the subcommand, and `--record` may stand alone.
+    """Parses a command line; options may come before and after the subcommand, and `--record` may have no value.
 
     Raises:
-        SystemExit: it is none, or asked for help.
+        SystemExit: the command line is wrong, or asked for help.
     """
     given = list(arguments)
     for i, word in enumerate(given):
@@ -143,7 +143,7 @@ def load(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
     """The policy that a command line asks for.
 
     Raises:
-        ValueError: it asks for nothing, or for two things at once; or what it names is no such thing.
+        ValueError: it names no policy, or two; or an option without effect.
         KeyError: an unknown name; suggests the closest.
         OSError: a file or folder is missing.
     """
@@ -156,7 +156,7 @@ def load(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
             options = {key: value for key, value in vars(replay).items() if key != "robot"}
             return ReplayPolicy(**options, robot=ROBOTS[replay.robot])
         case Checkpoint() as named:
-            # `env` may be there: upstream's commands give it and upstream ignores it.
+            # `env` is allowed: openpi's commands give it and openpi ignores it.
             require_unused(args, {"checkpoint"}, "policy:checkpoint names another one")
             tokenizers = Tokenizers(text=named.text_tokenizer, action=named.action_tokenizer, download=named.download)
             return load_policy(
@@ -176,10 +176,10 @@ def load(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
 
 
 def open_recorder(args: ServeArgs, policy: Policy) -> tuple[Recorder, ...]:
-    """What `--record` asks for; nothing without it.
+    """The recorder of `--record`; empty without that option.
 
     Raises:
-        ValueError: a size without a folder, or less than the least.
+        ValueError: a size without a folder, or too small a size.
         OSError: the folder cannot be written, or another process records there.
     """
     if args.record is None:

@@ -1,4 +1,4 @@
-"""The pytree that crosses from the loader to the compiled training step. The only module of `core` that imports JAX."""
+"""Batch of rendered samples, the pytree of the compiled training step. The only module of `core` that imports JAX."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Batch:
         images: camera name -> uint8 `[b, h, w, c]`.
         image_mask: camera name -> bool `[b]`; False hides the camera. (pi0-FAST shows absent cameras as black images.)
         ids: int32 `[b, l]`.
-        valid: bool `[b, l]`, False on padding behind the text.
+        valid: bool `[b, l]`, False on padding after the text.
         block: int32 `[b, l]`, see `TokenSequence.block`.
         target_at: int32 `[b, k]`, positions of supervised tokens; position `p` is predicted from `p - 1`.
         target_weight: float32 `[b, k]`, 0 on padding.

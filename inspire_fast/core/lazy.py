@@ -10,7 +10,7 @@ from typing import Any
 
 
 def exported(package: str) -> dict[str, str]:
-    """Names that a package imports for type checkers only, under `if TYPE_CHECKING:` -> the module that defines each."""
+    """Names that a package imports under `if TYPE_CHECKING:` -> the module that defines each."""
     spec = sys.modules[package].__spec__
     source = spec and spec.loader and getattr(spec.loader, "get_source")(package)  # noqa: B009  # not every loader's
     blocks = [node for node in ast.parse(source or "").body if isinstance(node, ast.If)]

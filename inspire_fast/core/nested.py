@@ -1,4 +1,4 @@
-"""Nested dictionaries as flat ones whose keys are paths, `{"image": {"base_0_rgb": x}}` <-> `{"image/base_0_rgb": x}`."""
+"""Nested dictionaries as flat ones with paths as keys: `{"image": {"base_0": x}}` <-> `{"image/base_0": x}`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 
 def flatten_dict(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested -> flat. A key that holds a `/` already stays as it is."""
+    """Nested -> flat. A key that contains a `/` already is not changed."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         path = f"{prefix}{key}"

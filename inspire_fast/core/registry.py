@@ -1,4 +1,4 @@
-"""Names that cross disk or wire (robots, questions, scripts, action tokenizers) -> one frozen spec each."""
+"""Registry: the robots, questions, scripts or action tokenizers by the names that files and messages use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def unknown_name(kind: str, name: str, available: list[str]) -> str:
-    """The message for a name that does not exist: what was asked for, a guess at what was meant, what there is."""
+    """Error message for an unknown name: the name, the closest known one, all known ones."""
     close = difflib.get_close_matches(name, available, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"Unknown {kind} {name!r}.{hint} Available: {', '.join(sorted(available)) or '(none)'}."
@@ -20,14 +20,14 @@ def require_choice(kind: str, name: str, choices: Any) -> None:
     """Checks that a name is one of the values of a `Literal`.
 
     Raises:
-        ValueError: it is none; suggests the closest.
+        ValueError: it is not; suggests the closest.
     """
     if name not in get_args(choices):
         raise ValueError(unknown_name(kind, name, list(get_args(choices))))
 
 
 class Registry(Generic[T]):
-    """A dictionary that knows what it holds and helps with typing errors."""
+    """Read-only dictionary whose errors suggest the closest name."""
 
     def __init__(self, kind: str, entries: dict[str, T]) -> None:
         self._kind = kind

@@ -1,7 +1,7 @@
-"""The values that travel between rooms: observations, facts, token sequences, answers, action chunks.
+"""Value types shared by all rooms: observations, facts, token sequences, answers, action chunks.
 
 Dimension letters (see CONTRIBUTING.md): `l` sequence, `t` horizon, `a` action, `s` state, `h w c` image.
-All are frozen; the arrays inside are treated as read-only by everyone.
+All are frozen; their arrays are read-only by agreement.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What a policy sees, in canonical form (one naming for every robot).
+    """Input of a policy in canonical form: one naming for every robot.
 
     Attributes:
         images: canonical camera name (openpi's, e.g. `base_0_rgb`) -> uint8 `[h, w, 3]`, RGB,
-            in the orientation that the robot's contract names.
+            in the orientation that the contract names.
         state: proprioception, float32 `[s]`; units are the robot's.
-        prompt: the instruction as the person worded it.
+        prompt: the instruction in the person's words.
     """
 
     images: Mapping[str, np.ndarray]
@@ -45,16 +45,16 @@ class Observation:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
-    """Geometry of one thing that the instruction names, at one instant.
+    """Geometry of one object that the instruction names, at one instant.
 
     Attributes:
-        phrase: as the instruction words it, article included ("the black bowl").
+        phrase: the instruction's words for it, with the article ("the black bowl").
         offset_m: point to aim at minus gripper position, metres, float32 `[3]`, along the robot's own world axes
             (LIBERO: +x front, +y right, +z up; which word names which axis is data of the robot).
         grasped: the gripper holds it.
         point_px: `(y, x)` in the image the model sees, 0..1 of its height and width, where the camera is known.
-        rotations: frame name ("gripper", "camera") -> rotation `[3, 3]` that turns a vector along the world axes into one
-            along that frame's axes, where it is known.
+        rotations: frame name ("gripper", "camera") -> rotation `[3, 3]` from the world axes to the axes of that frame,
+            where it is known.
     """
 
     phrase: str
@@ -65,7 +65,7 @@ class TargetFacts:
 
     def __post_init__(self) -> None:
         if not self.phrase:
-            raise ValueError("TargetFacts.phrase is empty; a target is named by the instruction's own words.")
+            raise ValueError("TargetFacts.phrase is empty; give the words of the instruction that name the target.")
         if self.offset_m.shape != (3,) or not np.isfinite(self.offset_m).all():
             raise ValueError(f"TargetFacts.offset_m of {self.phrase!r} must be 3 finite metres; got {self.offset_m!r}.")
 
@@ -73,13 +73,13 @@ class TargetFacts:
         """The offset along the axes of a frame, metres `[3]`; "base" are the robot's world axes.
 
         Raises:
-            ValueError: the labels do not know how that frame was turned.
+            ValueError: the labels have no rotation of that frame.
         """
         if frame == "base":
             return self.offset_m
         if frame not in self.rotations:
             raise ValueError(
-                f"The labels of {self.phrase!r} do not say how the frame {frame!r} was turned; they know "
+                f"The labels of {self.phrase!r} have no rotation of the frame {frame!r}; they have "
                 f"{['base', *sorted(self.rotations)]}. Label the dataset with that frame, or ask relative to the base."
             )
         return self.rotations[frame] @ self.offset_m
@@ -87,11 +87,11 @@ class TargetFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFacts:
-    """Facts about every target, in the order in which the instruction names them.
+    """Facts about every target, in the order of the instruction.
 
     Attributes:
-        targets: see `TargetFacts`.
-        gripper_px: of the gripper, as `TargetFacts.point_px`, where the camera is known.
+        targets: facts about each.
+        gripper_px: position of the gripper, like `TargetFacts.point_px`, where the camera is known.
     """
 
     targets: tuple[TargetFacts, ...]
@@ -103,9 +103,9 @@ class Sample:
     """One training or evaluation example, before normalisation and rendering.
 
     Attributes:
-        observation: see `Observation`.
+        observation: images, state and prompt.
         actions: float32 `[t, a]` in canonical units, or None at inference.
-        facts: what questions are answered from, or None where unlabelled.
+        facts: source of the questions' answers; None without labels.
         robot: registry name of the embodiment.
     """
 
@@ -152,7 +152,7 @@ class TokenSequence:
 
 
 class Status(enum.StrEnum):
-    """Whether a chunk may be executed. Anything but `ok` makes the robot hold its position."""
+    """Status of a chunk: it may be executed (`ok`), or the robot holds its position (`held`)."""
 
     OK = "ok"
     HELD = "held"
@@ -160,7 +160,7 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One filled slot: what was asked about which target, what was answered, how sure the model was (0..1)."""
+    """Answer to one question about one target, with the model's probability (0..1)."""
 
     question: str
     target: str
@@ -170,7 +170,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionChunk:
-    """What a policy answers.
+    """Reply of a policy: actions, answers and a status.
 
     Example:
         >>> import numpy as np
@@ -180,11 +180,11 @@ class ActionChunk:
         ('ok', ())
 
     Attributes:
-        actions: float32 `[t, a]` in the robot's canonical units; None unless `status` is `ok`. Never zeros in place of
-            a failed decode (openpi and lerobot do that, and zeros are a real motion after unnormalisation).
+        actions: float32 `[t, a]` in the robot's canonical units; None unless `status` is `ok`. A failed decode
+            never becomes zeros, as in openpi and lerobot: after unnormalisation zeros are a real motion.
         answers: the filled question slots, in the order asked.
         status: `ok` or `held`.
-        reason: why it is held; empty when `ok`.
+        reason: cause of a held chunk; empty when `ok`.
         timing_ms: phase -> milliseconds.
     """
 
@@ -202,4 +202,4 @@ class ActionChunk:
             if not np.isfinite(self.actions).all():
                 raise ValueError("An 'ok' chunk holds NaN or infinity; return a 'held' chunk with the reason instead.")
         elif self.actions is not None or not self.reason:
-            raise ValueError("A 'held' chunk carries no actions and says why in `reason`.")
+            raise ValueError("A 'held' chunk has no actions and needs a `reason`.")

@@ -86,7 +86,7 @@ def test_the_frame_is_data() -> None:
     assert Direction(axes=AXES).truth(known) == Direction(axes=words, frame="gripper").truth(known) == "down"
     assert Direction3D(axes=words, frame="gripper").truth(known) == "front left down"
     assert Position3D(frame="gripper").truth(known) == "0.1 0.2 0.3"
-    with pytest.raises(ValueError, match=r"frame 'camera' was turned; they know \['base', 'gripper'\]"):
+    with pytest.raises(ValueError, match=r"no rotation of the frame 'camera'; they have \['base', 'gripper'\]"):
         Direction(axes=AXES, frame="camera").truth(known)
 
 
