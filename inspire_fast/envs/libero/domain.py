@@ -6,10 +6,11 @@ Defaults of robosuite and LIBERO that do not suit an evaluation are switched off
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
+from inspire_fast.core.registry import require_choice
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.install import import_simulator
 from inspire_fast.envs.libero.observation_time import Sampling
@@ -18,12 +19,6 @@ from inspire_fast.envs.libero.suites import Task
 
 InitialStates = Literal["fixed", "randomized"]
 PLACEMENT_ATTEMPTS = 100
-_CHOICES = {
-    "initial_states": InitialStates,
-    "fixture_seeding": FixtureSeeding,
-    "sampling": Sampling,
-    "render_quality": RenderQuality,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +51,10 @@ class LiberoSettings:
     render_quality: RenderQuality = "full"
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}; got {getattr(self, name)!r}.")
+        require_choice("initial_states", self.initial_states, InitialStates)
+        require_choice("fixture_seeding", self.fixture_seeding, FixtureSeeding)
+        require_choice("sampling", self.sampling, Sampling)
+        require_choice("render_quality", self.render_quality, RenderQuality)
         if self.fixture_seeding == "sequence" and self.initial_states != "fixed":
             raise ValueError("fixture_seeding='sequence' needs initial_states='fixed': drawn placements have no order.")
         if min(self.seed, self.settle_steps) < 0 or min(self.camera_hw) < 1:

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from inspire_fast.core.registry import require_choice
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.converters.base import (
     Conversion,
@@ -67,8 +68,7 @@ class Hdf5Options:
     keep_states: bool = True
 
     def __post_init__(self) -> None:
-        if self.pictures not in ("replay", "states", "recorded"):
-            raise ValueError(f"pictures must be replay, states or recorded; got {self.pictures!r}.")
+        require_choice("pictures", self.pictures, Pictures)
         if min(self.camera_px, self.render_every) < 1 or self.settle_steps < 0:
             raise ValueError(f"camera_px and render_every must be >= 1 and settle_steps >= 0; got {self}.")
 
