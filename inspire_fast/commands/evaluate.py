@@ -26,8 +26,7 @@ from inspire_fast.evaluation.report.page import write_page
 from inspire_fast.evaluation.report.tables import results, text_table
 from inspire_fast.evaluation.run.answering import Answering
 from inspire_fast.evaluation.run.episodes import list_episodes
-from inspire_fast.evaluation.run.evaluate import Run, in_processes, in_this_process
-from inspire_fast.evaluation.run.evaluate import evaluate as run_missing
+from inspire_fast.evaluation.run.evaluate import Run, in_processes, in_this_process, run_missing_episodes
 from inspire_fast.evaluation.run.failures import StoppedError
 from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.evaluation.run.ray_workers import on_ray
@@ -135,7 +134,7 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
             bar.update()
 
         patience = max(3, options.workers + 1)
-        found = run_missing(replace(job, policy=metadata), keys, run, patience=patience, on_outcome=show)
+        found = run_missing_episodes(replace(job, policy=metadata), keys, run, patience=patience, on_outcome=show)
     if options.attention and isinstance(policy, str | Path):
         from inspire_fast.evaluation.records.attention import AttentionProbe, draw_attention
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 import html
 import io
 import string
-from typing import Any, cast
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 from PIL import Image
@@ -94,6 +94,21 @@ def table(head: Sequence[Content], rows: Iterable[Sequence[Content]], *, numbers
 def image(data: bytes, **attributes: object) -> Markup:
     """A PNG inside the page."""
     return element("img", alt="", **attributes, src=data_uri(data, "image/png"))
+
+
+class Plot(Protocol):
+    """The part of matplotlib's `Figure` that pages need."""
+
+    def savefig(self, file: IO[bytes], /, *, format: str, dpi: int) -> object:
+        """Writes the figure to a file."""
+        ...
+
+
+def plot(drawn: Plot) -> Markup:
+    """A figure of matplotlib inside the page."""
+    target = io.BytesIO()
+    drawn.savefig(target, format="png", dpi=100)
+    return image(target.getvalue())
 
 
 def figure(caption: Content, *content: Content, class_: str | None = None) -> Markup:

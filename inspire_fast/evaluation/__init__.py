@@ -1,4 +1,4 @@
-"""Evaluation: rollouts through a policy or a server, answers compared with the truth, videos, the report."""
+"""Evaluation on LIBERO: `run` runs episodes, `records` stores them, `report` makes tables and an HTML page."""
 
 from typing import TYPE_CHECKING
 

@@ -1,12 +1,13 @@
-"""The main job end to end, in under ten minutes on two cores: `make demo`. Interrupted, it goes on where it stopped.
+"""Demo of the whole path in under ten minutes on two cores: `make demo`. After an interruption it continues.
 
-Demonstrations from the LIBERO simulator -> tokenizers and statistics -> training -> held-out evaluation -> a policy
-server in its own process, driven by a simulator client in another -> `runs/demo/report.html`.
+Demonstrations from the LIBERO simulator -> statistics and tokenizers -> training -> held-out evaluation -> a policy
+server in one process, called by a simulator client in another -> `runs/demo/report.html`.
 """
 
 import json
 from pathlib import Path
 
+from inspire_fast.evaluation.records import records
 from inspire_fast.policy.policy import InspirePolicy
 from scripts.demo.report import write_report
 from scripts.demo.stages import Stage, background, command, run_stages
@@ -20,7 +21,7 @@ RENDERING = ("--render-quality", "reduced")
 
 def record() -> None:
     """Scripted demonstrations of two tasks."""
-    states = ("--initial-states", "fixed", "--first-episode", 10)  # evaluation takes states 0 and 1
+    states = ("--initial-states", "fixed", "--first-episode", 10)  # the evaluation uses states 0 and 1
     command(
         "scripts/record_demonstrations.py",
         "--tasks",
@@ -44,35 +45,35 @@ def evaluate() -> None:
 
 
 STAGES = [
-    Stage(name="record", says="recording demonstrations in the simulator", run=record),
-    Stage(name="statistics", says="statistics", run=lambda: command("scripts/compute_norm_stats.py", "demo")),
-    Stage(name="tokenizers", says="fitting tokenizers", run=lambda: command("scripts/fit_tokenizers.py", "demo")),
-    Stage(name="train", says="training", run=lambda: command("scripts/train.py", "demo", "--resume")),
+    Stage(name="record", title="recording demonstrations in the simulator", run=record),
+    Stage(name="statistics", title="statistics", run=lambda: command("scripts/compute_norm_stats.py", "demo")),
+    Stage(name="tokenizers", title="fitting tokenizers", run=lambda: command("scripts/fit_tokenizers.py", "demo")),
+    Stage(name="train", title="training", run=lambda: command("scripts/train.py", "demo", "--resume")),
     Stage(
         name="held_out",
-        says="held-out answers and actions",
+        title="held-out answers and actions",
         run=lambda: command("scripts/evaluate_held_out.py", "demo"),
     ),
-    Stage(name="evaluate", says="serving the policy and driving the simulator with it", run=evaluate),
+    Stage(name="evaluate", title="serving the policy and calling it from the simulator", run=evaluate),
 ]
 
 
 def main() -> None:
-    """Runs what is missing, then writes the report."""
+    """Runs the missing stages, then writes the report."""
     seconds = run_stages(STAGES, RUN / "stages.json")
+    found = records.read(RUN / "episodes")
     report = summarise(
-        run=RUN,
+        found,
         checkpoint_dir=CHECKPOINTS,
-        episodes_dir=RUN / "episodes",
         demonstrations=json.loads((RUN / "dataset.episodes" / "summary.json").read_text()),
         parameters=InspirePolicy.load(CHECKPOINTS).parameters,
         seconds=seconds,
     )
-    page = write_report(report, RUN)
+    page = write_report(report, found, RUN)
     print(
-        f"report: {page} ({page.resolve().as_uri()})\nfigures: {RUN / 'report.json'}, server log: {RUN / 'server.log'}"
+        f"report: {page} ({page.resolve().as_uri()})\nmetrics: {RUN / 'report.json'}, server log: {RUN / 'server.log'}"
     )
-    print(f"everything lies in {RUN}; delete that folder to run the demo afresh")
+    print(f"All files are in {RUN}; delete this folder to repeat the demo.")
 
 
 if __name__ == "__main__":

@@ -1,62 +1,56 @@
-"""HTML report of a demo run, made from `report.json`: learning curves, figures with baselines, episodes, videos."""
+"""HTML report of a demo run: learning curves, metrics with baselines, answers, episodes with videos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import io
-import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 import numpy as np
 
 from inspire_fast.core.files import write_json, write_text
-from inspire_fast.core.html import Markup, data_uri, document, element, figure, image, note, table
+from inspire_fast.core.html import Markup, document, element, note, plot, table
+from inspire_fast.evaluation.records.records import EpisodeRecord
+from inspire_fast.evaluation.report.answers import CONFUSION_STYLE, confusion_table
+from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
 
 _STYLE = """
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1rem;margin:1.2rem 0}
-.card{border:1px solid #ddd;border-radius:8px;padding:.8rem 1rem} .card b{font-size:1.7rem;display:block} .card p{margin:0}
-.videos{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem}
+.card{border:1px solid #ddd;border-radius:8px;padding:.8rem 1rem} .card b{font-size:1.7rem;display:block}
+.card p{margin:0}
 """
 
-VIDEO_NOTE = (
-    "One picture per call of the policy, as a person standing at the robot sees it. Under it each target, the model's "
-    "answer (green when it is the simulator's truth) and the true answer."
-)
 
+def write_report(report: Mapping[str, Any], records: Sequence[EpisodeRecord], folder: Path) -> Path:
+    """Writes `report.json` and `report.html`; returns the page's path.
 
-def write_report(report: Mapping[str, Any], folder: Path) -> Path:
-    """Writes `report.json` and, from it, `report.html` with everything inside; returns the page's path."""
+    Args:
+        report: the metrics, see `summarise`.
+        records: of the episodes; their videos are in `folder`/episodes.
+        folder: of the run.
+    """
     write_json(folder / "report.json", report)
-    stored = json.loads((folder / "report.json").read_text())
-    page = folder / "report.html"
-    write_text(page, _page(stored, folder))
-    return page
-
-
-def _page(r: Mapping[str, Any], folder: Path) -> str:
-    seconds = [[name, f"{value:.1f}"] for name, value in r["seconds"].items()]
-    return document(
+    seconds = [[name, f"{value:.1f}"] for name, value in report["seconds"].items()]
+    page = document(
         "A policy that says where things are before it acts",
-        _lead(r),
-        _cards(r),
+        _lead(report),
+        _cards(report),
         element("h2", "Learning curves"),
         note("Nats per token, answers and actions apart."),
-        image(_png(_curves(r["losses"]))),
+        plot(_curves(report["losses"])),
         element("h2", "Answers on held-out demonstrations"),
-        note(f"{r['held_out_samples']} samples; rows are the truth, columns the model's answer."),
-        image(_png(_confusion(r["confusion"]))),
+        note(f"{report['held_out_samples']} samples; rows are the truth, columns the model's answer."),
+        confusion_table([tuple(row) for row in report["confusion"]]),
         element("h2", "Episodes"),
-        _episodes(r["episode_table"]),
-        element("h2", "Videos"),
-        note(VIDEO_NOTE),
-        element("div", (_video(path, folder) for path in r["videos"]), class_="videos"),
+        *episodes(records, folder / "episodes", embed=True),
         element("h2", "Time"),
         table(["stage", "seconds"], seconds, numbers={1}),
-        style=_STYLE,
+        style=_STYLE + CONFUSION_STYLE + EPISODES_STYLE,
+        script=EPISODES_SCRIPT,
     )
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
 
 
 def _lead(r: Mapping[str, Any]) -> Markup:
@@ -76,7 +70,7 @@ def _cards(r: Mapping[str, Any]) -> Markup:
         card(
             "Answer accuracy, held out",
             f"{r['answer_accuracy']:.1%}",
-            f"always the commonest answer: {r['answer_majority_baseline']:.1%}",
+            f"always the most frequent answer: {r['answer_majority_baseline']:.1%}",
             good=r["answer_accuracy"] > r["answer_majority_baseline"],
         ),
         card(
@@ -92,7 +86,7 @@ def _cards(r: Mapping[str, Any]) -> Markup:
             card(
                 "Answers during the episodes",
                 f"{r['rollout_answer_accuracy']:.1%}",
-                f"{r['rollout_answers']} answers; commonest: {r['rollout_answer_majority_baseline']:.1%}",
+                f"{r['rollout_answers']} answers; most frequent: {r['rollout_answer_majority_baseline']:.1%}",
                 good=r["rollout_answer_accuracy"] > r["rollout_answer_majority_baseline"],
             )
         )
@@ -112,53 +106,3 @@ def _curves(losses: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     return figure
-
-
-def _confusion(counts: Sequence[tuple[str, str, int]]) -> Figure:
-    words = sorted({word for truth, answer, _ in counts for word in (truth, answer)})
-    matrix = np.zeros((len(words), len(words)), int)
-    for truth, answer, count in counts:
-        matrix[words.index(truth), words.index(answer)] += count
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xticks=range(len(words)), yticks=range(len(words)), xlabel="answer", ylabel="truth")
-    axes.set_xticklabels(words, rotation=45, ha="right")
-    axes.set_yticklabels(words)
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
-            tone = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=tone)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    target = io.BytesIO()
-    with mpl.rc_context({"font.size": 10}):
-        figure.savefig(target, format="png", dpi=110)
-    return target.getvalue()
-
-
-def _episodes(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    head = ["task", "instruction", "episode", "solved", "steps", "calls", "holds", "answers right", "seconds"]
-    body = [
-        [
-            row["task"],
-            row["prompt"],
-            str(row["episode"]),
-            "yes" if row["success"] else f"no ({row['stopped']})",
-            str(row["steps"]),
-            str(row["calls"]),
-            str(row["holds"]),
-            f"{row['answers_right']} of {row['answers']}",
-            f"{row['seconds']:.1f}",
-        ]
-        for row in rows
-    ]
-    return table(head, body, numbers={2, 4, 5, 6, 8})
-
-
-def _video(path: str, folder: Path) -> Markup:
-    source = data_uri((folder / path).read_bytes(), "video/mp4")
-    return figure(path, element("video", controls=True, muted=True, loop=True, src=source))

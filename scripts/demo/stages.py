@@ -1,4 +1,4 @@
-"""A long job as stages: each is timed, runs once, and goes on where it stopped when the job is started again."""
+"""Stages of a long job: each is timed and runs once; a job that is started again continues."""
 
 from __future__ import annotations
 
@@ -18,31 +18,37 @@ from inspire_fast.core.files import write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of a job. `run` must be safe to call again after an interruption: it does only what is missing."""
+    """One stage of a job.
+
+    Attributes:
+        name: in the record of finished stages.
+        title: for the progress line.
+        run: does what is missing, so that it can be called again after an interruption.
+    """
 
     name: str
-    says: str
+    title: str
     run: Callable[[], None]
 
 
 def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
-    """Runs what is not yet done; `record` keeps what is finished, and seconds per stage over all attempts.
+    """Runs the unfinished stages; the file `record` holds the finished ones, and seconds per stage over all attempts.
 
-    SIGTERM ends the job as Ctrl-C does, its time written down; of an attempt that was killed outright the time is lost.
+    SIGTERM ends the job like Ctrl-C; the time of an attempt that was killed with SIGKILL is lost.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stored = json.loads(record.read_text()) if record.exists() else {"seconds": {}, "done": []}
     for number, stage in enumerate(stages, start=1):
         if stage.name in stored["done"]:
-            print(f"[{number}/{len(stages)}] {stage.says}: done ({stored['seconds'][stage.name]:.0f} s)", flush=True)
+            print(f"[{number}/{len(stages)}] {stage.title}: done ({stored['seconds'][stage.name]:.0f} s)", flush=True)
             continue
-        print(f"[{number}/{len(stages)}] {stage.says}", flush=True)
+        print(f"[{number}/{len(stages)}] {stage.title}", flush=True)
         start = time.perf_counter()
         try:
             stage.run()
             stored["done"].append(stage.name)
         except KeyboardInterrupt:
-            print("\ninterrupted; start it again and it goes on from here", flush=True)
+            print("\ninterrupted; start it again to continue", flush=True)
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
             spent = stored["seconds"].get(stage.name, 0.0) + time.perf_counter() - start
@@ -52,10 +58,10 @@ def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
 
 
 def command(*arguments: object) -> None:
-    """Runs a Python script of the checkout in a process of its own.
+    """Runs a Python script of the checkout in another process.
 
     Raises:
-        SystemExit: it failed; with its status.
+        SystemExit: the script failed; has its exit status.
     """
     finished = subprocess.run([sys.executable, *map(str, arguments)], check=False)
     if finished.returncode:
@@ -64,10 +70,10 @@ def command(*arguments: object) -> None:
 
 @contextlib.contextmanager
 def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 180.0) -> Iterator[str]:
-    """Runs a script while the block runs; yields the text of the file `ready` that it writes once it is up.
+    """Runs a script while the block runs; yields the text of the file `ready`, which the script writes when it is ready.
 
     Raises:
-        RuntimeError: it ended, or was not ready in time; says where its log lies.
+        RuntimeError: the script ended, or was not ready in time; names its log.
     """
     ready.unlink(missing_ok=True)
     with log.open("ab") as output:
@@ -81,7 +87,7 @@ def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 18
             time.sleep(0.1)
         yield ready.read_text().strip()
         if process.poll() is not None:
-            raise RuntimeError(f"{Path(str(arguments[0])).name} ended before its time; see {log}.")
+            raise RuntimeError(f"{Path(str(arguments[0])).name} ended too early; see {log}.")
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

@@ -7,42 +7,38 @@ import json
 from pathlib import Path
 from typing import Any
 
-from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import accuracy, judged, majority
 
 
 def summarise(
+    records: Sequence[EpisodeRecord],
     *,
-    run: Path,
     checkpoint_dir: Path,
-    episodes_dir: Path,
     demonstrations: Mapping[str, Any],
     parameters: int,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The figures; paths are relative to `run`.
+    """Collects the metrics.
 
     Args:
-        run: where the report will lie.
+        records: of the evaluation's episodes.
         checkpoint_dir: holds `metrics.jsonl` and `held_out.json`.
-        episodes_dir: holds `episodes.jsonl` and the videos.
-        demonstrations: what the recording stage reported.
+        demonstrations: result of the recording stage.
         parameters: of the network.
         seconds: per stage.
     """
     metrics = [json.loads(line) for line in (checkpoint_dir / "metrics.jsonl").read_text().splitlines()]
     held_out = json.loads((checkpoint_dir / "held_out.json").read_text())
-    episodes = records.read(episodes_dir)
-    given = judged(episodes)
-    calls = [call for record in episodes for call in record.calls]
+    given = judged(records)
+    calls = [call for record in records for call in record.calls]
     return {
         "parameters": parameters,
         "steps": int(metrics[-1]["step"]),
         "demonstrations": int(demonstrations["episodes"]),
         "demonstration_attempts_failed": int(demonstrations["failures"]),
-        "episodes": len(episodes),
-        "successes": sum(r.success for r in episodes),
+        "episodes": len(records),
+        "successes": sum(r.success for r in records),
         "answer_accuracy": held_out["answer_accuracy"],
         "answer_majority_baseline": held_out["answer_majority_baseline"],
         "action_error": held_out["action_error"],
@@ -60,28 +56,8 @@ def summarise(
             key: [[row["step"], row[key]] for row in metrics if key in row]
             for key in ("answer_loss", "action_loss", "held_out_answer_loss", "held_out_action_loss")
         },
-        "videos": [str((episodes_dir / r.video).relative_to(run)) for r in episodes if r.video],
-        "episode_table": [_row(r) for r in episodes],
         "seconds": {name: float(value) for name, value in seconds.items()},
         "seconds_total": float(sum(seconds.values())),
-    }
-
-
-def _row(record: EpisodeRecord) -> dict[str, Any]:
-    given = judged([record])
-    return {
-        "task": f"{record.suite}:{record.task}",
-        "prompt": record.prompt,
-        "episode": record.episode,
-        "success": record.success,
-        "stopped": record.stopped,
-        "steps": record.steps,
-        "calls": len(record.calls),
-        "holds": record.holds,
-        "answers_right": sum(bool(a.right) for _, a in given),
-        "answers": len(given),
-        "seconds": record.seconds,
-        "video": record.video,
     }
 
 

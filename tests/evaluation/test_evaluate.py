@@ -18,7 +18,7 @@ from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.tables import results, text_table
 from inspire_fast.evaluation.run import evaluate as evaluating
-from inspire_fast.evaluation.run.evaluate import evaluate, in_processes, in_this_process
+from inspire_fast.evaluation.run.evaluate import in_processes, in_this_process, run_missing_episodes
 from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError, read_failures
 from inspire_fast.evaluation.run.runner import Address, Job
 from inspire_fast.serving.background import serve_in_background
@@ -47,15 +47,15 @@ def table(found: list[EpisodeRecord]) -> str:
 
 def test_results_do_not_depend_on_the_number_of_workers(job: Job, server: PolicyServer, tmp_path: Path) -> None:
     address = Address(port=server.port)
-    alone = evaluate(replace(job, out=tmp_path / "alone"), KEYS, in_this_process(PuppetPolicy()))
-    three = evaluate(replace(job, out=tmp_path / "three"), KEYS, in_processes(address, 3))
+    alone = run_missing_episodes(replace(job, out=tmp_path / "alone"), KEYS, in_this_process(PuppetPolicy()))
+    three = run_missing_episodes(replace(job, out=tmp_path / "three"), KEYS, in_processes(address, 3))
     assert [r.key for r in alone] == [r.key for r in three] == KEYS
     assert table(alone) == table(three)
     assert 0 < sum(r.success for r in alone) < len(KEYS)
     assert [[c.step for c in r.calls] for r in alone] == [[c.step for c in r.calls] for r in three]
     assert {r.protocol for r in three} == {PROTOCOL.hash}
     # An episode has what it had, with the others before it or not.
-    only = evaluate(replace(job, out=tmp_path / "only"), KEYS[7:8], in_this_process(PuppetPolicy()))
+    only = run_missing_episodes(replace(job, out=tmp_path / "only"), KEYS[7:8], in_this_process(PuppetPolicy()))
     assert (only[0].success, only[0].steps) == (alone[7].success, alone[7].steps)
 
 
@@ -63,7 +63,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from inspire_fast.client import PolicyClient
-from inspire_fast.evaluation.run.evaluate import evaluate, in_processes
+from inspire_fast.evaluation.run.evaluate import in_processes, run_missing_episodes
 from inspire_fast.evaluation.run.runner import Address, Job
 from inspire_fast.evaluation.report.tables import results, text_table
 from tests.evaluation.faked import PROTOCOL, Faked
@@ -73,14 +73,14 @@ if __name__ == "__main__":
     with address() as client:
         job = Job(protocol=PROTOCOL, policy=dict(client.metadata), videos="calls", out=out, make=Faked)
     keys = [("libero_object", task, episode) for task in (0, 1) for episode in range(6)]
-    print(text_table(results(evaluate(job, keys, in_processes(address, 2)))))
+    print(text_table(results(run_missing_episodes(job, keys, in_processes(address, 2)))))
 """
 
 
 def test_killed_anywhere_and_run_again_the_table_is_the_same(
     job: Job, server: PolicyServer, tmp_path: Path, root: Path
 ) -> None:
-    expected = table(evaluate(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy())))
+    expected = table(run_missing_episodes(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy())))
     script, out = tmp_path / "script.py", tmp_path / "killed"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(server.port), str(out)]
@@ -113,13 +113,13 @@ def test_a_worker_that_is_killed_is_the_machines_failure(
     orders.write_text("4")
     monkeypatch.setenv("FAKED_DIE", str(orders))
     address = Address(port=server.port)
-    found = evaluate(job, KEYS, in_processes(address, 2))
+    found = run_missing_episodes(job, KEYS, in_processes(address, 2))
     assert len(found) == len(KEYS) - 1
     (lost,) = read_failures(job.out)
     assert (lost.kind, lost.episode) == ("worker", 4)
     assert "SIGKILL" in lost.reason
-    again = evaluate(job, KEYS, in_processes(address, 2))
-    whole = evaluate(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy()))
+    again = run_missing_episodes(job, KEYS, in_processes(address, 2))
+    whole = run_missing_episodes(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy()))
     assert table(again) == table(whole)
 
 
@@ -149,7 +149,7 @@ def test_a_lost_server_costs_its_episode_only(job: Job) -> None:
         RequestTimeoutError("late"),
         ServerError("busy", code="overloaded"),
     )
-    found = evaluate(job, KEYS, in_this_process(Failing(*errors)))
+    found = run_missing_episodes(job, KEYS, in_this_process(Failing(*errors)))
     assert [f.kind for f in read_failures(job.out)] == ["server", "late", "server"]
     assert len(found) == len(KEYS) - 3
     assert not {f.key for f in read_failures(job.out)} & {r.key for r in found}
@@ -160,7 +160,7 @@ def test_a_server_that_stays_away_stops_the_evaluation(job: Job) -> None:
 
     policy = Failing(*[ConnectionLostError("gone")] * 9)
     with pytest.raises(StoppedError, match=r"3 infrastructure failure\(s\) in a row.*repeat.*server: gone"):
-        evaluate(job, KEYS, in_this_process(policy))
+        run_missing_episodes(job, KEYS, in_this_process(policy))
     assert records.read(job.out) == []
 
 
@@ -168,13 +168,13 @@ def test_a_policy_that_refuses_an_observation_has_failed_itself(job: Job) -> Non
     from inspire_fast.client import ServerError
 
     refused = ServerError("no such target", code="invalid_request")
-    (record,) = evaluate(job, KEYS[:1], in_this_process(Failing(*[refused] * 9)))
+    (record,) = run_missing_episodes(job, KEYS[:1], in_this_process(Failing(*[refused] * 9)))
     assert (record.success, record.stopped) == (False, "held")
     assert "no such target" in record.reason
 
 
 def test_a_full_disk_stops_and_loses_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate(job, KEYS[:2], in_this_process(PuppetPolicy()))
+    run_missing_episodes(job, KEYS[:2], in_this_process(PuppetPolicy()))
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -182,9 +182,9 @@ def test_a_full_disk_stops_and_loses_nothing(job: Job, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(evaluating.records, "append", full)
         with pytest.raises(StoppedError, match=r"cannot be written.*No space left.*Make room"):
-            evaluate(job, KEYS, in_this_process(PuppetPolicy()))
+            run_missing_episodes(job, KEYS, in_this_process(PuppetPolicy()))
     assert [r.key for r in records.read(job.out)] == KEYS[:2]
-    assert len(evaluate(job, KEYS, in_this_process(PuppetPolicy()))) == len(KEYS)
+    assert len(run_missing_episodes(job, KEYS, in_this_process(PuppetPolicy()))) == len(KEYS)
 
 
 class Unrendered(Faked):
@@ -199,9 +199,9 @@ class Crashing(Faked):
 
 def test_no_rendering_is_said_once_and_a_crash_is_no_failed_episode(job: Job) -> None:
     with pytest.raises(StoppedError, match="switches rendering off"):
-        evaluate(replace(job, make=Unrendered), KEYS, in_this_process(PuppetPolicy()))
+        run_missing_episodes(replace(job, make=Unrendered), KEYS, in_this_process(PuppetPolicy()))
     with pytest.raises(StoppedError, match=r"crash: RuntimeError at test_evaluate.py:\d+: mj_step diverged"):
-        evaluate(replace(job, make=Crashing), KEYS, in_this_process(PuppetPolicy()))
+        run_missing_episodes(replace(job, make=Crashing), KEYS, in_this_process(PuppetPolicy()))
     assert records.read(job.out) == []
 
 
@@ -210,15 +210,15 @@ def test_another_policy_behind_the_same_port_is_noticed(job: Job) -> None:
     swapped = Failing()
     swapped.metadata = {**policy.metadata, "checkpoint": "another"}
     with pytest.raises(StoppedError, match="the server now serves 'another'"):
-        evaluate(job, KEYS, in_this_process(swapped))
+        run_missing_episodes(job, KEYS, in_this_process(swapped))
     assert records.read(job.out) == []
 
 
 def test_protocols_are_not_mixed_in_a_folder(job: Job) -> None:
-    evaluate(job, KEYS[:1], in_this_process(PuppetPolicy()))
+    run_missing_episodes(job, KEYS[:1], in_this_process(PuppetPolicy()))
     other = replace(job, protocol=PROTOCOL.changed(execute=5))
     with pytest.raises(ValueError, match=r"settings\.protocol\.execute: 4 then, 5 now"):
-        evaluate(other, KEYS[:1], in_this_process(PuppetPolicy()))
+        run_missing_episodes(other, KEYS[:1], in_this_process(PuppetPolicy()))
 
 
 def test_machine_errors_travel_between_processes() -> None:
@@ -246,7 +246,9 @@ def test_frames_between_calls_are_drawn_on_request_only(job: Job, videos: str, p
             observations += 1
             return dict(super().observe())
 
-    (record,) = evaluate(replace(job, make=Counted, videos=videos), KEYS[:1], in_this_process(PuppetPolicy()))
+    (record,) = run_missing_episodes(
+        replace(job, make=Counted, videos=videos), KEYS[:1], in_this_process(PuppetPolicy())
+    )
     assert (len(record.calls), record.steps, observations) == (3, 12, pictures)
     with av.open(str(job.out / str(record.video))) as film:
         assert sum(1 for _ in film.decode(video=0)) == 2 * pictures  # each stays half a second

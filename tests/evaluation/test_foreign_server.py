@@ -11,7 +11,7 @@ from openpi_client import msgpack_numpy
 import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 
-from inspire_fast.evaluation.run.evaluate import evaluate, in_processes
+from inspire_fast.evaluation.run.evaluate import in_processes, run_missing_episodes
 from inspire_fast.evaluation.run.failures import StoppedError, read_failures
 from inspire_fast.evaluation.run.runner import Address, Job
 from tests.evaluation.faked import PROTOCOL, Faked
@@ -55,7 +55,7 @@ def run(port: int, folder: Path, *, answering: str = "own", timeout_s: float = 6
     with address() as client:
         policy = dict(client.metadata)
     job = Job(protocol=PROTOCOL, policy=policy, answering=answering, videos="none", out=folder, make=Faked)
-    return evaluate(job, KEYS, in_processes(address, 1))
+    return run_missing_episodes(job, KEYS, in_processes(address, 1))
 
 
 def test_it_is_evaluated_like_ours(tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_a_server_that_ended_stops_the_evaluation(tmp_path: Path) -> None:
     address = Address(port=port, connect_timeout_s=0.5)
     job = Job(protocol=PROTOCOL, policy={}, videos="none", out=tmp_path, make=Faked)
     with pytest.raises(StoppedError, match=r"3 infrastructure failure\(s\) in a row.*server"):
-        evaluate(job, KEYS, in_processes(address, 1))
-    assert evaluate(job, [], in_processes(address, 1)) == []
+        run_missing_episodes(job, KEYS, in_processes(address, 1))
+    assert run_missing_episodes(job, [], in_processes(address, 1)) == []

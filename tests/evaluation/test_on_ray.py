@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from inspire_fast.evaluation.report.tables import results, text_table
-from inspire_fast.evaluation.run.evaluate import evaluate, in_this_process
+from inspire_fast.evaluation.run.evaluate import in_this_process, run_missing_episodes
 from inspire_fast.evaluation.run.failures import StoppedError, read_failures
 from inspire_fast.evaluation.run.ray_workers import on_ray
 from inspire_fast.evaluation.run.runner import Address, Job
@@ -42,15 +42,15 @@ def test_a_cluster_of_two_nodes_gives_the_same_table(
         job = Job(protocol=PROTOCOL, policy=dict(policy.metadata), out=tmp_path / "ray", make=Faked)
         with serve_in_background(PolicyServer(policy)) as server:
             address = Address(port=server.port)
-            first = evaluate(job, KEYS, on_ray(address, cluster.address, 2))
+            first = run_missing_episodes(job, KEYS, on_ray(address, cluster.address, 2))
             assert len(ray.nodes()) == 2
             assert [f.kind for f in read_failures(job.out)] == ["worker"]  # one was killed at its episode
             assert len(first) == len(KEYS) - 1
-            found = evaluate(job, KEYS, on_ray(address, cluster.address, 2))
+            found = run_missing_episodes(job, KEYS, on_ray(address, cluster.address, 2))
     finally:
         ray.shutdown()
         cluster.shutdown()
-    here = evaluate(replace(job, out=tmp_path / "here"), KEYS, in_this_process(PuppetPolicy()))
+    here = run_missing_episodes(replace(job, out=tmp_path / "here"), KEYS, in_this_process(PuppetPolicy()))
     assert text_table(results(found)) == text_table(results(here))
     assert sorted(p.name for p in job.out.glob("*.mp4")) == sorted(f"{s}_{t}_{e}.mp4" for s, t, e in KEYS)
 
@@ -59,4 +59,4 @@ def test_without_ray_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     job = Job(protocol=PROTOCOL, policy={}, out=tmp_path, make=Faked)
     with pytest.raises(StoppedError, match=r"Ray is not installed.*--extra ray"):
-        evaluate(job, KEYS, on_ray(Address(), "auto", 2))
+        run_missing_episodes(job, KEYS, on_ray(Address(), "auto", 2))

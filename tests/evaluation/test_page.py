@@ -12,7 +12,7 @@ from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.attention_files import AttentionImage, write_attention_images
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
 from inspire_fast.evaluation.report.page import write_page
-from inspire_fast.evaluation.run.evaluate import evaluate, in_this_process
+from inspire_fast.evaluation.run.evaluate import in_this_process, run_missing_episodes
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
 from inspire_fast.evaluation.run.runner import Job
 from inspire_fast.serving.testing import PuppetPolicy
@@ -50,7 +50,7 @@ class Slower(Faked):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pages") / "oracle"
     job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", out=out, make=Faked, keep_observations=True)
-    evaluate(job, KEYS, in_this_process(Policy()))
+    run_missing_episodes(job, KEYS, in_this_process(Policy()))
     return out
 
 
@@ -92,20 +92,20 @@ def test_attention_can_be_switched_on_where_there_is_some(folder: Path) -> None:
 
 def test_two_evaluations_are_paired_by_episode(folder: Path, tmp_path: Path) -> None:
     job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", videos="none", out=tmp_path / "other", make=Slower)
-    evaluate(job, KEYS, in_this_process(Policy()))
+    run_missing_episodes(job, KEYS, in_this_process(Policy()))
     page = write_page(folder, compare=tmp_path / "other").read_text()
     assert "Compared with other" in page
     assert "common episodes the other solves" in page
     assert "fewer; they agree on" in page
     assert "The same policy, asked in the same way." in page
     liar = replace(job, answering="adversarial", out=tmp_path / "liar")
-    evaluate(liar, KEYS, in_this_process(Policy()))
+    run_missing_episodes(liar, KEYS, in_this_process(Policy()))
     assert (
         "<li>answers: &#x27;oracle&#x27; here, &#x27;adversarial&#x27; there</li>"
         in write_page(folder, compare=tmp_path / "liar").read_text()
     )
     changed = replace(job, protocol=PROTOCOL.changed(execute=3), out=tmp_path / "changed")
-    evaluate(changed, KEYS[:2], in_this_process(Policy()))
+    run_missing_episodes(changed, KEYS[:2], in_this_process(Policy()))
     with pytest.raises(ValueError, match="different protocols cannot be paired"):
         write_page(folder, compare=tmp_path / "changed")
 

@@ -1,5 +1,7 @@
+from dataclasses import replace
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +42,8 @@ def run(tmp_path: Path) -> Path:
         "confusion": [["left", "left", 3], ["up", "left", 1]],
     }
     (tmp_path / "held_out.json").write_text(json.dumps(held_out))
-    film = VideoEncoder(tmp_path / "film.mp4", fps=4, height=32, width=32, codec="h264")
+    episodes = tmp_path / "episodes"
+    film = VideoEncoder(episodes / "film.mp4", fps=4, height=32, width=32, codec="h264")
     film.add(np.zeros((32, 32, 3), np.uint8))
     film.close()
     call = CallRecord(
@@ -65,20 +68,23 @@ def run(tmp_path: Path) -> Path:
             video="film.mp4",
             calls=(call,),
         )
-        records.append(tmp_path, record)
+        records.append(episodes, record)
     return tmp_path
 
 
-def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
-    report = summarise(
-        run=run,
+def summary(run: Path, seconds: dict[str, float]) -> dict[str, Any]:
+    return summarise(
+        records.read(run / "episodes"),
         checkpoint_dir=run,
-        episodes_dir=run,
         demonstrations={"episodes": 12, "failures": 1},
         parameters=1234567,
-        seconds={"train": 10.0, "evaluate": 5.0},
+        seconds=seconds,
     )
-    page = write_report(report, run).read_text()
+
+
+def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
+    report = summary(run, {"train": 10.0, "evaluate": 5.0})
+    page = write_report(report, records.read(run / "episodes"), run).read_text()
     stored = json.loads((run / "report.json").read_text())
     assert (stored["successes"], stored["episodes"], stored["demonstrations"], stored["steps"]) == (1, 2, 12, 2)
     assert stored["rollout_answer_accuracy"] == 0.5
@@ -93,19 +99,9 @@ def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
 
 
 def test_text_of_others_cannot_break_the_page(run: Path) -> None:
-    report = summarise(
-        run=run,
-        checkpoint_dir=run,
-        episodes_dir=run,
-        demonstrations={"episodes": 12, "failures": 1},
-        parameters=1,
-        seconds={HOSTILE: 10.0},
-    )
-    report["episode_table"] = [
-        {**row, "task": HOSTILE, "prompt": HOSTILE, "stopped": HOSTILE} for row in report["episode_table"]
-    ]
-    report["confusion"] = [[HOSTILE, HOSTILE, 1]]
-    require_harmless(write_report(report, run).read_text(), shown=6)
+    report = {**summary(run, {HOSTILE: 10.0}), "confusion": [[HOSTILE, HOSTILE, 1]]}
+    found = [replace(record, suite=HOSTILE, prompt=HOSTILE) for record in records.read(run / "episodes")]
+    require_harmless(write_report(report, found, run).read_text(), shown=6, scripts=1)
 
 
 def test_a_picture_has_even_sizes_and_the_answers_colours() -> None:

@@ -15,8 +15,8 @@ def test_a_failed_stage_is_repeated_and_a_finished_one_is_not(tmp_path: Path) ->
             raise RuntimeError("interrupted")
 
     stages = [
-        Stage(name="first", says="first", run=lambda: ran.append("first")),
-        Stage(name="second", says="second", run=fail_once),
+        Stage(name="first", title="first", run=lambda: ran.append("first")),
+        Stage(name="second", title="second", run=fail_once),
     ]
     record = tmp_path / "stages.json"
     with pytest.raises(RuntimeError, match="interrupted"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from inspire_fast.core.html import Markup, element, fill, note, table
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import (
     Group,
-    Judged,
     by_distance,
     by_phase,
     by_target,
@@ -22,6 +21,9 @@ from inspire_fast.evaluation.report.accuracy import (
 from inspire_fast.evaluation.report.rates import RATE_HEAD, rate_cells
 from inspire_fast.evaluation.report.statistics import wilson
 
+CONFUSION_STYLE = """
+.heat td{text-align:center;border:1px solid #fff} .heat th{font-weight:400}
+"""
 _WORDS = 20  # a larger matrix is unreadable
 _TARGETS = 20
 
@@ -58,7 +60,7 @@ def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[M
             caveat=caveat,
         ),
         element("h3", "Rows: the truth; columns: the answer"),
-        _confusion(given),
+        confusion_table(confusion(given)),
         *(_groups(name, group) for name, group in groups.items()),
         element("h3", "Success by accuracy of the episode's answers"),
         note("Easy episodes may have both; forced right and wrong answers (--answers) tell cause from coincidence."),
@@ -70,8 +72,9 @@ def _groups(name: str, groups: Sequence[Group]) -> Markup:
     return table([name, *RATE_HEAD], [[g.what, *rate_cells(g.rate)] for g in groups], numbers={1, 2, 3})
 
 
-def _confusion(given: Sequence[Judged]) -> Markup:
-    counts = {(truth, answer): n for truth, answer, n in confusion(given)}
+def confusion_table(pairs: Iterable[tuple[str, str, int]]) -> Markup:
+    """Counts of (truth, answer) as a matrix; the page needs `CONFUSION_STYLE`."""
+    counts = {(truth, answer): n for truth, answer, n in pairs}
     words = sorted({word for pair in counts for word in pair})
     if len(words) > _WORDS:  # answers are numbers
         return note(f"{len(words)} different answers: too many for a matrix.")

@@ -10,8 +10,14 @@ from inspire_fast.evaluation.records.attention_files import AttentionImage, read
 from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import judged
 
+EPISODES_STYLE = """
+details{border:1px solid #ddd;border-radius:8px;padding:.4rem .9rem;margin:.5rem 0} summary{cursor:pointer}
+.calls{font-size:.85rem} .stack{position:relative;display:inline-block;width:11rem;margin:.2rem}
+.stack img{width:100%;display:block} .stack .map{position:absolute;left:0;top:0;opacity:0}
+.maps-on .stack .map{opacity:.75}
+"""
 # A video loads when its episode is opened, so that a page of hundreds does not decode all of them.
-SCRIPT = """
+EPISODES_SCRIPT = """
 document.querySelectorAll('details.episode').forEach(d=>d.addEventListener('toggle',()=>{
 const v=d.querySelector('video');if(v&&d.open&&!v.src)v.src=v.dataset.src;}));
 const box=document.getElementById('maps');if(box)box.addEventListener('change',()=>
@@ -28,7 +34,10 @@ _MAPS = Markup(
 
 
 def episodes(found: Sequence[EpisodeRecord], folder: Path, *, embed: bool) -> list[Markup]:
-    """One folded block per episode; videos are inside the page with `embed`, else linked."""
+    """One folded block per episode; videos are inside the page with `embed`, else linked.
+
+    The page needs `EPISODES_STYLE` and `EPISODES_SCRIPT`.
+    """
     maps = {record.key: read_attention_images(folder, record.key) for record in found}
     place = "Videos are inside this page." if embed else "Videos are files in this page's folder: keep them together."
     switch = [_MAPS] if any(maps.values()) else []
@@ -45,8 +54,8 @@ def _episode(record: EpisodeRecord, folder: Path, maps: Sequence[AttentionImage]
         element("b", word, class_=tone),
         f", {record.steps} steps{right} – {record.prompt}",
     )
-    video, pictures = _video(record, folder, embed=embed), map(_attention, maps)
-    return element("details", summary, note(record.reason), video, pictures, _calls(record), class_="episode")
+    content = note(record.reason), _video(record, folder, embed=embed), map(_attention, maps), _calls(record)
+    return element("details", summary, content, class_="episode")
 
 
 def _video(record: EpisodeRecord, folder: Path, *, embed: bool) -> Markup:

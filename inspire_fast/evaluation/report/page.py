@@ -15,9 +15,9 @@ from inspire_fast.core.files import write_text
 from inspire_fast.core.html import Markup, document, element, fill, note, table
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import CallRecord, EpisodeRecord
-from inspire_fast.evaluation.report.answers import answers_section
+from inspire_fast.evaluation.report.answers import CONFUSION_STYLE, answers_section
 from inspire_fast.evaluation.report.compare import comparison
-from inspire_fast.evaluation.report.episodes import SCRIPT, episodes
+from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.tables import results
 from inspire_fast.evaluation.run.failures import Failure, read_failures
@@ -25,11 +25,7 @@ from inspire_fast.evaluation.run.protocols import Protocol, protocol_from
 
 _EMBED_BYTES = 64 * 2**20
 _STYLE = """
-details{border:1px solid #ddd;border-radius:8px;padding:.4rem .9rem;margin:.5rem 0} summary{cursor:pointer}
 pre{overflow:auto;background:#f6f6f6;padding:.6rem} .grid{display:grid;grid-template-columns:1fr 1fr;gap:1.5rem}
-.heat td{text-align:center;border:1px solid #fff} .heat th{font-weight:400} .calls{font-size:.85rem}
-.stack{position:relative;display:inline-block;width:11rem;margin:.2rem} .stack img{width:100%;display:block}
-.stack .map{position:absolute;left:0;top:0;opacity:0} .maps-on .stack .map{opacity:.75}
 """
 _TIMES = {
     "observe_s": "rendering",
@@ -103,8 +99,8 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         _failures(evaluation),
         element("h2", "Episodes"),
         episodes(evaluation.records, folder, embed=embed),
-        style=_STYLE,
-        script=SCRIPT,
+        style=_STYLE + CONFUSION_STYLE + EPISODES_STYLE,
+        script=EPISODES_SCRIPT,
     )
     write_text(page, text)
     return page

@@ -43,7 +43,7 @@ def in_this_process(policy: Asked) -> Run:
     return run
 
 
-def evaluate(
+def run_missing_episodes(
     job: Job, keys: list[Key], run: Run, *, patience: int = 3, on_outcome: OnOutcome | None = None
 ) -> list[EpisodeRecord]:
     """Runs the episodes without a record; repeat the call after an interruption to continue.

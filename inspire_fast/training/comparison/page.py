@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import io
 from itertools import groupby
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from inspire_fast.core import html
@@ -33,7 +31,7 @@ _SMOOTHED = (
 def write_page(runs: Sequence[RecordedRun], path: Path) -> Path:
     """Writes one self-contained HTML file; returns its path."""
     figures = [
-        (html.element("h2", TITLES[group]), html.image(_png(draw(runs, [*members]))))
+        (html.element("h2", TITLES[group]), html.plot(draw(runs, [*members])))
         for group, members in groupby(metric_names(runs), _group)
     ]
     text = html.document(
@@ -83,13 +81,6 @@ def draw(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure:
         axes.set(title=name, xlabel="step", ylabel=metric(name).unit)
         axes.grid(alpha=0.3)
     return figure
-
-
-def _png(figure: Figure) -> bytes:
-    target = io.BytesIO()
-    with mpl.rc_context({"font.size": 10}):
-        figure.savefig(target, format="png", dpi=100)
-    return target.getvalue()
 
 
 def _key(number: int, label: str) -> list[html.Markup]:
