@@ -43,6 +43,7 @@ class EvaluationOptions:
         tasks: single tasks, `suite:number`, e.g. `libero_spatial:0`.
         episodes: only the first `episodes` of the protocol's trials per task.
         out: folder of records, videos and page.
+        host: address of the policy server; of a policy in this process, the address that its workers ask.
         batch_sizes: of a policy in this process: requests of several workers are answered in one call of these sizes
             (each is a program that is compiled first).
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, without a server.
@@ -61,6 +62,7 @@ class EvaluationOptions:
     tasks: tuple[str, ...] = ()
     episodes: int | None = None
     out: Path = Path("runs/libero")
+    host: str = "127.0.0.1"
     batch_sizes: tuple[int, ...] = (1,)
     workers: int = 2
     ray_address: str | None = None
@@ -182,8 +184,9 @@ def _running(policy: Policy | Address | str | Path, options: EvaluationOptions) 
             policy.warm_up(rows=options.batch_sizes)
         yield dict(policy.metadata), in_this_process(policy)  # pyright: ignore[reportArgumentType]
         return
-    with serve_in_background(build_server(policy, ServerConfig(batch_sizes=options.batch_sizes))) as server:
-        yield _workers(Address(host="127.0.0.1", port=server.port), options)
+    config = ServerConfig(host=options.host, batch_sizes=options.batch_sizes)
+    with serve_in_background(build_server(policy, config)) as server:
+        yield _workers(Address(host=options.host, port=server.port), options)
 
 
 def _workers(address: Address, options: EvaluationOptions) -> tuple[dict[str, Any], Run]:
@@ -208,14 +211,13 @@ class Args:
 
     Attributes:
         options: which episodes, and how they are run.
-        host, port: of the policy server.
+        port: of the policy server.
         api_key_file: holds the server's API key.
         checkpoint: evaluate this policy in this process instead of a server's: a folder, an address, a published name.
         connect_timeout_s, request_timeout_s: how long to wait for a server to appear, and for an answer.
     """
 
     options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = field(default_factory=EvaluationOptions)
-    host: str = "127.0.0.1"
     port: int = 8000
     api_key_file: Path | None = None
     checkpoint: str | None = None
@@ -226,7 +228,7 @@ class Args:
 def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
     """Evaluates a policy on LIBERO: of a server, or of a checkpoint."""
     address = Address(
-        host=args.host,
+        host=args.options.host,
         port=args.port,
         api_key=None if args.api_key_file is None else args.api_key_file.read_text().strip(),
         connect_timeout_s=args.connect_timeout_s,
