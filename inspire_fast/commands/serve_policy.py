@@ -21,7 +21,7 @@ from inspire_fast.serving.access import load_api_keys, load_tls
 from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.live import LiveView
 from inspire_fast.serving.logs import LogFormat, configure_logging
-from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
+from inspire_fast.serving.recording import Recorder, RecordingLimits
 from inspire_fast.serving.serve import build_server
 from inspire_fast.serving.server import PolicyServer
 

@@ -1,4 +1,4 @@
-"""Who may use a server, and over what: API keys (given directly, in a file or in the environment; never logged), TLS."""
+"""Access to a policy server: API keys (from a file or the environment, never logged), TLS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def load_api_keys(file: Path | None = None, environ: Mapping[str, str] = os.envi
     """Keys of a file (one per line, `#` comments) and of the variable `INSPIRE_FAST_API_KEYS` (comma-separated).
 
     Raises:
-        ValueError: a file was named but holds no key: the server would be open to everyone without saying so.
+        ValueError: the file holds no key; the server would be open to everyone without a warning.
     """
     keys = [key.strip() for key in environ.get(KEYS_VARIABLE, "").split(",")]
     if file is not None:
@@ -29,15 +29,15 @@ def load_api_keys(file: Path | None = None, environ: Mapping[str, str] = os.envi
 
 
 def load_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """A server's side of TLS 1.2 or newer; None without files.
+    """Server side of TLS 1.2 or newer; None without files.
 
     Raises:
-        ValueError: one file without the other, or they do not hold a certificate chain and its key (PEM).
+        ValueError: one file without the other, or no certificate chain with its key (PEM).
     """
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise ValueError("TLS needs both, the certificate chain and its private key (PEM files).")
+        raise ValueError("TLS needs both the certificate chain and its private key (PEM files).")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -48,7 +48,7 @@ def load_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | Non
 
 
 class ApiKeys:
-    """The keys of one server. Without any, everybody who can reach the port may use it."""
+    """API keys of one server. Without any, everybody who reaches the port may use it."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = [key.encode() for key in keys]
@@ -59,11 +59,11 @@ class ApiKeys:
         return len(self._keys)
 
     def allow(self, authorization: str | None) -> bool:
-        """Checks the header `Authorization: Api-Key <key>`. The time taken tells nothing about the keys."""
+        """Checks the header `Authorization: Api-Key <key>`. The time it takes tells nothing about the keys."""
         if not self._keys:
             return True
-        # Headers are bytes of any kind; what is not ASCII arrives as surrogates.
+        # Headers may hold any bytes; those that are not ASCII arrive as surrogates.
         given = (authorization or "").removeprefix(_SCHEME).encode(errors="surrogateescape")
-        # Every key is compared, so that the time does not tell which one matched either.
+        # Compares every key, so that the time does not tell which one matched.
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         return any(matches) and (authorization or "").startswith(_SCHEME)

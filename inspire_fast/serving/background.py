@@ -1,4 +1,4 @@
-"""A policy server in a thread of this process: for notebooks, evaluation in one process, and tests."""
+"""Policy server in a thread of this process, for notebooks, evaluation and tests."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from inspire_fast.serving.server import PolicyServer
 
 @contextlib.contextmanager
 def serve_in_background(server: PolicyServer) -> Iterator[PolicyServer]:
-    """Serves while the block runs; `server.port` is known inside it. Leaving it drains the server.
+    """Serves while the block runs, then drains. `server.port` is valid inside the block.
 
     Raises:
-        Exception: whatever kept the server from starting.
+        Exception: any error that kept the server from starting.
     """
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 

@@ -64,7 +64,8 @@ class DeadlineExceededError(Exception):
 class InferenceThread:
     """Runs functions one after another, always in the same thread.
 
-    The thread is a daemon, unlike the threads of an executor: an inference that never ends must not keep the process alive.
+    The thread is a daemon, unlike the threads of an executor: an inference that never ends must not keep the process
+    alive.
     """
 
     def __init__(self) -> None:
@@ -108,7 +109,8 @@ class InferenceThread:
 def _passable(raised: BaseException) -> Exception:
     """The exception as a future can carry it.
 
-    A future refuses StopIteration, which a policy that replays an iterator may raise; SystemExit would end the event loop.
+    A future refuses StopIteration, which a policy that replays an iterator may raise; SystemExit would end the event
+    loop.
     """
     if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
         return raised
@@ -131,10 +133,11 @@ class _Waiting:
 class Batcher:
     """Queue between the connections of a server and its policy.
 
-    A batch takes the requests that arrived while the last one ran. It waits for more, at most `max_wait_s`, only while a
-    client that sent a request within the last second has not sent its next one: a single robot never waits. Requests are
-    taken in order of arrival and a connection has one at a time, so every client gets its turn however fast another one
-    asks. Observations are checked and prepared in other threads during the inference; a bad one never enters a batch.
+    A batch takes the requests that arrived while the last one ran. It waits for more, at most `max_wait_s`, only while
+    a client that sent a request within the last second has not sent its next one: a single robot never waits. Requests
+    are taken in order of arrival and a connection has one at a time, so every client gets its turn however fast another
+    one asks. Observations are checked and prepared in other threads during the inference; a bad one never enters a
+    batch.
 
     Args:
         policy: a `BatchPolicy` if batches are larger than 1.
@@ -297,7 +300,7 @@ class Batcher:
         ]
 
     async def close(self) -> None:
-        """Refuses new requests and cancels the waiting ones. A running inference ends in its thread; its result is dropped."""
+        """Refuses new requests and cancels the waiting ones. The result of a running inference is dropped."""
         self._closed = True
         if self._worker is not None:
             self._worker.cancel()

@@ -1,4 +1,4 @@
-"""Logs for people, or one JSON object per line for whatever collects them."""
+"""Log formats: plain text for people, or one JSON object per line for log collectors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LogFormat = Literal["text", "json"]
 
 
 class JsonFormatter(logging.Formatter):
-    """A line: `time` (UTC, ISO 8601), `level`, `logger`, `message`, and `exception` where there is one."""
+    """JSON lines: `time` (UTC, ISO 8601), `level`, `logger`, `message`, and `exception` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record -> one line."""
+        """Record -> line."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -27,9 +27,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(form: LogFormat = "text", level: int = logging.INFO) -> None:
-    """Sends all logs to stderr in one of the formats; whoever configured logging before (importing Orbax does) is replaced."""
+    """Sends all logs to stderr. Replaces earlier configurations of logging (importing Orbax makes one)."""
     handler = logging.StreamHandler()
     plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else plain)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("websockets").setLevel(logging.WARNING)  # a line per health check otherwise
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # it logs a line per health check

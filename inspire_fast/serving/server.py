@@ -95,7 +95,7 @@ class PolicyServer:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def serve_forever(self) -> None:
-        """Serves until SIGTERM or SIGINT, then drains. A second signal, two seconds later or more, ends the process at once."""
+        """Serves until SIGTERM or SIGINT, then drains. A second signal, two seconds later, ends the process."""
         asyncio.run(self._serve_until_signal())
 
     async def _serve_until_signal(self) -> None:

@@ -1,4 +1,4 @@
-"""A policy without a model, whose behaviour its prompt commands: for tests of everything around a policy."""
+"""Policy without a model that obeys commands in its prompt, for tests of the code around a policy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from inspire_fast.robots.registry import ROBOTS
 
 
 class PuppetPolicy:
-    """Does what the prompt says: `wait <file>`, `sleep 0.5`, `hold`, `crash`; any other prompt is answered at once.
+    """Obeys the prompts `wait <file>`, `sleep 0.5`, `hold` and `crash`; answers any other prompt at once.
 
-    `wait` makes `<file>.begun` and goes on when `<file>` exists, so that a test decides how long an inference takes.
+    `wait` creates `<file>.begun` and goes on when `<file>` exists, so that a test controls the length of an inference.
 
-    Observations are checked as the real policies check them. The actions repeat the state's first seven numbers, so
-    that every reply shows which request it belongs to. Given answers come back as they are.
+    It checks observations like the real policies. The actions repeat the first seven numbers of the state, so that
+    every reply shows which request it belongs to. Given answers come back unchanged.
     """
 
     def __init__(self, *, robot: str = "libero", horizon: int = 10) -> None:
@@ -34,7 +34,7 @@ class PuppetPolicy:
         return {"robot": self._robot.name, "horizon": self._horizon}
 
     def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
-        """See the class."""
+        """Obeys the prompt."""
         canonical = self._robot.canonical(observation)
         self.prompts.append(canonical.prompt)
         command, _, argument = canonical.prompt.partition(" ")
@@ -59,5 +59,5 @@ def _wait(gate: Path) -> None:
     end = time.monotonic() + 60
     while not gate.exists():
         if time.monotonic() > end:
-            raise TimeoutError(f"Nobody made {gate} for a minute.")
+            raise TimeoutError(f"{gate} did not appear within a minute.")
         time.sleep(0.01)

@@ -27,7 +27,7 @@ from inspire_fast.policy.policy import ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving import serve_in_background
-from inspire_fast.serving.recording.segments import list_segments
+from inspire_fast.serving.recording import list_segments
 
 UPSTREAM = ("policy:checkpoint", "--policy.config=pi0_fast_libero", "--policy.dir=runs/9")
 

@@ -1,4 +1,5 @@
-"""InSpire's claim that it plugs into every autoregressive policy: one is trained, decoded and served with each action tokenizer."""
+"""InSpire's claim that it plugs into every autoregressive policy: one is trained, decoded and served with each action
+tokenizer."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -18,9 +18,8 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.safety import hold_action
+from inspire_fast.serving.recording import Recorder, RecordingLimits, list_segments
 from inspire_fast.serving.recording import segments as recording_segments
-from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
-from inspire_fast.serving.recording.segments import list_segments
 from tests.serving.conftest import wait_until
 
 LIBERO = ROBOTS["libero"]
@@ -30,7 +29,7 @@ import pathlib, sys
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import ROBOTS
-from inspire_fast.serving.recording.recorder import Recorder, RecordingLimits
+from inspire_fast.serving.recording import Recorder, RecordingLimits
 import numpy as np
 robot = ROBOTS["libero"]
 recorder = Recorder(pathlib.Path(sys.argv[1]), robot=robot, horizon=10, limits=RecordingLimits(max_bytes=8 << 20))
@@ -298,7 +297,7 @@ def test_a_full_queue_drops_counts_and_says_so_once(record, directory, caplog, m
     recorder.end("one")  # is never dropped
     assert slowest < 1.0  # it waits for nobody
     assert recorder.dropped == 46
-    assert caplog.text.count("were not recorded") == 1
+    assert caplog.text.count("requests were dropped") == 1
     gate.set()
     recorder.close()
     assert [row["request"] for row in rows(directory)] == [0, 1, 2, 3]

@@ -1,20 +1,21 @@
-"""One request and its answer as a row of a LeRobot dataset.
+"""Rows of a recording: one request and its answer as a row of a LeRobot dataset.
 
 | column | holds |
 |---|---|
-| `observation.images.<camera>` | the picture as the client sent it, uint8 RGB; the camera is the native key's last part |
+| `observation.images.<camera>` | the client's image, uint8 RGB; the camera is the last part of the native key |
 | `observation.state` | the whole native state `[s]` |
-| `action` | the chunk's first action `[a]`; what the robot shall do next |
-| `chunk`, `chunk_length` | the whole chunk, `[t * a]` row by row, and how many of its rows were answered |
+| `action` | first action `[a]` of the chunk |
+| `chunk`, `chunk_length` | the whole chunk, `[t * a]` row by row, and its number of answered rows |
 | `status`, `reason` | `ok`, or `held` and why |
 | `answers` | JSON list of `{"question", "target", "answer", "probability"}` |
 | `options` | JSON of the `RequestOptions` that are not the default |
 | `timing_ms` | JSON, phase -> milliseconds |
-| `session`, `request` | whose, and its how manyth request: a number left out is a request that was not recorded |
-| `time_s` | when it was answered, seconds since 1970 |
+| `session`, `request` | connection, and number of its request: a missing number is a request that was not recorded |
+| `time_s` | time of the answer, seconds since 1970 |
 
-No number is made up in silence: of a held chunk, `action` and every row of `chunk` are the robot's hold action, `chunk_length`
-is 0, and `status` says `held`; behind the last row of a short chunk stands that row again.
+Filled-in values are marked: a held chunk has the robot's hold action in `action` and every row of `chunk`,
+`chunk_length` 0 and status `held`; a chunk shorter than the horizon repeats its last row, and `chunk_length` tells its
+real rows.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ _TEXTS = ("status", "reason", "answers", "options", "timing_ms", "session")
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """What was asked and what was answered; the arrays are not changed by anyone any more.
+    """One request and its answer; no code changes the arrays any more.
 
     Attributes:
-        session: of the connection.
-        request: counts the session's.
+        session: id of the connection.
+        request: number of the request in its session.
         observation: native key -> array, and the prompt; see `FrameFormat.relevant`.
         options, chunk: see `Policy.infer`.
-        time_s: when it was answered, seconds since 1970.
+        time_s: time of the answer, seconds since 1970.
     """
 
     session: str
@@ -56,18 +57,18 @@ class Exchange:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it keeps, about."""
+        """Approximate size in memory."""
         return 1024 + nbytes(self.observation) + (0 if self.chunk.actions is None else self.chunk.actions.nbytes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameFormat:
-    """Turns exchanges with the policy of one robot into rows.
+    """Converts exchanges with the policy of one robot into rows.
 
     Attributes:
-        robot: whose observations they are.
-        horizon: rows that `chunk` has room for.
-        default_prompt: the instruction of requests that bring none.
+        robot: robot of the observations.
+        horizon: number of rows of the column `chunk`.
+        default_prompt: instruction of requests without one.
     """
 
     robot: Robot
@@ -79,7 +80,7 @@ class FrameFormat:
             raise ValueError(f"horizon must be at least 1 action per chunk; got {self.horizon}.")
 
     def relevant(self, observation: Mapping[str, Any]) -> dict[str, Any]:
-        """Cameras, state and prompt, without whatever else a client sent.
+        """Cameras, state and prompt of an observation, without further entries.
 
         Raises:
             ValueError: a camera or the state is no array.
@@ -93,12 +94,14 @@ class FrameFormat:
         """The instruction.
 
         Raises:
-            ValueError: there is none, or it is no text that a file can hold.
+            ValueError: there is none, or a file cannot hold its characters.
         """
         prompt = exchange.observation.get("prompt", self.default_prompt)
         if not prompt:
-            raise ValueError(f"there is no prompt to record as the task; there is {sorted(exchange.observation)}.")
-        prompt.encode()  # half a surrogate pair would spoil the whole dataset's list of tasks
+            raise ValueError(
+                f"there is no prompt to record as the task; the entries are {sorted(exchange.observation)}."
+            )
+        prompt.encode()  # a lone surrogate would make the whole dataset's list of tasks unreadable
         return prompt
 
     def row(self, exchange: Exchange) -> dict[str, Any]:
@@ -135,11 +138,11 @@ class FrameFormat:
         }
 
     def features(self, row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """LeRobot's features of the dataset that a row belongs to; they differ by cameras and picture sizes alone."""
+        """LeRobot features of the dataset for a row. They depend on cameras and image sizes only."""
         robot = self.robot
-        pictures = {name: value for name, value in row.items() if name.startswith(_IMAGES)}
+        images = {name: value for name, value in row.items() if name.startswith(_IMAGES)}
         return {
-            **{name: {"dtype": "image", "shape": picture.shape} for name, picture in pictures.items()},
+            **{name: {"dtype": "image", "shape": image.shape} for name, image in images.items()},
             "observation.state": {"dtype": "float32", "shape": (robot.state_dim,), "names": list(robot.state_names)},
             "action": {"dtype": "float32", "shape": (robot.action_dim,), "names": list(robot.action_names)},
             "chunk": {"dtype": "float32", "shape": (self.horizon * robot.action_dim,)},
@@ -151,13 +154,13 @@ class FrameFormat:
 
 @dataclass(kw_only=True)
 class OpenEpisode:
-    """Rows of one session under one instruction, before they are written.
+    """Unwritten rows of one session under one instruction.
 
     Attributes:
-        task: the instruction.
+        task: instruction.
         features: see `FrameFormat.features`.
-        rows: column -> value each.
-        nbytes: of all values.
+        rows: one column -> value each.
+        nbytes: size of all values.
     """
 
     task: str
@@ -166,7 +169,7 @@ class OpenEpisode:
     nbytes: int
 
     def extend(self, later: OpenEpisode) -> bool:
-        """Appends the rows of a later part; False where that has another instruction or other columns."""
+        """Appends rows; returns False if they have another instruction or other columns."""
         if (self.task, self.features) != (later.task, later.features):
             return False
         self.rows += later.rows
@@ -179,7 +182,7 @@ class OpenEpisode:
 
 
 def nbytes(values: Mapping[str, Any]) -> int:
-    """Bytes of arrays and texts; 8 for every other value."""
+    """Size of arrays and texts, plus 8 bytes for every other value."""
     sizes = (
         v.nbytes if isinstance(v, np.ndarray) else len(v.encode(errors="replace")) if isinstance(v, str) else 8
         for v in values.values()

@@ -1,9 +1,9 @@
-"""Recording what a policy server was asked and what it answered, as LeRobot datasets that stay within their bounds.
+"""Recorder of a policy server: requests and answers as LeRobot datasets, within limits of disk and memory.
 
 <directory>/<time>-<number>/   a finished dataset; `LeRobotDataset` opens it, `list_segments` lists them
 
-An episode is what one connection (or one robot of it) asked under one instruction; a very long one is continued in the next.
-Columns: see `recording_frames`.
+An episode holds the requests of one connection (or one robot of it) under one instruction; a very long one is continued
+as another episode. `recording.frames` lists the columns.
 """
 
 from __future__ import annotations
@@ -22,73 +22,40 @@ from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import Robot
 from inspire_fast.serving.recording.frames import Exchange, FrameFormat, OpenEpisode, nbytes
-from inspire_fast.serving.recording.segments import RefusedEpisodeError, Segments
+from inspire_fast.serving.recording.segments import RecordingLimits, RefusedEpisodeError, Segments
 
 logger = logging.getLogger(__name__)
 
-_MIN_BYTES = 1 << 20
 _REPORT_EVERY_S = 10.0
 _EPISODE_FRAMES = 1000
-_SESSIONS = 1024  # whose requests are counted; the longest silent begins anew
+_SESSIONS = 1024  # whose requests are counted; beyond, the count of the least recent one starts again
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ended:
-    """A connection was closed; with None nothing happened for a while."""
+    """A closed connection; None if nothing happened for a while."""
 
     session: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordingLimits:
-    """How much disk and memory recording may take.
-
-    Attributes:
-        max_bytes: on disk, of all finished datasets and the open one.
-        segment_s: a dataset is finished when it was begun so long ago, or takes an eighth of `max_bytes`.
-        max_waiting: requests that wait to be recorded; further ones are dropped, and counted.
-        max_memory_bytes: of those that wait, and again of the episodes that are not written yet; the longest episode is
-            written, and continued, when they are more.
-    """
-
-    max_bytes: int = 10 << 30
-    segment_s: float = 600.0
-    max_waiting: int = 1024
-    max_memory_bytes: int = 256 << 20
-
-    def __post_init__(self) -> None:
-        if self.max_bytes < _MIN_BYTES or self.max_waiting < 1 or self.max_memory_bytes < 1 or self.segment_s <= 0:
-            raise ValueError(f"A recording needs max_bytes >= {_MIN_BYTES} and limits above 0; got {self}.")
-
-    @property
-    def segment_bytes(self) -> int:
-        """A dataset that is as large is finished."""
-        return self.max_bytes // 8
-
-    @property
-    def episode_bytes(self) -> int:
-        """An episode whose values are as large is written, and continued in the next."""
-        return min(self.max_bytes // 16, self.max_memory_bytes // 4)
-
-
 class Recorder:
-    """Takes exchanges from the event loop without ever waiting, and writes them in a thread of its own.
+    """Takes exchanges from the event loop without blocking it, and writes them in a thread of its own.
 
         recorder = Recorder(directory, robot=ROBOTS["libero"], horizon=10)
-        recorder.record(connection_id, observation, options, chunk)  # for every answer
-        recorder.end(connection_id)                                  # the connection was closed
-        recorder.close()                                             # the last episodes are written
+        recorder.record(connection_id, observation, options, chunk)  # after every answer
+        recorder.end(connection_id)                                  # when the connection was closed
+        recorder.close()                                             # writes the last episodes
 
-    What comes faster than it can be written is dropped; the log says how much. When writing fails (a full disk), recording
-    stops with one error in the log, and every later call returns at once. A process that is killed loses what the open
-    dataset holds and what was not written yet, and no other.
+    Requests that arrive faster than they can be written are dropped, and the log tells their number. If writing fails
+    (a full disk), recording stops with one error in the log, and later calls return at once. A killed process loses the
+    open dataset and the unwritten requests, and nothing else.
 
     Args:
-        directory: of the datasets; one process at a time records there.
-        robot: whose observations they are.
-        horizon: actions in the policy's chunks, at most.
-        limits: on disk and memory.
-        default_prompt: the instruction of requests that bring none.
+        directory: parent of the datasets; one process at a time records there.
+        robot: robot of the observations.
+        horizon: largest number of actions in a chunk.
+        limits: limits of disk and memory.
+        default_prompt: instruction of requests without one.
 
     Raises:
         FileExistsError: another process records there.
@@ -106,24 +73,18 @@ class Recorder:
     ) -> None:
         self._limits = limits = limits or RecordingLimits()
         self._format = FrameFormat(robot=robot, horizon=horizon, default_prompt=default_prompt)
-        self._segments = Segments(
-            directory,
-            max_bytes=limits.max_bytes,
-            segment_bytes=limits.segment_bytes,
-            segment_s=limits.segment_s,
-            # Requests come when clients please; `time_s` tells. This is the rate of one that executes whole chunks.
-            fps=max(1, round(robot.control_hz / horizon)),
-            robot_type=robot.name,
-        )
+        # Clients send requests at any time (`time_s`). This is the rate of a client that executes whole chunks.
+        fps = max(1, round(robot.control_hz / horizon))
+        self._segments = Segments(directory, limits, fps=fps, robot_type=robot.name)
         self._calls: queue.SimpleQueue[Exchange | _Ended | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = threading.Lock()  # guards the attributes down to `_running`
         self._waiting = self._waiting_bytes = 0
         self._requests: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._dropped = self._dropped_reported = self._recorded = 0
         self._reported_s = self._left_out_s = -_REPORT_EVERY_S
         self._left_out = 0
         self._running = True
-        self._episodes: dict[tuple[str, str], OpenEpisode] = {}  # the thread's alone
+        self._episodes: dict[tuple[str, str], OpenEpisode] = {}  # used by the thread alone
         self._thread = threading.Thread(target=self._run, daemon=True, name="recorder")
         self._thread.start()
 
@@ -143,13 +104,13 @@ class Recorder:
         return self._running
 
     def record(self, session: str, observation: Mapping[str, Any], options: RequestOptions, chunk: ActionChunk) -> None:
-        """Takes one answered request. Returns at once, and raises nothing.
+        """Queues one answered request. Returns at once and raises nothing.
 
         Args:
-            session: of the connection. Robots that share one are told apart by `options.session`.
-            observation: native, as on the wire; its arrays must not be changed any more.
-            options: what was asked for.
-            chunk: what was answered.
+            session: id of the connection. `options.session` distinguishes robots that share it.
+            observation: native, as on the wire; its arrays must not change any more.
+            options: options of the request.
+            chunk: answer.
         """
         with self._lock:
             if not self._running:
@@ -177,7 +138,7 @@ class Recorder:
             self._calls.put(exchange)
 
     def end(self, session: str) -> None:
-        """The connection was closed: its episodes end. Returns at once."""
+        """Ends the episodes of a closed connection. Returns at once."""
         with self._lock:
             for key in [key for key in self._requests if key[0] == session]:
                 del self._requests[key]
@@ -185,17 +146,17 @@ class Recorder:
                 self._calls.put(_Ended(session=session))
 
     def close(self, timeout_s: float = 60.0) -> None:
-        """Writes what is waiting and finishes the dataset. Blocks: an event loop calls it in a thread.
+        """Writes the queue and finishes the dataset. Blocks: an event loop should call it in a thread.
 
         Args:
-            timeout_s: after so long, what is not written yet is given up, and the log says so.
+            timeout_s: longest wait; the log tells if requests were lost after it.
         """
         with self._lock:
             self._running = False
             self._calls.put(None)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
-            logger.error("Recording: gave up after %.0f s; what was not written yet is lost.", timeout_s)
+            logger.error("Recording: gave up after %.0f s; the unwritten requests are lost.", timeout_s)
         with self._lock:
             self._report_dropped(last=True)
             if self._left_out:
@@ -206,7 +167,7 @@ class Recorder:
         new = self._dropped - self._dropped_reported
         if new and (last or time.monotonic() - self._reported_s >= _REPORT_EVERY_S):
             logger.warning(
-                "Recording: %d requests were not recorded, %d in all: they came faster than they can be written.",
+                "Recording: %d requests were dropped, %d in all: they arrive faster than they can be written.",
                 new,
                 self._dropped,
             )
@@ -223,7 +184,7 @@ class Recorder:
             self._write(list(self._episodes))
             self._segments.close()
         except Exception:
-            # A full disk most of the time; whatever it is, the server serves on.
+            # A full disk, as a rule. In any case the server goes on without recording.
             with self._lock:
                 self._running = False
                 self._calls = queue.SimpleQueue()
@@ -233,7 +194,7 @@ class Recorder:
             abandoned = self._segments.abandon()
             self._recorded -= abandoned
             lost = unwritten + abandoned
-            logger.exception("Recording has stopped, and the server goes on without; %d requests are lost.", lost)
+            logger.exception("Recording has stopped; the server goes on without it. %d requests are lost.", lost)
 
     def _next(self) -> Exchange | _Ended | None:
         try:
@@ -256,7 +217,7 @@ class Recorder:
             self._append(key, episode)
 
     def _append(self, key: tuple[str, str], new: OpenEpisode) -> None:
-        """Adds to the session's episode, or begins another where it does not fit that one."""
+        """Adds rows to the session's episode, or begins another one if they do not fit it."""
         begun = self._episodes.get(key)
         if begun is not None and not begun.extend(new):
             self._write([key])
@@ -280,7 +241,7 @@ class Recorder:
             del self._episodes[key]
 
     def _leave_out(self, session: str, requests: int, error: Exception) -> None:
-        """Counts requests that cannot be recorded, and says why."""
+        """Counts requests that cannot be recorded, and logs the reason."""
         self._dropped += requests
         self._dropped_reported += requests
         self._left_out += requests
