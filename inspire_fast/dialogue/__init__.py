@@ -1,4 +1,4 @@
-"""Dialogues: scripts, questions, grounding of targets, and the one renderer of text for training and inference."""
+"""Dialogue between robot and model: scripts with blanks, the renderer, questions, and grounding of instructions."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-r"""The one renderer: training and inference read the same text because the same function writes it.
+r"""Renderer of dialogues. Training and inference use the same function, so they read the same text.
 
 text     <bos> Task: ... ;\n | Question: ... Answer: | left | ;\n | Action: | 7 9 2 | "|" <eos>
 causal     0    0 0 0 0 0 0  |    1  1  1  1  1  1   |  1   |  1  |   1     | 1 1 1 |  1    1
@@ -25,7 +25,7 @@ STATE_BINS = 256
 
 
 class Kind(enum.StrEnum):
-    """What a segment is to the model; losses are reported by it."""
+    """Kind of a segment; losses are reported per kind."""
 
     CONTEXT = "context"
     FORCED = "forced"
@@ -35,12 +35,12 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptFields:
-    """What fills the script's placeholders.
+    """Values of a script's placeholders.
 
     Attributes:
-        instruction: as the person worded it.
+        instruction: words of the person.
         state: normalised state, float `[s]`, nominally within [-1, 1].
-        targets: the phrases to ask about, in the instruction's order.
+        targets: phrases to ask about, in the instruction's order.
     """
 
     instruction: str
@@ -54,8 +54,8 @@ class Piece:
 
     Attributes:
         kind, text, weight: see `Kind` and the script's segments.
-        slot: set where it is a blank: a question, or the action slot.
-        target: the phrase that is asked about; empty outside of questions.
+        slot: question or action slot of a blank; None for text.
+        target: phrase that the question is about; empty outside questions.
         joins: see `Context`.
     """
 
@@ -72,8 +72,8 @@ class Rendered:
     """A dialogue up to its end or its first unfilled blank.
 
     Attributes:
-        tokens: the sequence so far; its `segment` indexes `pieces`.
-        pieces: every concrete segment of the dialogue, also those not reached.
+        tokens: the sequence; its `segment` indexes `pieces`.
+        pieces: all segments of the dialogue, including those after the unfilled blank.
         empty: index in `pieces` of the first unfilled blank, or None.
     """
 
@@ -83,29 +83,29 @@ class Rendered:
 
 
 def clean(instruction: str) -> str:
-    """openpi's cleaning: lower case, outer blanks removed, underscores become blanks."""
+    """openpi's cleaning: lower case, no outer spaces, underscores become spaces."""
     return instruction.lower().strip().replace("_", " ")
 
 
 def discretise(state: np.ndarray) -> str:
-    """Normalised state -> 256 bins of [-1, 1] as text (openpi: -1 stands for anything below the range)."""
+    """Normalised state -> 256 bins of [-1, 1] as text; -1 means below the range, as in openpi."""
     bins = np.digitize(state, np.linspace(-1, 1, STATE_BINS + 1)[:-1]) - 1
     return " ".join(map(str, bins))
 
 
 def unroll(script: Script, fields: PromptFields) -> tuple[Piece, ...]:
-    """The script's segments with everything but the blanks filled in."""
+    """Segments of the script with all placeholders filled in, and blanks left open."""
     pieces: list[Piece] = []
     for segment in script.segments:
         if isinstance(segment, Context):
             fills = {"instruction": clean(fields.instruction), "state": discretise(fields.state)}
-            # In one pass: an instruction may hold the words "{state}" itself.
+            # One pass, because the instruction may contain the text "{state}".
             text = re.sub(r"\{(instruction|state)\}", lambda match: fills[match[1]], segment.text)  # noqa: B023
             pieces.append(Piece(kind=Kind.CONTEXT, text=text, joins=segment.joins))
         elif isinstance(segment, Forced):
-            pieces.append(
-                _forced(segment, Kind.ACTION if script.acts and segment is script.segments[-2] else Kind.FORCED)
-            )
+            opens_action = script.acts and segment is script.segments[-2]
+            kind = Kind.ACTION if opens_action else Kind.FORCED
+            pieces.append(Piece(kind=kind, text=segment.text, weight=segment.weight))
         elif isinstance(segment, ForEachTarget):
             for target in script.asked(fields.targets):
                 pieces.extend(_ask(segment, target))
@@ -114,14 +114,9 @@ def unroll(script: Script, fields: PromptFields) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _forced(segment: Forced, kind: Kind) -> Piece:
-    return Piece(kind=kind, text=segment.text, weight=segment.weight)
-
-
 def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
-    questions = [s.question for s in loop.segments if isinstance(s, Slot)]
-    upcoming = iter(questions)
-    current = next(upcoming, None)
+    upcoming = (s.question for s in loop.segments if isinstance(s, Slot))
+    current = next(upcoming, None)  # text before a slot words that slot's question
     pieces: list[Piece] = []
     for segment in loop.segments:
         if isinstance(segment, Slot):
@@ -134,14 +129,14 @@ def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
     return pieces
 
 
-@functools.lru_cache(maxsize=8)  # thousands of answers, asked for with every sample
+@functools.lru_cache(maxsize=8)  # thousands of answers, needed for every sample
 def _answer_words(questions: tuple[Question, ...], text: TextTokenizer) -> frozenset[int]:
-    """Ids that occur in any answer."""
+    """Ids that occur in some answer."""
     return frozenset(i for q in questions for answer in q.answers for i in text.encode(" " + answer))
 
 
 def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
-    """The ids of an answer as it stands behind "Answer:": with its leading space."""
+    """Ids of an answer as the dialogue has it, with a leading space."""
     return vocabulary.text.encode(" " + answer)
 
 
@@ -153,17 +148,17 @@ def render(
     answers: Sequence[str] = (),
     action_ids: Sequence[int] | None = None,
 ) -> Rendered:
-    """Writes the dialogue up to the first blank that is not filled.
+    """Renders a dialogue up to its first unfilled blank.
 
     Args:
         script: the dialogue with its blanks.
-        fields: what the script's placeholders stand for.
+        fields: values of the script's placeholders.
         vocabulary: text and action ids.
-        answers: fills for the question slots, in order; fewer than there are slots stop the rendering there.
+        answers: answers for the question slots, in order; rendering stops at the first slot without one.
         action_ids: ids of the *action tokenizer* for the action slot.
 
     Raises:
-        ValueError: more answers than slots, or an answer that the slot does not allow.
+        ValueError: more answers than slots, or an answer that its question does not allow.
     """
     pieces = unroll(script, fields)
     slots = sum(piece.kind is Kind.ANSWER for piece in pieces)
@@ -186,13 +181,13 @@ def render(
 
 @dataclass(frozen=True, kw_only=True)
 class Blank:
-    """A blank as a decoder meets it.
+    """A blank and the given text after it, for a decoder.
 
     Attributes:
-        piece: the blank's segment; `piece.slot` is a question or the action slot.
+        piece: segment of the blank; `piece.slot` is a question or the action slot.
         continuation: int32 ids of the given text between this blank and the next one (or the end).
-        attends_to: int32, for each id of `continuation` the index in `continuation` of the last id that it sees: its own if causal, the end of
-            its segment if bidirectional.
+        attends_to: int32, for each id of `continuation` the index in `continuation` of the last id that it sees: its
+            own if causal, the end of its segment if bidirectional.
     """
 
     piece: Piece
@@ -203,9 +198,9 @@ class Blank:
 def split_at_blanks(
     script: Script, fields: PromptFields, vocabulary: Vocabulary
 ) -> tuple[TokenSequence, tuple[Blank, ...]]:
-    """The dialogue for a decoder: what is given before the first blank, then every blank with the text that follows it.
+    """Splits a dialogue for a decoder: the text before the first blank, and every blank with the text after it.
 
-    Same segments, same encoder as `render`: filling the blanks with answers yields exactly the ids that `render` writes.
+    Segments and encoder are those of `render`: blanks filled with answers give exactly the ids that `render` writes.
     """
     pieces = unroll(script, fields)
     blanks: list[Blank] = []
@@ -229,7 +224,7 @@ def split_at_blanks(
 def _piece_ids(
     piece: Piece, vocabulary: Vocabulary, answers: Iterator[str], action_ids: Sequence[int] | None
 ) -> list[int] | None:
-    """Ids of one segment; None for a blank that is not filled."""
+    """Ids of one segment; None for an unfilled blank."""
     if piece.slot is None:
         return vocabulary.text.encode(piece.text)
     if isinstance(piece.slot, ActionSlot):
@@ -245,7 +240,7 @@ def _piece_ids(
 
 
 def end_ids(slot: ActionSlot, vocabulary: Vocabulary) -> list[int]:
-    """What closes an action chunk."""
+    """Ids that end an action chunk."""
     return vocabulary.text.encode(slot.end, eos=slot.eos)
 
 
@@ -262,7 +257,7 @@ class _Writer:
     def write(self, ids: list[int], segment: int, weights: list[float], *, bidirectional: bool, joins: bool) -> None:
         block = self._block[-1] if self._block else 0
         for _ in ids:
-            # A bidirectional segment is one block; it opens a new one only behind causal tokens.
+            # A bidirectional segment is one block; it starts a new one only after causal tokens.
             if not bidirectional or (self._last_causal and not joins):
                 block += 1
             self._last_causal = not bidirectional

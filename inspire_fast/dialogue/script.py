@@ -1,9 +1,9 @@
-r"""A script: the dialogue as data, a sequence of segments some of which are blanks.
+r"""Scripts: dialogues as data, sequences of segments of which some are blanks.
 
 Context("Task: {instruction}, State: {state};\n")            seen, bidirectional, no loss
 ForEachTarget(
     Forced("Question: {question} Answer:"),                  causal, no loss
-    Slot(Direction(...)),                                    causal, loss; the model chooses among allowed answers
+    Slot(Direction(...)),                                    causal, loss; the model chooses an allowed answer
     Forced(";\n"))
 Forced("Action: ", weight=1)                                 causal, loss
 ActionSlot(end="|")                                          causal, loss; then EOS
@@ -20,10 +20,10 @@ from inspire_fast.dialogue.questions.base import Question
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Text that is seen as a whole (bidirectional). `{instruction}` and `{state}` are filled in; no loss.
+    """Text that the model sees as a whole (bidirectional), without loss. `{instruction}` and `{state}` are filled in.
 
-    Behind causal text it is a block of its own. With `joins`, the causal token before it belongs to the block and sees
-    the whole text too, as openpi's flags have it (the released InSpire code, questions first).
+    After causal text it is a block of its own. With `joins`, the causal token before it belongs to the block and sees
+    the whole text too, as with openpi's flags (the released InSpire code, questions first).
     """
 
     text: str
@@ -32,7 +32,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Forced:
-    """Causal text that is given, never chosen; inside `ForEachTarget`, `{question}` is filled in."""
+    """Causal text that is given, not chosen by the model. Inside `ForEachTarget`, `{question}` is filled in."""
 
     text: str
     weight: float = 0.0
@@ -40,7 +40,7 @@ class Forced:
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """A blank for the answer to a question about the current target. A space precedes the answer's words."""
+    """Blank for the answer to a question about the current target. The renderer writes a space before the answer."""
 
     question: Question
     weight: float = 1.0
@@ -55,7 +55,7 @@ class ForEachTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSlot:
-    """A blank for one action chunk, closed by `end` and, unless `eos` is off, EOS.
+    """Blank for one action chunk, followed by `end` and, unless `eos` is off, EOS.
 
     The released InSpire-FAST checkpoints were trained with `eos=False`.
     """
@@ -74,10 +74,10 @@ class Script:
 
     Attributes:
         name: registry name.
-        segments: what is said; see the module.
-        max_targets: no more targets are asked about than this, the first ones; None asks about all.
-        grounding: how targets are found in an instruction, see `grounding.GROUNDINGS`.
-        supervise_matches: ids inside the questions that are also answers carry loss (the released InSpire code).
+        segments: segments; see the module.
+        max_targets: largest number of targets to ask about, the first ones; None asks about all.
+        grounding: name of the grounding that finds targets in an instruction.
+        supervise_matches: loss on ids of the questions that are also ids of answers (the released InSpire code).
     """
 
     name: str
@@ -97,21 +97,21 @@ class Script:
 
     @property
     def acts(self) -> bool:
-        """The script ends in actions (one without trains and answers but does not act)."""
+        """True if the script ends in actions. One that does not can be trained and can answer, but cannot act."""
         return isinstance(self.segments[-1], ActionSlot)
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """The questions asked about each target."""
+        """Questions about each target."""
         loops = [s for s in self.segments if isinstance(s, ForEachTarget)]
         return tuple(slot.question for loop in loops for slot in loop.segments if isinstance(slot, Slot))
 
     def asked(self, targets: tuple[str, ...]) -> tuple[str, ...]:
-        """The targets that are asked about."""
+        """Targets that the script asks about."""
         return targets[: self.max_targets] if self.questions else ()
 
     def unsupervised(self) -> Script:
-        """The same dialogue, whose answers are read but carry no loss."""
+        """The same dialogue without loss on the answers."""
 
         def silent(segment: Forced | Slot) -> Forced | Slot:
             return replace(segment, weight=0.0)
@@ -128,19 +128,19 @@ ACTION = (Forced(text="Action: ", weight=1.0), ActionSlot())
 
 
 def pi0_fast(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
-    """openpi's prompt: no questions, whatever is given, so that runs can be compared. `released` leaves EOS out."""
+    """openpi's prompt. It ignores questions, so that runs can be compared; `released` leaves EOS out."""
     del questions, max_targets
     return Script(name="pi0_fast", segments=(TASK, ACTION[0], ActionSlot(eos=not released)))
 
 
 def inspire(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
-    """Questions after the task: "Task ...; Question ...; Action: ...", as the published runs were trained.
+    """Questions after the task: "Task ...; Question ...; Action: ...", as in the published training runs.
 
     Args:
-        questions: asked one after another about each target.
+        questions: questions about each target, in this order.
         max_targets: see `Script`.
-        released: the text that the released InSpire-FAST checkpoints were trained on: targets in the order of the
-            code's own list of phrases with its rewrites, no EOS, and loss on direction words inside the questions.
+        released: text of the released InSpire-FAST checkpoints: targets in the order of the release's list of phrases,
+            with its rewrites, no EOS, and loss on direction words inside the questions.
     """
     ask = _ask(questions)
     if released:
@@ -149,7 +149,7 @@ def inspire(*questions: Question, max_targets: int | None = None, released: bool
 
 
 def inspire_first(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
-    """Questions before the task: "Question ...; Task ...; Action: ...", as the paper's figure shows. See `inspire`."""
+    """Questions before the task: "Question ...; Task ...; Action: ...", as in the paper's figure. See `inspire`."""
     ask = _ask(questions)
     if released:
         return _as_released("inspire_first", (ask, Context(text=TASK.text, joins=True)), max_targets)
@@ -169,12 +169,8 @@ def _as_released(name: str, segments: tuple[Context | ForEachTarget, ...], max_t
 def _ask(questions: tuple[Question, ...]) -> ForEachTarget:
     if not questions:
         raise ValueError("A script that asks needs at least one question; `pi0_fast` asks none.")
-    segments = [
-        s
-        for q in questions
-        for s in (Forced(text="Question: {question} Answer:"), Slot(question=q), Forced(text=";\n"))
-    ]
-    return ForEachTarget(segments=tuple(segments))
+    before, after = Forced(text="Question: {question} Answer:"), Forced(text=";\n")
+    return ForEachTarget(segments=tuple(s for q in questions for s in (before, Slot(question=q), after)))
 
 
 SCRIPTS: Registry[Callable[..., Script]] = Registry(

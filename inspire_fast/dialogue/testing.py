@@ -1,4 +1,4 @@
-"""A tiny vocabulary, made on the spot in a fraction of a second: what unit tests and examples talk with."""
+"""Tiny vocabulary for unit tests and examples, made in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def random_chunks(count: int, horizon: int, action_dim: int, seed: int = 0) -> n
 
 @lru_cache(maxsize=4)
 def tiny_vocabulary(horizon: int = 10, action_dim: int = 7, *, one_id_answers: bool = True) -> Vocabulary:
-    """512 ids. With `one_id_answers=False` some answers of `DIRECTION` are several ids long."""
+    """A vocabulary of 512 ids. With `one_id_answers=False` some answers of `DIRECTION` have several ids."""
     symbols = [" " + answer for answer in DIRECTION.answers] if one_id_answers else []
     text = TextTokenizer.fit(SENTENCES * 4, vocab_size=330, symbols=symbols)
-    # Wide enough for any chunk within [-1, 1]: |DCT| <= sqrt(horizon), and some slack for quantile normalisation.
+    # Wide enough for any chunk within [-1, 1]: |DCT| <= sqrt(horizon), plus slack for quantile normalisation.
     bound = int(np.ceil(20 * horizon**0.5))
     action = FastTokenizer.fit(
         random_chunks(200, horizon, action_dim), vocab_size=180, coefficient_range=(-bound, bound)

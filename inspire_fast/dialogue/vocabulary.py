@@ -1,4 +1,4 @@
-"""Where text ids and action ids share one vocabulary."""
+"""Vocabulary of the model: text ids and action ids in one range."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """The model's vocabulary of `size` ids. Action id `i` is text id `size - 1 - skip - i` (openpi: 257023 - i).
+    """A vocabulary of `size` ids. Action id `i` is text id `size - 1 - skip - i` (openpi: 257023 - i).
 
-    An id means something only together with the slot it stands in: PaliGemma's location tokens and FAST's first 1024 ids
-    are the same ids. In a vocabulary of our own making (`skip=0`) the two ranges do not touch.
+    The slot decides the meaning of an id: PaliGemma's location tokens and FAST's first 1024 ids are the same ids. In
+    our own vocabularies (`skip=0`) the two ranges do not overlap.
     """
 
     text: TextTokenizer
@@ -29,15 +29,16 @@ class Vocabulary:
         floor = self.text.vocab_size if self.skip == 0 else 4
         if self.size < self.text.vocab_size or lowest < floor:
             raise ValueError(
-                f"A vocabulary of {self.size} ids cannot hold {self.text.vocab_size} text ids and {self.action.vocab_size} "
-                f"action ids below its last {self.skip}. Enlarge the network's vocab_size or shrink the tokenizers."
+                f"A vocabulary of {self.size} ids cannot hold {self.text.vocab_size} text ids and "
+                f"{self.action.vocab_size} action ids below its last {self.skip}. Enlarge the network's vocab_size or "
+                "shrink the tokenizers."
             )
 
     def from_action(self, action_ids: np.ndarray | Sequence[int]) -> np.ndarray:
         """Action ids -> text ids, int32.
 
         Raises:
-            ValueError: an id that the action tokenizer does not have.
+            ValueError: the action tokenizer has no such id.
         """
         ids = np.asarray(action_ids, np.int64)
         if ids.size and not 0 <= ids.min() <= ids.max() < self.action.vocab_size:
@@ -50,13 +51,14 @@ class Vocabulary:
         """Text ids of an action slot -> action ids, int32; the inverse of `from_action`.
 
         Raises:
-            ValueError: an id that stands for no action.
+            ValueError: an id is no action id.
         """
         ids = self.size - 1 - self.skip - np.asarray(text_ids, np.int64)
         if (bad := np.flatnonzero((ids < 0) | (ids >= self.action.vocab_size))).size:
             first, last = self.size - self.skip - self.action.vocab_size, self.size - self.skip - 1
             raise ValueError(
-                f"Id {np.asarray(text_ids).ravel()[bad[0]]} at place {bad[0]} is no action id; those are {first} .. {last}."
+                f"Id {np.asarray(text_ids).ravel()[bad[0]]} at place {bad[0]} is no action id; action ids are "
+                f"{first} .. {last}."
             )
         return ids.astype(np.int32)
 
@@ -69,13 +71,14 @@ class Vocabulary:
         begin: str = "Action: ",
         end: str = "|",
     ) -> np.ndarray:
-        """The normalised chunk, float32 `[horizon, action_dim]`, that stands between `begin` and `end` in a generated sequence.
+        """Normalised chunk, float32 `[horizon, action_dim]`, between `begin` and `end` in a generated sequence.
 
-        Action ids are never read through text, which loses them: several may spell one piece. What follows `end` is ignored.
+        It never goes through text, which would lose action ids: several may spell one piece. Ids after `end` are
+        ignored.
 
         Raises:
-            ValueError: `begin` or `end` is missing, another id stands between, or the ids are not one whole chunk. openpi
-                returns zeros then, which after unnormalisation is a real motion.
+            ValueError: `begin` or `end` is missing, another id is in between, or the ids are not one whole chunk.
+                openpi returns zeros then, which unnormalise to a real motion.
         """
         ids = [int(i) for i in text_ids]
         start = _find(ids, self.text.encode(begin), 0)
@@ -85,12 +88,12 @@ class Vocabulary:
         stop = _find(ids, self.text.encode(end), start)
         if stop < 0:
             raise ValueError(
-                f"The actions from id {start} on are not closed by {end!r}: the sequence was cut off at {len(ids)}."
+                f"The actions from place {start} on do not end with {end!r}: the sequence was cut off at {len(ids)}."
             )
         return self.action.decode(self.to_action(ids[start:stop]).tolist(), horizon, action_dim)
 
 
 def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
-    """Where `part` first stands in `ids` from `start` on, or -1."""
+    """First index of `part` in `ids` from `start` on, or -1."""
     places = range(start, len(ids) - len(part) + 1)
     return next((at for at in places if list(ids[at : at + len(part)]) == list(part)), -1)

@@ -129,10 +129,10 @@ def test_padding_behind_the_terminator_does_not_matter(zeros: int) -> None:
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
-        (sampled_ids()[:-2], "not closed by"),
+        (sampled_ids()[:-2], "do not end with"),
         (sampled_ids()[1:], "a chunk of 5 x 7 needs 35|do not spell"),
         (np.concatenate([[4], sampled_ids()]), "Id 4 at place 0 is no action id"),
-        (np.zeros(12), "not closed by"),
+        (np.zeros(12), "do not end with"),
         (np.append(np.nan, sampled_ids()), "whole numbers; got nan at place 0"),
         (np.append(sampled_ids()[:3], 2.5), "whole numbers; got 2.5 at place 3"),
         (sampled_ids()[None], r"one sequence; got float32 \(1, "),

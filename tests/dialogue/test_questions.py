@@ -1,4 +1,7 @@
-"""The questions beside the paper's own; what holds for every one is checked over the registry."""
+"""All questions: their examples, properties over the registry, and answers of the questions besides the paper's own."""
+
+import doctest
+import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +31,14 @@ def facts(*offset: float, grasped: bool = False, rotations: dict | None = None) 
     return TargetFacts(
         phrase="the bowl", offset_m=np.array(offset, np.float32), grasped=grasped, rotations=rotations or {}
     )
+
+
+@pytest.mark.parametrize("question", VARIANTS[: len(QUESTIONS)], ids=lambda q: q.name)
+def test_every_question_file_opens_with_an_example_that_holds(question) -> None:
+    module = sys.modules[type(question).__module__]
+    (example,) = (e for e in doctest.DocTestFinder(recurse=False).find(module) if e.examples)
+    assert "question.wording(" in str(module.__doc__)
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 @pytest.mark.parametrize("question", VARIANTS, ids=lambda q: q.name)

@@ -10,17 +10,26 @@ from inspire_fast.dialogue.grounding.targets import libero_phrases
         # the list's order, not the instruction's
         ("turn on the stove and put the moka pot on it", ("the moka pot", "the stove button", "the stove")),
         # what is found is cut out: "the cream cheese" leaves " box"
-        ("put both the cream cheese box and the butter in the basket", ("the butter", "the cream cheese", "the basket")),
+        (
+            "put both the cream cheese box and the butter in the basket",
+            ("the butter", "the cream cheese", "the basket"),
+        ),
         # "the wine_bottle" of the list never occurs
         ("put the wine bottle on top of the cabinet", ("top of the cabinet",)),
         ("put the wine bottle on the rack", ("the rack",)),
         # rewritten, the release's misspelling included
-        ("pick up the book on the right and place it under the cabinet shelf", ("the book on the right", "bottom of the cabinet self")),
+        (
+            "pick up the book on the right and place it under the cabinet shelf",
+            ("the book on the right", "bottom of the cabinet self"),
+        ),
         ("pick up the book on the left and place it on top of the shelf", ("the book on the left", "top of the shelf")),
         ("turn off the stove", ("the stove button",)),
         ("put both moka pots on the stove", ("the left moka pot", "the right moka pot", "the stove")),
         # cut out everywhere: "the plate" is gone from "on the plate", too
-        ("pick up the black bowl next to the plate and place it on the plate", ("the black bowl next to the plate", "the plate")),
+        (
+            "pick up the black bowl next to the plate and place it on the plate",
+            ("the black bowl next to the plate", "the plate"),
+        ),
     ],
 )  # fmt: skip
 def test_what_the_release_asks_about(instruction: str, phrases: tuple[str, ...]) -> None:

@@ -54,7 +54,7 @@ def test_ids_of_something_else_are_refused() -> None:
     last = TINY.action.vocab_size - 1
     with pytest.raises(ValueError, match=rf"span 0 \.\. {last + 1}; the tokenizer has 0 \.\. {last}"):
         TINY.from_action([0, last + 1])
-    with pytest.raises(ValueError, match=rf"Id 5 at place 1 is no action id; those are {511 - last} \.\. 511"):
+    with pytest.raises(ValueError, match=rf"Id 5 at place 1 is no action id; action ids are {511 - last} \.\. 511"):
         TINY.to_action([511, 5])
 
 
@@ -64,7 +64,7 @@ def test_a_chunk_is_read_between_its_text() -> None:
     begin, end = TINY.text.encode("Action: "), TINY.text.encode("|", eos=True)
     written = [*TINY.text.encode("left;\n"), *begin, *TINY.from_action(ids), *end, 0, 0]
     np.testing.assert_array_equal(TINY.read_chunk(written, 10, 7), TINY.action.decode(ids, 10, 7))
-    with pytest.raises(ValueError, match=r"not closed by '\|'"):
+    with pytest.raises(ValueError, match=r"do not end with '\|'"):
         TINY.read_chunk(written[: -len(end) - 2], 10, 7)
     with pytest.raises(ValueError, match="holds no 'Action: '"):
         TINY.read_chunk(TINY.from_action(ids), 10, 7)

@@ -280,7 +280,7 @@ def test_extraction(path: Path) -> None:
             if arrays[name].any():
                 np.testing.assert_allclose(result, arrays[name], atol=1e-6)
         assert not arrays["extracted_truncated"].any()  # openpi answers with zeros, which are a motion; we refuse
-        with pytest.raises(MalformedActionsError, match="not closed by"):
+        with pytest.raises(MalformedActionsError, match="do not end with"):
             extract({"actions": whole[lead : len(whole) // 2]})
         seen += 1
     assert seen

@@ -94,7 +94,7 @@ def test_what_was_asked_and_answered_comes_back(record, directory):
     recorder.close()
     dataset = LeRobotDataset(list_segments(directory)[0])
     assert [episode.tasks for episode in dataset.episodes] == [("put the red block on the plate",)]
-    assert dataset.info["robot_type"] == "libero"
+    assert dataset.meta.robot_type == "libero"
     for number, (row, observation) in enumerate(zip(rows(directory), asked, strict=True)):
         np.testing.assert_array_equal(row["observation.images.image"], observation["observation/image"])
         np.testing.assert_array_equal(row["observation.images.wrist_image"], observation["observation/wrist_image"])
@@ -211,7 +211,7 @@ def test_an_episode_larger_than_all_that_may_be_kept_is_left_out(record, directo
     recorder.record("two", native(), OPTIONS, chunk_of())
     recorder.close()
     assert [row["session"] for row in rows(directory)] == ["two"]
-    assert "do not fit into the 1048576" in caplog.text
+    assert "do not fit into the limit of 1048576" in caplog.text
 
 
 def test_the_disk_is_never_used_beyond_the_bound_and_the_oldest_goes_first(record, directory, monkeypatch):

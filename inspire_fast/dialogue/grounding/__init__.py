@@ -1,1 +1,1 @@
-"""Grounding: an instruction's phrases, the objects that they name, and InSpire's released phrase list."""
+"""Grounding: from an instruction to the phrases that name its targets, by a grammar or by InSpire's released list."""

@@ -1,8 +1,8 @@
-"""A small grammar of robot instructions: which things are carried, where they go, what is only touched.
+"""Grammar of robot instructions: finds the things that are carried, the places where they go, and what is only touched.
 
-An instruction is cut into clauses ("... and place ...", "..., then close ..."); each clause must match one pattern as a
-whole; pronouns stand for what an earlier clause named. Phrases stay as the instruction words them, article included,
-since that is how the questions speak of them.
+It cuts an instruction into clauses ("... and place ...", "..., then close ..."). Each clause must match one pattern as
+a whole; a pronoun refers to a thing of an earlier clause. Phrases keep the instruction's words, article included,
+because the questions repeat them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import re
 
 
 class Role(enum.StrEnum):
-    """What a clause does with a thing, which decides what the gripper's opening and closing say about where it is.
+    """Role of a thing in a clause. It decides what the gripper's opening and closing tell about the thing's position.
 
-    `carried`: gripped, and let go elsewhere. `place`: where the carried thing is let go. `source`: where it is gripped.
-    `handled`: moved or worked without being carried off (drawers, knobs, what is pushed). `worked_on`: named, but nothing
-    is gripped or let go at it (what a cloth wipes, what is poured into). `reference`: says where the thing is let go, beside
-    it and not at it ("next to the plate").
+    `carried`: gripped, and released elsewhere. `place`: the carried thing is released there. `source`: the carried
+    thing is gripped there. `handled`: moved or worked in place (drawers, knobs, pushed things). `worked_on`: named, but
+    not gripped or released at (wiped by a cloth, poured into). `reference`: locates the release without being its place
+    ("next to the plate").
     """
 
     CARRIED = "carried"
@@ -32,7 +32,7 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Mention:
-    """A thing that a clause names, in the instruction's words; a pronoun is replaced by what it stands for."""
+    """A thing that a clause names, in the instruction's words; pronouns are resolved."""
 
     phrase: str
     role: Role
@@ -40,7 +40,7 @@ class Mention:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One clause: the pattern that it matched, and its things in the order of the words."""
+    """One clause: its pattern, and its things in the order of the words."""
 
     pattern: str
     mentions: tuple[Mention, ...]
@@ -58,7 +58,8 @@ _NEXT = (
 _INTO = r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|over|through|at)"
 _TO = rf"(?:{_NEXT} (?P<r>.+)|(?:{_INTO}|all the way to|to) (?P<p>.+))"
 _FROM = (
-    r"(?<!away )(?<!farther )(?<!further )(?:out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
+    r"(?<!away )(?<!farther )(?<!further )"
+    r"(?:out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
     r"(?! (?:the )?table cent)"  # "the black bowl from table center" says which bowl, and is one phrase
 )
 _WHERE = rf"(?: (?:at|in|on) the {_SIDE}(?: side)?)?"  # so is "the bowl at the front"
@@ -78,12 +79,16 @@ _SHOVE = r"(?:push|pull|slide|drag|nudge|shove|roll|scoot)"
 _WIPE = r"(?:wipe|clean|scrub|dust|polish|rub|brush|dry|erase|stir|mix|cut|slice|chop|hit|poke|scoop|sweep)"
 _WORK = (
     r"(?:flip over|flip|rotate|turn over|turn around|turn|spin|unfold|fold|straighten|shake|squeeze|twist|unscrew|tilt|"
-    r"press down|press|click|tap|touch|reach for|reach|knock over|tip over|stretch|crumple|unlock|lock|unzip|zip|plug in|"
+    r"press down|press|click|tap|touch|reach for|reach|knock over|tip over|stretch|crumple|unlock|lock|unzip|zip|"
+    r"plug in|"
     r"wipe|clean|peel|untie|tie|adjust)"
 )
 _POUR = r"(?:pour|empty|dump|tip)(?: out)?"
 _HOW_FAR = r"(?: (?:all the way|fully|completely|halfway|again))?"
-_HOW = r"(?: (?:upright|upside down|over|around|in half|vertical|horizontal|clockwise|counter-?clockwise)\b.*| from .+ to .+)?"
+_HOW = (
+    r"(?: (?:upright|upside down|over|around|in half|vertical|horizontal|clockwise|counter-?clockwise)\b.*"
+    r"| from .+ to .+)?"
+)
 
 _PERSON = r"(?:me|us|you|him|her|(?:the )?(?:person|user|human|robot))"
 
@@ -122,7 +127,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("press/turn/fold/flip/wipe A", rf"{_WORK} (?P<h>.+?){_HOW}"),
 )
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in PATTERNS)
-# What is done with a push as a rule, not with a grip.
+# Patterns of actions that usually push and do not grip.
 TOUCHED = frozenset(["close A", "turn on/off A", "turn A on/off"])
 _ROLES = {
     "r": Role.REFERENCE,
@@ -139,7 +144,8 @@ _VERB = (
 _VERBS = frozenset(re.findall(r"[a-z]+", re.sub(r"\?:", "", _VERB))) | {"sweep"}
 _CUT = re.compile(rf"(?:,? and then|,? then|;|\.|,? and|,) (?={_VERB}\b)")
 _FILLER = re.compile(
-    r"^(?:(?:please|now|first|then|next|robot|ok|okay|can you|could you|would you|i want you to|you should|try to|go|and)[ ,]+)+"
+    r"^(?:(?:please|now|first|then|next|robot|ok|okay|can you|could you|would you|i want you to|you should|try to|"
+    r"go|and)[ ,]+)+"
 )
 _ADVERB = re.compile(
     r"(?:^| )(?:please|carefully|gently|slowly|quickly|firmly|softly|lightly|once|twice|again|\w+ times)(?= |$)"
@@ -174,7 +180,8 @@ _ARTICLE = r"(?:the|a|an|one|another|some|two|three|four)"
 # "put the marker in the cup and the eraser in the box": the second clause has lost its verb.
 _CLAUSE_PART = r"(?:(?! and | between |,).)+?"
 _ELLIPSIS = re.compile(
-    rf"\b(?P<verb>{_PUT}) (?P<rest>{_CLAUSE_PART} {_INTO} {_CLAUSE_PART}),? and (?={_ARTICLE} {_CLAUSE_PART} (?:{_INTO}|{_NEXT}) )"
+    rf"\b(?P<verb>{_PUT}) (?P<rest>{_CLAUSE_PART} {_INTO} {_CLAUSE_PART}),? and "
+    rf"(?={_ARTICLE} {_CLAUSE_PART} (?:{_INTO}|{_NEXT}) )"
 )
 _BEFORE_ARTICLE = frozenset(re.findall(r"[a-z]+", f"{_INTO} {_NEXT}")) | frozenset(
     ["of", "and", "or", "with", "from", "for", "than", "is", "are", "containing", "holding", "both", "off"]
@@ -184,13 +191,13 @@ _RELATIVE = re.compile(r"\b(?:between|with|that|which|of)\b")
 
 
 def parse(instruction: str) -> tuple[Step, ...]:
-    """The steps of an instruction, in its order.
+    """Steps of an instruction, in its order.
 
     `"pick up the bowl and place it on the plate"` -> a step that carries "the bowl", and one that carries "the bowl" to
     the place "the plate".
 
     Raises:
-        ValueError: a clause matches no pattern, or names nothing but pronouns; lists the patterns tried.
+        ValueError: a clause matches no pattern, or names only pronouns; lists the patterns.
     """
     text = normalized(instruction)
     text = _with_verbs(" ".join(_ADVERB.sub("", _FILLER.sub("", text)).split()))
@@ -206,22 +213,22 @@ def parse(instruction: str) -> tuple[Step, ...]:
 
 
 def normalized(instruction: str) -> str:
-    """Lower case, single spaces, no full stop: how instructions are compared and taken apart."""
+    """The instruction in lower case, with single spaces and without a full stop, for comparison and parsing."""
     return " ".join(instruction.lower().replace("_", " ").split()).strip(" .!?,;")
 
 
 def _with_verbs(text: str) -> str:
-    """Repeats a verb that is left out: "put A in B and C in D" -> "put A in B and put C in D"."""
+    """Repeats an omitted verb: "put A in B and C in D" -> "put A in B and put C in D"."""
     while (longer := _ELLIPSIS.sub(r"\g<verb> \g<rest> and \g<verb> ", text, count=1)) != text:
         text = longer
     return text
 
 
-_Found = tuple[str, tuple[tuple[str, Role], ...]]  # a pattern's name, and (phrase, role) in the order of the words
+_Found = tuple[str, tuple[tuple[str, Role], ...]]  # pattern, and (phrase, role) in the order of the words
 
 
 def _clauses(text: str) -> list[_Found] | None:
-    """Cuts the text into as many clauses as match patterns; a word that only looks like a verb makes no cut."""
+    """Cuts the text into as many clauses as possible that all match a pattern; None if no cut does."""
     cuts = [match.span() for match in _CUT.finditer(text)]
     for kept in (c for n in range(len(cuts), -1, -1) for c in itertools.combinations(cuts, n)):
         starts, ends = [0, *(end for _, end in kept)], [*(start for start, _ in kept), len(text)]
@@ -240,15 +247,15 @@ def _match(clause: str) -> _Found | None:
             if any(not _names_one_thing(phrase) for phrase, _ in things):
                 continue
             if sum(role is Role.PLACE for _, role in things) > 1:
-                continue  # one of them, or each in turn? "between" is another role
+                continue  # ambiguous: one of them, or each in turn ("between" has another role)
             if re.search(r" (?:inside|on top|in)$", clause) and not any(role is Role.PLACE for _, role in things):
-                things.append(("it", Role.PLACE))  # "put the bowl inside": of what was opened before
+                things.append(("it", Role.PLACE))  # "put the bowl inside": inside the thing that was opened before
             return name, tuple(things)
     return None
 
 
 def _names_one_thing(phrase: str) -> bool:
-    """Whether a phrase can name a thing, and one only: no "the robot the cup", "both cups", "the cup that is"."""
+    """True if a phrase can name exactly one thing; not "the robot the cup", "both cups" or "the cup that is"."""
     words = phrase.split()
     if set(words) <= _NO_THING or (phrase not in _THING_PRONOUNS and (words[0] == "both" or _CUT_SHORT.search(phrase))):
         return False
@@ -257,7 +264,7 @@ def _names_one_thing(phrase: str) -> bool:
 
 
 def _base_form(clause: str) -> str:
-    """`placing the cup` -> `place the cup`, for the verbs that are known."""
+    """`placing the cup` -> `place the cup`, for known verbs."""
     verb, _, rest = clause.partition(" ")
     stem = verb.removesuffix("ing")
     if verb in _VERBS or stem == verb:
@@ -267,15 +274,13 @@ def _base_form(clause: str) -> str:
 
 
 def _each(phrase: str) -> list[str]:
-    """The members of a list ("both A and B", "the A, the B and the C"); "the yellow and white mug" is one thing."""
+    """Members of a list ("both A and B", "the A, the B and the C"); "the yellow and white mug" is one thing."""
     if phrase.startswith("both ") and " and " in phrase:
         return phrase.removeprefix("both ").split(" and ")
     first_relative = _RELATIVE.search(phrase)  # "the bowl between the plate and the ramekin" is one thing
-    head, tail = (
-        (phrase, "") if first_relative is None else (phrase[: first_relative.start()], phrase[first_relative.start() :])
-    )
-    members = re.split(rf"(?:,? and |, )(?={_ARTICLE}\b)", head)
-    return [*members[:-1], members[-1] + tail]
+    end = len(phrase) if first_relative is None else first_relative.start()
+    members = re.split(rf"(?:,? and |, )(?={_ARTICLE}\b)", phrase[:end])
+    return [*members[:-1], members[-1] + phrase[end:]]
 
 
 def _resolved(clauses: list[_Found]) -> tuple[Step, ...]:
@@ -295,9 +300,9 @@ def _mentions(phrase: str, role: Role, before: list[Step]) -> list[Mention]:
 
 
 def _antecedents(pronoun: str, role: Role, before: list[Step]) -> tuple[str, ...]:
-    """What a pronoun stands for: what can be put is what was carried, what can be put into or closed is a place.
+    """Phrases that a pronoun refers to: a carried pronoun to a carried thing, any other to a place or handled thing.
 
-    "them" after "stack A on B" is both.
+    "them" after "stack A on B" refers to both.
     """
     plural = pronoun in ("them", "these", "those", "both", "both of them")
     if role is Role.CARRIED:

@@ -1,4 +1,4 @@
-"""How a script finds its targets in an instruction, and under which phrases their facts are stored."""
+"""Groundings by name: a script's way to find targets in an instruction, and the phrases of their stored facts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from inspire_fast.dialogue.grounding.targets import ground
 
 @dataclass(frozen=True, kw_only=True)
 class Grounding:
-    """One way of asking, the same in training and at inference.
+    """A way to find targets, the same in training and at inference.
 
     Attributes:
-        ground: instruction -> phrases to ask about, in order; raises ValueError where nothing matches.
-        known_as: instruction -> phrase asked about -> phrase of the stored facts; None where they are the same.
+        ground: instruction -> phrases to ask about, in order; raises ValueError if nothing matches.
+        known_as: instruction -> phrase to ask about -> phrase of the stored facts; None if they are the same.
     """
 
     ground: Callable[[str], tuple[str, ...]]
     known_as: Callable[[str], Mapping[str, str]] | None = None
 
     def targets(self, instruction: str, stored: SceneFacts) -> tuple[str, ...]:
-        """The phrases that a training sample asks about: those that inference would, in its order.
+        """Phrases that a training sample asks about: the ones that inference would ask about, in its order.
 
-        Labels that name none of them were made for targets of their own (an explicit list): then theirs are asked about,
-        and whoever runs the policy names them, too.
+        Labels that name none of them were made for an explicit list of targets: then the sample asks about these, and
+        requests must name them too.
         """
         phrases = tuple(target.phrase for target in stored.targets)
         try:
@@ -39,7 +39,7 @@ class Grounding:
         return wanted if not phrases or any(names[w] in phrases for w in wanted) else phrases
 
     def facts(self, instruction: str, stored: SceneFacts) -> SceneFacts:
-        """The stored facts in this way's words and order; targets that they lack are left out."""
+        """Stored facts in the words and order of `targets`, without targets that have no facts."""
         wanted = self.targets(instruction, stored)
         by_phrase = {target.phrase: target for target in stored.targets}
         names = self._names(instruction, wanted)

@@ -1,4 +1,4 @@
-"""What a question is, and what the questions share."""
+"""Interface of questions, and the checks that they share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Question(Protocol):
-    """A question about one target of the instruction."""
+    """A question about one target of the instruction.
+
+    To add one: write its file, with an example at the top, and one line in `registry.py`.
+    """
 
     @property
     def name(self) -> str:
@@ -24,15 +27,15 @@ class Question(Protocol):
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """Every allowed answer, without the leading space that the script writes before it."""
+        """All allowed answers, without the leading space that the script adds."""
         ...
 
     def wording(self, target: str) -> str:
-        """The question about `target`, the phrase as the instruction words it, article included."""
+        """The question about `target`, a phrase of the instruction with its article."""
         ...
 
     def truth(self, facts: TargetFacts) -> str:
-        """The right answer; always one of `answers`."""
+        """The right answer, one of `answers`."""
         ...
 
     def score(self, answer: str, facts: TargetFacts) -> float:
@@ -40,15 +43,15 @@ class Question(Protocol):
         ...
 
     def parameters(self) -> dict[str, Any]:
-        """What `QUESTIONS[name]` is called with to make this question again (JSON-able)."""
+        """Arguments with which `QUESTIONS[name]` makes this question again (JSON values)."""
         ...
 
 
 def check_words(template: str, answers: tuple[str, ...]) -> None:
-    """What every question's words must satisfy.
+    """Checks the words of a question.
 
     Raises:
-        ValueError: the wording has no place for the object, or two answers are the same.
+        ValueError: the wording has no `{object}`, or two answers are equal.
     """
     if "{object}" not in template:
         raise ValueError(f"The wording must hold '{{object}}'; got {template!r}.")
@@ -61,16 +64,16 @@ def check_words(template: str, answers: tuple[str, ...]) -> None:
 
 
 def check_deadband(deadband_m: float) -> None:
-    """Raises ValueError unless it is a length."""
+    """Raises ValueError unless the deadband is a length."""
     if not (math.isfinite(deadband_m) and deadband_m >= 0):
         raise ValueError(f"deadband_m must be >= 0 metres; got {deadband_m}.")
 
 
 def parameters_of(question: DataclassInstance) -> dict[str, Any]:
-    """A question's fields but for its name."""
+    """Fields of a question except its name."""
     return {key: value for key, value in asdict(question).items() if key != "name"}
 
 
 def read_axes(axes: Axes | dict[str, Any]) -> Axes:
-    """Axes as they are, or from their fields after a trip through JSON."""
+    """Axes, made from their fields if they come from JSON."""
     return axes if isinstance(axes, Axes) else Axes(**{k: (v[0], v[1]) for k, v in axes.items()})

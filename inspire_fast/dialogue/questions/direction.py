@@ -1,4 +1,19 @@
-"""The paper's question: in which of six directions is the target, or is it grasped?"""
+"""Direction question, the paper's own: in which of six directions is the target, or is it grasped?
+
+               up (z)  front (x)       The bowl is 0.12 m in front of the gripper, 0.31 m to its left and 0.05 m below:
+                  |   /                -y is the largest component, and the robot's word for -y is "left".
+                  |  /
+    bowl  <----gripper---- right (y)
+
+Example:
+    >>> from inspire_fast.robots import ROBOTS
+    >>> question = Direction(axes=ROBOTS["libero"].axes)
+    >>> bowl = TargetFacts(phrase="the bowl", offset_m=np.array([0.12, -0.31, -0.05]), grasped=False)
+    >>> question.wording(bowl.phrase)
+    'In which direction is the bowl relative to the robot?'
+    >>> question.truth(bowl)
+    'left'
+"""
 
 from __future__ import annotations
 
@@ -16,17 +31,17 @@ from inspire_fast.robots.spec import Axes
 class Direction:
     """In which direction is {object} relative to the robot? right, left, up, down, front, back or grasped.
 
-    The axis with the largest absolute component of the offset decides (InSpire, arXiv 2505.13888). Which word names which
-    signed axis is data of the robot.
+    The axis with the largest absolute component of the offset decides (InSpire, arXiv 2505.13888). The robot defines
+    the words of the signed axes.
 
     Attributes:
         axes: the robot's words for the frame's signed axes.
-        frame: along whose axes the offset is measured; see `TargetFacts.offset_in`.
-        grasped: the word for a held target ("catch" in the released checkpoints).
-        template: the wording; `{object}` stands for the phrase.
-        deadband_m: where positive, a target closer than this (Euclidean, metres) is answered with `close`. Off in the
-            published pi0-FAST runs.
-        close: the word for that.
+        frame: frame of the axes; see `TargetFacts.offset_in`.
+        grasped: word for a held target ("catch" in the released checkpoints).
+        template: wording; `{object}` is replaced by the phrase.
+        deadband_m: Euclidean distance in metres below which the answer is `close`; 0, as in the published pi0-FAST
+            runs, switches it off.
+        close: word for a target within the deadband.
     """
 
     axes: Axes
@@ -46,11 +61,11 @@ class Direction:
         return (*self.axes.words, self.grasped, *((self.close,) if self.deadband_m > 0 else ()))
 
     def wording(self, target: str) -> str:
-        """See `Question.wording`."""
+        """The question about `target`."""
         return self.template.format(object=target)
 
     def truth(self, facts: TargetFacts) -> str:
-        """See `Question.truth`; on equal components the earlier axis decides."""
+        """Word of the largest component; of equal components the earlier axis decides."""
         if facts.grasped:
             return self.grasped
         offset = facts.offset_in(self.frame)
@@ -60,11 +75,11 @@ class Direction:
         return self.axes.word(axis, positive=bool(offset[axis] > 0))
 
     def score(self, answer: str, facts: TargetFacts) -> float:
-        """1 when the word is the right one, else 0."""
+        """1 for the right word, else 0."""
         return float(answer == self.truth(facts))
 
     def parameters(self) -> dict[str, Any]:
-        """See `Question.parameters`."""
+        """Fields of the question, for `build`."""
         return parameters_of(self)
 
     @classmethod

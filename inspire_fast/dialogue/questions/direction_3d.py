@@ -1,4 +1,18 @@
-"""One word per axis: front or back, right or left, up or down."""
+"""Direction question with one word per axis: front or back, right or left, up or down.
+
+                 x       y       z
+    offset    +0.12   -0.31   -0.05  m, from the gripper to the bowl
+    answer    front    left    down
+
+Example:
+    >>> from inspire_fast.robots import ROBOTS
+    >>> question = Direction3D(axes=ROBOTS["libero"].axes)
+    >>> bowl = TargetFacts(phrase="the bowl", offset_m=np.array([0.12, -0.31, -0.05]), grasped=False)
+    >>> question.wording(bowl.phrase)
+    'In which direction is the bowl relative to the robot? x, y, z:'
+    >>> question.truth(bowl)
+    'front left down'
+"""
 
 from __future__ import annotations
 
@@ -20,9 +34,9 @@ class Direction3D:
     The released code's "coarse direction 3D" (InSpire): the sign of each component of the offset, in the order x, y, z.
 
     Attributes:
-        axes, frame, grasped, template: see `Direction`; a held target is answered with the one word.
-        deadband_m: where positive, a component smaller than this (metres) is answered with `close`.
-        close: the word for that.
+        axes, frame, grasped, template: see `Direction`; the answer about a held target is the one word `grasped`.
+        deadband_m: absolute component in metres below which its word is `close`; 0 switches it off.
+        close: word for a component within the deadband.
     """
 
     axes: Axes
@@ -44,11 +58,11 @@ class Direction3D:
         return (*(" ".join(words) for words in itertools.product(*per_axis)), self.grasped)
 
     def wording(self, target: str) -> str:
-        """See `Question.wording`."""
+        """The question about `target`."""
         return self.template.format(object=target)
 
     def truth(self, facts: TargetFacts) -> str:
-        """See `Question.truth`; a component of exactly 0 counts as negative."""
+        """Words of the three components; a component of exactly 0 counts as negative."""
         if facts.grasped:
             return self.grasped
         return " ".join(self._word(axis, value) for axis, value in enumerate(facts.offset_in(self.frame)))
@@ -58,12 +72,12 @@ class Direction3D:
         return self.close if near else self.axes.word(axis, positive=bool(value > 0))
 
     def score(self, answer: str, facts: TargetFacts) -> float:
-        """Share of the three words that are right; of a held target all or nothing."""
+        """Share of right words among the three; 0 or 1 for a held target."""
         given, true = answer.split(" "), self.truth(facts).split(" ")
         return sum(a == b for a, b in zip(given, true, strict=False)) / len(true) if len(given) == len(true) else 0.0
 
     def parameters(self) -> dict[str, Any]:
-        """See `Question.parameters`."""
+        """Fields of the question, for `build`."""
         return parameters_of(self)
 
     @classmethod

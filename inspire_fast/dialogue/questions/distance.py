@@ -1,4 +1,17 @@
-"""How far away is the target, in words?"""
+"""Distance question, answered in words: close, near, middle or far.
+
+      close    |    near    |   middle   |   far
+    0        0.06         0.20         0.30           m between gripper and target
+                                          ^ bowl: 0.34 m
+
+Example:
+    >>> question = Distance()
+    >>> bowl = TargetFacts(phrase="the bowl", offset_m=np.array([0.12, -0.31, -0.05]), grasped=False)
+    >>> question.wording(bowl.phrase)
+    'What is the distance between the robot and the bowl?'
+    >>> question.truth(bowl)
+    'far'
+"""
 
 from __future__ import annotations
 
@@ -21,9 +34,9 @@ class Distance:
     The releases' "coarse distance" (InSpire). A held target is close.
 
     Attributes:
-        words: from the nearest class to the farthest.
-        bounds_m: where each class but the last ends, metres, ascending.
-        template: the wording.
+        words: words of the classes, nearest first.
+        bounds_m: upper bound of each class but the last, metres, ascending.
+        template: wording.
     """
 
     words: tuple[str, ...] = ("close", "near", "middle", "far")
@@ -36,7 +49,8 @@ class Distance:
         ascending = all(a < b < math.inf for a, b in itertools.pairwise((0.0, *self.bounds_m)))
         if len(self.bounds_m) != len(self.words) - 1 or not ascending:
             raise ValueError(
-                f"{len(self.words)} words need {len(self.words) - 1} ascending bounds in metres, above 0; got {self.bounds_m}."
+                f"{len(self.words)} words need {len(self.words) - 1} ascending bounds in metres, above 0; got "
+                f"{self.bounds_m}."
             )
 
     @property
@@ -44,21 +58,21 @@ class Distance:
         return self.words
 
     def wording(self, target: str) -> str:
-        """See `Question.wording`."""
+        """The question about `target`."""
         return self.template.format(object=target)
 
     def truth(self, facts: TargetFacts) -> str:
-        """See `Question.truth`; a bound belongs to the farther class."""
+        """Word of the distance's class; a bound belongs to the farther class."""
         if facts.grasped:
             return self.words[0]
         return self.words[int(np.searchsorted(self.bounds_m, np.linalg.norm(facts.offset_m), side="right"))]
 
     def score(self, answer: str, facts: TargetFacts) -> float:
-        """1 when the word is the right one, else 0."""
+        """1 for the right word, else 0."""
         return float(answer == self.truth(facts))
 
     def parameters(self) -> dict[str, Any]:
-        """See `Question.parameters`."""
+        """Fields of the question, for `build`."""
         return parameters_of(self)
 
     @classmethod

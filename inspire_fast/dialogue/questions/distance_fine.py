@@ -1,4 +1,16 @@
-"""How far away is the target, in numbers?"""
+"""Distance question, answered in tenths of a metre.
+
+    distance between gripper and bowl    0.336 m    rounded to steps of 0.1 m
+    answer                               0.3        (in the numbering "decimetre": 3)
+
+Example:
+    >>> question = FineDistance()
+    >>> bowl = TargetFacts(phrase="the bowl", offset_m=np.array([0.12, -0.31, -0.05]), grasped=False)
+    >>> question.wording(bowl.phrase)
+    'What is the accurate distance between the robot and the bowl?'
+    >>> question.truth(bowl), FineDistance(numbering="decimetre").truth(bowl)
+    ('0.3', '3')
+"""
 
 from __future__ import annotations
 
@@ -9,26 +21,18 @@ import numpy as np
 
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.base import check_words, parameters_of
-from inspire_fast.dialogue.questions.numbers import (
-    STEPS,
-    Numbering,
-    check_numbering,
-    closeness,
-    hear,
-    say,
-    to_steps,
-)
+from inspire_fast.dialogue.questions.numbers import STEPS, Numbering, check_numbering, closeness, hear, say, to_steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineDistance:
     """What is the accurate distance between the robot and {object}? 0.3.
 
-    The releases' "fine distance" (InSpire), clipped to 0.9 m. A held target is 0 away.
+    The releases' "fine distance" (InSpire), clipped to 0.9 m. A held target has distance 0.
 
     Attributes:
         numbering: `metre` with one decimal, or `decimetre` in whole numbers; see `Position3D`.
-        template: the wording.
+        template: wording.
     """
 
     numbering: Numbering = "metre"
@@ -44,22 +48,22 @@ class FineDistance:
         return tuple(say(steps, self.numbering) for steps in range(STEPS + 1))
 
     def wording(self, target: str) -> str:
-        """See `Question.wording`."""
+        """The question about `target`."""
         return self.template.format(object=target)
 
     def truth(self, facts: TargetFacts) -> str:
-        """See `Question.truth`."""
+        """Distance, rounded to steps of 0.1 m."""
         metres = 0.0 if facts.grasped else float(np.linalg.norm(facts.offset_m))
         return say(to_steps(metres, signed=False), self.numbering)
 
     def score(self, answer: str, facts: TargetFacts) -> float:
-        """`closeness` of the number; 0 for what is no answer."""
+        """`closeness` of the number; 0 for other text."""
         if answer not in self.answers:
             return 0.0
         return closeness(hear(answer), hear(self.truth(facts)))
 
     def parameters(self) -> dict[str, Any]:
-        """See `Question.parameters`."""
+        """Fields of the question, for `build`."""
         return parameters_of(self)
 
     @classmethod

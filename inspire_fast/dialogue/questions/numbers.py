@@ -1,4 +1,4 @@
-"""Lengths as words: the two numberings of the InSpire releases."""
+"""Lengths in words, in the two numberings of the InSpire releases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inspire_fast.core.registry import require_choice
 
 Numbering = Literal["metre", "decimetre"]
 STEPS = 9
-"""Largest number of steps of 0.1 m; longer is said to be this far (miniVLA's clipping)."""
+"""Largest number of steps of 0.1 m; longer lengths are clipped to it, as in miniVLA."""
 
 
 def check_numbering(numbering: str) -> None:
@@ -17,7 +17,7 @@ def check_numbering(numbering: str) -> None:
 
 
 def to_steps(metres: float, *, signed: bool) -> int:
-    """Metres in whole steps of 0.1 m, clipped to +-9 (or 0..9)."""
+    """Metres -> whole steps of 0.1 m, clipped to -9 .. 9 (or 0 .. 9)."""
     return min(max(round(float(metres) * 10), -STEPS if signed else 0), STEPS)
 
 
@@ -32,5 +32,5 @@ def hear(words: str) -> int:
 
 
 def closeness(given: int, true: int) -> float:
-    """1 for the right number of steps, a third less for each step beside it, 0 from three on."""
+    """Score of a number of steps: 1 if right, a third less for each step of error, 0 from three on."""
     return max(0.0, 1 - abs(given - true) / 3)
