@@ -1,7 +1,7 @@
-"""FAST encoding and decoding of 50x7 chunks, ours against the straightforward route, in one interleaved run.
+"""FAST encoding and decoding of 50x7 chunks, ours and the public processor's, in one interleaved run.
 
-The straightforward route is what the public processor does: SciPy's transform, a Python loop over characters, the
-`tokenizers` library's encoder and decoder. Both take turns on the same fresh chunks, and must give the same ids and actions.
+The public processor uses SciPy's transform, a Python loop over characters, and the `tokenizers` library's encoder and
+decoder. Both take turns on the same fresh chunks and must give the same ids and actions.
 
     uv run python benchmarks/tokenizers.py --quick
 
@@ -27,7 +27,7 @@ BLOCK = 25  # chunks
 
 
 def smooth_chunks(count: int, seed: int) -> np.ndarray:
-    """Movements of a few slow waves with a little noise, and a gripper that closes or opens once: `[count, 50, 7]`."""
+    """Sums of a few slow waves with a little noise, and a gripper that closes or opens once: `[count, 50, 7]`."""
     rng = np.random.default_rng(seed)
     steps = np.linspace(0, np.pi, HORIZON)[None, None, :, None]
     frequency = rng.uniform(0, 3, (count, 3, 1, DIMS))
@@ -41,7 +41,7 @@ def smooth_chunks(count: int, seed: int) -> np.ndarray:
 
 
 class Straightforward:
-    """The public processor's steps, one after the other."""
+    """The public processor's steps."""
 
     def __init__(self, bpe: hf.Tokenizer, scale: float, min_token: int) -> None:
         self.bpe, self.scale, self.min_token = bpe, scale, min_token
@@ -66,7 +66,7 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 
 def measure(ours: FastTokenizer, plain: Straightforward, chunks: np.ndarray) -> dict[str, np.ndarray]:
-    """Microseconds per chunk of each operation; the two routes take turns, a block of chunks each."""
+    """Microseconds per chunk of each operation; the two sides take turns, a block of chunks each."""
     results: dict[str, list[Any]] = {key: [] for key in ("encode", "plain_encode", "decode", "plain_decode")}
     times: dict[str, list[float]] = {key: [] for key in results}
 
@@ -106,7 +106,8 @@ def main() -> None:
     medians = {key: float(np.median(values)) for key, values in times.items()}
     lengths = [len(ids) for ids in ours.encode_batch(fresh)]
     print(
-        f"{measured} chunks of {HORIZON}x{DIMS}, {ours.vocab_size} ids, {np.mean(lengths):.0f} per chunk; fit {fit_s:.1f} s"
+        f"{measured} chunks of {HORIZON}x{DIMS}, {ours.vocab_size} ids, {np.mean(lengths):.0f} per chunk; "
+        f"fit {fit_s:.1f} s"
     )
     print(f"{'per chunk':10} {'scipy route':>12} {'ours':>10} {'speedup':>8}")
     result: dict[str, float] = {}

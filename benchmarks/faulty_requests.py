@@ -1,4 +1,4 @@
-"""What clients do wrong in `server_faults.py`: three kinds of clients, and for each the requests it makes and how they may end."""
+"""Clients of `server_faults.py`: three kinds, their faulty requests, and the allowed outcomes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ NO_REPLY = "no reply"
 
 
 class CrossedError(Exception):
-    """The reply belongs to another request."""
+    """A reply to another request."""
 
 
 def observation(value: int, prompt: str = "go", **changes: Any) -> dict[str, Any]:
-    """A valid one, but for the changes; None takes a key out."""
+    """A valid observation with changes; None removes a key."""
     native = {**_NATIVE, "observation/state": np.full(8, value, np.float32), "prompt": prompt}
     changed = {**native, **{key.replace("__", "/"): entry for key, entry in changes.items()}}
     return {key: entry for key, entry in changed.items() if entry is not None}
@@ -48,7 +48,7 @@ _NATIVE = ROBOTS["libero"].fake_native(image_hw=(32, 32))
 
 
 def read_response(response: Mapping[str, Any], value: int) -> str:
-    """What the response says; it must be the one to the request of that value."""
+    """Outcome of a response, which must answer the request of that value."""
     if response["status"] == "held":
         return "held"
     if not (response["actions"] == value).all() or response["state"][0] != value:
@@ -63,24 +63,24 @@ class Ours:
         self._client = PolicyClient("127.0.0.1", port, connect_timeout_s=DEADLINE_S, request_timeout_s=DEADLINE_S)
 
     def ask(self, value: int, sent: dict[str, Any], timeout_s: float | None = None, **options: Any) -> str:
-        """One request; the outcome."""
+        """Sends one request; returns the outcome."""
         request = RequestOptions(**options) if options else None
         return read_response(self._client.request(sent, request, timeout_s=timeout_s), value)
 
     def close(self) -> None:
-        """Says goodbye."""
+        """Closes the connection."""
         self._client.close()
 
 
 class Upstream:
-    """A client of openpi, connected again where its connection is gone (it does not do so by itself)."""
+    """A client of openpi that reconnects after a lost connection (openpi's own does not)."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._client: Any = None
 
     def ask(self, value: int, sent: dict[str, Any]) -> str:
-        """One request; the outcome."""
+        """Sends one request; returns the outcome."""
         from openpi_client.websocket_client_policy import WebsocketClientPolicy
 
         try:
@@ -92,14 +92,14 @@ class Upstream:
             raise
 
     def close(self) -> None:
-        """Says goodbye."""
+        """Closes the connection."""
         if self._client is not None:
             self._client._ws.close()  # noqa: SLF001  # upstream has no other way
             self._client = None
 
 
 class Bare:
-    """A websocket or a socket, for what no client would send."""
+    """A websocket or socket for data that no client would send."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -107,7 +107,7 @@ class Bare:
         self._dawdling: list[socket.socket] = []
 
     def websocket(self) -> websockets.sync.client.ClientConnection:
-        """An open connection, its metadata read; the same one again as long as it is open."""
+        """The open connection, or a new one, after its metadata."""
         if self._socket is None:
             self._socket = websockets.sync.client.connect(
                 f"ws://127.0.0.1:{self._port}", compression=None, max_size=None, close_timeout=1, proxy=None
@@ -116,7 +116,7 @@ class Bare:
         return self._socket
 
     def exchange(self, *frames: Any, values: tuple[int, ...] = ()) -> str:
-        """Sends frames, then reads as many replies, which must be those to the values, in order."""
+        """Sends frames, then reads their replies, which must answer the values in order."""
         try:
             connection = self.websocket()
             for frame in frames:
@@ -137,7 +137,7 @@ class Bare:
         return response["status"] if value is None else read_response(response, value)
 
     def abort(self, data: bytes = b"") -> str:
-        """Sends bytes as they are on the open connection and is gone, without goodbye: the server reads a reset."""
+        """Sends raw bytes on the open connection and resets it without closing."""
         raw = self.websocket().socket
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raw.sendall(data)
@@ -147,7 +147,7 @@ class Bare:
         return "left"
 
     def claim(self, size: int) -> str:
-        """A frame's header that announces so many bytes, of which few come."""
+        """Sends a frame header that announces more bytes than follow."""
         try:
             self.websocket().socket.sendall(frame_header(size) + bytes(100))
             self.websocket().recv(timeout=DEADLINE_S)
@@ -157,7 +157,7 @@ class Bare:
         return "answered"
 
     def trickle(self, value: int) -> str:
-        """A valid request in pieces of a few bytes, slowly."""
+        """Sends a valid request slowly, a few bytes at a time."""
         frame = pack(observation(value))
         raw, data = self.websocket().socket, frame_header(len(frame)) + frame
         for at in range(0, len(data), 512):
@@ -166,7 +166,7 @@ class Bare:
         return self._outcome(self.websocket().recv(timeout=DEADLINE_S), value)
 
     def half_handshake(self) -> str:
-        """Begins a connection and never finishes; several are held at a time."""
+        """Starts a handshake and never finishes it; several are open at a time."""
         raw = socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE_S)
         raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
         self._dawdling.append(raw)
@@ -175,7 +175,7 @@ class Bare:
         return "left"
 
     def garbage(self, data: bytes) -> str:
-        """Bytes that are no handshake: the server must hang up or answer with an HTTP error, soon."""
+        """Sends bytes that are no handshake: the server must soon hang up or answer with an HTTP error."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=DEADLINE_S) as raw:
             raw.sendall(data)
             try:
@@ -185,7 +185,7 @@ class Bare:
         return said.split(b"\r\n")[0].decode(errors="replace")[:12] or "closed"
 
     def close(self) -> None:
-        """Is gone; waits for nobody."""
+        """Drops the connection at once."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.socket.shutdown(socket.SHUT_RDWR)
@@ -197,12 +197,12 @@ class Bare:
 
 
 def frame_header(size: int) -> bytes:
-    """Of a masked binary frame; the mask is zero, so bytes follow as they are."""
+    """Header of a masked binary frame; the mask is zero, so the bytes stay unchanged."""
     return b"\x82\xff" + struct.pack(">Q", size) + bytes(4)
 
 
 def malformed(value: int) -> bytes:
-    """Frames that no packer writes."""
+    """Frames that no packer would write."""
     good, pick = pack(observation(value)), random.Random(value)
     broken = [
         b"",
@@ -221,7 +221,7 @@ def malformed(value: int) -> bytes:
 
 
 def damaged(value: int) -> bytes:
-    """A valid request in which a few bytes are others, anywhere."""
+    """A valid request with a few changed bytes."""
     frame, pick = bytearray(pack(observation(value))), random.Random(value)
     for _ in range(pick.choice([1, 3, 10])):
         frame[pick.randrange(len(frame))] = pick.randrange(256)
@@ -335,7 +335,7 @@ def _cut(frame: bytes) -> list[bytes]:
 
 
 def outcome_of(do: Callable[[Any, int], str], client: Any, value: int) -> str:
-    """Runs one request; every way in which it can end has a word."""
+    """Runs one request; names its outcome."""
     try:
         return do(client, value)
     except CrossedError as error:

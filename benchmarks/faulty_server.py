@@ -1,4 +1,4 @@
-"""The server of `server_faults.py`: a process that answers without a model, under a clock that jumps, and is killed and watched.
+"""Server of `server_faults.py`: a process with a puppet policy and a jumping clock, which is killed and watched.
 
 python benchmarks/faulty_server.py PORT_FILE PORT
 """
@@ -28,7 +28,7 @@ JUMP_EVERY_S = 0.25
 
 
 def jump_clock(every_s: float = JUMP_EVERY_S) -> None:
-    """From now on the wall clock of this process (not the monotonic one) jumps back and forth by up to two days."""
+    """Makes the wall clock of this process (not the monotonic one) jump by up to two days from now on."""
     offsets_s = (0, 3600, -86400, 1, 172800, -0.5, -7200)
     seconds, nanoseconds = time.time, time.time_ns
 
@@ -40,41 +40,41 @@ def jump_clock(every_s: float = JUMP_EVERY_S) -> None:
 
 
 class _OneLine(logging.Formatter):
-    """Without tracebacks, so that any other one in the log is a crash."""
+    """Formats without tracebacks, so that any traceback in the log is a crash."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{record.levelname}|{record.name}|{record.getMessage()[:300]!r}"
 
 
 class Puppets:
-    """A puppet that answers several in one call; where one row crashes, the call does."""
+    """A puppet that answers several requests per call; the call crashes if one row does."""
 
     def __init__(self, puppet: Any) -> None:
         self._puppet = puppet
         self.metadata = puppet.metadata
 
     def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
-        """See `Policy`."""
+        """Answers one observation."""
         return self._puppet.infer(observation, options)
 
     def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Any:
-        """See `BatchPolicy`: what breaks the contract is refused here."""
+        """Refuses an observation that breaks the contract."""
         ROBOTS["libero"].canonical(observation)
         return observation, options
 
     def infer_prepared(self, prepared: Sequence[Any]) -> list[ActionChunk]:
-        """See `BatchPolicy`."""
+        """Answers several observations."""
         return [self._puppet.infer(observation, options) for observation, options in prepared]
 
 
 def serve(port_file: Path, port: int) -> None:
-    """Is the server."""
+    """Runs the server."""
     jump_clock()
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     puppet = PuppetPolicy()
-    puppet.prompts = deque(maxlen=8)  # pyright: ignore[reportAttributeAccessIssue]  # its own record would look like a leak
+    puppet.prompts = deque(maxlen=8)  # pyright: ignore[reportAttributeAccessIssue]  # a list would look like a leak
     policy = Puppets(puppet)
     limits = {"max_frame_bytes": LIMIT_BYTES, "batch_sizes": (1, 2, 4, 8), "max_waiting": 24}
     PolicyServer(policy, ServerConfig(port=port, port_file=port_file, **limits)).serve_forever()
@@ -82,7 +82,7 @@ def serve(port_file: Path, port: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Vitals:
-    """Of the server's process."""
+    """State of the server's process."""
 
     rss_mb: float
     descriptors: int
@@ -104,7 +104,7 @@ class Victim:
         self.deaths: list[str] = []
 
     def start(self) -> None:
-        """Starts it, at the port that it had before, and waits until it listens."""
+        """Starts it at its previous port and waits until it listens."""
         log = (self._folder / f"server-{self.starts}.log").open("wb")
         command = [sys.executable, __file__, str(self._port_file), str(self.port)]
         with log:
@@ -118,7 +118,7 @@ class Victim:
         self.back_at = time.monotonic()
 
     def kill(self) -> None:
-        """SIGKILL, in the middle of whatever it does."""
+        """Kills it with SIGKILL."""
         assert self._process is not None
         self.killed_at, self.back_at = time.monotonic(), np.inf
         self.kills += 1
@@ -127,7 +127,7 @@ class Victim:
         self._port_file.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """SIGTERM; the end must be an orderly one."""
+        """Stops it with SIGTERM; notes an end that is not orderly."""
         assert self._process is not None
         self._process.terminate()
         try:
@@ -140,12 +140,12 @@ class Victim:
             self.deaths.append(f"ended with status {status} on SIGTERM")
 
     def clear_away(self) -> None:
-        """Nothing of it is left, however the campaign ended."""
+        """Kills it if it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
     def died(self) -> bool:
-        """Whether it ended by itself; started again where it did."""
+        """True if it ended by itself; restarts it then."""
         assert self._process is not None
         if (status := self._process.poll()) is None:
             return False
@@ -156,15 +156,15 @@ class Victim:
         return True
 
     def is_away(self) -> bool:
-        """Whether it was killed and has not started yet."""
+        """True between a kill and the next start."""
         return self.back_at == np.inf
 
     def was_down(self, since: float) -> bool:
-        """Whether it was killed or away at any time since then (or a moment before: losses are noticed late)."""
+        """True if it was killed or away since then, or a moment before (losses are noticed late)."""
         return self.killed_at >= since - 1.0 or self.back_at > since - 1.0
 
     def vitals(self) -> Vitals:
-        """Now."""
+        """Reads its current state."""
         assert self._process is not None
         proc = Path("/proc") / str(self._process.pid)
         status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
@@ -175,7 +175,7 @@ class Victim:
         )
 
     def crashes(self) -> list[str]:
-        """Deaths, and lines of the logs that say that an exception went where none may go."""
+        """Deaths, and log lines of exceptions that escaped."""
         found = list(self.deaths)
         for path in sorted(self._folder.glob("server-*.log")):
             for line in path.read_text(errors="replace").splitlines():

@@ -1,14 +1,14 @@
-"""Fuzzes what reads frames: `uv run --with atheris python benchmarks/fuzz_frames.py [--minutes 10] [--quick]`.
+"""Fuzzer of the frame readers: `uv run --with atheris python benchmarks/fuzz_frames.py [--minutes 10] [--quick]`.
 
-Every frame goes the way of a request through the server (`unpack`, `request_from_wire`, the robot's contract, the echo of
-the state), and the way of a response through the client (`unpack`, `chunk_from_wire`). Allowed are a value, and the errors
-that each function names. Findings are: any other exception or warning, more than a second or 256 MB for one frame, a value
-that does not survive being packed and read again, a death of the process, and memory that grows when the same frames are
-read again and again.
+Every frame takes the path of a request through the server (`unpack`, `request_from_wire`, the robot's contract, the
+echo of the state) and of a response through the client (`unpack`, `chunk_from_wire`). Each may give a value or one of
+the errors that the function documents. Findings are: any other exception or warning, more than a second or 256 MB for
+one frame, a value that changes when it is packed and read again, the death of the process, and memory that grows when
+the same frames are read repeatedly.
 
-With atheris (libFuzzer, guided by the coverage of client, core and robots) where it is installed, else without guidance.
-Both mutate real frames by structure (values, types, keys, shapes, lengths) as well as by bytes. Frames that make a finding
-are kept in --corpus. The last line is one JSON object.
+It uses atheris (libFuzzer, guided by the coverage of client, core and robots) if installed, else it is unguided. Both
+mutate real frames by structure (values, types, keys, shapes, lengths) and by bytes. --corpus keeps the frames of
+findings. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REREADINGS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """What is fuzzed for how long.
+    """Settings of the fuzzer.
 
     Attributes:
         minutes: duration.
@@ -93,7 +93,7 @@ def seeds() -> list[bytes]:
 
 
 class Target:
-    """Reads one frame after another and keeps what should not have happened."""
+    """Reads frames and keeps the findings."""
 
     def __init__(self, corpus: Path) -> None:
         from inspire_fast.client import codec, messages
@@ -167,7 +167,7 @@ class Target:
             Path(finding["frame"]).write_bytes(frame)
 
     def write(self, path: Path) -> None:
-        """Counts so far; whole or not at all, since the process may die at any time."""
+        """Writes the counts atomically, since the process may die at any time."""
         counts = {"executions": self.executions, "outcomes": self.outcomes, "findings": self.findings}
         write_json(path, counts)
 
@@ -200,7 +200,7 @@ KEYS: list[Any] = [
 
 
 class Mutator:
-    """Changes frames: mostly one value, type, key or length somewhere in their structure, else bytes."""
+    """Mutates frames: usually one value, type, key or length in the structure, else bytes."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -287,7 +287,7 @@ class Mutator:
 
 
 def guided(args: Args, corpus: Path, seconds: float, report: Path) -> None:
-    """With atheris; ends the process."""
+    """Fuzzes with atheris; ends the process."""
     atheris: Any = importlib.import_module("atheris")  # no dependency of the project
     with atheris.instrument_imports(include=["inspire_fast"]):
         import inspire_fast.client
@@ -312,7 +312,7 @@ def guided(args: Args, corpus: Path, seconds: float, report: Path) -> None:
 
 
 def unguided(args: Args, corpus: Path, seconds: float, report: Path) -> None:
-    """Without atheris: mutations of mutations of the seeds; one that is read as something new replaces a frame at random."""
+    """Fuzzes without atheris: mutates the pool; a frame with a new result replaces a random frame of it."""
     target, mutate = Target(corpus), Mutator(args.seed)
     pool, pick = [p.read_bytes() for p in sorted(corpus.iterdir())], random.Random(args.seed)
     end, next_report = time.monotonic() + seconds, 0.0
@@ -332,7 +332,7 @@ def unguided(args: Args, corpus: Path, seconds: float, report: Path) -> None:
 
 
 def growth_mb(corpus: Path) -> float:
-    """Memory that reading the same frames again and again adds, after the first readings."""
+    """Memory growth from reading the same frames repeatedly, after the first readings."""
     target = Target(Path(tempfile.mkdtemp()))
     frames = [path.read_bytes() for path in sorted(corpus.iterdir())[:2000] if path.is_file()]
     sizes = []
@@ -345,7 +345,7 @@ def growth_mb(corpus: Path) -> float:
 
 
 def fuzz(args: Args, corpus: Path, engine: str, seconds: float) -> dict[str, Any]:
-    """Runs workers, one after another where one dies, and adds their counts up."""
+    """Runs workers, a new one after each death, and sums their counts."""
     total: dict[str, Any] = {"executions": 0, "findings": {}, "outcomes": Counter()}
     end, deaths, seed = time.monotonic() + seconds, 0, args.seed
     report = Path(tempfile.mkdtemp()) / "counts.json"
@@ -371,7 +371,7 @@ def fuzz(args: Args, corpus: Path, engine: str, seconds: float) -> dict[str, Any
 
 
 def main(args: Args) -> None:
-    """Fuzzes, then reads the kept frames again and again."""
+    """Fuzzes, then reads the kept frames repeatedly."""
     warnings.simplefilter("error")  # a warning is a surprise, too
     seconds = 60 * (1 if args.quick else args.minutes)
     engine = args.engine

@@ -1,16 +1,16 @@
-"""A policy server under fault: `uv run python benchmarks/server_faults.py [--quick]`.
+"""Fault campaign against a policy server: `uv run python benchmarks/server_faults.py [--quick]`.
 
-32 clients (ours, openpi's own, and bare sockets) send 10,000 requests and more to a server in a process of its own, whose
-policy echoes a number that is unique to each request, several in one call. Among valid requests, in random order: wrong, huge,
-broken and malformed ones, clients that dawdle or leave, crashes of the policy, deadlines. Meanwhile the server is killed and
-started again (SIGKILL), and the wall clocks of both sides jump by hours and days, four times a second.
+32 clients (ours, openpi's, and bare sockets) send at least 10,000 requests to a server in a process of its own, whose
+policy echoes a number that is unique to each request, several per call. Among valid requests, in random order: wrong,
+huge and malformed ones, clients that stall or leave, crashes of the policy, deadlines. Meanwhile the server is killed
+(SIGKILL) and restarted, and the wall clocks of both sides jump by hours and days, four times a second.
 
-Counted, beside a table of what was injected and how it was reported:
+Besides a table of the faults and how they were reported, it counts:
   crashes            the server ended by itself, or an exception reached its event loop, its threads or its handler
-  crossed_replies    a reply that belongs to another request
+  crossed_replies    a reply to another request
   unreported_losses  neither a reply nor a typed error within the client's deadline
-  unexpected         an outcome that this fault must not have (a loss is expected only where the server was just killed)
-  rss_growth_mb      memory of the last server, from its warm-up to the end, all clients gone
+  unexpected         an outcome that the fault must not have (a loss is expected only after a kill of the server)
+  rss_growth_mb      memory growth of the last server, from its warm-up to the end, without clients
 The last line is one JSON object.
 """
 
@@ -43,7 +43,7 @@ GRACE_S = 5.0  # of two busy cores
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """How large the campaign is.
+    """Settings of the campaign.
 
     Attributes:
         quick: 12,000 requests instead of 60,000.
@@ -64,7 +64,7 @@ class Args:
 
 @dataclass
 class Ledger:
-    """What happened, counted from all threads."""
+    """Outcomes, counted by all threads."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     crossed: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, kind: str, outcome: str, seconds: float, *, expected: bool) -> None:
-        """One request's end."""
+        """Counts the outcome of one request."""
         with self._lock:
             self.outcomes[kind, outcome] += 1
             said = f"{kind}: {outcome} after {seconds:.1f} s"
@@ -86,7 +86,7 @@ class Ledger:
 
 
 class Campaign:
-    """Clients against a server, until so many requests are made."""
+    """Clients against a server, up to a number of requests."""
 
     def __init__(self, victim: Victim, args: Args, requests: int) -> None:
         self._victim, self._args, self._requests = victim, args, requests
@@ -95,7 +95,7 @@ class Campaign:
         self.begun = 0
 
     def run(self) -> dict[str, Any]:
-        """All of it; the figures."""
+        """Runs the campaign; returns its results."""
         victim, start = self._victim, time.monotonic()
         victim.start()
         before = victim.vitals()
@@ -156,7 +156,7 @@ class Campaign:
             client.close()
 
     def _disturb(self, workers: list[threading.Thread]) -> Vitals:
-        """Kills in the first half and watches connections that never finish in the second; the vitals after warm-up."""
+        """Kills the server in the first half and watches unfinished connections in the second; vitals after warm-up."""
         victim, kills = self._victim, self._args.kills
         marks = [self._requests * (n + 1) // (2 * kills + 1) for n in range(kills)]
         warm_at = (marks[-1] if marks else 0) + self._requests // 10
@@ -181,7 +181,7 @@ class Campaign:
         return warm or victim.vitals()
 
     def _watch(self) -> None:
-        """Connections that stop in the middle: how long the server keeps them."""
+        """Time that the server keeps connections that stop in the middle."""
         start, waiting = time.monotonic(), []
         for number in range(8):
             raw = socket.create_connection(("127.0.0.1", self._victim.port))
@@ -222,7 +222,7 @@ def _is_closed(raw: socket.socket) -> bool:
 
 
 def run(args: Args, requests: int, folder: Path) -> tuple[dict[str, Any], Campaign, Victim]:
-    """One campaign; the figures, and where to look up what they count."""
+    """Runs one campaign; returns its results and their details."""
     logging.getLogger("inspire_fast.client").setLevel(logging.ERROR)  # it says that it waits for the server
     victim = Victim(folder)
     campaign = Campaign(victim, args, requests)
@@ -233,7 +233,7 @@ def run(args: Args, requests: int, folder: Path) -> tuple[dict[str, Any], Campai
 
 
 def main(args: Args) -> None:
-    """Prints the table, what went wrong, and the JSON object."""
+    """Prints the table, the failures, and the JSON object."""
     warnings.filterwarnings("ignore", "connect\\(\\) must be used as a context manager", DeprecationWarning)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))

@@ -1,12 +1,12 @@
 """Throughput and latency of the policy server under many clients: `uv run python benchmarks/server_load.py [--quick]`.
 
-The trained demo policy (`make demo` makes it) stands behind two servers, each in a process of its own: one gathers requests
-into batches, the other asks the policy for one at a time. Clients walk through held-out episodes, each from a place of its
-own. At each number of clients the servers take turns, so both sides see the same machine; whichever is not asked sleeps.
-Every reply's chunk is compared with the one of a single-row call for the same observation.
+Two servers, each in a process of its own, serve the trained demo policy (`make demo` makes it): one batches requests,
+the other answers one at a time. Clients walk through held-out episodes, each from its own start. At each number of
+clients the servers take turns, so that both see the same machine; the other one sleeps. Every reply is compared with
+the chunk of a single-row call for the same observation.
 
-`/healthz` is asked by a third process all the while, each time on a new connection. What a robot's install weighs comes last.
-The last line is one JSON object; `p50_ms` and `p99_ms` are the batching server's with 8 clients.
+A third process polls `/healthz` all the time, each time on a new connection. The last part measures the size of a
+robot's install. The last line is one JSON object; `p50_ms` and `p99_ms` are the batching server's with 8 clients.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ SIDES: tuple[Side, Side] = ("one at a time", "batched")
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """What is measured.
+    """Settings of the benchmark.
 
     Attributes:
         quick: shorter turns.
-        checkpoint: of the policy.
-        config: the config of its run, which names its dataset.
+        checkpoint: checkpoint of the policy.
+        config: config of its run, which names the dataset.
         clients: numbers of clients.
-        seconds: of one turn; None is 20, or 7 with `quick`.
-        rounds: turns of each side at each number of clients; figures are of all of them together.
-        observations: different ones that are asked about.
-        speculate: draft each call's answers from the last call's, on both sides alike.
+        seconds: duration of one turn; None is 20, or 7 with `quick`.
+        rounds: turns of each side at each number of clients; results are of all of them together.
+        observations: number of different observations.
+        speculate: draft each call's answers from the last call's, on both sides.
         max_wait_s: see `ServerConfig`.
-        serve: internal: be this side's server.
-        folder: internal: where the servers find the observations and leave their ports.
+        serve: internal: run as this side's server.
+        folder: internal: folder of the observations and of the servers' ports.
     """
 
     quick: bool = False
@@ -83,7 +83,7 @@ def observe(args: Args) -> list[dict[str, Any]]:
 
     config = load_config(args.config)
     source = open_source(config, "held_out")
-    # From eight places, since successive episodes are of the same task; successive frames, as a robot would send them.
+    # Eight starts, since successive episodes have the same task; then successive frames, as a robot sends them.
     starts = np.linspace(0, len(source), 8, endpoint=False, dtype=int)
     samples = [source[int(start) + n] for start in starts for n in range(max(1, args.observations // 8))]
     return [ROBOTS[sample.robot or "libero"].native_observation(sample.observation) for sample in samples]
@@ -106,7 +106,7 @@ class OneAtATime:
 
 
 def serve(args: Args) -> None:
-    """Is one of the servers."""
+    """Runs one of the servers."""
     from inspire_fast.policy.policy import InspirePolicy, ServingOptions
     from inspire_fast.serving import PolicyServer, ServerConfig
 
@@ -126,12 +126,12 @@ def serve(args: Args) -> None:
 
 
 def batched_name(batched: bool) -> str:  # noqa: FBT001
-    """Of the port file."""
+    """Name of the port file."""
     return "port-batched" if batched else "port-one-at-a-time"
 
 
 def time_policy(policy: Any, observations: Sequence[Any]) -> dict[str, float]:
-    """Milliseconds of a call of the policy with so many rows, without any server: what batching can gain at most here."""
+    """Milliseconds of a call of the policy per number of rows, without a server: the upper limit of batching's gain."""
     from inspire_fast.core.policy import RequestOptions
 
     times: dict[str, float] = {}
@@ -147,7 +147,7 @@ def time_policy(policy: Any, observations: Sequence[Any]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def servers(args: Args, observations: Sequence[Any]) -> Iterator[tuple[dict[Side, int], dict[str, float]]]:
-    """Both, warmed up: their ports, and what the policy takes by itself."""
+    """Starts both servers and warms them up; yields their ports and the policy's own times."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         (Path(folder) / OBSERVATIONS).write_bytes(pack(list(observations)))
         started: dict[Side, tuple[subprocess.Popen[bytes], Path]] = {}
@@ -171,8 +171,8 @@ def servers(args: Args, observations: Sequence[Any]) -> Iterator[tuple[dict[Side
 
 
 @dataclass
-class Turn:
-    """What clients of one server saw in one or more turns."""
+class Tally:
+    """Replies that the clients of one server got in one or more turns."""
 
     seconds: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
@@ -194,12 +194,14 @@ class Turn:
 
 
 def chunk_of(reply: Any) -> np.ndarray | None:
-    """Its actions; None where it was held, which must then be so on both sides."""
+    """Actions of a reply; None if it was held, and then both sides must hold."""
     return None if reply.actions is None else np.asarray(reply.actions)
 
 
-def ask(port: int, clients: int, seconds: float, observations: Sequence[Any], alone: Sequence[Any], into: Turn) -> None:
-    """One turn: clients in threads, each walking through the observations from a place of its own."""
+def ask(
+    port: int, clients: int, seconds: float, observations: Sequence[Any], alone: Sequence[Any], into: Tally
+) -> None:
+    """One turn: clients in threads walk through the observations, each from its own start."""
     lock, ready = threading.Lock(), threading.Barrier(clients + 1)
     end = [np.inf]
     errors: list[BaseException] = []
@@ -236,8 +238,8 @@ def ask(port: int, clients: int, seconds: float, observations: Sequence[Any], al
     into.seconds += seconds
 
 
-def note(turn: Turn, reply: Any, alone: np.ndarray | None, latency_ms: float) -> None:
-    """One reply."""
+def note(turn: Tally, reply: Any, alone: np.ndarray | None, latency_ms: float) -> None:
+    """Records one reply."""
     turn.latencies_ms.append(latency_ms)
     turn.waits_ms.append(reply.timing_ms.get("server_wait_ms", 0.0))
     turn.infers_ms.append(reply.timing_ms["server_infer_ms"])
@@ -251,7 +253,7 @@ def note(turn: Turn, reply: Any, alone: np.ndarray | None, latency_ms: float) ->
 
 
 def batch_rows(port: int) -> np.ndarray:
-    """Requests so far, each counted with the rows of its batch, and without: from `/metrics`."""
+    """(sum of the batch sizes over all requests, number of requests), from `/metrics`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/metrics")
     lines = connection.getresponse().read().decode().splitlines()
@@ -274,7 +276,7 @@ def probe(port: int, stop: Any, into: Any) -> None:
 
 @contextlib.contextmanager
 def probing(manager: SyncManager, port: int) -> Iterator[Any]:
-    """The latencies in milliseconds, while the block runs."""
+    """Latencies in milliseconds, while the block runs."""
     fresh = multiprocessing.get_context("spawn")
     stop, latencies = fresh.Event(), manager.list()
     process = fresh.Process(target=probe, args=(port, stop, latencies), daemon=True)
@@ -287,7 +289,7 @@ def probing(manager: SyncManager, port: int) -> Iterator[Any]:
 
 
 def client_weight() -> dict[str, float]:
-    """What importing the client takes, and what its install puts on a disk."""
+    """Time to import the client, and size of its install on disk."""
     # Not `getrusage`, whose figure a new process inherits from its parent.
     say = "import sys; s = open('/proc/self/status').read(); print(s.split('VmHWM:')[1].split()[0], len(sys.modules))"
     cost: dict[str, list[tuple[float, ...]]] = {}
@@ -318,20 +320,20 @@ def client_weight() -> dict[str, float]:
 
 
 def installed_mb(name: str) -> float:
-    """Of a distribution's files, as its record lists them; libraries beside it included."""
+    """Size of a distribution's files by its record, bundled libraries included."""
     files = importlib.metadata.files(name) or []
     paths = [Path(str(file.locate())) for file in files]
     return sum(path.stat().st_size for path in paths if path.is_file()) / 2**20
 
 
 def reference(port: int, observations: Sequence[Any]) -> list[np.ndarray | None]:
-    """What the server that asks for one row at a time says, to one client that walks through all observations."""
+    """Replies of the one-at-a-time server to one client that walks through all observations."""
     with PolicyClient("127.0.0.1", port, connect_timeout_s=60) as client:
         return [chunk_of(client.infer(observation)) for observation in observations]
 
 
-def show(clients: int, side: Side, turn: Turn, first: bool) -> None:  # noqa: FBT001
-    """A line of the table."""
+def show(clients: int, side: Side, turn: Tally, first: bool) -> None:  # noqa: FBT001
+    """Prints a line of the table."""
     if first:
         print(
             f"{'clients':>7} {'server':14} {'replies':>8} {'per s':>8} {'p50 ms':>8} {'p99 ms':>8} {'infer ms':>9} ",
@@ -341,24 +343,25 @@ def show(clients: int, side: Side, turn: Turn, first: bool) -> None:  # noqa: FB
     print(
         f"{clients:7} {side:14} {len(turn.latencies_ms):8} {turn.per_s:8.2f} {turn.latency_ms(50):8.1f} "
         f"{turn.latency_ms(99):8.1f} {statistics.median(turn.infers_ms):9.1f} {statistics.median(turn.waits_ms):8.1f} "
-        f"{turn.rows[0] / turn.rows[1]:5.1f} {turn.not_ok:5} {turn.unequal:8} {max(turn.differences, default=0.0):9.1e}",
+        f"{turn.rows[0] / turn.rows[1]:5.1f} {turn.not_ok:5} {turn.unequal:8} "
+        f"{max(turn.differences, default=0.0):9.1e}",
         flush=True,
     )
 
 
 def compare(args: Args, ports: Mapping[Side, int], observations: Sequence[Any]) -> dict[str, Any]:
-    """All numbers of clients on both servers."""
+    """Measures all numbers of clients on both servers."""
     seconds = args.seconds or (7.0 if args.quick else 20.0)
     alone = reference(ports["one at a time"], observations)
     figures: dict[str, Any] = {}
     health: dict[Side, list[float]] = {side: [] for side in SIDES}
-    turns: dict[tuple[int, Side], Turn] = {}
+    turns: dict[tuple[int, Side], Tally] = {}
     with multiprocessing.get_context("spawn").Manager() as manager:
         for clients in args.clients:
             for number in range(args.rounds):
                 for side in SIDES if number % 2 == 0 else SIDES[::-1]:
                     sys.stderr.write(f"{clients} clients, {side}, turn {number + 1}\n")
-                    turn = turns.setdefault((clients, side), Turn())
+                    turn = turns.setdefault((clients, side), Tally())
                     before = batch_rows(ports[side])
                     with probing(manager, ports[side]) as latencies:
                         ask(ports[side], clients, seconds / args.rounds, observations, alone, turn)
@@ -399,7 +402,7 @@ def main(args: Args) -> None:
         with servers(args, observations) as (ports, alone):
             most = SIZES[-1] * alone["policy_ms_1_rows"] / alone[f"policy_ms_{SIZES[-1]}_rows"]
             print(
-                f"the policy by itself, ms: {alone}; {SIZES[-1]} rows in one call are {most:.2f} times as many per second"
+                f"policy alone, ms: {alone}; {SIZES[-1]} rows in one call give {most:.2f} times the chunks per second"
             )
             figures |= {**alone, f"policy_ratio_{SIZES[-1]}_rows": most, **compare(args, ports, observations)}
     else:

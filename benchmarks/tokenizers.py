@@ -1,7 +1,7 @@
-"""FAST encoding and decoding against the straightforward route: `uv run python benchmarks/tokenizers.py [--quick]`.
+"""FAST encoding and decoding, ours and the public processor's: `uv run python benchmarks/tokenizers.py [--quick]`.
 
-The benchmark is `fast_tokenizer.py`. A script's folder comes first on Python's path, and this file has the name of a library:
-imported from beside it, it steps aside for that library.
+The benchmark is `fast_tokenizer.py`. Python puts a script's folder first on its path, and this file has the name of a
+library: when the library is imported, this file makes way for it.
 """
 
 import importlib
@@ -16,4 +16,4 @@ if __name__ == "__main__":
     runpy.run_path(str(HERE / "fast_tokenizer.py"), run_name="__main__")
 else:
     del sys.modules[__name__]
-    importlib.import_module(__name__)  # the import system hands out what stands in `sys.modules` afterwards
+    importlib.import_module(__name__)  # the import system returns the entry of `sys.modules`

@@ -85,7 +85,9 @@ def test_its_example_runs(name: str, namespace: dict[str, Any], monkeypatch: pyt
     # What takes minutes or never ends has tests of its own; here the example is checked up to there.
     monkeypatch.setattr(PolicyServer, "serve_forever", lambda self: None)
     monkeypatch.setattr(loop, "_train", lambda config, _: SimpleNamespace(step=config.steps))
-    monkeypatch.setattr(evaluate_command, "run_missing_episodes", lambda job, keys, run, **_: [SimpleNamespace(success=True)])
+    monkeypatch.setattr(
+        evaluate_command, "run_missing_episodes", lambda job, keys, run, **_: [SimpleNamespace(success=True)]
+    )
     monkeypatch.setattr(evaluate_command, "_print_results", lambda *_: None)
     value = getattr(ifa, name)
     documented = value if inspect.isclass(value) or inspect.isfunction(value) else sys.modules[NAMES[name]]

@@ -1,0 +1,42 @@
+"""Markdown: prose lines end at 120 characters."""
+
+from pathlib import Path
+import re
+
+import pytest
+
+WIDTH = 120
+# Documents that are wrapped; a new one belongs here.
+WRAPPED = [
+    "CHANGELOG.md",
+    "README.md",
+    "docs/data.md",
+    "docs/evaluation.md",
+    "docs/log.md",
+    "docs/openpi.md",
+    "docs/quickstart.md",
+    "docs/robots.md",
+    "docs/serving.md",
+]
+
+
+def long_lines(text: str) -> list[int]:
+    """Numbers of the lines over 120 characters, without tables, code blocks, and the addresses of links."""
+    found, code = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        code ^= line.lstrip().startswith("```")
+        prose = re.sub(r"\]\([^)]*\)|https?://\S+", "]", line)
+        if len(prose) > WIDTH and not code and not line.lstrip().startswith("|"):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_prose_lines_end_at_120(root: Path, name: str) -> None:
+    assert long_lines((root / name).read_text()) == []
+
+
+def test_tables_code_and_addresses_may_be_longer() -> None:
+    wide = "x" * 121
+    text = f"{wide}\n| {wide} |\n```\n{wide}\n```\n[a link](https://example.org/{wide})\nword {wide}\n"
+    assert long_lines(text) == [1, 7]
