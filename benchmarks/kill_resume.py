@@ -1,8 +1,10 @@
-"""Kills a training run at random moments and goes on: `uv run python benchmarks/kill_resume.py [--quick]`.
+"""Benchmark of exact resume: kills a training run at random moments and continues it.
 
-A real config in a process of its own, on a small made-up dataset, killed with SIGKILL while it starts, compiles, trains or
-saves, and continued with `--resume`, again and again. It is exact when every figure of every line of the log equals that of a run
-that nobody disturbed, bit for bit. The last line is one JSON object.
+`uv run python benchmarks/kill_resume.py [--quick]`
+
+A real config runs in a separate process on a small fake dataset. It is killed with SIGKILL while it starts, compiles,
+trains or saves, and continued with `--resume`, again and again. A resume is exact if every metric of every log line
+equals that of an undisturbed run, bit for bit. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,14 +30,16 @@ SAVE_EVERY, LOG_EVERY = 7, 3  # checkpoints fall between lines of the log
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """What is done.
+    """Options.
 
     Attributes:
         quick: 20 kills of runs of 120 steps instead of 100 of 400.
-        seed: of the moments.
+        kills: number of kills instead.
+        seed: random seed of the moments.
     """
 
     quick: bool = False
+    kills: int | None = None
     seed: int = 0
 
 
@@ -47,7 +51,7 @@ class Runs:
     steps: int
 
     def command(self, script: str, *args: str) -> list[str]:
-        """A script with the config of these runs."""
+        """The command line of a script with the config of these runs."""
         paths = ["--data.root", self.folder / "data", "--assets", self.folder / "assets"]
         paths += ["--checkpoint.root", self.folder / "runs"]
         lengths = {
@@ -61,7 +65,7 @@ class Runs:
         return [sys.executable, str(ROOT / "scripts" / script), "debug", *map(str, paths), *rest, *args]
 
     def start(self, exp_name: str) -> subprocess.Popen[bytes]:
-        """Begins or continues a run."""
+        """Starts or continues a run."""
         cache = {"JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"), "JAX_PLATFORMS": "cpu"}
         environment = {**os.environ, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         with (self.folder / f"{exp_name}.txt").open("ab") as said:
@@ -69,7 +73,7 @@ class Runs:
             return subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
 
     def lines(self, exp_name: str) -> list[dict[str, float]]:
-        """The log so far, without times; a line that was cut off is none."""
+        """The log so far, without times and incomplete lines."""
         log = self.folder / "runs" / "debug" / exp_name / "metrics.jsonl"
         rows = [json.loads(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
         return [{key: value for key, value in row.items() if key not in ("time", *THROUGHPUT)} for row in rows]
@@ -80,7 +84,7 @@ class Runs:
         return max((int(step.name) for step in run.glob("*") if step.name.isdigit()), default=0)
 
     def finish(self, exp_name: str) -> float:
-        """Runs to the end; returns the seconds it took."""
+        """Runs to the end; returns the duration in seconds."""
         start = time.perf_counter()
         if status := self.start(exp_name).wait():
             raise SystemExit(
@@ -92,6 +96,7 @@ class Runs:
 def main(args: Args) -> None:
     """Kills, continues, compares."""
     wanted, steps = (20, 120) if args.quick else (100, 400)
+    wanted = wanted if args.kills is None else args.kills
     moments = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(folder=Path(folder), steps=steps)
@@ -103,7 +108,7 @@ def main(args: Args) -> None:
         reference = runs.lines("straight")
         kills = exact = lost = completed = 0
         when = {"before its first line": 0, "later": 0}
-        resumed = False  # the process that runs now goes on behind a kill
+        resumed = False  # the current process continues after a kill
         while kills < wanted or resumed:
             name = f"killed-{completed}"
             process, begun = runs.start(name), len(runs.lines(name))
@@ -130,8 +135,8 @@ def main(args: Args) -> None:
         sys.stderr.write("\n")
         for moment, count in when.items():
             print(f"processes killed {moment}: {count}")
-        print(f"runs that came to their end: {completed}; lines of the log of each: {len(reference)}")
-        figures = {
+        print(f"completed runs: {completed}; log lines of each: {len(reference)}")
+        results = {
             "kills": kills,
             "exact_resumes": exact,
             "completed_runs": completed,
@@ -139,7 +144,7 @@ def main(args: Args) -> None:
             "save_every": SAVE_EVERY,
             "seconds_per_run": round(seconds, 1),
         }
-        print(json.dumps(figures))
+        print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Does a run depend on how its devices are arranged? `uv run python benchmarks/mesh_equality.py [--quick]`.
+"""Benchmark of mesh equality: differences between one device and several arrangements of eight simulated devices.
 
-The same batches, in float32, on one device and on eight simulated ones: split over the data, over the parameters, over heads and hidden
-units, over all three, and over two processes of four devices. For each: loss and gradient of the first step against one device's,
-and the losses of 20 AdamW steps. How far those drift apart by nature is shown by one device itself, with sums in another order: the
-batch's rows permuted, or taken in two microbatches.
+`uv run python benchmarks/mesh_equality.py [--quick]`
 
-`--quick` leaves out the arrangements that are implied by the mixed one. The last line is one JSON object.
+The same batches, in float32, run on one device and on eight simulated ones, which split the data, the parameters, heads
+and hidden units, or all three, in one process or in two of four devices. Compared are loss and gradient of the first
+step, and the losses of 20 AdamW steps. The natural size of differences is that of one device with another order of
+sums: permuted rows, or two microbatches.
+
+`--quick` leaves out arrangements that the mixed one implies. The last line is one JSON object.
 """
 
 import argparse
@@ -26,7 +28,7 @@ STEPS, ROWS = 20, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Devices, and how they are arranged."""
+    """An arrangement of devices."""
 
     name: str
     devices: int = 8
@@ -53,7 +55,7 @@ QUICK = (LAYOUTS[3], LAYOUTS[4])
 
 
 def work(layout: Layout, folder: Path, port: int, process: int) -> None:
-    """One process of a layout: writes its figures to `<folder>/<name>.npz`."""
+    """One process of a layout; writes losses and gradients to `<folder>/<name>.npz`."""
     import jax
     from jax.experimental import multihost_utils
 
@@ -116,7 +118,7 @@ def _config(folder: Path, layout: Layout):
 
 
 def measure(layout: Layout, folder: Path) -> dict[str, np.ndarray]:
-    """Runs a layout in processes of its own."""
+    """Runs a layout in separate processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -144,10 +146,10 @@ def measure(layout: Layout, folder: Path) -> dict[str, np.ndarray]:
 
 
 def compare(found: dict[str, np.ndarray], one: dict[str, np.ndarray]) -> dict[str, float]:
-    """Relative differences. Of gradients, the l2 norm of the difference over that of the gradient: of the whole, and of the worst leaf.
+    """Relative differences; for gradients, the l2 norm of the difference over that of the gradient.
 
-    Leaves below a millionth of the whole are left out of the latter: a bias of keys, say, has no influence on a softmax, and what is
-    computed for its gradient is rounding alone.
+    It is measured for the whole gradient and for the worst leaf. The latter leaves out leaves below a millionth of the
+    whole: a bias of keys, for example, does not influence a softmax, so its computed gradient is rounding alone.
     """
     norms = {name: float(np.linalg.norm(one[name])) for name in one if name != "losses"}
     apart = {name: float(np.linalg.norm(found[name] - one[name])) for name in norms}
@@ -184,8 +186,8 @@ def main(*, quick: bool) -> None:
     meshes = [row for name, row in table.items() if not name.startswith("one device")]
     natural = max(row["losses_20"] for name, row in table.items() if name.startswith("one device"))
     print(f"{time.perf_counter() - start:.0f} s")
-    figures = {f"worst_{key}": max(row[key] for row in meshes) for key in meshes[0]}
-    print(json.dumps(figures | {"natural_losses_20": natural, "table": table}))
+    worst = {f"worst_{key}": max(row[key] for row in meshes) for key in meshes[0]}
+    print(json.dumps(worst | {"natural_losses_20": natural, "table": table}))
 
 
 if __name__ == "__main__":

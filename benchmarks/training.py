@@ -1,7 +1,7 @@
-"""What a training step costs: `uv run python benchmarks/training.py [--quick]`.
+"""Benchmark of a training step: `uv run python benchmarks/training.py [--quick]`.
 
-Throughput of the demo's config with its real loader; our loss against one-hot targets over the whole vocabulary of PaliGemma; the
-memory plan against what XLA says. The last line is one JSON object.
+Measured are the throughput of the demo's config with its real loader, our loss against one-hot targets over PaliGemma's
+whole vocabulary, and the memory estimate against XLA's number. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ PALIGEMMA_IDS = 257_152
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """What is measured.
+    """Options.
 
     Attributes:
-        quick: fewer steps, and the losses on a smaller batch.
-        preset: the network of the losses and of the memory plan; `gemma_2b` needs a GPU.
+        quick: fewer steps, and losses on a smaller batch.
+        preset: network of the losses and of the memory estimate; `gemma_2b` needs a GPU.
     """
 
     quick: bool = False
@@ -51,7 +51,7 @@ class Args:
 
 
 def one_hot_loss(model: Pi0Fast, batch: Batch) -> jax.Array:
-    """The same loss as upstream writes it: logits of every position, one-hot targets over the whole vocabulary."""
+    """The same loss as in openpi: logits of every position, one-hot targets over the whole vocabulary."""
     hidden = model(batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
     logits = model.logits(hidden[:, :-1])
     targets = jax.nn.one_hot(batch.ids[:, 1:], logits.shape[-1])
@@ -63,7 +63,7 @@ def one_hot_loss(model: Pi0Fast, batch: Batch) -> jax.Array:
 
 
 def throughput(config: TrainConfig, steps: int) -> dict[str, float]:
-    """Steps as a run takes them, loader and all; what the step waits for data."""
+    """Training steps with the loader, and the share of time that they wait for data."""
     run = prepare(config)
     loader = Loader(
         run.source,
@@ -88,13 +88,14 @@ def throughput(config: TrainConfig, steps: int) -> dict[str, float]:
     sys.stderr.write("\n")
     samples = steps * config.batch_size / seconds
     print(
-        f"{config.name}: {samples:.1f} samples/s, {tokens / seconds:.0f} text tokens/s, {waited / seconds:.1%} waiting for data"
+        f"{config.name}: {samples:.1f} samples/s, {tokens / seconds:.0f} text tokens/s, "
+        f"{waited / seconds:.1%} waiting for data"
     )
     return {"samples_per_s": samples, "text_tokens_per_s": tokens / seconds, "data_wait_fraction": waited / seconds}
 
 
 def made_up_batch(config: TrainConfig, rows: int, text: int, supervised: int) -> Batch:
-    """Random rows of full length whose last ids are supervised."""
+    """Random rows of full length; their last ids are supervised."""
     rng, model = np.random.default_rng(0), config.model
     images = {c: rng.integers(0, 256, (rows, *model.image_hw, 3), np.uint8) for c in model.cameras}
     at = np.tile(np.arange(text - supervised, text, dtype=np.int32), (rows, 1))
@@ -111,7 +112,7 @@ def made_up_batch(config: TrainConfig, rows: int, text: int, supervised: int) ->
 
 
 def losses(config: TrainConfig, rounds: int, rows: int) -> dict[str, float]:
-    """Gradient of our loss and of the one-hot formulation: seconds, and bytes beside arguments and results."""
+    """Gradients of our loss and of the one-hot loss: seconds, and bytes besides arguments and results."""
     batch = made_up_batch(config, rows, text=180, supervised=60)
     params = init_state(replace(config, optimizer=replace(config.optimizer, ema_decay=None))).params
     ways: dict[str, Callable[[Pi0Fast, Batch], jax.Array]] = {
@@ -134,32 +135,33 @@ def losses(config: TrainConfig, rounds: int, rows: int) -> dict[str, float]:
             times[name].append(time.perf_counter() - start)
         sys.stderr.write(f"\rround {number + 1}/{rounds} ")
     sys.stderr.write("\n")
-    held = {name: program.memory_analysis().temp_size_in_bytes for name, program in compiled.items()}
+    temporary = {name: program.memory_analysis().temp_size_in_bytes for name, program in compiled.items()}
     for name in compiled:
         print(
-            f"{name:8} {statistics.median(times[name]):7.2f} s  {held[name] / 2**20:8.0f} MiB of temporaries  loss {values[name]:.4f}"
+            f"{name:8} {statistics.median(times[name]):7.2f} s  {temporary[name] / 2**20:8.0f} MiB of temporaries  "
+            f"loss {values[name]:.4f}"
         )
     ratios = [slow / fast for slow, fast in zip(times["one-hot"], times["ours"], strict=True)]
-    return {"loss_time_ratio": statistics.median(ratios), "loss_memory_ratio": held["one-hot"] / held["ours"]}
+    return {"loss_time_ratio": statistics.median(ratios), "loss_memory_ratio": temporary["one-hot"] / temporary["ours"]}
 
 
-def planned(config: TrainConfig) -> dict[str, float]:
-    """The memory plan over what XLA's compiled step takes."""
+def estimated(config: TrainConfig) -> dict[str, float]:
+    """The memory estimate divided by the memory of XLA's compiled step."""
     batch = made_up_batch(config, config.batch_size, config.data.max_token_len, config.data.max_supervised)
     state: TrainState = jax.eval_shape(lambda: init_state(config))
     analysis = jax.jit(make_step(config), donate_argnums=0).lower(state, batch).compile().memory_analysis()
     if analysis is None:
-        raise RuntimeError("This backend does not say what a compiled program takes.")
+        raise RuntimeError("This backend does not report the memory of compiled programs.")
     measured = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes
     measured += analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    plan = estimate_memory(config, make_mesh(config.mesh))
-    print(f"plan: {plan}")
-    print(f"XLA: {measured / 2**20:.0f} MiB; plan over XLA {plan.total / measured:.2f}")
-    return {"plan_over_measured_memory": plan.total / measured}
+    estimate = estimate_memory(config, make_mesh(config.mesh))
+    print(f"estimate: {estimate}")
+    print(f"XLA: {measured / 2**20:.0f} MiB; estimate over XLA {estimate.total / measured:.2f}")
+    return {"estimate_over_measured_memory": estimate.total / measured}
 
 
 def main(args: Args) -> None:
-    """Prints the figures, then the JSON line."""
+    """Prints the results, then the JSON line."""
     config = load_config("demo")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -168,14 +170,14 @@ def main(args: Args) -> None:
         config = replace(config, assets=root / "assets", checkpoint=CheckpointConfig(root=root / "runs"))
         compute_stats(config)
         fit_tokenizers(config)
-        figures = throughput(config, 10 if args.quick else 100)
+        results = throughput(config, 10 if args.quick else 100)
     network = replace(PRESETS[args.preset], vocab_size=PALIGEMMA_IDS)
     if jax.default_backend() == "cpu":
         network = replace(network, dtype="float32")
     large = replace(config, model=network, batch_size=2)
-    figures |= losses(large, rounds=2 if args.quick else 5, rows=1 if args.quick else 2)
-    figures |= planned(replace(large, model=replace(PRESETS[args.preset], dtype=network.dtype), batch_size=8))
-    print(json.dumps({"device": jax.devices()[0].device_kind, **{k: round(v, 4) for k, v in figures.items()}}))
+    results |= losses(large, rounds=2 if args.quick else 5, rows=1 if args.quick else 2)
+    results |= estimated(replace(large, model=replace(PRESETS[args.preset], dtype=network.dtype), batch_size=8))
+    print(json.dumps({"device": jax.devices()[0].device_kind, **{k: round(v, 4) for k, v in results.items()}}))
 
 
 if __name__ == "__main__":

@@ -65,21 +65,12 @@ def parse(text: str) -> DataPart:
     """
     if text.startswith("{"):
         return _from_json(text)
-    path, colon, weight = text.rpartition(":")
+    path, _, weight = text.rpartition(":")
     try:
-        return DataPart(root=Path(path), weight=float(weight)) if colon and path else DataPart(root=Path(text))
-    except ValueError:
-        if colon and _is_number(weight):
-            raise
-        return DataPart(root=Path(text))  # the colon belongs to the path
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        number = float(weight) if path else None
+    except ValueError:  # the colon belongs to the path
+        number = None
+    return DataPart(root=Path(text)) if number is None else DataPart(root=Path(path), weight=number)
 
 
 def _from_json(text: str) -> DataPart:

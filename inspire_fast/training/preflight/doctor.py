@@ -24,6 +24,7 @@ from inspire_fast.tokenizers.text.paligemma import find_paligemma
 from inspire_fast.training.config import TokenizersConfig, TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary
 from inspire_fast.training.datasets.sources import open_parts
+from inspire_fast.training.preflight.memory import free_memory
 
 Level = Literal["ok", "note", "bad"]
 
@@ -146,21 +147,16 @@ def _nvidia() -> str:
 
 def memory() -> Finding:
     """Free main memory and usable cores."""
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines()) if _linux() else {}
-    cores = len(os.sched_getaffinity(0)) if _linux() else os.cpu_count()
-    if "MemAvailable" not in fields:
-        return Finding(level="note", what="memory", says=f"{cores} cores; memory cannot be told on {sys.platform}")
-    free = int(fields["MemAvailable"].split()[0]) * 1024
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    free = free_memory()
+    if free is None:
+        return Finding(level="note", what="memory", says=f"{cores} cores; free memory is unknown on {sys.platform}")
     says = f"{free / _GIB:.1f} GiB free, {cores} cores"
     if free < 4 * _GIB:
         return Finding(
             level="note", what="memory", says=says, do="`make demo` wants 3 GiB; lower `--data.loader-threads`"
         )
     return Finding(level="ok", what="memory", says=says)
-
-
-def _linux() -> bool:
-    return sys.platform == "linux"
 
 
 def disk(where: Path) -> Finding:

@@ -123,11 +123,15 @@ def device_memory() -> int | None:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
+    free = free_memory()
+    return None if free is None else free // jax.local_device_count()
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that are free; None if unknown (not Linux)."""
     meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024 // jax.local_device_count()
+    fields = dict(line.split(":") for line in meminfo.read_text().splitlines()) if meminfo.is_file() else {}
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
 def require_memory(config: TrainConfig, need: MemoryEstimate, available: int | None) -> None:
