@@ -1,4 +1,4 @@
-"""InSpire with the questions in front of the task, as the paper's figure has them.
+"""InSpire with the questions before the task, as the paper's figure has them.
 
 Launch: uv run scripts/train.py inspire_first_libero --data.root <LeRobot dataset with labels> --exp-name first
 Before: `uv run scripts/compute_norm_stats.py inspire_first_libero` with the same `--data.root`. The text tokenizer is

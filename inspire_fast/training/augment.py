@@ -52,7 +52,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1 or not 0 <= self.probability <= 1:
-            raise ValueError(f"crop lies in (0, 1] and probability in [0, 1]; got {self.crop} and {self.probability}.")
+            raise ValueError(
+                f"crop must be in (0, 1] and probability in [0, 1]; got {self.crop} and {self.probability}."
+            )
         for name in ("rotation_deg", "brightness", "contrast", "saturation", "hue"):
             if getattr(self, name) < 0 or (
                 name in ("brightness", "contrast", "saturation") and getattr(self, name) >= 1

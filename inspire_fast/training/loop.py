@@ -166,7 +166,7 @@ def begin(
     if checkpoints.latest is None:
         return initial_state(run.config, shardings), ()
     saved = checkpoints.contract()
-    differing = saved.differences(run.contract) + _other_state(saved.config, run.contract.config)
+    differing = saved.differences(run.contract) + state_differences(saved.config, run.contract.config)
     if differing:
         raise ValueError(
             f"{run.config.checkpoint_dir} cannot be continued: it was trained with another contract (then, now).\n  "
@@ -179,7 +179,7 @@ def begin(
     return state, position.get(PENDING, ())
 
 
-def _other_state(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def state_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Fields of the config that decide what a train state holds, or which images come next."""
     then, current = json.loads(json.dumps([with_new_names(saved), now], default=str))
     then.setdefault("precision", "mixed")  # checkpoints from before there was a choice

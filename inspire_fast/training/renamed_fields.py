@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-# Dotted paths in a `TrainConfig`. The name of a group stands for every field below it.
+# Dotted paths in a `TrainConfig`. A renamed group renames every field below it.
 RENAMED: Mapping[str, str] = {
     "script": "dialogue.script",
     "questions": "dialogue.questions",

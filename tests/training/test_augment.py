@@ -1,4 +1,4 @@
-"""Augmentation: what is drawn, what it does to pixels, and that openpi's recorded pictures are within reach."""
+"""Augmentation: random numbers, effects on pixels, and openpi's recorded images."""
 
 from __future__ import annotations
 
@@ -27,57 +27,57 @@ WARP = jax.jit(crop_and_rotate, static_argnums=1, static_argnames="dark_edges")
 
 
 @jax.jit
-def recolour(picture, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
-    return jitter(picture, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+def recolour(image, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0):
+    return jitter(image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
 
 
 @partial(jax.jit, static_argnums=1)
-def warp_and_recolour(picture, crop, place, angle, amounts):
+def warp_and_recolour(image, crop, place, angle, amounts):
     brightness, contrast, hue = amounts
-    warped = crop_and_rotate(picture, crop, place, angle, dark_edges=True)  # as openpi's
+    warped = crop_and_rotate(image, crop, place, angle, dark_edges=True)  # as openpi's
     return jitter(warped, brightness=brightness, contrast=contrast, hue=hue)
 
 
 @pytest.fixture(scope="module")
 def run():
-    """The compiled augmentation of a recipe on 64 rows of one picture under every camera."""
-    picture = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
-    images = {camera: jnp.asarray(picture.repeat(64, 0)) for camera in CAMERAS}
+    """The compiled augmentation of a recipe on 64 rows of one image under every camera."""
+    image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
+    images = {camera: jnp.asarray(image.repeat(64, 0)) for camera in CAMERAS}
     programs = {}
 
     def call(recipe, seed=0):
         program = programs.setdefault(recipe, jax.jit(partial(augment, recipe=recipe)))
         return {camera: np.asarray(v) for camera, v in program(images, jax.random.key(seed)).items()}
 
-    call.plain = np.asarray(picture[0], np.float32) / 255 * 2 - 1
+    call.plain = np.asarray(image[0], np.float32) / 255 * 2 - 1
     return call
 
 
-def changed(pictures, plain):
-    return (np.abs(pictures - plain) > 1e-5).any(axis=(1, 2, 3))
+def changed(views, plain):
+    return (np.abs(views - plain) > 1e-5).any(axis=(1, 2, 3))
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_results_are_bounded_floats_of_the_same_shape_and_follow_from_the_key(run, name):
     first, again, other = run(name), run(name), run(name, seed=1)
-    for camera, pictures in first.items():
-        assert pictures.shape == (64, SIZE, SIZE, 3)
-        assert pictures.dtype == np.float32
-        assert np.abs(pictures).max() <= 1 + 1e-6
-        np.testing.assert_array_equal(pictures, again[camera])
-        assert (name == "none") == np.array_equal(pictures, other[camera])
+    for camera, views in first.items():
+        assert views.shape == (64, SIZE, SIZE, 3)
+        assert views.dtype == np.float32
+        assert np.abs(views).max() <= 1 + 1e-6
+        np.testing.assert_array_equal(views, again[camera])
+        assert (name == "none") == np.array_equal(views, other[camera])
 
 
 def test_none_is_the_picture_itself(run):
-    for pictures in run("none").values():
-        np.testing.assert_allclose(pictures, run.plain[None].repeat(64, 0), atol=1e-6)
+    for views in run("none").values():
+        np.testing.assert_allclose(views, run.plain[None].repeat(64, 0), atol=1e-6)
 
 
 def test_intended_draws_for_every_camera_and_sample(run):
     result = run("intended")
-    for pictures in result.values():
-        assert changed(pictures, run.plain).all()
-        assert len({p.tobytes() for p in pictures}) == 64
+    for views in result.values():
+        assert changed(views, run.plain).all()
+        assert len({p.tobytes() for p in views}) == 64
     assert (np.abs(result["left_wrist_0_rgb"] - result["right_wrist_0_rgb"]).max(axis=(1, 2, 3)) > 1e-3).all()
 
 
@@ -91,8 +91,8 @@ def test_openpi_gives_both_wrists_one_jitter_and_half_of_the_pictures_none(run):
 
 
 def test_openpi_never_changes_the_saturation_and_intended_does(run):
-    def saturation(pictures):
-        unit = (pictures + 1) / 2
+    def saturation(views):
+        unit = (views + 1) / 2
         value = unit.max(-1)
         return (value - unit.min(-1)) / np.maximum(value, 1e-6), value > 0.1
 
@@ -111,19 +111,19 @@ def test_only_cameras_off_the_wrist_are_moved(run):
 
 
 def test_no_strength_is_no_change():
-    picture = np.random.default_rng(1).uniform(size=(21, 21, 3)).astype(np.float32)
-    np.testing.assert_allclose(recolour(picture), picture, atol=1e-6)
-    np.testing.assert_allclose(WARP(picture, 1.0, np.array([0.3, 0.9]), 0.0), picture, atol=1e-6)
+    image = np.random.default_rng(1).uniform(size=(21, 21, 3)).astype(np.float32)
+    np.testing.assert_allclose(recolour(image), image, atol=1e-6)
+    np.testing.assert_allclose(WARP(image, 1.0, np.array([0.3, 0.9]), 0.0), image, atol=1e-6)
 
 
 def test_a_marked_pixel_turns_counter_clockwise():
-    picture = np.zeros((21, 21, 3), np.float32)
-    picture[10, 17] = 1.0  # 7 px to the right of the middle
-    quarter = np.asarray(WARP(picture, 1.0, np.zeros(2), np.pi / 2))[..., 0]
+    image = np.zeros((21, 21, 3), np.float32)
+    image[10, 17] = 1.0  # 7 px to the right of the middle
+    quarter = np.asarray(WARP(image, 1.0, np.zeros(2), np.pi / 2))[..., 0]
     np.testing.assert_allclose(quarter[3, 10], 1.0, atol=1e-4)  # above it
     np.testing.assert_allclose(quarter.sum(), 1.0, atol=1e-3)
     angle = np.deg2rad(30)
-    blob = np.asarray(WARP(picture, 1.0, np.zeros(2), angle))[..., 0]
+    blob = np.asarray(WARP(image, 1.0, np.zeros(2), angle))[..., 0]
     y, x = np.mgrid[:21, :21]
     centre = (blob * y).sum() / blob.sum(), (blob * x).sum() / blob.sum()
     np.testing.assert_allclose(centre, (10 - 7 * np.sin(angle), 10 + 7 * np.cos(angle)), atol=0.15)
@@ -188,22 +188,22 @@ def test_brightness_and_contrast_of_greys():
     ],
 )
 def test_pictures_that_openpi_recorded_are_ours_with_the_amounts_that_it_drew(camera, row, amounts, middle, angle):
-    # The amounts were fitted once; the whole picture, black corners included, then follows to float precision.
+    # The amounts were fitted once; the whole image, black corners included, then follows to float precision.
     recipe, n = RECIPES["openpi"], 224
     window = int(n * recipe.crop)
     limits = (recipe.brightness, recipe.contrast, recipe.hue)
     assert all(abs(a) <= limit for a, limit in zip(amounts, limits, strict=True))
     assert abs(angle) <= np.deg2rad(recipe.rotation_deg)
     red = np.linspace(0, 1, n, dtype=np.float32)[:, None].repeat(n, 1)
-    picture = np.stack([red, red.T, np.full_like(red, 0.5)], axis=-1)
+    image = np.stack([red, red.T, np.full_like(red, 0.5)], axis=-1)
     if middle is None:
         brightness, contrast, hue = amounts
-        result = recolour(picture, brightness=brightness, contrast=contrast, hue=hue) * 2 - 1
+        result = recolour(image, brightness=brightness, contrast=contrast, hue=hue) * 2 - 1
     else:
         place = (np.array(middle) - (window - 1) / 2) / (n - window)
         assert (place >= 0).all()
         assert (place <= 1).all()
-        result = warp_and_recolour(picture, recipe.crop, place, angle, amounts) * 2 - 1
+        result = warp_and_recolour(image, recipe.crop, place, angle, amounts) * 2 - 1
     recorded = np.load(RAMP)[f"out/{camera}_every8"][row]
     np.testing.assert_allclose(result[::8, ::8], recorded, atol=3e-5)
 
@@ -216,7 +216,7 @@ def test_pictures_that_openpi_recorded_are_ours_with_the_amounts_that_it_drew(ca
             r"'base' must be \[b, h, w, 3\]; got \(4, 4, 3\)",
         ),
         (lambda: augment({}, jax.random.key(0), "opempi"), "Did you mean 'openpi'"),
-        (lambda: replace(RECIPES["none"], crop=0.0), "crop lies in"),
+        (lambda: replace(RECIPES["none"], crop=0.0), "crop must be in"),
         (lambda: replace(RECIPES["none"], saturation=1.0), "colour shares are below 1"),
     ],
 )

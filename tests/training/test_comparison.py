@@ -1,4 +1,4 @@
-"""Runs side by side: what is read from folders in any state, which figures win, and what the page shows."""
+"""Comparison of runs: folders in any state are read, the best metrics are marked, the page shows every group."""
 
 from collections.abc import Mapping, Sequence
 import json
@@ -34,7 +34,7 @@ def write_run(
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """A finished run, and one that is still writing, has other figures, and began later."""
+    """A finished run, and one that is still writing, has other metrics, and started later."""
     long = [{"step": n, "loss": 4 / n, "held_out_action_loss": 3.0 + n, "samples_per_s": 10.0} for n in range(1, 41)]
     short = [{"step": n, "loss": 2.0, "samples_per_s": 12.0, "mfu": 0.5, "answer_loss": float("nan")} for n in (1, 10)]
     config = {"name": "demo", "exp_name": "a", "optimizer": {"peak_lr": 0.1}, "steps": 40}
@@ -57,7 +57,7 @@ def test_a_run_is_read_while_it_is_written(folders):
     assert (a.label, b.label) == ("a", "b")
     assert (a.step, b.step, b.step_s) == (40, 10, 2.0)
     np.testing.assert_array_equal(b.curves["loss"], [[1, 2], [10, 2]])
-    assert [*b.curves] == ["loss", "samples_per_s", "mfu"]  # a figure that was never a number is none
+    assert [*b.curves] == ["loss", "samples_per_s", "mfu"]  # a metric that was never a number has no curve
     assert (a.held_out, b.held_out["action_error_by_dim[1]"], len(b.held_out)) == ({}, 0.9, 4)
 
 
@@ -74,7 +74,7 @@ def test_the_best_value_is_marked_where_one_way_is_better(folders):
     assert rows["action_error", "held out"].cells == (None, (0.5, None))
 
 
-def test_equal_values_and_figures_without_a_better_way_have_no_best(tmp_path):
+def test_equal_values_and_metrics_without_a_better_way_have_no_best(tmp_path):
     rows = [{"step": 1, "loss": 1.0, "grad_norm": 2.0}]
     runs = read_runs(
         [write_run(tmp_path / name, [{**row, "grad_norm": g} for row in rows]) for name, g in (("a", 1), ("b", 2))]
@@ -155,7 +155,7 @@ def test_names_and_configs_cannot_break_the_page(tmp_path):
     require_harmless(write_page(read_runs([hostile, plain]), tmp_path / "page.html").read_text(), shown=3)
 
 
-def test_each_run_is_one_colour_and_a_missing_figure_leaves_it_out(folders):
+def test_each_run_is_one_colour_and_a_missing_metric_leaves_it_out(folders):
     figure = draw(read_runs(folders), ["loss", "held_out_action_loss", "mfu"])
     lines = [[(line.get_color(), len(line.get_xdata())) for line in axes.lines] for axes in figure.axes]
     assert lines == [

@@ -10,6 +10,7 @@ from inspire_fast.commands.with_config import run_with_config
 from inspire_fast.models.config import GEMMA_2B, PRESETS
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.config import MeshConfig, TrainConfig, config_names, load_config
+from inspire_fast.training.loop import state_differences
 from inspire_fast.training.optimizer import learning_rate
 from inspire_fast.training.renamed_fields import RENAMED, with_new_names
 from inspire_fast.training.run_contract import jsonable
@@ -111,6 +112,8 @@ def test_a_stored_config_of_before_has_the_names_of_today() -> None:
         dialogue=replace(demo.dialogue, max_targets=2, question_parameters={"direction": {"grasped": "catch"}}),
     )
     before = json.dumps(stored)
+    assert state_differences(stored, jsonable(same)) == [], "such a run can be continued"
+    assert state_differences(stored, jsonable(replace(same, seed=1))) == ["seed: 42 and 1"]
     assert with_new_names(stored) == json.loads(json.dumps(jsonable(same), default=str))
     assert json.dumps(stored) == before, "the stored one is left as it is"
     assert with_new_names(with_new_names(stored)) == with_new_names(stored)

@@ -1,4 +1,4 @@
-"""Frozen parameters: no gradient, no optimiser state, no average, not a bit changed; and the run can be continued."""
+"""Frozen parameters: no gradient, no optimiser state, no EMA, bit-equal values; and the run can be continued."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -89,13 +89,13 @@ def test_an_update_changes_what_trains_and_the_run_continues(tmp_path: Path) -> 
     shapes, _ = jax.eval_shape(make_gradient(run), before.params, batch())
     gradients = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
     after = quick_jit(make_update(run))(before, gradients)
-    served, averaged = flat(after.serving_params), flat(after.ema)
+    served, ema = flat(after.serving_params), flat(after.ema)
     for path, value in flat(after.params).items():
         old = np.asarray(flat(before.params)[path])
         assert np.array_equal(value, old) == run.freeze.freezes(path), path
-        if path in averaged:
-            np.testing.assert_allclose(averaged[path], (old + value) / 2, rtol=1e-5, atol=1e-8)
-        np.testing.assert_array_equal(served[path], averaged.get(path, value))
+        if path in ema:
+            np.testing.assert_allclose(ema[path], (old + value) / 2, rtol=1e-5, atol=1e-8)
+        np.testing.assert_array_equal(served[path], ema.get(path, value))
     checkpoints = Checkpoints(run.checkpoint_dir, keep=2)
     checkpoints.save(after, {"position": 3}, {})
     checkpoints.wait()

@@ -87,8 +87,8 @@ def test_a_lora_network_starts_from_a_full_checkpoint(config: TrainConfig) -> No
         assert value.dtype == ("bfloat16" if frozen else "float32"), path
         if path in PARAMS:
             np.testing.assert_array_equal(value, PARAMS[path].astype(value.dtype))
-    averaged = by_upstream(state.ema or {})
-    assert averaged.keys() == {k for k, v in by_upstream(state.params).items() if v.dtype == "float32"}
+    ema = by_upstream(state.ema or {})
+    assert ema.keys() == {k for k, v in by_upstream(state.params).items() if v.dtype == "float32"}
 
 
 def test_paligemma_is_a_start(config: TrainConfig, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_an_arrow_from_stored_labels_lies_in_the_padded_image(config: TrainConfi
     black = np.zeros((100, 100, 3), np.uint8)
     drawn = draw_facts(
         black, shown.facts, "base_0_rgb", source_hw=(200, 100)
-    )  # an upright picture: 25 px of black beside it
+    )  # an upright image with 25 px of black at its side
     columns = np.nonzero(drawn.any(axis=-1))[1]
     assert shown.source_hw["base_0_rgb"] == (16, 16)
     assert columns.min() == pytest.approx(75, abs=3)

@@ -1,4 +1,4 @@
-"""The memory plan against XLA's own figures, and what it refuses."""
+"""Memory estimate: exact where it can be, close to XLA's numbers elsewhere, and what is refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,23 +34,23 @@ def test_the_state_is_exactly_what_it_takes() -> None:
 
 
 def test_full_fine_tuning_of_gemma_2b_takes_what_the_guide_says() -> None:
-    plan = estimate_memory(FULL, mesh())
-    assert plan.parameters == plan.ema == plan.gradients
-    assert plan.state / 1e9 == pytest.approx(4 * 4 * 2.92, rel=0.02)
+    whole = estimate_memory(FULL, mesh())
+    assert whole.parameters == whole.ema == whole.gradients
+    assert whole.state / 1e9 == pytest.approx(4 * 4 * 2.92, rel=0.02)
     sharded = estimate_memory(replace(FULL, mesh=MeshConfig(fsdp=8)), mesh(fsdp=8))
-    assert sharded.state == pytest.approx(plan.state / 8, rel=0.01)
-    assert sharded.activations == pytest.approx(plan.activations / 8)
+    assert sharded.state == pytest.approx(whole.state / 8, rel=0.01)
+    assert sharded.activations == pytest.approx(whole.activations / 8)
 
 
-def test_pieces_and_lora_need_less() -> None:
-    plan = estimate_memory(FULL, mesh())
-    pieces = estimate_memory(replace(FULL, grad_accum_steps=4), mesh())
-    assert (pieces.activations, pieces.logits) == (plan.activations // 4, plan.logits // 4)
-    assert pieces.gradients == 2 * plan.gradients
+def test_microbatches_and_lora_need_less() -> None:
+    whole = estimate_memory(FULL, mesh())
+    accumulated = estimate_memory(replace(FULL, grad_accum_steps=4), mesh())
+    assert (accumulated.activations, accumulated.logits) == (whole.activations // 4, whole.logits // 4)
+    assert accumulated.gradients == 2 * whole.gradients
     low_mem = replace(FULL, model=GEMMA_2B_LORA, freeze=FreezeConfig(what="language"))
     lora = estimate_memory(replace(low_mem, optimizer=OptimizerConfig(ema_decay=None)), mesh())
     assert lora.ema == 0
-    assert lora.state < 0.3 * plan.state
+    assert lora.state < 0.3 * whole.state
 
 
 @pytest.mark.parametrize(

@@ -111,15 +111,15 @@ def _episodes(source) -> list[list]:
 
 def test_held_out_episodes_are_each_parts_own(config: TrainConfig) -> None:
     """Every 4th: two of the large one's eight, one of the small one's four; shown in the shares of training."""
-    held = {
+    episodes = {
         split: {
             part.name: {part.source.location(i)[0] for i in range(len(part.source))}
             for part in open_parts(config, split)
         }
         for split in ("train", "held_out")
     }
-    assert held["held_out"] == {"large": {3, 7}, "small": {3}}
-    assert held["train"] == {"large": {0, 1, 4, 5, 6}, "small": {0, 1, 2}}, "episode 2 of the large one is excluded"
+    assert episodes["held_out"] == {"large": {3, 7}, "small": {3}}
+    assert episodes["train"] == {"large": {0, 1, 4, 5, 6}, "small": {0, 1, 2}}, "episode 2 of the large one is excluded"
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
     batches = fixed_batches(open_source(config, "held_out"), transform, samples=8, batch_size=4)
     assert [len(batch["ids"]) for batch in batches] == [4, 4]
@@ -138,7 +138,7 @@ def test_a_part_without_held_out_episodes_does_not_count(config: TrainConfig) ->
 
 
 def test_statistics_are_of_the_samples_as_they_are_drawn(config: TrainConfig) -> None:
-    """As if each sample of the small part stood there as often as it is drawn for one of the large one."""
+    """Equal to repeating each sample of the small part as often as it is drawn for one of the large part."""
     large, small = (part.source for part in open_parts(config, "train"))
     assert (len(large), len(small)) == (60, 18)
     times = 10  # 3 * 60 draws of 18 samples: each is drawn 10 times as often

@@ -16,8 +16,8 @@ def example(answer: str, decoded: np.ndarray | None) -> Example:
     )
 
 
-def has(picture: np.ndarray, colour: np.ndarray) -> bool:
-    return bool((np.abs(picture.astype(int) - colour).max(axis=-1) < 12).any())
+def has(image: np.ndarray, colour: np.ndarray) -> bool:
+    return bool((np.abs(image.astype(int) - colour).max(axis=-1) < 12).any())
 
 
 def test_right_answers_are_green_and_wrong_ones_red() -> None:

@@ -1,4 +1,4 @@
-"""Rounding at random: right on average, where rounding to the nearest value loses every update."""
+"""Stochastic rounding keeps the mean of updates that rounding to the nearest value would lose."""
 
 from dataclasses import replace
 

@@ -91,7 +91,7 @@ def test_tensorboards_files_hold_what_was_given(tmp_path):
         before_closing = events(tmp_path)
     shown = events(tmp_path)
     assert before_closing == shown  # a killed run loses nothing
-    (step, name, config), *scalars, picture, text = shown
+    (step, name, config), *scalars, image, text = shown
     assert (step, name) == (0, "config/text_summary")
     assert json.loads(config.decode().strip("`json\n")) == {"batch_size": 8, "root": "data"}
     assert scalars == [
@@ -100,8 +100,8 @@ def test_tensorboards_files_hold_what_was_given(tmp_path):
         (50, "losses/loss", 1.5),
         (50, "speed/samples_per_s", 7.0),
     ]
-    assert picture[:2] == (50, "cameras/base_0_rgb")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(picture[2]))), IMAGE)
+    assert image[:2] == (50, "cameras/base_0_rgb")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image[2]))), IMAGE)
     assert text == (50, "dialogue/text_summary", b"**left**")
 
 

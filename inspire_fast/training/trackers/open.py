@@ -106,17 +106,17 @@ def open_trackers(
     chosen = check_trackers(names)
     opened: dict[str, Tracker] = {}
     if jax.process_index() == 0:
-        with ExitStack() as begun:
+        with ExitStack() as started:
             for name in chosen:
                 opened[name] = TRACKERS[name].open(folder, resume_at, config, run_name)
-                begun.callback(opened[name].close, failed=True)
-            begun.pop_all()  # all have started: close none of them here
+                started.callback(opened[name].close, failed=True)
+            started.pop_all()  # all have started: close none of them here
     return Tracking(opened)
 
 
 @final
 class Tracking(Tracker):
-    """Several trackers as one; none of them can end or change the run. A context manager.
+    """Several trackers as one, which never end or change the run. A context manager.
 
     A tracker that raises is not called again. Errors of the caller (a wrong image) are raised.
 
