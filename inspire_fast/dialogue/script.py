@@ -112,25 +112,23 @@ class Script:
 
     def unsupervised(self) -> Script:
         """The same dialogue without loss on the answers."""
-
-        def silent(segment: Forced | Slot) -> Forced | Slot:
-            return replace(segment, weight=0.0)
-
         segments = tuple(
-            replace(s, segments=tuple(silent(x) for x in s.segments)) if isinstance(s, ForEachTarget) else s
+            replace(s, segments=tuple(replace(x, weight=0.0) for x in s.segments))
+            if isinstance(s, ForEachTarget)
+            else s
             for s in self.segments
         )
         return replace(self, segments=segments, supervise_matches=False)
 
 
 TASK = Context(text="Task: {instruction}, State: {state};\n")
-ACTION = (Forced(text="Action: ", weight=1.0), ActionSlot())
+ACTION = Forced(text="Action: ", weight=1.0)
 
 
 def pi0_fast(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
     """openpi's prompt. It ignores questions, so that runs can be compared; `released` leaves EOS out."""
     del questions, max_targets
-    return Script(name="pi0_fast", segments=(TASK, ACTION[0], ActionSlot(eos=not released)))
+    return Script(name="pi0_fast", segments=(TASK, ACTION, ActionSlot(eos=not released)))
 
 
 def inspire(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
@@ -142,27 +140,22 @@ def inspire(*questions: Question, max_targets: int | None = None, released: bool
         released: text of the released InSpire-FAST checkpoints: targets in the order of the release's list of phrases,
             with its rewrites, no EOS, and loss on direction words inside the questions.
     """
-    ask = _ask(questions)
-    if released:
-        return _as_released("inspire", (TASK, ask), max_targets)
-    return Script(name="inspire", segments=(TASK, ask, *ACTION), max_targets=max_targets)
+    return _asking("inspire", (TASK, _ask(questions)), max_targets, released=released)
 
 
 def inspire_first(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
     """Questions before the task: "Question ...; Task ...; Action: ...", as in the paper's figure. See `inspire`."""
-    ask = _ask(questions)
-    if released:
-        return _as_released("inspire_first", (ask, Context(text=TASK.text, joins=True)), max_targets)
-    return Script(name="inspire_first", segments=(ask, TASK, *ACTION), max_targets=max_targets)
+    segments = (_ask(questions), replace(TASK, joins=released))
+    return _asking("inspire_first", segments, max_targets, released=released)
 
 
-def _as_released(name: str, segments: tuple[Context | ForEachTarget, ...], max_targets: int | None) -> Script:
+def _asking(name: str, segments: tuple[Segment, ...], max_targets: int | None, *, released: bool) -> Script:
     return Script(
         name=name,
-        segments=(*segments, ACTION[0], ActionSlot(eos=False)),
+        segments=(*segments, ACTION, ActionSlot(eos=not released)),
         max_targets=max_targets,
-        grounding="released",
-        supervise_matches=True,
+        grounding="released" if released else "instruction",
+        supervise_matches=released,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import http
 import ipaddress
 import logging
+import re
 import signal
 from typing import Self
 
@@ -149,7 +150,8 @@ class PolicyServer:
         await self._close()
 
     def _announce(self) -> None:
-        if not _is_loopback(self.config.host) and not len(self._keys):
+        address = _address(self.config.host)
+        if not (address and address.is_loopback) and not len(self._keys):
             logger.warning("Listening on %s without API keys: anybody can move the robot.", self.config.host)
         if self.config.port_file is not None:
             # A parent that polls for the file must never read half of it.
@@ -183,7 +185,8 @@ class PolicyServer:
         if path == "/metrics":
             return _document(self._metrics.text(), CONTENT_TYPE)
         if path == "/live/state" and self._live is not None:
-            if not len(self._keys) and not _names_an_address(request.headers.get("Host", "")):
+            # The host name of a hostile page may resolve to this machine; its browser then sends that name.
+            if not len(self._keys) and _address(request.headers.get("Host", "")) is None:
                 return connection.respond(http.HTTPStatus.FORBIDDEN, "Without API keys, only by address.\n")
             return _document(await asyncio.to_thread(self._live.state), "application/json")
         return None
@@ -220,20 +223,10 @@ def _document(body: bytes, content_type: str) -> HttpResponse:
     return HttpResponse(http.HTTPStatus.OK, "OK", Headers(headers), body)
 
 
-def _names_an_address(host: str) -> bool:
-    """True for addresses and localhost. A hostile page whose host name resolves to this machine sends that name."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if name == "localhost":
-        return True
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Address in a `Host` header or of a listening server; None for names other than localhost."""
+    name = host.rpartition(":")[0] if re.fullmatch(r"([^:]*|\[.*\]):\d+", host) else host
     try:
-        ipaddress.ip_address(name.strip("[]"))
+        return ipaddress.ip_address("127.0.0.1" if name == "localhost" else name.strip("[]"))
     except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return None

@@ -1,4 +1,4 @@
-"""The codec against openpi's own and against messages that lie. Recorded bytes are in tests/golden/test_wire.py."""
+"""The codec against openpi's own and against dishonest messages. Recorded bytes are in tests/golden/test_wire.py."""
 
 from typing import Any
 
@@ -118,7 +118,7 @@ def test_a_damaged_message_is_read_or_refused(value, data):
 
 
 def foreign(value: Any) -> bytes:
-    """Packed by msgpack itself: what a stranger may send."""
+    """Packed by msgpack itself, as a stranger could send it."""
     packed = msgpack.packb(value)
     assert packed is not None
     return packed

@@ -15,7 +15,7 @@ from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabul
 VOCABULARY = tiny_vocabulary()
 DIRECTION_3D = Direction3D(axes=DIRECTION.axes, deadband_m=0.06)
 DISTANCE = Distance(words=("near", "far"), bounds_m=(0.2,))
-FIRST = SCRIPTS["inspire_first"](DIRECTION)  # a bidirectional segment behind causal ones
+FIRST = SCRIPTS["inspire_first"](DIRECTION)  # a bidirectional segment after causal ones
 ALL = [
     *(SCRIPTS[name](DIRECTION) for name in SCRIPTS),
     *(SCRIPTS[name](DIRECTION_3D, DISTANCE, max_targets=2) for name in SCRIPTS),
@@ -110,7 +110,7 @@ def test_rows_of_a_small_dialogue() -> None:
     assert rendered.tokens.ids[-1] == VOCABULARY.text.eos_id
     left = VOCABULARY.text.encode(" left")
     assert rendered.tokens.ids[np.array(kinds) == "answer"].tolist() == left
-    # "left" also stands in the instruction and in the question: there it carries no loss.
+    # "left" is also in the instruction and in the question: there it carries no loss.
     assert (rendered.tokens.ids == left[0]).sum() == 3
     assert rendered.tokens.supervised[rendered.tokens.ids == left[0]].sum() == 1
 

@@ -1,5 +1,4 @@
-"""InSpire's claim that it plugs into every autoregressive policy: one is trained, decoded and served with each action
-tokenizer."""
+"""Training, decoding and serving with each action tokenizer: InSpire's claim to fit every autoregressive policy."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Requests put together: equal to one by one, in turn, bounded, and nobody pays for a neighbour's mistake."""
+"""Batching of requests: equal to one by one, fair, bounded, and no error spreads to other requests."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Whatever bytes arrive: an error frame comes back, and the server lives on."""
+"""Hostile frames: each gets an error frame, and the server goes on."""
 
 import contextlib
 

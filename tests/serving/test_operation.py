@@ -1,4 +1,4 @@
-"""What who runs a server sees of it: metrics, TLS, the live page."""
+"""Operation of a server: metrics, TLS, the live page."""
 
 import base64
 from datetime import datetime, timedelta
@@ -118,7 +118,7 @@ def test_the_live_page_shows_the_last_exchange(serve, connect, observation, get)
     picture = np.full((32, 32, 3), (200, 40, 90), np.uint8)
     seen = {**observation(value=0.25), "observation/image": picture}
     client.infer(seen, RequestOptions(mode="force", targets=["the <b>bowl"], answers=["left"]))
-    # The page is told behind the reply, and states are shared for a tenth of a second.
+    # The page learns of a request after the reply, and states are shared for a tenth of a second.
     wait_until(lambda: live_state(port)[1]["connections"])
     (one,) = live_state(port)[1]["connections"]
     assert (one["prompt"], one["status"], one["mode"], one["calls"]) == ("go", "ok", "force", 1)

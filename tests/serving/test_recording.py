@@ -1,4 +1,4 @@
-"""Recordings: what comes back, what stays within its bounds, what is lost when things break."""
+"""Recordings: contents, limits, and losses after failures."""
 
 import json
 import logging
@@ -182,10 +182,10 @@ def test_what_is_left_out_is_told_once_in_a_while_and_in_the_end(record, caplog)
         recorder.record("one", {**native(), "prompt": ""}, OPTIONS, chunk_of())
     recorder.close()
     assert (recorder.recorded, recorder.dropped) == (0, 20)
-    told = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    told = [r.getMessage() for r in caplog.records if "were dropped" in r.getMessage()]
     assert len(told) == 2
-    assert "1 requests are left out" in told[0]
-    assert "19 more requests were left out" in told[1]
+    assert "1 requests were dropped" in told[0]
+    assert "19 requests were dropped (20 in all)" in told[1]
 
 
 def test_what_cannot_be_recorded_is_counted_and_named(record, directory, caplog, monkeypatch):
@@ -226,7 +226,7 @@ def test_the_disk_is_never_used_beyond_the_bound_and_the_oldest_goes_first(recor
         largest = max(largest, size(directory))
 
     monkeypatch.setattr(recorder._segments, "add", watched)
-    monkeypatch.setattr(time, "time", lambda: 1e9)  # a clock that stands still, or jumps, orders nothing
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # a stopped or jumping clock orders nothing
     for number in range(60):
         recorder.record(str(number), LIBERO.fake_native(seed=number), OPTIONS, chunk_of())
         recorder.record(str(number), LIBERO.fake_native(seed=1000 + number), OPTIONS, chunk_of())
@@ -362,7 +362,7 @@ def test_a_killed_process_loses_the_open_dataset_and_no_other(record, directory)
     np.testing.assert_array_equal(
         found[-1]["observation.images.image"], LIBERO.fake_native(seed=requests[-1])["observation/image"]
     )
-    recorder = record()  # the dead process's lock is free, and what it left behind goes
+    recorder = record()  # the dead process's lock is free, and its left-overs are deleted
     assert not list(directory.glob(".*.partial"))
     recorder.record("next", native(), OPTIONS, chunk_of())
     recorder.close()

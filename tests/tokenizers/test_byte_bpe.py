@@ -1,4 +1,4 @@
-"""The encoder's ids are the library's, on movements, on noise and on texts made to be difficult."""
+"""Byte-level BPE: equal ids to the library's, on movements, noise and difficult texts."""
 
 from functools import lru_cache
 import json
@@ -20,7 +20,7 @@ CHARACTERS = 400  # letters, numbers, spaces and signs of one byte and of two
 
 @lru_cache(maxsize=1)
 def trained() -> hf.Tokenizer:
-    """Merges of all kinds: runs, digits behind spaces, letters of two bytes, contractions."""
+    """Merges of all kinds: runs, digits after spaces, letters of two bytes, contractions."""
     rng = np.random.default_rng(0)
     bpe = new_byte_bpe()
     alphabet = [

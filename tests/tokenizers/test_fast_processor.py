@@ -1,5 +1,4 @@
-"""The public processor's files: a folder made by its own recipe is read with the same ids, and ours is written in its
-format."""
+"""The public processor's files: its own are read with equal ids, and ours are written in its format."""
 
 import json
 from pathlib import Path

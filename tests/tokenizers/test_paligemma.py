@@ -17,7 +17,7 @@ SMALL = TextTokenizer.fit(["Task: put it on the plate\n"] * 4, vocab_size=300)
 
 
 def tokenizer_json(*, size: int, added: tuple[str, ...] = ()) -> str:
-    """Gemma-like: bytes, a few letters, and holes up to `size`; `added` behind them."""
+    """Gemma-like: bytes, a few letters, and holes up to `size`; then `added`."""
     names = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{b:02X}>" for b in range(256)), *"abc▁"]
     names += [f"piece{i}" for i in range(size - len(names))]
     special = [{"id": i, "content": n, "special": True} for i, n in enumerate(names[:4])]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+import inspect
 import math
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.robots.spec import Axes
@@ -74,6 +76,19 @@ def parameters_of(question: DataclassInstance) -> dict[str, Any]:
     return {key: value for key, value in asdict(question).items() if key != "name"}
 
 
-def read_axes(axes: Axes | dict[str, Any]) -> Axes:
-    """Axes, made from their fields if they come from JSON."""
-    return axes if isinstance(axes, Axes) else Axes(**{k: (v[0], v[1]) for k, v in axes.items()})
+def make_question(
+    kind: Callable[..., Question], *, axes: Axes | Mapping[str, Any] | None = None, **parameters: Any
+) -> Question:
+    """Makes a question from its `parameters()`, also after a trip through JSON.
+
+    Args:
+        kind: class of the question, a dataclass.
+        axes: the robot's words for its axes; dropped if the question has no use for them.
+        parameters: further fields of the question.
+    """
+    given: dict[str, Any] = {
+        key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in parameters.items()
+    }
+    if axes is not None and "axes" in inspect.signature(kind).parameters:
+        given["axes"] = axes if isinstance(axes, Axes) else Axes(**{k: (v[0], v[1]) for k, v in axes.items()})
+    return kind(**given)

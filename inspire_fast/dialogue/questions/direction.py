@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.types import TargetFacts
-from inspire_fast.dialogue.questions.base import check_deadband, check_words, parameters_of, read_axes
+from inspire_fast.dialogue.questions.base import check_deadband, check_words, parameters_of
 from inspire_fast.robots.spec import Axes
 
 
@@ -79,10 +79,5 @@ class Direction:
         return float(answer == self.truth(facts))
 
     def parameters(self) -> dict[str, Any]:
-        """Fields of the question, for `build`."""
+        """Fields of the question, for the registry."""
         return parameters_of(self)
-
-    @classmethod
-    def build(cls, *, axes: Axes | dict[str, Any], **parameters: Any) -> Direction:
-        """Makes the question from its `parameters()`, also after a trip through JSON."""
-        return cls(axes=read_axes(axes), **parameters)

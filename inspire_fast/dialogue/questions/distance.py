@@ -15,7 +15,6 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 import itertools
 import math
@@ -72,18 +71,5 @@ class Distance:
         return float(answer == self.truth(facts))
 
     def parameters(self) -> dict[str, Any]:
-        """Fields of the question, for `build`."""
+        """Fields of the question, for the registry."""
         return parameters_of(self)
-
-    @classmethod
-    def build(
-        cls,
-        *,
-        axes: object = None,
-        words: Sequence[str] = ("close", "near", "middle", "far"),
-        bounds_m: Sequence[float] = (0.06, 0.2, 0.3),
-        **wording: str,
-    ) -> Distance:
-        """Makes the question from its `parameters()`, also after a trip through JSON. A distance needs no `axes`."""
-        del axes
-        return cls(words=tuple(words), bounds_m=tuple(bounds_m), **wording)

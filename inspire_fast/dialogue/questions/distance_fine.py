@@ -63,11 +63,5 @@ class FineDistance:
         return closeness(hear(answer), hear(self.truth(facts)))
 
     def parameters(self) -> dict[str, Any]:
-        """Fields of the question, for `build`."""
+        """Fields of the question, for the registry."""
         return parameters_of(self)
-
-    @classmethod
-    def build(cls, *, axes: object = None, **parameters: Any) -> FineDistance:
-        """Makes the question from its `parameters()`. A distance needs no words for `axes`."""
-        del axes
-        return cls(**parameters)

@@ -72,14 +72,8 @@ class Position3D:
         return sum(closeness(hear(given), hear(true)) for given, true in pairs) / 3
 
     def parameters(self) -> dict[str, Any]:
-        """Fields of the question, for `build`."""
+        """Fields of the question, for the registry."""
         return parameters_of(self)
-
-    @classmethod
-    def build(cls, *, axes: object = None, **parameters: Any) -> Position3D:
-        """Makes the question from its `parameters()`. Numbers need no words for `axes`."""
-        del axes
-        return cls(**parameters)
 
 
 @cache  # the renderer needs the answers for every sample

@@ -8,22 +8,17 @@ Example:
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.dialogue.questions.base import Question
+from inspire_fast.dialogue.questions.base import Question, make_question
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
 from inspire_fast.dialogue.questions.distance_fine import FineDistance
 from inspire_fast.dialogue.questions.position_3d import Position3D
 
+KINDS = (Direction, Direction3D, Position3D, Distance, FineDistance)
 QUESTIONS: Registry[Callable[..., Question]] = Registry(
-    "question",
-    {
-        "direction": Direction.build,
-        "direction_3d": Direction3D.build,
-        "position_3d": Position3D.build,
-        "distance": Distance.build,
-        "distance_fine": FineDistance.build,
-    },
+    "question", {kind.name: partial(make_question, kind) for kind in KINDS}
 )

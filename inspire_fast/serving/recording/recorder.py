@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 import logging
+import math
 from pathlib import Path
 import queue
 import threading
@@ -36,6 +37,28 @@ class _Ended:
     """A closed connection; None if nothing happened for a while."""
 
     session: str | None
+
+
+@dataclass(kw_only=True)
+class _Losses:
+    """Counter of dropped requests, which reports to the log every ten seconds at most."""
+
+    total: int = 0
+    reported: int = 0
+    reported_s: float = -math.inf
+    reason: str = ""
+
+    def add(self, requests: int, reason: str) -> None:
+        self.total, self.reason = self.total + requests, reason
+        if time.monotonic() - self.reported_s >= _REPORT_EVERY_S:
+            self.report()
+
+    def report(self) -> None:
+        if (new := self.total - self.reported) > 0:
+            logger.warning(
+                "Recording: %d requests were dropped (%d in all); the last: %s.", new, self.total, self.reason
+            )
+            self.reported, self.reported_s = self.total, time.monotonic()
 
 
 class Recorder:
@@ -80,9 +103,7 @@ class Recorder:
         self._lock = threading.Lock()  # guards the attributes down to `_running`
         self._waiting = self._waiting_bytes = 0
         self._requests: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._dropped = self._dropped_reported = self._recorded = 0
-        self._reported_s = self._left_out_s = -_REPORT_EVERY_S
-        self._left_out = 0
+        self._too_fast, self._unfit, self._recorded = _Losses(), _Losses(), 0
         self._running = True
         self._episodes: dict[tuple[str, str], OpenEpisode] = {}  # used by the thread alone
         self._thread = threading.Thread(target=self._run, daemon=True, name="recorder")
@@ -91,7 +112,7 @@ class Recorder:
     @property
     def dropped(self) -> int:
         """Requests that were not recorded so far."""
-        return self._dropped
+        return self._too_fast.total + self._unfit.total
 
     @property
     def recorded(self) -> int:
@@ -123,15 +144,14 @@ class Recorder:
             try:
                 relevant = self._format.relevant(observation)
             except ValueError as error:
-                self._leave_out(session, 1, error)
+                self._unfit.add(1, f"session {session}: {error}")
                 return
             exchange = Exchange(
                 session=session, request=request, observation=relevant, options=options, chunk=chunk, time_s=time.time()
             )
             size, limits = exchange.nbytes, self._limits
             if self._waiting >= limits.max_waiting or self._waiting_bytes + size > limits.max_memory_bytes:
-                self._dropped += 1
-                self._report_dropped()
+                self._too_fast.add(1, "they arrive faster than they can be written")
                 return
             self._waiting += 1
             self._waiting_bytes += size
@@ -158,20 +178,8 @@ class Recorder:
         if self._thread.is_alive():
             logger.error("Recording: gave up after %.0f s; the unwritten requests are lost.", timeout_s)
         with self._lock:
-            self._report_dropped(last=True)
-            if self._left_out:
-                logger.warning("Recording: %d more requests were left out.", self._left_out)
-                self._left_out = 0
-
-    def _report_dropped(self, *, last: bool = False) -> None:
-        new = self._dropped - self._dropped_reported
-        if new and (last or time.monotonic() - self._reported_s >= _REPORT_EVERY_S):
-            logger.warning(
-                "Recording: %d requests were dropped, %d in all: they arrive faster than they can be written.",
-                new,
-                self._dropped,
-            )
-            self._dropped_reported, self._reported_s = self._dropped, time.monotonic()
+            self._too_fast.report()
+            self._unfit.report()
 
     def _run(self) -> None:
         try:
@@ -212,7 +220,7 @@ class Recorder:
             episode = OpenEpisode(task=task, features=self._format.features(row), rows=[row], nbytes=nbytes(row))
         except ValueError as error:
             with self._lock:
-                self._leave_out(exchange.session, 1, error)
+                self._unfit.add(1, f"session {exchange.session}: {error}")
         else:
             self._append(key, episode)
 
@@ -235,18 +243,7 @@ class Recorder:
                 self._segments.add(episode)
             except RefusedEpisodeError as error:
                 with self._lock:
-                    self._leave_out(key[0], len(episode.rows), error)
+                    self._unfit.add(len(episode.rows), f"session {key[0]}: {error}")
             else:
                 self._recorded += len(episode.rows)
             del self._episodes[key]
-
-    def _leave_out(self, session: str, requests: int, error: Exception) -> None:
-        """Counts requests that cannot be recorded, and logs the reason."""
-        self._dropped += requests
-        self._dropped_reported += requests
-        self._left_out += requests
-        if time.monotonic() - self._left_out_s >= _REPORT_EVERY_S:
-            logger.warning(
-                "Recording: %d requests are left out; the last, of session %s: %s", self._left_out, session, error
-            )
-            self._left_out, self._left_out_s = 0, time.monotonic()
