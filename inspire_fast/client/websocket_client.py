@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 import dataclasses
 from pathlib import Path
-from queue import SimpleQueue
 import threading
 import time
 from typing import Any, Self
@@ -23,6 +22,7 @@ from inspire_fast.client.errors import (
 from inspire_fast.client.messages import chunk_from_wire, request_to_wire
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.core.worker import Worker
 
 
 class PolicyClient:
@@ -78,8 +78,8 @@ class PolicyClient:
         self._request_timeout_s = request_timeout_s
         self._on_wait = on_wait
         self._lock = threading.Lock()
-        self._queue_lock = threading.Lock()
-        self._queue: SimpleQueue[Callable[[], None] | None] | None = None
+        self._worker_lock = threading.Lock()
+        self._worker: Worker | None = None
         self._closed = False
         self._connection: Connection | None = open_connection(self._endpoint, Deadline(connect_timeout_s), on_wait)
         self._metadata = self._connection.metadata
@@ -134,25 +134,11 @@ class PolicyClient:
             ConnectionLostError: this client was closed.
         """
         deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
-        future: Future[ActionChunk] = Future()
-
-        def work() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(self.infer(observation, options, timeout_s=deadline.left_s))
-            except Exception as error:
-                future.set_exception(error)
-
-        with self._queue_lock:
+        with self._worker_lock:
             if self._closed:
                 raise ConnectionLostError("This client was closed.")
-            if self._queue is None:
-                self._queue = SimpleQueue()
-                # A daemon: a server that never answers must not keep the robot's process alive.
-                threading.Thread(target=_work_off, args=(self._queue,), daemon=True, name="policy-client").start()
-            self._queue.put(work)
-        return future
+            self._worker = self._worker or Worker("policy-client")
+            return self._worker.submit(lambda: self.infer(observation, options, timeout_s=deadline.left_s))
 
     def request(
         self,
@@ -201,10 +187,10 @@ class PolicyClient:
     def close(self) -> None:
         """Closes the connection after the request that is on it. A second call does nothing."""
         self._closed = True  # requests that wait for the lock are no longer sent
-        with self._queue_lock:
-            if self._queue is not None:  # queued requests still run, and raise that the client was closed
-                self._queue.put(None)
-                self._queue = None
+        with self._worker_lock:
+            if self._worker is not None:  # queued requests still run, and raise that the client was closed
+                self._worker.stop()
+                self._worker = None
         with self._lock:
             if self._connection is not None:
                 self._connection.close(wait=True)
@@ -215,8 +201,3 @@ class PolicyClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _work_off(calls: SimpleQueue[Callable[[], None] | None]) -> None:
-    while (call := calls.get()) is not None:
-        call()

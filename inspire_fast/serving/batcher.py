@@ -9,18 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import contextlib
 from dataclasses import dataclass, field
 import logging
-import queue
-import threading
 import time
-from typing import Any, TypeVar
+from typing import Any
 
 from inspire_fast.core.policy import BatchPolicy, Policy, RequestOptions
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.core.worker import Worker
 from inspire_fast.serving.config import ServerConfig
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _PREPARERS = 4
 _CLOSING = "The server is shutting down."
@@ -61,51 +58,6 @@ class DeadlineExceededError(Exception):
     """The request's own deadline passed before there was an answer."""
 
 
-class InferenceThread:
-    """Runs functions one after another, always in the same thread.
-
-    The thread is a daemon, unlike the threads of an executor: an inference that never ends must not keep the process
-    alive.
-    """
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, daemon=True, name="policy-inference").start()
-
-    async def call(self, function: Callable[[], T]) -> T:
-        """Runs `function` in the thread; returns its result or raises its exception in the caller."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def deliver(result: T | None, error: Exception | None) -> None:
-            if future.done():  # cancelled: no client waits any more
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # pyright: ignore[reportArgumentType]
-
-        def work() -> None:
-            result, error = None, None
-            try:
-                result = function()
-            except BaseException as raised:  # a policy that ended this thread would end the service
-                error = _passable(raised)
-            with contextlib.suppress(RuntimeError):  # the event loop is closed: the server did not wait for this call
-                loop.call_soon_threadsafe(deliver, result, error)
-
-        self._calls.put(work)
-        return await future
-
-    def stop(self) -> None:
-        """Ends the thread after the current call."""
-        self._calls.put(None)
-
-    def _run(self) -> None:
-        while (work := self._calls.get()) is not None:
-            work()
-
-
 def _passable(raised: BaseException) -> Exception:
     """The exception as a future can carry it.
 
@@ -118,6 +70,15 @@ def _passable(raised: BaseException) -> Exception:
     error = RuntimeError(f"The policy {'has run out of data' if ended else 'tried to end the process'}: {raised!r}")
     error.__cause__ = raised
     return error
+
+
+def _passably(function: Callable[[], object]) -> None:
+    try:
+        function()
+    except BaseException as error:
+        if (passable := _passable(error)) is error:
+            raise
+        raise passable from error
 
 
 @dataclass(eq=False, kw_only=True)
@@ -173,10 +134,10 @@ class Batcher:
         Raises:
             Exception: any error of `warm_up`.
         """
-        thread = InferenceThread()
+        thread = Worker("policy-inference")
         try:
             if warm_up is not None:
-                await thread.call(warm_up)
+                await asyncio.wrap_future(thread.submit(lambda: _passably(warm_up)))
         except BaseException:
             thread.stop()
             raise
@@ -228,12 +189,12 @@ class Batcher:
             with contextlib.suppress(ValueError):  # its batch has taken it out of the queue
                 self._queue.remove(entry)
 
-    async def _work(self, thread: InferenceThread) -> None:
+    async def _work(self, thread: Worker) -> None:
         try:
             while True:
                 batch = await self._gather()
                 try:
-                    replies = await thread.call(lambda batch=batch: self._infer(batch))
+                    replies = await asyncio.wrap_future(thread.submit(lambda batch=batch: self._infer(batch)))
                 except asyncio.CancelledError:
                     for entry in batch:
                         entry.future.cancel()
