@@ -1,4 +1,4 @@
-"""The network: SigLIP tower, Gemma language model, loss; `inference` decodes, `openpi` maps parameters to openpi's names.
+"""The network: SigLIP tower, Gemma language model, loss; `inference` decodes, `openpi` maps parameters to openpi.
 
 Names load when they are first used: configs need no JAX.
 """
