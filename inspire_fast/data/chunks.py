@@ -236,12 +236,10 @@ def _check_columns(
     missing = sorted({*columns, action_column} - set(dataset.features))
     if missing:
         raise DatasetError(f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}.")
-    needed, possible, mapped = set(robot.required_keys), {*robot.cameras, *robot.state_keys}, set(columns.values())
-    if not needed <= mapped <= possible:
-        raise DatasetError(
-            f"Robot {robot.name!r} needs the keys {sorted(needed)} of {sorted(possible)}; the columns map to "
-            f"{sorted(mapped)}."
-        )
+    try:
+        robot.require_keys(columns.values())
+    except ValueError as error:
+        raise DatasetError(f"{dataset.root}: {error}") from error
     column_of = {key: column for column, key in columns.items()}
     state_columns = {column_of[key]: dim for key, dim in robot.state_keys.items()}
     for column, expected in (*state_columns.items(), (action_column, robot.action_dim)):

@@ -4,7 +4,7 @@
 class DatasetError(ValueError):
     """A dataset, or a file that belongs to one, is missing, damaged or not as expected.
 
-    The message names the file and, where one is concerned, the episode and frame, and says what to do.
+    The message names the file, the episode and frame if there are any, and the remedy.
     """
 
 

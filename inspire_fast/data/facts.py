@@ -159,8 +159,8 @@ class FactsTable:
         frame_description: the frame of `offset_m` in words.
     """
 
-    def __init__(self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str, producer: str = "") -> None:
-        self.robot, self.frame_description, self.producer = robot, frame_description, producer
+    def __init__(self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str) -> None:
+        self.robot, self.frame_description = robot, frame_description
         self._episodes = meta.episodes
         starts = np.array([episode.start for episode in meta.episodes])
         rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()
@@ -202,7 +202,8 @@ class FactsTable:
         labelled, found = DatasetIdentity(**header["dataset"]), DatasetIdentity.of(meta)
         if labelled != found:
             raise DatasetError(
-                f"{path} labels another dataset ({labelled}) than the one at {root} ({found}). Label this dataset anew."
+                f"{path} labels another dataset ({labelled}) than the one at {root} ({found}). Label this dataset "
+                "again."
             )
         return cls(table, meta, robot=header["robot"], frame_description=header["frame"])
 

@@ -51,7 +51,7 @@ class Mixture(Generic[S_co]):
     """Concatenation of parts; the `Loader` draws from them by their `fractions`.
 
     The loader draws from the parts in fixed proportions: of the first n draws, part k has made `fractions[k] * n`, give
-    or take less than the number of parts. Each part is shuffled by itself and begun anew when it is used up, so that
+    or take less than the number of parts. Each part is shuffled separately and repeated when it is used up, so that
     small parts with large weights repeat, and large ones with small weights are seen in full over several epochs. One
     epoch of a mixture is `len(mixture)` draws.
 

@@ -71,10 +71,9 @@ class TrainingTransform:
         max_supervised: `k`, supervised ids per row.
         state_noise: standard deviation of noise on the normalised state.
         question_dropout: random choice of a training sample's questions.
-        unlabelled: what becomes of a frame that lacks facts about a target: "refuse" raises; "ask_nothing" trains its
-            actions alone; "ask_known" asks about the other targets. (Hindsight leaves out what it is not sure of, which
-            is
-            mostly near the gripper: with "ask_known" a missing question tells that.)
+        unlabelled: treatment of a frame that lacks facts about a target: "refuse" raises; "ask_nothing" trains its
+            actions alone; "ask_known" asks about the other targets. Hindsight leaves out uncertain targets, mostly near
+            the gripper: with "ask_known" a missing question reveals that.
     """
 
     script: Script
@@ -138,8 +137,8 @@ class TrainingTransform:
         if self.unlabelled == "refuse":
             raise ValueError(
                 f"Script {self.script.name!r} asks about the targets of {prompt!r}, and this frame has no facts about "
-                f"{missing or 'any'}. Label the dataset; where labels leave frames out (hindsight does), say what "
-                "becomes of them with `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
+                f"{missing or 'any'}. Label the dataset; if its labels leave frames out on purpose, as hindsight does, "
+                "choose `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
             )
         return replace(stored, targets=tuple(known)) if self.unlabelled == "ask_known" and known else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 import difflib
 from typing import Any, Literal
@@ -140,29 +140,37 @@ class Robot:
             raise ValueError(f"Robot {self.name!r} needs hold_action, hold_at, or both.")
         if unknown := set(self.optional_cameras) - set(self.cameras):
             raise ValueError(
-                f"Robot {self.name!r}: optional cameras {sorted(unknown)} are none of {sorted(self.cameras)}."
+                f"Robot {self.name!r}: optional cameras {sorted(unknown)} are not among {sorted(self.cameras)}."
             )
         if unknown := set(self.cameras.values()) - set(self.model_cameras):
             raise ValueError(
-                f"Robot {self.name!r}: cameras {sorted(unknown)} are none of {sorted(self.model_cameras)}."
+                f"Robot {self.name!r}: cameras {sorted(unknown)} are not among {sorted(self.model_cameras)}."
             )
         if len(self.delta) > min(self.state_dim, self.action_dim):
             raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
         self._check_dataset_fields()
 
     def _check_dataset_fields(self) -> None:
-        named, possible = sorted(self.columns.values()), {*self.cameras, *self.state_keys}
-        if not set(self.required_keys) <= set(named) <= possible:
-            raise ValueError(
-                f"Robot {self.name!r}: columns need the keys {sorted(self.required_keys)} of {sorted(possible)}; got "
-                f"{named}."
-            )
+        self.require_keys(self.columns.values())
         if self.gripper and not all(0 <= dimension < self.state_dim for dimension in self.gripper.dimensions):
             raise ValueError(
                 f"Robot {self.name!r}: gripper {self.gripper} reads beyond {self.state_dim} state dimensions."
             )
         if len(self.delta) > min(self.state_dim, self.action_dim):
             raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
+
+    def require_keys(self, keys: Iterable[str]) -> None:
+        """Checks the native keys that a dataset's columns map to.
+
+        Raises:
+            ValueError: a required key is missing, or one is unknown.
+        """
+        named, possible = sorted(keys), {*self.cameras, *self.state_keys}
+        if not set(self.required_keys) <= set(named) <= possible:
+            raise ValueError(
+                f"Robot {self.name!r} needs the keys {sorted(self.required_keys)} of {sorted(possible)}; the columns "
+                f"map to {named}."
+            )
 
     def axes_in(self, frame: str) -> Axes:
         """Words of the signed axes of a frame; "base" is `axes`.

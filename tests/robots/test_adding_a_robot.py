@@ -103,11 +103,11 @@ def test_episodes_are_labelled_from_the_gripper_signal_that_it_declares(robot: R
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"columns": {"camera": "top"}}, r"columns need the keys \['pose', 'top'\].*got \['top'\]"),
-        ({"columns": {**GANTRY.columns, "wrist": "hand"}}, r"columns need .*got \['hand', 'pose', 'top'\]"),
+        ({"columns": {"camera": "top"}}, r"needs the keys \['pose', 'top'\].*map to \['top'\]"),
+        ({"columns": {**GANTRY.columns, "wrist": "hand"}}, r"needs the keys .*map to \['hand', 'pose', 'top'\]"),
         ({"gripper": GripperSignal(position=(0, 1, 2), opening={4: 1.0})}, "reads beyond 4 state dimensions"),
     ],
 )
 def test_columns_and_gripper_that_are_not_the_robots_are_refused(change: dict, words: str) -> None:
-    with pytest.raises(ValueError, match=f"'gantry': .*{words}"):
+    with pytest.raises(ValueError, match=f"'gantry'.*{words}"):
         replace(GANTRY, **change)

@@ -86,12 +86,13 @@ def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str
                     f"{_where(episode, frame)}: {name}{place} is {column.reshape(len(column), -1)[frame, dim]}."
                 )
     if "task_index" in values:
-        known = [number for number, text in dataset.tasks.items() if text]
-        without = np.flatnonzero(~np.isin(values["task_index"], known))
-        if len(without):
+        # By distinct numbers, one per episode as a rule: a dataset may have as many instructions as episodes.
+        without = [number for number in np.unique(values["task_index"]).tolist() if not dataset.tasks.get(number)]
+        if without:
+            frame = int(np.argmax(np.isin(values["task_index"], without)))
             raise DatasetError(
-                f"{_where(episode, int(without[0]))}: no instruction; task_index is {values['task_index'][without[0]]} "
-                f"and {dataset.root / 'meta'} lists {dict(sorted(dataset.tasks.items())[:20])}."
+                f"{_where(episode, frame)}: no instruction; task_index is {values['task_index'][frame]} and "
+                f"{dataset.root / 'meta'} lists {dict(sorted(dataset.tasks.items())[:20])}."
             )
     if "timestamp" in values:
         period_s = 1 / dataset.fps
@@ -111,22 +112,10 @@ def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -
     Raises:
         DatasetError: as `check_numbers`, for the first unusable episode.
     """
-    bad = np.zeros(len(dataset), bool)
-    for column in values.values():
-        if np.issubdtype(column.dtype, np.floating):
-            bad |= ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
-    if "task_index" in values:
-        bad |= ~np.isin(values["task_index"], [number for number, text in dataset.tasks.items() if text])
-    if "timestamp" in values:
-        stray = np.abs(np.diff(values["timestamp"].astype(np.float64)) * dataset.fps - 1) > _TIME_SLACK
-        bad[:-1] |= stray & (
-            np.diff(np.repeat(np.arange(len(dataset.episodes)), [e.length for e in dataset.episodes])) == 0
-        )
-    for episode in dict.fromkeys(dataset.locate(int(row))[0].index for row in np.flatnonzero(bad)):
-        if episode not in dataset.skipped:
-            place = dataset.episode(episode)
+    for episode in dataset.episodes:
+        if episode.index not in dataset.skipped:
             try:
-                check_numbers(dataset, place, {k: v[place.start : place.stop] for k, v in values.items()})
+                check_numbers(dataset, episode, {k: v[episode.start : episode.stop] for k, v in values.items()})
             except DatasetError as error:
                 hint = "`--data.skip-bad-episodes` leaves such episodes out, and lists them."
                 raise DatasetError(f"{error} {hint}") from error

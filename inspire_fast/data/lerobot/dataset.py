@@ -35,6 +35,14 @@ class LeRobotDataset:
         skipped: episode -> reason for leaving it out. Its rows keep their numbers, so that labels and splits do not
             change, but are never read: its column values are meaningless and its rows raise.
 
+    Attributes:
+        meta: the metadata, of which these are parts:
+        root: the folder.
+        fps: frames per second.
+        features: column -> type and shape.
+        tasks: task index -> instruction.
+        episodes: all episodes in order.
+
     Raises:
         DatasetError: no dataset, an unsupported version, or damaged metadata.
     """
@@ -43,6 +51,8 @@ class LeRobotDataset:
         self, root: str | Path, *, cache_bytes: int = 512 << 20, skipped: Mapping[int, str] | None = None
     ) -> None:
         self.meta: Meta = load_meta(Path(root))
+        self.root, self.fps = self.meta.root, self.meta.fps
+        self.features, self.tasks, self.episodes = self.meta.features, self.meta.tasks, self.meta.episodes
         self.skipped: Mapping[int, str] = dict(sorted((skipped or {}).items()))
         self._cache_bytes = cache_bytes
         self._frames = FrameStore(self.meta, cache_bytes=cache_bytes)
@@ -51,31 +61,6 @@ class LeRobotDataset:
 
     def __len__(self) -> int:
         return self.meta.total_frames
-
-    @property
-    def root(self) -> Path:
-        """The dataset's folder."""
-        return self.meta.root
-
-    @property
-    def fps(self) -> float:
-        """Frames per second."""
-        return self.meta.fps
-
-    @property
-    def features(self) -> Mapping[str, Feature]:
-        """Column -> type and shape."""
-        return self.meta.features
-
-    @property
-    def tasks(self) -> Mapping[int, str]:
-        """Task index -> instruction."""
-        return self.meta.tasks
-
-    @property
-    def episodes(self) -> tuple[Episode, ...]:
-        """All episodes in order."""
-        return self.meta.episodes
 
     def without(self, episodes: Mapping[int, str]) -> LeRobotDataset:
         """The same dataset with more episodes skipped, for the given reasons."""

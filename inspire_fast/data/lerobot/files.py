@@ -87,7 +87,7 @@ class SharedFiles:
             self._encoders.popitem()[1].close()
 
     def write_tables(self, rows: Sequence[Mapping[str, Any]], stats: Mapping[str, Any], tasks: Sequence[str]) -> None:
-        """Writes `meta/` without `info.json`: episodes with their statistics, instructions, the dataset's statistics."""
+        """Writes `meta/` without `info.json`: episodes, instructions, and the statistics of both levels."""
         path = self.root / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
         path.parent.mkdir(parents=True)
         here = {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
