@@ -47,12 +47,17 @@ def request_to_wire(observation: Mapping[str, Any], options: RequestOptions | No
     """
     if OPTIONS_KEY in observation:
         raise ValueError(f"{OPTIONS_KEY!r} is reserved for request options; the observation already has that key.")
-    changed = {
+    changed = changed_options(options or _DEFAULTS)
+    return {**observation, OPTIONS_KEY: changed} if changed else dict(observation)
+
+
+def changed_options(options: RequestOptions) -> dict[str, Any]:
+    """Options that differ from the defaults, as wire and JSON values."""
+    return {
         name: list(value) if name in ("targets", "answers") else value
         for name in _OPTION_NAMES
-        if (value := getattr(options or _DEFAULTS, name)) != getattr(_DEFAULTS, name)
+        if (value := getattr(options, name)) != getattr(_DEFAULTS, name)
     }
-    return {**observation, OPTIONS_KEY: changed} if changed else dict(observation)
 
 
 def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
@@ -177,16 +182,18 @@ def chunk_to_wire(
         response["actions"] = np.asarray(chunk.actions, dtype=np.float32)
     if state is not None:
         response["state"] = np.asarray(state).tolist()
-    response["answers"] = [
-        {"question": a.question, "target": a.target, "answer": a.answer, "probability": float(a.probability)}
-        for a in chunk.answers
-    ]
+    response["answers"] = answers_to_wire(chunk)
     response["status"] = str(chunk.status)
     response["reason"] = chunk.reason
     response["policy_timing"] = {phase: float(ms) for phase, ms in chunk.timing_ms.items()}
     if server_timing is not None:
         response["server_timing"] = dict(server_timing)
     return response
+
+
+def answers_to_wire(chunk: ActionChunk) -> list[dict[str, Any]]:
+    """Answers of a chunk as wire and JSON values."""
+    return [{**dataclasses.asdict(a), "probability": float(a.probability)} for a in chunk.answers]
 
 
 def chunk_from_wire(response: Any) -> ActionChunk:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from inspire_fast.client.messages import answers_to_wire
 from inspire_fast.core.html import data_uri
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
@@ -106,10 +107,7 @@ def _shown(robot: Robot, session: str, one: _Latest, now: float) -> dict[str, An
         "prompt": str(observation.get("prompt", "")),
         "mode": one.mode,
         "images": images,
-        "answers": [
-            {"question": a.question, "target": a.target, "answer": a.answer, "probability": a.probability}
-            for a in chunk.answers
-        ],
+        "answers": answers_to_wire(chunk),
         "status": str(chunk.status),
         "reason": chunk.reason,
         "actions": None if chunk.actions is None else np.asarray(chunk.actions, np.float64).round(5).tolist(),

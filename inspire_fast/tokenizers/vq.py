@@ -187,8 +187,9 @@ class ResidualVq:
         if len(vectors) > max_vectors:
             vectors = vectors[rng.choice(len(vectors), max_vectors, replace=False)]
         books = fit_residual_books(vectors, stages=stages, codes=vocab_size // stages, iterations=iterations, rng=rng)
-        held_out = [] if cover is None else [require_chunks(cover, "VQ", ndim=3, shape=(horizon, action_dim))]
-        seen = np.concatenate([train, *held_out])
+        seen = (
+            train if cover is None else np.vstack([train, require_chunks(cover, "VQ", ndim=3, shape=train.shape[1:])])
+        )
         fitted = cls(books, horizon=horizon, action_dim=action_dim, low=seen.min(), high=seen.max(), tolerance=0.0)
         fitted.tolerance = MARGIN * float(np.abs(fitted._chunks(fitted._codes(seen)) - seen).max())
         return fitted

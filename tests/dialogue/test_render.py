@@ -58,7 +58,7 @@ def test_inference_is_a_prefix_of_training_after_every_answer(
 
 
 @given(script=scripts, fields=prompts, data=st.data())
-def test_the_decoders_plan_spells_the_same_ids(script: Script, fields: PromptFields, data: st.DataObject) -> None:
+def test_blanks_and_continuations_spell_the_same_ids(script: Script, fields: PromptFields, data: st.DataObject) -> None:
     answers = draw_answers(script, fields, data)
     training, actions = full(script, fields, answers, seed=2)
     start, blanks = split_at_blanks(script, fields, VOCABULARY)
@@ -72,7 +72,7 @@ def test_the_decoders_plan_spells_the_same_ids(script: Script, fields: PromptFie
 
 
 @given(script=scripts, fields=prompts, data=st.data())
-def test_what_the_plan_attends_to_is_the_training_mask(
+def test_continuations_attend_as_the_training_mask_says(
     script: Script, fields: PromptFields, data: st.DataObject
 ) -> None:
     answers = draw_answers(script, fields, data)

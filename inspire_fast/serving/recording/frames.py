@@ -21,12 +21,13 @@ real rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 import json
 from typing import Any
 
 import numpy as np
 
+from inspire_fast.client.messages import answers_to_wire, changed_options
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
@@ -129,8 +130,8 @@ class FrameFormat:
             "chunk_length": len(actions),
             "status": str(chunk.status),
             "reason": chunk.reason,
-            "answers": json.dumps([{**asdict(a), "probability": float(a.probability)} for a in chunk.answers]),
-            "options": json.dumps(_given(exchange.options)),
+            "answers": json.dumps(answers_to_wire(chunk)),
+            "options": json.dumps(changed_options(exchange.options)),
             "timing_ms": json.dumps({name: float(ms) for name, ms in chunk.timing_ms.items()}),
             "session": exchange.session,
             "request": exchange.request,
@@ -195,13 +196,3 @@ _IMAGES = "observation.images."
 
 def _column(key: str) -> str:
     return _IMAGES + key.rpartition("/")[2]
-
-
-def _given(options: RequestOptions) -> dict[str, Any]:
-    default = RequestOptions()
-    names = [f.name for f in fields(options) if getattr(options, f.name) != getattr(default, f.name)]
-    return {name: _plain(getattr(options, name)) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value

@@ -34,7 +34,7 @@ from inspire_fast.tokenizers.action import (
     require_finite,
     require_shape,
 )
-from inspire_fast.tokenizers.fast import processor as fast_processor
+from inspire_fast.tokenizers.fast import processor as processor_files
 from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
 from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, new_byte_bpe
 from inspire_fast.tokenizers.fast.grammar import byte_grammar
@@ -209,10 +209,10 @@ class FastTokenizer:
 
     @classmethod
     def load_processor(
-        cls, source: str | Path = fast_processor.REPO_ID, *, download: bool = False, cache_dir: Path | None = None
+        cls, source: str | Path = processor_files.REPO_ID, *, download: bool = False, cache_dir: Path | None = None
     ) -> FastTokenizer:
         """Reads the public processor's files from a folder or the Hugging Face cache; see `processor.find`."""
-        bpe, settings = fast_processor.read(fast_processor.find(source, download=download, cache_dir=cache_dir))
+        bpe, settings = processor_files.read(processor_files.find(source, download=download, cache_dir=cache_dir))
         return cls(bpe, **asdict(settings))
 
     def save_processor(self, directory: Path) -> None:
@@ -225,7 +225,7 @@ class FastTokenizer:
             horizon=horizon,
             action_dim=action_dim,
         )
-        fast_processor.write(directory, self.bpe, settings)
+        processor_files.write(directory, self.bpe, settings)
 
     @classmethod
     def fit(
