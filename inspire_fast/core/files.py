@@ -1,8 +1,8 @@
-"""Atomic files and folders: written under a hidden name, renamed when complete.
+"""Atomic files and folders, written under a hidden name and renamed when complete; and JSON lines.
 
-The hidden name of `name` is `.name.partial` (`.name.2.partial` while another process writes the same file). Its writer holds a
-lock on it, so what a killed process left is told from what a running one writes, and the next writer of the same name
-takes it over. Nothing is synced to the disk: the promise is about processes that die, not about power cuts.
+The hidden name of `name` is `.name.partial`, or `.name.2.partial` while another process writes the same file. The
+writer holds a lock on it: the lock tells files of running writers from left-overs of killed ones, which the next
+writer of the same name reuses. A killed process leaves the old file or none. Only JSON lines are synced to the disk.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _LOCK = ".lock"
 
 @contextmanager
 def open_atomic(path: Path) -> Generator[IO[bytes]]:
-    """A binary file that becomes `path` when the block ends, and is removed when the block fails.
+    """Opens a binary file that becomes `path` when the block ends, and is removed if the block fails.
 
-    What needs a path instead of a stream writes to `Path(stream.name)`. Folders above `path` are made. Of two processes
-    that write the same file, the last to finish wins.
+    Writers that need a path instead of a stream use `Path(stream.name)`. Missing parent folders are created. If two
+    processes write the same file, the last to finish wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, lock = _lock_hidden_file(path)
     try:
-        with partial.open("wb") as stream:  # closed before the rename: some file systems report a full disk only then
+        with partial.open("wb") as stream:  # before the rename: some file systems report a full disk at closing
             yield stream
         partial.replace(path)
     except BaseException:
@@ -41,19 +41,51 @@ def open_atomic(path: Path) -> Generator[IO[bytes]]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces a file."""
+    """Writes or replaces a file."""
     with open_atomic(path) as stream:
         stream.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a file with UTF-8 text."""
+    """Writes or replaces a file with UTF-8 text."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Replaces a file with a JSON value and a final newline."""
+    """Writes or replaces a file with a JSON value and a final newline."""
     write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
+def append_json_line(path: Path, value: Any) -> None:
+    """Appends a JSON value as one line and syncs the file; first cuts off an incomplete line of a killed process.
+
+    Raises:
+        OSError: the disk is full; earlier lines stay readable.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        end = _end_of_last_line(file)
+        file.truncate(end)
+        file.seek(end)
+        file.write(json.dumps(value).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Reads the complete lines of a file; a missing file has none.
+
+    Raises:
+        ValueError: a line is not JSON; names the file and the line.
+    """
+    values: list[Any] = []
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: not a JSON object, {error}: {line:.80}") from error
+    return values
 
 
 class StagedFolder:
@@ -63,15 +95,15 @@ class StagedFolder:
             write_text(folder / "file", text)
 
     Attributes:
-        final: the name it will have.
+        final: the final path.
         path: the hidden folder to write into.
 
     Args:
         final: see above.
-        overwrite: replace what is there at commit.
+        overwrite: replace an existing folder at commit.
 
     Raises:
-        FileExistsError: `final` exists, is not an empty folder and `overwrite` is off; or another process is writing it.
+        FileExistsError: `final` exists, is not an empty folder, and `overwrite` is off; or another process writes it.
     """
 
     def __init__(self, final: Path, *, overwrite: bool = False) -> None:
@@ -93,10 +125,10 @@ class StagedFolder:
             if kind is None:
                 self.commit()
         finally:
-            self.discard()  # after a commit, nothing is there to be removed
+            self.discard()  # does nothing after a commit
 
     def commit(self) -> None:
-        """Gives the folder its final name; what was there is removed only then."""
+        """Gives the folder its final name, and removes the replaced one after that."""
         replaced = self.final.with_name(f".{self.final.name}.replaced")
         if replaced.exists():
             shutil.rmtree(replaced)
@@ -122,22 +154,35 @@ class StagedFolder:
 def require_unused(
     folder: Path, *, overwrite: bool = False, hint: str = "choose another folder, or delete it first"
 ) -> None:
-    """Raises FileExistsError unless `folder` is missing, empty or to be overwritten; `hint` says what to do."""
+    """Raises FileExistsError unless `folder` is missing, empty or to be overwritten; `hint` ends the message."""
     if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not empty; {hint}.")
 
 
 def place(source: Path, target: Path, *, copy: bool = False) -> None:
-    """Gives `target` the files below `source`, as hard links: no space is used, and neither folder depends on the other.
+    """Puts the files of `source` into `target` as hard links, which take no space and keep the folders independent.
 
-    Checkpoints are written once and never changed, so a shared file stays what it is. Where the file system cannot link
-    (another disk), and with `copy`, files are copied. `source` is not touched.
+    Checkpoints never change after they are written, so files can be shared. Files are copied with `copy`, and if the
+    file system cannot link them (another disk).
     """
     for file in sorted(p for p in source.rglob("*") if p.is_file()):
         placed = target / file.relative_to(source)
         placed.parent.mkdir(parents=True, exist_ok=True)
         if copy or not _linked(file, placed):
             shutil.copyfile(file, placed)
+
+
+def _end_of_last_line(file: IO[bytes], block: int = 1 << 16) -> int:
+    """Position after the last newline; reads only the end of the file."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - block)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def _linked(file: Path, placed: Path) -> bool:
@@ -166,7 +211,7 @@ def _lock_hidden_folder(final: Path) -> tuple[Path, int]:
     for partial in _hidden_names(final):
         partial.mkdir(parents=True, exist_ok=True)
         if not (partial / _LOCK).exists() and any(partial.iterdir()):
-            continue  # not made here
+            continue  # a folder of another program
         if (lock := _lock(partial / _LOCK)) is None:
             raise FileExistsError(f"Another process is writing {final} (it holds {partial / _LOCK}).")
         return partial, lock
@@ -174,7 +219,7 @@ def _lock_hidden_folder(final: Path) -> tuple[Path, int]:
 
 
 def _lock(file: Path) -> int | None:
-    """A descriptor that holds the lock of `file`, which is made if it is missing; None while another process holds it."""
+    """A descriptor that holds the lock of `file`, created if missing; None while another process holds the lock."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -182,7 +227,7 @@ def _lock(file: Path) -> int | None:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        except OSError:  # a file system without locks; nobody else is assumed to write there
+        except OSError:  # no locks on this file system: assume that no other process writes here
             return descriptor
         # Its last writer may have renamed it between the two calls above.
         if _names(file, descriptor):

@@ -36,7 +36,7 @@ class Markup(str):
 
 
 Content = Any
-"""`Markup` is taken as it is, None is nothing, lists and generators are joined, all else is converted to text and escaped."""
+"""`Markup` is kept, None is empty, lists and generators are joined, all else is converted to text and escaped."""
 
 
 def escape(content: Content) -> Markup:

@@ -70,7 +70,7 @@ def command(*arguments: object) -> None:
 
 @contextlib.contextmanager
 def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 180.0) -> Iterator[str]:
-    """Runs a script while the block runs; yields the text of the file `ready`, which the script writes when it is ready.
+    """Runs a script while the block runs; yields the text of the file `ready` that the script writes when it is up.
 
     Raises:
         RuntimeError: the script ended, or was not ready in time; names its log.

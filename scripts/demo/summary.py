@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from inspire_fast.core.files import read_json_lines
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import accuracy, judged, majority
 
@@ -28,7 +29,7 @@ def summarise(
         parameters: of the network.
         seconds: per stage.
     """
-    metrics = [json.loads(line) for line in (checkpoint_dir / "metrics.jsonl").read_text().splitlines()]
+    metrics = read_json_lines(checkpoint_dir / "metrics.jsonl")
     held_out = json.loads((checkpoint_dir / "held_out.json").read_text())
     given = judged(records)
     calls = [call for record in records for call in record.calls]

@@ -8,7 +8,16 @@ import sys
 
 import pytest
 
-from inspire_fast.core.files import StagedFolder, open_atomic, require_unused, write_bytes, write_json, write_text
+from inspire_fast.core.files import (
+    StagedFolder,
+    append_json_line,
+    open_atomic,
+    read_json_lines,
+    require_unused,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 WRITER = """
 import sys, time
@@ -132,6 +141,21 @@ def test_folders_that_are_used_are_refused(tmp_path: Path) -> None:
     with StagedFolder(tmp_path / "empty") as folder:
         (folder / "file").touch()
     assert names(tmp_path / "empty") == ["file"]
+
+
+def test_lines_survive_a_killed_writer(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lines.jsonl"
+    assert read_json_lines(path) == []
+    append_json_line(path, {"a": 1})
+    with path.open("a") as file:
+        file.write('{"a": 2')  # killed in the middle of a line
+    assert read_json_lines(path) == [{"a": 1}]
+    append_json_line(path, {"a": "x" * 100_000})  # longer than a block of the search for the last newline
+    append_json_line(path, {"a": 3})
+    assert [line["a"] for line in read_json_lines(path)] == [1, "x" * 100_000, 3]
+    path.write_text('{"a": 1}\n{"a"\n')
+    with pytest.raises(ValueError, match=r"lines\.jsonl, line 2: not a JSON object"):
+        read_json_lines(path)
 
 
 def test_no_other_module_writes_a_final_name_by_hand(root: Path) -> None:

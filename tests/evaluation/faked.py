@@ -1,4 +1,4 @@
-"""A simulator that costs nothing, for evaluations in real processes: success depends on the seed and the actions alone."""
+"""Fake simulator for evaluations in real processes: success depends on the seed and the actions alone."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PROTOCOL = Protocol(name="faked", suites=("libero_object",), trials=6, max_steps
 class Faked:
     """A hand that approaches a bowl; each episode needs another number of steps.
 
-    Environment variables command it, so that processes can be told: `FAKED_STEP_S` sleeps in each step, `FAKED_DIE` names
-    a file; when it exists, the process that resets to the episode named in it dies once.
+    Environment variables control it across processes: it sleeps `FAKED_STEP_S` in each step, and if the file
+    `FAKED_DIE` exists, the process that resets to the episode named in the file dies once.
     """
 
     def __init__(self, suite: str, task: int, job: Job) -> None:

@@ -20,7 +20,7 @@ from inspire_fast.robots import ROBOTS
 @pytest.mark.sim
 @pytest.mark.slow
 def test_the_first_request_is_openpis_byte_for_byte(tmp_path: Path, root: Path) -> None:
-    """Episode 2, so that the order of the random draws matters: fixtures stand where openpi's third episode has them."""
+    """Episode 2, so that the order of the random draws matters: fixtures are placed as in openpi's third episode."""
     theirs = tmp_path / "request"
     script = root / "tests/evaluation/openpi_client_loop.py"
     command = [sys.executable, str(script), "libero_spatial", "3", "2", str(theirs)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from inspire_fast.client import ConnectionLostError
+from inspire_fast.core.files import append_json_line
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.evaluation.records import records
@@ -122,7 +123,7 @@ def test_text_of_others_cannot_break_the_page(tmp_path: Path) -> None:
     records.claim(tmp_path, settings, {"checkpoint": HOSTILE})
     records.append(tmp_path, record)
     failure = {"suite": HOSTILE, "task": 0, "episode": 1, "kind": HOSTILE, "reason": HOSTILE}
-    records.append_line(tmp_path / FAILURES, failure)
+    append_json_line(tmp_path / FAILURES, failure)
     require_harmless(write_page(tmp_path, compare=tmp_path, embed=False).read_text(), shown=20, scripts=1)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.client import PolicyClient
+from inspire_fast.core.files import read_json_lines
 from inspire_fast.core.types import Status
 from inspire_fast.data.testing import TASK, write_fake_dataset
 from inspire_fast.models.config import TEST
@@ -24,7 +25,6 @@ from inspire_fast.training.config import (
 )
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.loop import train
-from inspire_fast.training.reporting.metrics_log import MetricsLog
 
 HORIZON = 2
 PARAMETERS = {"vq": {"stages": 4}}
@@ -74,7 +74,7 @@ def test_trained_decoded_and_served(config: TrainConfig, name: str) -> None:
     compute_stats(run)
     fit_tokenizers(run)
     train(run)
-    assert all(np.isfinite(row["action_loss"]) for row in MetricsLog.read(run.checkpoint_dir / "metrics.jsonl"))
+    assert all(np.isfinite(row["action_loss"]) for row in read_json_lines(run.checkpoint_dir / "metrics.jsonl"))
     policy = InspirePolicy.load(run.checkpoint_dir)
     assert policy.contract.action_tokenizer == name
     observation = {**policy.robot.fake_native(), "prompt": TASK}

@@ -26,6 +26,7 @@ from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.commands.train import train as train_command
 from inspire_fast.commands.with_config import run_with_config
 from inspire_fast.core.batch import TARGET_ACTION, Batch
+from inspire_fast.core.files import read_json_lines
 from inspire_fast.data.normalization.stats import normalize_quantile
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
 from inspire_fast.data.training_transform import true_answers
@@ -52,7 +53,7 @@ from inspire_fast.training.loop import train
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.reporting.held_out import evaluate_held_out
-from inspire_fast.training.reporting.metrics_log import MetricsLog, require_finite
+from inspire_fast.training.reporting.metrics_log import require_finite
 from inspire_fast.training.reporting.throughput import THROUGHPUT
 from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.state import init_state, make_gradient
@@ -110,7 +111,7 @@ def straight(config: TrainConfig) -> TrainConfig:
 
 def rows(config: TrainConfig) -> list[dict[str, float]]:
     """The log of a run without times."""
-    logged = MetricsLog.read(config.checkpoint_dir / "metrics.jsonl")
+    logged = read_json_lines(config.checkpoint_dir / "metrics.jsonl")
     return [{k: v for k, v in row.items() if k not in ("time", *THROUGHPUT)} for row in logged]
 
 
@@ -221,7 +222,7 @@ def test_microbatches_must_divide_the_batch(config: TrainConfig) -> None:
 
 
 def test_the_loss_falls(straight: TrainConfig) -> None:
-    rows = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
+    rows = read_json_lines(straight.checkpoint_dir / "metrics.jsonl")
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert {"answer_loss", "action_loss", "held_out_answer_loss", "held_out_action_loss"} <= set(rows[-1])
     assert not [name for name in rows[-1] if metric(name).group == "other" and name not in ("step", "time")]
@@ -383,7 +384,6 @@ from inspire_fast.training.config import (
 )
 from inspire_fast.training.distributed import join
 from inspire_fast.training.loop import train
-from inspire_fast.training.reporting.metrics_log import MetricsLog
 from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.preemption import PreemptedError, Preemption
 import jax
@@ -453,7 +453,7 @@ def eight_devices(
     finally:
         for process in running:
             process.kill()
-    return MetricsLog.read(root / "checkpoints" / "demo" / exp_name / "metrics.jsonl")
+    return read_json_lines(root / "checkpoints" / "demo" / exp_name / "metrics.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_eight_devices_agree_with_one(
 ) -> None:
     root, name = config.assets.parent, f"eight-{processes}-{decode_every}"
     eight = eight_devices(root, name, processes, decode_every=decode_every)
-    one = MetricsLog.read(straight.checkpoint_dir / "metrics.jsonl")
+    one = read_json_lines(straight.checkpoint_dir / "metrics.jsonl")
     assert len(eight) == 2
     for row, reference in zip(eight, one[:2], strict=True):
         for key in ("loss", "answer_loss", "action_loss", "grad_norm", "held_out_answer_loss", "held_out_action_loss"):
@@ -477,7 +477,7 @@ def test_eight_devices_agree_with_one(
     # One process on one device goes on where they stopped.
     run = replace(config, exp_name=name, evaluation=replace(config.evaluation, decode_every=0), resume=True)
     train(run)
-    rows = MetricsLog.read(run.checkpoint_dir / "metrics.jsonl")
+    rows = read_json_lines(run.checkpoint_dir / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     for row, reference in zip(rows[2:], one[2:], strict=True):
         np.testing.assert_allclose(row["loss"], reference["loss"], rtol=1e-4)

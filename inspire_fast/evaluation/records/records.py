@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 import json
-import os
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from inspire_fast.core.files import write_json
+from inspire_fast.core.files import append_json_line, read_json_lines, write_json
 
 Key = tuple[str, int, int]
 """Suite, task, episode: identifies an episode within one evaluation."""
@@ -143,35 +142,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "
 
 def append(folder: Path, record: EpisodeRecord) -> None:
     """Appends one record."""
-    append_line(folder / FILE, asdict(record))
-
-
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Appends one JSON object and syncs the file; cuts off an incomplete last line of a killed process first.
-
-    Raises:
-        OSError: the disk is full; earlier lines stay readable.
-    """
-    with path.open("ab+") as file:
-        end = _end_of_last_line(file)
-        file.truncate(end)
-        file.seek(end)
-        file.write(json.dumps(value).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _end_of_last_line(file: IO[bytes], block: int = 1 << 16) -> int:
-    """Position after the last newline; reads only the end of the file."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - block)
-        file.seek(start)
-        newline = file.read(end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
+    append_json_line(folder / FILE, asdict(record))
 
 
 def read(folder: Path) -> list[EpisodeRecord]:
@@ -181,11 +152,8 @@ def read(folder: Path) -> list[EpisodeRecord]:
         ValueError: a line cannot be read by this version; names the file.
     """
     path = folder / FILE
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")[:-1]  # text after the last newline is incomplete
     try:
-        found = [EpisodeRecord.from_dict(json.loads(line)) for line in lines]
+        found = [EpisodeRecord.from_dict(line) for line in read_json_lines(path)]
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path} was written by another version, or is damaged: {error}. Use another folder."

@@ -51,8 +51,8 @@ def answers_section(records: Sequence[EpisodeRecord], *, forced: bool) -> list[M
         element("h2", "Answers"),
         fill(
             "<p>{right} of {all} answers agree with the simulator's truth at that moment: <b>{share:.1%}</b>; the most "
-            "frequent answer alone would be right in {commonest:.1%}.{caveat} <span class=note>Answers of one episode are "
-            "correlated, so the intervals below are too narrow.</span></p>",
+            "frequent answer alone would be right in {commonest:.1%}.{caveat} <span class=note>Answers of one episode "
+            "are correlated, so the intervals below are too narrow.</span></p>",
             right=right.successes,
             all=right.trials,
             share=right.share,

@@ -21,7 +21,7 @@ def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], 
     protocols = {r.protocol for r in first}, {r.protocol for r in second}
     if protocols[0] != protocols[1]:
         raise ValueError(
-            f"Evaluations under different protocols cannot be paired: {sorted(protocols[0])} and {sorted(protocols[1])}."
+            f"Evaluations with different protocols cannot be paired: {sorted(protocols[0])}, {sorted(protocols[1])}."
         )
     paired = _pair(first, second)
     if not paired.episodes:
@@ -37,7 +37,7 @@ def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], 
         element("p", _verdict(paired)),
         table(head, [*body, _row("all", paired)], numbers=range(1, 8)),
         note(
-            "Both have the same initial states. With one p-value per suite, one of twenty suites is below 0.05 by chance."
+            "Both have the same initial states. With a p-value per suite, one of twenty suites is below 0.05 by chance."
         ),
     ]
 

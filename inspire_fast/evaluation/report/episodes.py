@@ -28,8 +28,9 @@ _NOTE = (
     "simulator's truth at that moment, else red."
 )
 _MAPS = Markup(
-    "<p><label><input type=checkbox id=maps> attention of the answers over the image</label> <span class=note>attention "
-    "of the token before each answer, mean over the heads of one layer, each map scaled to its maximum</span></p>"
+    "<p><label><input type=checkbox id=maps> attention of the answers over the image</label> <span class=note>"
+    "attention of the token before each answer, mean over the heads of one layer, each map scaled to its maximum"
+    "</span></p>"
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from inspire_fast.core.files import append_json_line
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
@@ -78,8 +79,8 @@ def run_missing_episodes(
             in_a_row += 1
             if in_a_row >= patience or outcome.kind in ("disk", "policy"):
                 raise StoppedError(
-                    f"Stopped after {in_a_row} infrastructure failure(s) in a row, which do not count as episodes. Finished "
-                    f"episodes are kept: repeat the command to continue. The last failure: {outcome}"
+                    f"Stopped after {in_a_row} infrastructure failure(s) in a row, which do not count as episodes. "
+                    f"Finished episodes are kept: repeat the command to continue. The last failure: {outcome}"
                 )
     by_key = {record.key: record for record in records.read(job.out)}
     return [by_key[key] for key in keys if key in by_key]
@@ -101,9 +102,9 @@ def _write(folder: Path, key: Key, outcome: Outcome) -> None:
         if isinstance(outcome, EpisodeRecord):
             records.append(folder, outcome)
         else:
-            records.append_line(folder / FAILURES, asdict(failure(key, outcome)))
+            append_json_line(folder / FAILURES, asdict(failure(key, outcome)))
     except OSError as error:
         raise StoppedError(
-            f"{folder} cannot be written: {error}. This episode is lost and does not count; finished ones are kept. Make "
-            "room and repeat the command."
+            f"{folder} cannot be written: {error}. This episode is lost and does not count; finished ones are kept. "
+            "Make room and repeat the command."
         ) from error

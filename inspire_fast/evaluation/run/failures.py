@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 from dataclasses import dataclass
 import errno
-import json
 from pathlib import Path
 import traceback
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 from inspire_fast.client import ErrorCode, PolicyClientError, RequestTimeoutError
 from inspire_fast.client.errors import ServerError
 from inspire_fast.core.cli import CommandError
+from inspire_fast.core.files import read_json_lines
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.records.records import Key
@@ -77,9 +77,7 @@ def failure(key: Key, error: InfrastructureError) -> Failure:
 
 def read_failures(folder: Path) -> list[Failure]:
     """Reads all complete lines; an episode may have failed several times, and may be finished by now."""
-    path = folder / FILE
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [Failure(**json.loads(line)) for line in lines]
+    return [Failure(**line) for line in read_json_lines(folder / FILE)]
 
 
 def raising_infrastructure_errors(infer: Callable[[Mapping[str, Any]], ActionChunk]) -> Infer:

@@ -35,8 +35,8 @@ class Protocol:
         max_steps: suite -> control steps after which an episode has failed.
         settle_steps: control steps without motion, before the first call of the policy.
         execute: actions of each chunk that are executed before the next call.
-        orientation: of the images sent: `rotated_180` always (a policy trained on others is refused), or the orientation
-            in the policy's `contract` (`rotated_180` for servers without one).
+        orientation: of the images sent: always `rotated_180` (a policy trained on others is refused), or that of the
+            policy's `contract` (`rotated_180` for servers without one).
         seed, fixtures, sampling: see `LiberoEnvironment`.
         camera_px: rendered height and width.
         image_px: height and width sent (resized with padding); the policy resizes to its own size.
@@ -169,7 +169,7 @@ def simulator_versions(protocol: Protocol) -> dict[str, str]:
     found = {name: metadata.version(name) for name in SIMULATOR_PACKAGES}
     if found["mujoco"] != protocol.mujoco:
         raise ValueError(
-            f"Protocol {protocol.name!r} needs mujoco {protocol.mujoco}; {found['mujoco']} is installed, which may render "
-            f"other images. Install mujoco=={protocol.mujoco}."
+            f"Protocol {protocol.name!r} needs mujoco {protocol.mujoco}; {found['mujoco']} is installed, which may "
+            f"render other images. Install mujoco=={protocol.mujoco}."
         )
     return found

@@ -216,7 +216,7 @@ def check_policy(policy: Mapping[str, Any], protocol: Protocol, answering: Answe
     """Checks before the first episode that a policy fits the protocol.
 
     Raises:
-        ValueError: another robot, another image orientation than the protocol sends, or answers to be forced on a policy
+        ValueError: another robot, another image orientation than the protocol sends, or forced answers for a policy
             without questions.
     """
     robot = str(policy.get("robot", "libero"))

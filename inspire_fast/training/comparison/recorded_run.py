@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import read_json_lines
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.training.renamed_fields import with_new_names
 
@@ -81,7 +82,7 @@ def read_run(folder: Path, label: str) -> RecordedRun:
     file = folder / METRICS
     if not file.is_file():
         raise FileNotFoundError(_no_run(folder))
-    rows = _read_lines(file)
+    rows = read_json_lines(file)
     if not rows:
         raise ValueError(f"{file} holds no line yet; the run logs its first after step 1.")
     steps, times = (np.array([row[key] for row in rows], np.float64) for key in ("step", "time"))
@@ -99,17 +100,6 @@ def read_run(folder: Path, label: str) -> RecordedRun:
         },
         tokens={key: contract[key] for key in TOKENS if key in contract},
     )
-
-
-def _read_lines(file: Path) -> list[dict[str, Any]]:
-    """The complete lines; text after the last newline is still being written."""
-    rows = []
-    for number, line in enumerate(file.read_text().split("\n")[:-1], 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{file}, line {number}: not a JSON object, {error}: {line:.80}") from error
-    return rows
 
 
 def _no_run(folder: Path) -> str:

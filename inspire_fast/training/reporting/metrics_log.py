@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from inspire_fast.core.files import write_text
+from inspire_fast.core.files import append_json_line, read_json_lines, write_text
 
 
 class MetricsLog:
@@ -20,24 +20,13 @@ class MetricsLog:
     def __init__(self, path: Path, *, resume_at: int) -> None:
         self._path = path
         if path.exists() and jax.process_index() == 0:
-            kept = [line for line in self._lines(path) if json.loads(line)["step"] <= resume_at]
-            write_text(path, "".join(line + "\n" for line in kept))
-
-    @staticmethod
-    def _lines(path: Path) -> list[str]:
-        """The complete lines, without what a killed process left after the last newline."""
-        return path.read_text().split("\n")[:-1]
+            kept = [json.dumps(row) + "\n" for row in read_json_lines(path) if row["step"] <= resume_at]
+            write_text(path, "".join(kept))
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Appends one line."""
         if jax.process_index() == 0:
-            with self._path.open("a") as file:
-                file.write(json.dumps({"step": step, "time": time.time(), **row}) + "\n")
-
-    @staticmethod
-    def read(path: Path) -> list[dict[str, float]]:
-        """Every line."""
-        return [json.loads(line) for line in MetricsLog._lines(path)]
+            append_json_line(self._path, {"step": step, "time": time.time(), **row})
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-import json
 import multiprocessing
 from pathlib import Path
 import warnings
 
+from inspire_fast.core.files import append_json_line, read_json_lines
 from inspire_fast.envs.libero.experts.trials import Trial, TrialSpec, try_task
 from inspire_fast.envs.libero.suites import Task
 from inspire_fast.envs.workers import prepare_worker
@@ -23,24 +23,18 @@ def read(path: Path, spec: TrialSpec) -> dict[tuple[str, int, int], Trial]:
     Raises:
         ValueError: the file holds trials of another spec, or no trials.
     """
-    if not path.exists() or not path.stat().st_size:
-        return {}
-    head, *lines = path.read_text().splitlines()
-    if json.loads(head) != asdict(spec):
-        raise ValueError(
-            f"{path} holds trials of {head}, now asked for {json.dumps(asdict(spec))}; choose another --out."
-        )
-    trials = [Trial(**json.loads(line)) for line in lines if line.endswith("}")]
+    lines = read_json_lines(path)
+    if lines and lines[0] != asdict(spec):
+        raise ValueError(f"{path} holds trials of {lines[0]}, now asked for {asdict(spec)}; choose another --out.")
+    trials = [Trial(**line) for line in lines[1:]]
     return {trial.key: trial for trial in trials}
 
 
 def append(path: Path, spec: TrialSpec, trial: Trial) -> None:
     """Adds one trial; a new file begins with the spec."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = path.read_text() if path.exists() else ""
-    head = "" if text else json.dumps(asdict(spec)) + "\n"
-    with path.open("a") as file:
-        file.write(head + ("\n" if text and not text.endswith("\n") else "") + json.dumps(asdict(trial)) + "\n")
+    if not read_json_lines(path):
+        append_json_line(path, asdict(spec))
+    append_json_line(path, asdict(trial))
 
 
 def run(spec: TrialSpec, missing: Sequence[tuple[Task, Sequence[int]]], workers: int) -> Iterator[Trial]:
