@@ -8,7 +8,7 @@ The last line is one JSON object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 import json
@@ -24,6 +24,7 @@ import numpy as np
 import published_procedure as published
 import tyro
 
+from inspire_fast.core.policy import RequestOptions
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.dialogue.render import PromptFields, render
 from inspire_fast.dialogue.script import SCRIPTS
@@ -33,6 +34,7 @@ from inspire_fast.models.config import PRESETS, ModelConfig
 from inspire_fast.models.inference.build import Weights, build
 from inspire_fast.models.inference.model import InferenceModel
 from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.policy.batching import Row
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
@@ -115,11 +117,6 @@ def ratio(times: Mapping[str, Sequence[float]], over: str, under: str) -> float:
     return statistics.median(a / b for a, b in zip(times[over], times[under], strict=True))
 
 
-def show(cameras: Iterable[str], rows: int) -> dict[str, np.ndarray]:
-    """All cameras, in every row."""
-    return {camera: np.ones(rows, bool) for camera in cameras}
-
-
 def vocabulary(size: int) -> Vocabulary:
     """Small tokenizers whose questions are as long as in PaliGemma's ids (about one id per word), in a vocabulary of `size`."""
     texts = [f"Task: {i}, State: {s} {s + 1} {255 - s};\n" for i in INSTRUCTIONS for s in range(0, 250, 9)]
@@ -182,11 +179,17 @@ class Bench:
         instruction, targets = list(INSTRUCTIONS.items())[number % len(INSTRUCTIONS)]
         return PromptFields(instruction=instruction, state=np.linspace(-0.5, 0.5, 8), targets=targets)
 
-    def call(self, decoder: Decoder, **options: Any) -> Callable[[], list[Decoded]]:
-        """A call that writes the forced chunk."""
-        shown = show(self.images, 1)
-        options = {"actions": [self.actions], **options}
-        return lambda: decoder.decode(self.images, shown, [self.fields()], **options)
+    def row(self, decoder: Decoder, draft: Sequence[str] | None = None, number: int = 0) -> Row:
+        """One of the instructions as the decoder takes it, with drafted answers or without."""
+        row = decoder.plan(self.fields(number))
+        return row if draft is None else row.with_answers(draft, trusted=False)
+
+    def call(
+        self, decoder: Decoder, *, actions: Sequence[int] | None = None, draft: Sequence[str] | None = None
+    ) -> Callable[[], list[Decoded]]:
+        """A call that plans the first instruction and writes a given chunk, by default the one of 36 ids."""
+        given = [actions or self.actions]
+        return lambda: decoder.decode(self.images, [self.row(decoder, draft)], actions=given)
 
     def prompts(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """What the published procedure reads: up to each question, then up to the actions."""
@@ -242,7 +245,7 @@ def questions(bench: Bench, rounds: int) -> dict[str, float]:
         "2 questions, drafts hold": (asks, free),
         "2 questions, drafts fail": (asks, wrong),
     }
-    times = take_turns({name: bench.call(one, drafts=[draft]) for name, (one, draft) in sides.items()}, rounds)
+    times = take_turns({name: bench.call(one, draft=draft) for name, (one, draft) in sides.items()}, rounds)
     table(times, {name: described(bench, *side) for name, side in sides.items()}, "no questions")
     return {
         "inspire_overhead_plain": ratio(times, "2 questions", "no questions"),
@@ -264,9 +267,9 @@ def chunk(bench: Bench, rounds: int) -> dict[str, float]:
     times = take_turns(
         {
             "images alone": lambda: embed(bench.served, images),
-            "no questions": bench.call(plain, actions=[ids]),
-            "2 questions": bench.call(asks, actions=[ids]),
-            "2 questions, drafts hold": bench.call(asks, actions=[ids], drafts=[free]),
+            "no questions": bench.call(plain, actions=ids),
+            "2 questions": bench.call(asks, actions=ids),
+            "2 questions, drafts hold": bench.call(asks, actions=ids, draft=free),
         },
         rounds,
     )
@@ -293,8 +296,8 @@ def table(times: Mapping[str, Sequence[float]], shapes: Mapping[str, tuple[str, 
 
 def described(bench: Bench, decoder: Decoder, draft: Sequence[str] | None) -> tuple[str, int]:
     """How much a side of ours reads at once, and how much of it is padding; and how many tokens one by one."""
-    layout = decoder.lay_out([bench.fields()], [draft]).layout
-    accepted = bench.call(decoder, drafts=[draft])()[0].accepted
+    layout = decoder.lay_out([bench.row(decoder, draft)])
+    accepted = bench.call(decoder, draft=draft)()[0].accepted
     chunks = [f"{layout.lengths[0]} (+{layout.ids.shape[1] - layout.lengths[0]})"]
     asked = np.flatnonzero(layout.slots.active[:, 0])[accepted:]
     if len(asked):
@@ -318,8 +321,8 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     readers = {"sum": jax.jit(lambda x: x.sum()), "product": jax.jit(lambda x: x @ jnp.ones(2048))}
     times = take_turns(
         {
-            "short": bench.call(decoder, actions=[short]),
-            "long": bench.call(decoder, actions=[long]),
+            "short": bench.call(decoder, actions=short),
+            "long": bench.call(decoder, actions=long),
             **{
                 name: (lambda read=read: [read(array).block_until_ready() for _ in range(READS)])
                 for name, read in readers.items()
@@ -327,9 +330,9 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
         },
         rounds,
     )
-    layout = decoder.lay_out([bench.fields()], [None])
+    layout = decoder.lay_out([bench.row(decoder)])
     language = bench.config.language
-    slots = bench.config.image_tokens + layout.layout.ids.shape[1] + layout.room + decoder.longest
+    slots = bench.config.image_tokens + layout.ids.shape[1] + layout.room + decoder.longest
     width = jnp.dtype(bench.config.dtype).itemsize
     cache = 2 * language.depth * slots * language.kv_heads * language.head_dim * width
     head = bench.words.action.vocab_size * language.width * width
@@ -349,12 +352,11 @@ def batch_scaling(bench: Bench, rounds: int, sizes: Sequence[int], alone: int) -
     """Rows of different prompts and question counts; as many of them as `alone` says are held against what they say alone."""
     decoder = bench.decoder("inspire")
     images = random_images(bench.config, max(sizes), seed=3)
-    prompts = [bench.fields(n) for n in range(max(sizes))]
+    planned = [decoder.plan(bench.fields(n)) for n in range(max(sizes))]
 
     def call(rows: Sequence[int]) -> list[Decoded]:
-        shown = show(images, len(rows))
         picked = {camera: pictures[list(rows)] for camera, pictures in images.items()}
-        return decoder.decode(picked, shown, [prompts[row] for row in rows], actions=[bench.actions] * len(rows))
+        return decoder.decode(picked, [planned[row] for row in rows], actions=[bench.actions] * len(rows))
 
     times = take_turns({str(n): (lambda n=n: call(range(n))) for n in sizes}, rounds)
     together = call(range(max(sizes)))
@@ -423,15 +425,14 @@ def free_running(checkpoint: Path, config_name: str, calls: int) -> dict[str, fl
 
     def decode(number: int, *, ask: bool, draft: bool) -> Decoded:
         sample = samples[number]
-        fields = policy.inputs.prompt_fields(
-            sample.observation, [t.phrase for t in sample.facts.targets] if ask and sample.facts else ()
-        )
-        seen = {camera: image[None] for camera, image in policy.inputs.images(sample.observation).items()}
-        images = {camera: seen[camera] for camera in policy.decoder.cameras}
-        drafted = last.get(fields.targets) if draft else None
-        row = policy.decoder.decode(images, show(policy.inputs.cameras, 1), [fields], drafts=[drafted])[0]
+        asked = [t.phrase for t in sample.facts.targets] if ask and sample.facts else ()
+        prepared = policy.prepare_canonical(sample.observation, RequestOptions(targets=asked))
+        targets = prepared.fields.targets
+        if draft and targets in last:
+            prepared = replace(prepared, row=prepared.row.with_answers(last[targets], trusted=False))
+        row = policy.decode([prepared])[0]
         if draft:
-            last[fields.targets] = row.answers
+            last[targets] = row.answers
         return row
 
     sides = {
@@ -483,9 +484,9 @@ def malformed(words: Vocabulary, chunks: int) -> dict[str, int]:
         for call in range(-(-chunks // (rows * seeds))):
             images = random_images(config, rows, seed=1000 * seed + call)
             states = np.random.default_rng([seed, call]).uniform(-1, 1, (rows, 8))
-            prompts = [replace(bench.fields(n), state=state) for n, state in enumerate(states)]
-            warm = [0.0, 1.0, 3.0, 10.0] * (rows // 4)
-            for row in decoder.decode(images, show(images, rows), prompts, temperature=warm, seed=list(range(rows))):
+            planned = [decoder.plan(replace(bench.fields(n), state=state)) for n, state in enumerate(states)]
+            options = [RequestOptions(temperature=(0.0, 1.0, 3.0, 10.0)[n % 4], seed=n) for n in range(rows)]
+            for row in decoder.decode(images, planned, options):
                 checked += 1
                 bad += not well_formed(words, row)
         sys.stderr.write(f"\r{checked} chunks ")

@@ -54,7 +54,7 @@ def dialogues_compile_fast() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         program = getattr(decoder.run, "__wrapped__")  # noqa: B009 (jit does not declare it)
-        patch.setattr(decoder, "run", quick_jit(program, static_argnames=("capacity",)))
+        patch.setattr(decoder, "run", quick_jit(program))
         yield
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import enum
 import functools
+from itertools import pairwise
 import re
 
 import numpy as np
@@ -160,23 +161,7 @@ def render(
     Raises:
         ValueError: more answers than slots, or an answer that its question does not allow.
     """
-    pieces = unroll(script, fields)
-    slots = sum(piece.kind is Kind.ANSWER for piece in pieces)
-    if len(answers) > slots:
-        about = script.asked(fields.targets)
-        raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {about}.")
-    writer = _Writer()
-    given = iter(answers)
-    matches = _answer_words(script.questions, vocabulary.text) if script.supervise_matches else frozenset[int]()
-    for index, piece in enumerate(pieces):
-        ids = _piece_ids(piece, vocabulary, given, action_ids)
-        if ids is None:
-            return Rendered(tokens=writer.finish(), pieces=pieces, empty=index)
-        if index == 0:
-            ids = [vocabulary.text.bos_id, *ids]
-        weights = [piece.weight or float(bool(piece.target) and i in matches) for i in ids]
-        writer.write(ids, index, weights, bidirectional=piece.kind is Kind.CONTEXT, joins=piece.joins)
-    return Rendered(tokens=writer.finish(), pieces=pieces, empty=None)
+    return encode(script, fields, vocabulary).fill(answers, action_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,44 +180,81 @@ class Blank:
     attends_to: np.ndarray
 
 
-def split_at_blanks(
-    script: Script, fields: PromptFields, vocabulary: Vocabulary
-) -> tuple[TokenSequence, tuple[Blank, ...]]:
-    """Splits a dialogue for a decoder: the text before the first blank, and every blank with the text after it.
+@dataclass(frozen=True, kw_only=True)
+class Dialogue:
+    """A dialogue whose given text is encoded and whose blanks are open. Training and inference fill the same one.
 
-    Segments and encoder are those of `render`: blanks filled with answers give exactly the ids that `render` writes.
+    Attributes:
+        script, vocabulary: what it was made with.
+        pieces: every concrete segment.
+        ids: per segment the ids of its text; None for a blank.
     """
+
+    script: Script
+    vocabulary: Vocabulary
+    pieces: tuple[Piece, ...]
+    ids: tuple[list[int] | None, ...]
+
+    def fill(self, answers: Sequence[str] = (), action_ids: Sequence[int] | None = None) -> Rendered:
+        """Writes the dialogue up to the first blank that is not filled. Arguments and errors as for `render`."""
+        slots = sum(piece.kind is Kind.ANSWER for piece in self.pieces)
+        if len(answers) > slots:
+            about = list(dict.fromkeys(piece.target for piece in self.pieces if piece.target))
+            raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {about}.")
+        writer, given = _Writer(), iter(answers)
+        supervises = self.script.supervise_matches
+        matches = _answer_words(self.script.questions, self.vocabulary.text) if supervises else frozenset[int]()
+        for index, (piece, encoded) in enumerate(zip(self.pieces, self.ids, strict=True)):
+            ids = _fill_of(piece, self.vocabulary, given, action_ids) if encoded is None else encoded
+            if ids is None:
+                return Rendered(tokens=writer.finish(), pieces=self.pieces, empty=index)
+            if index == 0:
+                ids = [self.vocabulary.text.bos_id, *ids]
+            weights = [piece.weight or float(bool(piece.target) and i in matches) for i in ids]
+            writer.write(ids, index, weights, bidirectional=piece.kind is Kind.CONTEXT, joins=piece.joins)
+        return Rendered(tokens=writer.finish(), pieces=self.pieces, empty=None)
+
+    def blanks(self) -> tuple[Blank, ...]:
+        """Every blank with the given text that follows it, for a decoder.
+
+        A decoder that writes answers and continuations in turn writes exactly the ids that `fill` writes.
+        """
+        starts = [index for index, piece in enumerate(self.pieces) if piece.slot is not None]
+        return tuple(self._blank(first, stop) for first, stop in pairwise([*starts, len(self.pieces)]))
+
+    def _blank(self, first: int, stop: int) -> Blank:
+        continuation: list[int] = []
+        attends_to: list[int] = []
+        for piece, ids in zip(self.pieces[first + 1 : stop], self.ids[first + 1 : stop], strict=True):
+            at, end = len(continuation), len(continuation) + len(ids or ())
+            attends_to += [end - 1] * (end - at) if piece.kind is Kind.CONTEXT else range(at, end)
+            if piece.joins and at:  # the causal id before it sees the whole segment, too
+                attends_to[at - 1] = end - 1
+            continuation += ids or ()
+        return Blank(
+            piece=self.pieces[first],
+            continuation=np.array(continuation, np.int32),
+            attends_to=np.array(attends_to, np.int32),
+        )
+
+
+def encode(script: Script, fields: PromptFields, vocabulary: Vocabulary) -> Dialogue:
+    """Unrolls a script and encodes its given text, once for all ways in which its blanks may be filled."""
     pieces = unroll(script, fields)
-    blanks: list[Blank] = []
-    for piece in pieces:
-        if piece.slot is not None:
-            empty = np.zeros(0, np.int32)
-            blanks.append(Blank(piece=piece, continuation=empty, attends_to=empty))
-        elif blanks:
-            last, ids = blanks[-1], np.array(vocabulary.text.encode(piece.text), np.int32)
-            own = np.arange(len(ids), dtype=np.int32)
-            sees = np.full_like(own, len(ids) - 1) if piece.kind is Kind.CONTEXT else own
-            attends_to = np.concatenate([last.attends_to, len(last.continuation) + sees])
-            if piece.joins:
-                attends_to[len(last.continuation) - 1] = attends_to[-1]
-            blanks[-1] = Blank(
-                piece=last.piece, continuation=np.concatenate([last.continuation, ids]), attends_to=attends_to
-            )
-    return render(script, fields, vocabulary).tokens, tuple(blanks)
+    ids = tuple(None if piece.slot is not None else vocabulary.text.encode(piece.text) for piece in pieces)
+    return Dialogue(script=script, vocabulary=vocabulary, pieces=pieces, ids=ids)
 
 
-def _piece_ids(
+def _fill_of(
     piece: Piece, vocabulary: Vocabulary, answers: Iterator[str], action_ids: Sequence[int] | None
 ) -> list[int] | None:
-    """Ids of one segment; None for an unfilled blank."""
-    if piece.slot is None:
-        return vocabulary.text.encode(piece.text)
+    """Ids that fill a blank; None where there is nothing to fill it with."""
     if isinstance(piece.slot, ActionSlot):
         if action_ids is None:
             return None
         return [*vocabulary.from_action(list(action_ids)).tolist(), *end_ids(piece.slot, vocabulary)]
     answer = next(answers, None)
-    if answer is None:
+    if answer is None or piece.slot is None:
         return None
     if answer not in piece.slot.answers:
         raise ValueError(f"{answer!r} is no answer to {piece.slot.name!r}; allowed: {', '.join(piece.slot.answers)}.")

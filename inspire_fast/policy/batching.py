@@ -1,24 +1,30 @@
-"""The dialogues of several rows as padded arrays, in shape buckets, so that one compiled program serves them all.
+"""Rows of dialogue as padded arrays, in shape buckets, so that one compiled program serves many requests.
 
-Rows are right-aligned in their question slots: the last question of every row lies in the last slot, whose following text
-(the script's way from questions to actions) is its own, shorter array.
+A request is planned once (`plan_row`: unrolled and encoded) and laid out once (`lay_out`: rows stacked and padded). Rows are
+right-aligned in their question slots: the last question of every row has the last slot, whose following text (the script's
+way from the questions to the actions) is an array of its own, the suffix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 import functools
+from itertools import takewhile
 from typing import Any
 
 import jax
 import numpy as np
 
+from inspire_fast.core.types import TokenSequence
 from inspire_fast.dialogue.questions.base import Question
-from inspire_fast.dialogue.render import Blank, PromptFields, answer_ids, render, split_at_blanks
-from inspire_fast.dialogue.script import ActionSlot, Script
+from inspire_fast.dialogue.render import Blank, Dialogue, Kind, PromptFields, answer_ids, encode
+from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.grammar import trie
+
+Array = Any
+"""`np.ndarray` on the host, `jax.Array` in the compiled program."""
 
 PROMPT_BUCKETS = (*range(8, 129, 8), *range(144, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
 CONTINUATION_BUCKETS = (*range(4, 33, 4), *range(40, 65, 8), *range(80, 257, 16), 384, 512)
@@ -67,68 +73,108 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """What is known of a row's answers before the model is asked.
+class Row:
+    """One request's dialogue, encoded once, and the answers that its prompt holds.
 
     Attributes:
-        answers: one per question; None where nothing is known.
-        trusted: they stand as they are. Otherwise they are a draft: what the model would answer differently, it does.
+        dialogue: the text as ids, its blanks open.
+        blanks: those of the questions, with the text that follows each.
+        allowed: per question, in order, the answers that are allowed.
+        beginning: ids before the first blank.
+        given: answers written into the prompt, one per question; None leaves all of them to the model.
+        trusted: given answers count as they are (forced or kept). Otherwise they are a draft, which the model verifies.
     """
 
-    answers: tuple[str, ...] | None = None
+    dialogue: Dialogue
+    blanks: tuple[Blank, ...]
+    allowed: tuple[Answers, ...]
+    beginning: int
+    given: tuple[str, ...] | None = None
     trusted: bool = False
+
+    def with_answers(self, answers: Sequence[str], *, trusted: bool) -> Row:
+        """The row with these answers in its prompt.
+
+        Raises:
+            ValueError: they do not fit the questions.
+        """
+        if len(answers) != len(self.allowed):
+            kind, about = "forced answers" if trusted else "drafted answers", [b.piece.target for b in self.blanks]
+            raise ValueError(f"{len(answers)} {kind} for {len(self.allowed)} questions, about {about}.")
+        for allowed, answer in zip(self.allowed, answers, strict=True):
+            allowed.symbols(answer)
+        return replace(self, given=tuple(answers), trusted=trusted) if answers else self
+
+    @functools.cached_property
+    def symbols(self) -> tuple[list[int], ...]:
+        """Of each given answer, see `Answers.symbols`."""
+        return tuple(own.symbols(answer) for own, answer in zip(self.allowed, self.given or (), strict=False))
+
+    @functools.cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where each answer begins in the prompt, and how many ids the prompt has; equal where no answer is given."""
+        starts = [self.beginning]
+        for blank, symbols in zip(self.blanks, self.symbols, strict=False):
+            starts.append(starts[-1] + len(symbols) + len(blank.continuation))
+        return (*starts, *starts[-1:] * (len(self.blanks) - len(self.symbols)))
+
+    @property
+    def length(self) -> int:
+        """Ids of the prompt."""
+        return self.starts[-1]
+
+    def prompt(self) -> TokenSequence:
+        """The prompt: all text before the first blank, or before the action where answers are given."""
+        return self.dialogue.fill(self.given or ()).tokens
+
+
+def plan_row(script: Script, fields: PromptFields, vocabulary: Vocabulary, answers: Mapping[str, Answers]) -> Row:
+    """Unrolls and encodes one dialogue; `answers` are those of the script's questions, by name."""
+    dialogue = encode(script, fields, vocabulary)
+    blanks = tuple(blank for blank in dialogue.blanks() if blank.piece.kind is Kind.ANSWER)
+    return Row(
+        dialogue=dialogue,
+        blanks=blanks,
+        allowed=tuple(answers[blank.piece.slot.name] for blank in blanks),  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        beginning=1
+        + sum(
+            len(ids or ()) for ids in takewhile(lambda ids: ids is not None, dialogue.ids)
+        ),  # and the beginning-of-sequence id
+    )
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """All question slots: `q` slots, `b` rows, `f` ids of text between two blanks, `d` of an answer, `n` states, `k` symbols."""
+    """All question slots: `q` slots, `b` rows, `f` ids of text between blanks, `d` of an answer, `n` states, `k` symbols."""
 
-    active: jax.Array  # bool [q, b] the row asks this question
-    start: (
-        jax.Array | np.ndarray
-    )  # int32 [q, b] where the answer begins in the prompt, if it stands there; else its end
-    drafted: (
-        jax.Array | np.ndarray
-    )  # int32 [q, b, d] symbols of the answer that stands in the prompt, -1 behind its end
-    continuation: jax.Array  # int32 [q, b, f] given text between this answer and the next question's
-    continuation_lengths: jax.Array  # int32 [q, b]
-    attends_to: jax.Array  # int32 [q, b, f] see `Blank.attends_to`
-    answer_ids: jax.Array  # int32 [q, k]
-    next_state: jax.Array  # int32 [q, n, k]
-    accepting: jax.Array  # bool [q, n]
+    active: Array  # bool [q, b] the row asks this question
+    start: Array  # int32 [q, b] where a given answer begins in the prompt; without one, the prompt's end
+    drafted: Array  # int32 [q, b, d] symbols of the given answer, -1 after its end
+    continuation: Array  # int32 [q, b, f] given text between this answer and the next question's
+    continuation_lengths: Array  # int32 [q, b]
+    attends_to: Array  # int32 [q, b, f] see `Blank.attends_to`
+    answer_ids: Array  # int32 [q, k] text id of each symbol
+    next_state: Array  # int32 [q, n, k] of the trie of allowed answers; -1 where the symbol is not allowed
+    accepting: Array  # bool [q, n] an answer ends in this state
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """`b` rows, `l` ids of prompt, `e` of text behind the last answer. NumPy arrays until they enter the program."""
+    """`b` rows, `l` ids of prompt, `e` of text after the last answer. NumPy arrays until they enter the program."""
 
-    ids: jax.Array  # int32 [b, l] text before the first blank, or all of it with the given answers
-    lengths: jax.Array  # int32 [b]
-    block: jax.Array  # int32 [b, l]
-    real: jax.Array  # bool [b], False on padding rows
-    filled: jax.Array  # bool [b] the prompt holds given answers
-    trusted: jax.Array  # bool [b] see `Given`
-    suffix: jax.Array  # int32 [b, e] given text behind the last answer
-    suffix_lengths: jax.Array  # int32 [b]
-    suffix_attends_to: jax.Array  # int32 [b, e]
+    ids: Array  # int32 [b, l] text before the first blank, or all of it with the given answers
+    lengths: Array  # int32 [b]
+    block: Array  # int32 [b, l]
+    real: Array  # bool [b], False on padding rows
+    filled: Array  # bool [b] the prompt holds given answers
+    trusted: Array  # bool [b] see `Row`
+    suffix: Array  # int32 [b, e] given text after the last answer
+    suffix_lengths: Array  # int32 [b]
+    suffix_attends_to: Array  # int32 [b, e]
     slots: Slots
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dialogues:
-    """A layout and, per row, the question of each slot, to read the result with.
-
-    Attributes:
-        layout: the arrays.
-        questions: per row.
-        room: ids that the cache must hold behind the prompt, before the actions.
-    """
-
-    layout: Layout
-    questions: tuple[tuple[Question, ...], ...]
-    room: int
+    room: int = field(metadata={"static": True})  # ids that the cache must hold between the prompt and the actions
 
 
 def bucket(size: int, sizes: Sequence[int], what: str) -> int:
@@ -143,153 +189,115 @@ def bucket(size: int, sizes: Sequence[int], what: str) -> int:
     raise ValueError(f"{size} {what} exceed the largest bucket, {sizes[-1]}.")
 
 
-def lay_out(
-    script: Script,
-    prompts: Sequence[PromptFields],
-    vocabulary: Vocabulary,
-    answers: Mapping[str, Answers],
-    given: Sequence[Given] | None = None,
-    *,
-    least: int = 0,
-) -> Dialogues:
-    """Arrays for `prompts`, padded to buckets; their texts to one that holds at least `least` ids.
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The shape of a layout: rows, question slots, and ids of the prompt, between blanks, of the suffix, of an answer."""
+
+    rows: int
+    slots: int
+    prompt: int
+    continuation: int
+    suffix: int
+    depth: int
+    room: int
+
+
+def sizes_of(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 0) -> Sizes:
+    """The smallest buckets that hold these rows; prompts get one that holds at least `least` ids.
 
     Raises:
-        ValueError: no prompts, too many rows or questions, or given answers that do not fit the questions.
+        ValueError: no rows, or more rows, questions or ids than the largest bucket holds.
     """
-    given = [Given()] * len(prompts) if given is None else given
-    rows = bucket(len(prompts), ROW_BUCKETS, "rows")
-    planned = [_planned(script, fields, vocabulary, answers, g) for fields, g in zip(prompts, given, strict=True)]
-    slots = bucket(
-        max(len(row.questions) for row in planned), QUESTION_BUCKETS[1:] if script.questions else (0,), "questions"
-    )
-    prompt = bucket(max(least, *(len(row.ids) for row in planned)), PROMPT_BUCKETS, "prompt ids")
-    texts = (
-        [len(b.continuation) for row in planned for b in row.blanks[:-1]],
-        [len(r.blanks[-1].continuation) for r in planned if r.blanks],
-    )
-    free = any(row.questions and not row.filled for row in planned)
-    sizes = CONTINUATION_BUCKETS if free or not slots else SPARE_BUCKETS
-    continuation = bucket(max(texts[0], default=0), sizes, "ids between blanks")
-    suffix = max(texts[1], default=0)  # the script's way to the actions: as long in every call
-    depth = max((a.depth for a in answers.values()), default=1)
-    head = _zeros(
-        rows,
-        ids=(prompt,),
-        block=(prompt,),
-        suffix=(suffix,),
-        suffix_attends_to=(suffix,),
-        suffix_lengths=(),
-        lengths=(),
-    )
-    head |= {name: np.zeros(rows, bool) for name in ("filled", "trusted")}
-    head["lengths"][:] = 1
-    asked = _zeros(
-        slots,
-        start=(rows,),
-        continuation=(rows, continuation),
-        continuation_lengths=(rows,),
-        attends_to=(rows, continuation),
-    )
-    asked |= {"active": np.zeros((slots, rows), bool), "drafted": np.full((slots, rows, depth), -1, np.int32)}
-    for number, row in enumerate(planned):
-        _fill_row(head, asked, number, row)
-    head["real"] = np.arange(rows) < len(prompts)
-    layout = Layout(**head, slots=Slots(**asked, **_tables(script.questions, slots, answers)))
-    room = slots * depth + ((slots - 1) * continuation + suffix if free else 0) if slots else 0
-    return Dialogues(layout=layout, questions=tuple(row.questions for row in planned), room=room)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Planned:
-    """One row: what stands in its prompt, and what is still blank."""
-
-    ids: np.ndarray
-    block: np.ndarray
-    blanks: tuple[Blank, ...]
-    questions: tuple[Question, ...]
-    symbols: tuple[list[int], ...]
-    starts: tuple[int, ...]
-    filled: bool
-    trusted: bool
-
-
-def _planned(
-    script: Script, fields: PromptFields, vocabulary: Vocabulary, answers: Mapping[str, Answers], given: Given
-) -> _Planned:
-    beginning, blanks = split_at_blanks(script, fields, vocabulary)
-    questions = tuple(_question(blank) for blank in blanks[:-1])  # the last blank is the action slot
-    if given.answers is not None and len(given.answers) != len(questions):
-        kind, about = "forced answers" if given.trusted else "drafted answers", [b.piece.target for b in blanks[:-1]]
-        raise ValueError(f"{len(given.answers)} {kind} for {len(questions)} questions, about {about}.")
-    if given.answers is None or not questions:
-        tokens, symbols, starts, filled = beginning, (), (len(beginning),) * len(questions), False
-    else:
-        symbols = tuple(answers[q.name].symbols(word) for q, word in zip(questions, given.answers, strict=True))
-        tokens, filled = render(script, fields, vocabulary, answers=given.answers).tokens, True
-        lengths = [len(one) for one in symbols]
-        gaps = [len(blank.continuation) for blank in blanks[:-1]]
-        starts = tuple(len(beginning) + sum(lengths[:n]) + sum(gaps[:n]) for n in range(len(questions)))
-    return _Planned(
-        ids=tokens.ids,
-        block=tokens.block,
-        blanks=blanks[:-1],
-        questions=questions,
-        symbols=symbols,
-        starts=starts,
-        filled=filled,
-        trusted=given.trusted and filled,
+    slots = bucket(max(len(row.blanks) for row in rows), QUESTION_BUCKETS[1:] if questions else (0,), "questions")
+    between = max((len(b.continuation) for row in rows for b in row.blanks[:-1]), default=0)
+    suffix = max((len(row.blanks[-1].continuation) for row in rows if row.blanks), default=0)  # the same in every call
+    free = any(row.blanks and row.given is None for row in rows)
+    continuation = bucket(between, CONTINUATION_BUCKETS if free or not slots else SPARE_BUCKETS, "ids between blanks")
+    depth = max((own.depth for own in questions), default=1)
+    return Sizes(
+        rows=bucket(len(rows), ROW_BUCKETS, "rows"),
+        slots=slots,
+        prompt=bucket(max(least, *(row.length for row in rows)), PROMPT_BUCKETS, "prompt ids"),
+        continuation=continuation,
+        suffix=suffix,
+        depth=depth,
+        # Where all answers are given, the texts between them are in the prompt; they are read again only after a wrong
+        # draft, and then in place of what the prompt held.
+        room=(slots * depth + ((slots - 1) * continuation + suffix if free else 0)) if slots else 0,
     )
 
 
-def _question(blank: Blank) -> Question:
-    slot = blank.piece.slot
-    if slot is None or isinstance(slot, ActionSlot):
-        raise ValueError(f"A blank before the action is not a question: {blank.piece}.")
-    return slot
+def lay_out(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 0) -> Layout:
+    """Stacks rows into arrays padded to buckets.
+
+    Args:
+        rows: one per request.
+        questions: the allowed answers of the script's questions about one target, in order.
+        least: prompts get a bucket that holds at least so many ids.
+
+    Raises:
+        ValueError: see `sizes_of`.
+    """
+    size = sizes_of(rows, questions, least=least)
+    asked, per_row = (size.slots, size.rows), (size.rows,)
+    slots = Slots(
+        active=np.zeros(asked, bool),
+        start=np.zeros(asked, np.int32),
+        drafted=np.full((*asked, size.depth), -1, np.int32),
+        continuation=np.zeros((*asked, size.continuation), np.int32),
+        continuation_lengths=np.zeros(asked, np.int32),
+        attends_to=np.zeros((*asked, size.continuation), np.int32),
+        # A script that asks several questions per target repeats their tables; the last one has the last slot.
+        **_tables(tuple(questions[(slot - size.slots) % len(questions)] for slot in range(size.slots))),
+    )
+    layout = Layout(
+        ids=np.zeros((size.rows, size.prompt), np.int32),
+        lengths=np.ones(per_row, np.int32),
+        block=np.zeros((size.rows, size.prompt), np.int32),
+        real=np.arange(size.rows) < len(rows),
+        filled=np.zeros(per_row, bool),
+        trusted=np.zeros(per_row, bool),
+        suffix=np.zeros((size.rows, size.suffix), np.int32),
+        suffix_lengths=np.zeros(per_row, np.int32),
+        suffix_attends_to=np.zeros((size.rows, size.suffix), np.int32),
+        slots=slots,
+        room=size.room,
+    )
+    for number, row in enumerate(rows):
+        _write_row(layout, number, row)
+    return layout
 
 
-def _zeros(first: int, **shapes: tuple[int, ...]) -> dict[str, Any]:
-    return {name: np.zeros((first, *shape), np.int32) for name, shape in shapes.items()}
-
-
-def _fill_row(head: dict[str, np.ndarray], asked: dict[str, np.ndarray], row: int, planned: _Planned) -> None:
-    n = len(planned.ids)
-    head["ids"][row, :n], head["block"][row, :n], head["lengths"][row] = planned.ids, planned.block, n
-    head["filled"][row], head["trusted"][row] = planned.filled, planned.trusted
-    first = len(asked["active"]) - len(planned.questions)
-    asked["start"][:, row] = n
-    for number, blank in enumerate(planned.blanks):
-        slot, length = first + number, len(blank.continuation)
-        asked["active"][slot, row] = True
-        asked["start"][slot, row] = planned.starts[number]
-        if planned.filled:
-            asked["drafted"][slot, row, : len(planned.symbols[number])] = planned.symbols[number]
-        if number == len(planned.blanks) - 1:
-            head["suffix"][row, :length], head["suffix_attends_to"][row, :length] = blank.continuation, blank.attends_to
-            head["suffix_lengths"][row] = length
+def _write_row(layout: Layout, number: int, row: Row) -> None:
+    """Writes one row into the arrays of a new layout."""
+    slots, prompt = layout.slots, row.prompt()
+    n = len(prompt)
+    layout.ids[number, :n], layout.block[number, :n], layout.lengths[number] = prompt.ids, prompt.block, n
+    layout.filled[number], layout.trusted[number] = row.given is not None, row.trusted
+    slots.start[:, number] = n
+    first = len(slots.active) - len(row.blanks)
+    for slot, blank, start in zip(range(first, len(slots.active)), row.blanks, row.starts, strict=False):
+        slots.active[slot, number], slots.start[slot, number] = True, start
+        length = len(blank.continuation)
+        if slot == len(slots.active) - 1:
+            layout.suffix[number, :length], layout.suffix_lengths[number] = blank.continuation, length
+            layout.suffix_attends_to[number, :length] = blank.attends_to
         else:
-            asked["continuation"][slot, row, :length], asked["attends_to"][slot, row, :length] = (
-                blank.continuation,
-                blank.attends_to,
-            )
-            asked["continuation_lengths"][slot, row] = length
-
-
-def _tables(questions: tuple[Question, ...], slots: int, answers: Mapping[str, Answers]) -> dict[str, Any]:
-    """Trie tables of every slot; a script that asks several questions per target repeats them, the last one last."""
-    asked = [questions[(s - slots) % len(questions)] for s in range(slots)]
-    return _stacked(tuple(q.name for q in asked), tuple(answers[q.name] for q in asked))
+            slots.continuation[slot, number, :length] = blank.continuation
+            slots.continuation_lengths[slot, number] = length
+            slots.attends_to[slot, number, :length] = blank.attends_to
+    for slot, symbols in enumerate(row.symbols, start=first):
+        slots.drafted[slot, number, : len(symbols)] = symbols
 
 
 @functools.lru_cache(maxsize=64)
-def _stacked(names: tuple[str, ...], answers: tuple[Answers, ...]) -> dict[str, Any]:
-    """Tables padded to one size; padding symbols are illegal everywhere."""
+def _tables(answers: tuple[Answers, ...]) -> dict[str, np.ndarray]:
+    """Trie tables of every slot, padded to one size; padding symbols are not allowed in any state."""
     k = max((len(own.ids) for own in answers), default=1)
     n = max((len(own.grammar.accepting) for own in answers), default=1)
-    ids = np.zeros((len(names), k), np.int32)
-    next_state = np.full((len(names), n, k), -1, np.int32)
-    accepting = np.zeros((len(names), n), bool)
+    ids = np.zeros((len(answers), k), np.int32)
+    next_state = np.full((len(answers), n, k), -1, np.int32)
+    accepting = np.zeros((len(answers), n), bool)
     for slot, own in enumerate(answers):
         states, symbols = own.grammar.next_state.shape
         ids[slot, :symbols] = own.ids

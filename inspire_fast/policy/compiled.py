@@ -13,7 +13,6 @@ slots, a call whose drafts hold nothing of step 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +61,7 @@ class Result:
     steps: jax.Array  # int32 [] tokens read one by one in the action slot
 
 
-@partial(jax.jit, static_argnames=("capacity",))
+@jax.jit
 def run(
     model: InferenceModel,
     images: dict[str, jax.Array],
@@ -71,8 +70,6 @@ def run(
     layout: Layout,
     tables: ActionTables,
     sampling: Sampling,
-    *,
-    capacity: int,
 ) -> Result:
     """The whole dialogue of all rows.
 
@@ -84,7 +81,6 @@ def run(
         layout: the dialogues.
         tables: the action grammar.
         sampling: see there.
-        capacity: text tokens that the cache holds.
     """
     rows = layout.ids.shape[0]
     shared = {name: jnp.broadcast_to(one, (rows, *one.shape[1:])) for name, one in constant.items()}
@@ -93,6 +89,7 @@ def run(
     depth = slots.drafted.shape[2]
     drafted = slots.start[:, :, None] - 1 + jnp.arange(depth)  # where each id of an answer in the prompt is predicted
     wanted = jnp.concatenate([drafted.swapaxes(0, 1).reshape(rows, -1), layout.lengths[:, None] - 1], axis=1)
+    capacity = layout.ids.shape[1] + layout.room + sampling.forced.shape[1]  # ids that the cache holds, images apart
     hidden, cache = model.prefill(tokens, image_mask, layout.ids, layout.lengths, layout.block, capacity, wanted)
     hidden, last = hidden[:, :-1].reshape(rows, count, depth, hidden.shape[2]), hidden[:, -1]
     if not count:

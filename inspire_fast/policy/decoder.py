@@ -6,22 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 import logging
 import time
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from inspire_fast.core.policy import RequestOptions
 from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.inference.model import InferenceModel
-from inspire_fast.policy.batching import PROMPT_BUCKETS, QUESTION_BUCKETS, Answers, Dialogues, Given, lay_out
+from inspire_fast.policy.batching import (
+    PROMPT_BUCKETS,
+    QUESTION_BUCKETS,
+    Answers,
+    Layout,
+    Row,
+    lay_out,
+    plan_row,
+    sizes_of,
+)
 from inspire_fast.policy.compiled import ActionTables, Result, Sampling, run
 from inspire_fast.tokenizers.grammar import Grammar
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +107,7 @@ class Decoder:
         self.script = script
         self.vocabulary = vocabulary
         self.answers = {q.name: Answers(q, vocabulary) for q in script.questions}
+        self._questions = tuple(self.answers[q.name] for q in script.questions)
         self.grammar = vocabulary.action.grammar(horizon, action_dim)
         self.longest = self.grammar.longest()
         self._tables = _action_tables(self.grammar, vocabulary, model)
@@ -116,52 +125,64 @@ class Decoder:
         """Shape buckets met so far, each of which has a compiled program."""
         return len(self._compiled)
 
+    def plan(self, fields: PromptFields, forced: Sequence[str] | None = None) -> Row:
+        """The dialogue of one request, ready for `decode`.
+
+        Args:
+            fields: instruction, state, targets.
+            forced: answers to write instead of the model's own.
+
+        Raises:
+            ValueError: the prompt is longer than the largest bucket, or the answers do not fit the questions.
+        """
+        row = plan_row(self.script, fields, self.vocabulary, self.answers)
+        if forced is not None:
+            row = row.with_answers(forced, trusted=True)
+        sizes_of([row], self._questions)
+        return row
+
     def decode(
         self,
         images: Mapping[str, np.ndarray],
-        image_mask: Mapping[str, np.ndarray],
-        prompts: Sequence[PromptFields],
+        rows: Sequence[Row],
+        options: Sequence[RequestOptions] | None = None,
         *,
-        forced: Sequence[Sequence[str] | None] | None = None,
-        drafts: Sequence[Sequence[str] | None] | None = None,
-        temperature: float | Sequence[float] = 0.0,
-        top_k: int | Sequence[int] = 0,
-        seed: int | Sequence[int] = 0,
+        image_mask: Mapping[str, np.ndarray] | None = None,
         actions: Sequence[Sequence[int] | None] | None = None,
         least: int = 0,
     ) -> list[Decoded]:
-        """Runs the dialogue for every row. What a row says does not depend on the others.
+        """Fills the blanks of every row. What a row says does not depend on the others.
 
         Args:
             images: camera -> uint8 `[b, h, w, 3]`, all but the constant ones.
-            image_mask: camera -> bool `[b]`, all of them.
-            prompts: one per row; rows may differ in prompt and number of targets.
-            forced: per row, the answers to write instead of the model's own, or None.
-            drafts: per row, answers that are likely, or None. They change how long the call takes and nothing else.
-            temperature: of the action slot, one for all or one per row; 0 is greedy. Answers are always the likeliest.
-            top_k: draw among the `k` likeliest action tokens; 0 is all.
-            seed: for sampling.
+            rows: dialogues of `plan`, perhaps with answers; they may differ in everything.
+            options: per row; `temperature`, `top_k` and `seed` count, for the action slot. None is greedy. Answers are
+                always the likeliest.
+            image_mask: camera -> bool `[b]`, all of them; None shows every camera.
             actions: per row, action ids to write instead of the model's choice, from the first on (to score a chunk, or to
                 compare procedures on the same work).
-            least: pad prompts to a bucket that holds so many ids, see `warm_up`.
+            least: pad prompts to a bucket that holds at least so many ids, see `warm_up`.
 
         Raises:
-            ValueError: a negative temperature or top_k, answers that do not fit the questions, actions against the grammar.
+            ValueError: too many rows, another number of options, or actions against the grammar.
         """
-        dialogues = self.lay_out(prompts, drafts, forced, least=least)
-        layout, rows = dialogues.layout, len(dialogues.layout.real)
-        pad = rows - len(prompts)
-        sampling = self._sampling(len(prompts), pad, temperature, top_k, seed, actions)
-        arguments = (
+        options = options or [RequestOptions()] * len(rows)
+        if len(options) != len(rows):
+            raise ValueError(f"{len(options)} options for {len(rows)} rows: give one per row, or none at all.")
+        layout = self.lay_out(rows, least=least)
+        pad = len(layout.real) - len(rows)
+        mask = image_mask or dict.fromkeys(self.model.config.cameras, np.ones(len(rows), bool))
+        result = self._run(
             {k: np.pad(v, [(0, pad)] + [(0, 0)] * 3) for k, v in images.items()},
-            self._constant,
-            {k: np.pad(v, (0, pad), constant_values=True) for k, v in image_mask.items()},
+            {k: np.pad(v, (0, pad), constant_values=True) for k, v in mask.items()},
             layout,
-            self._tables,
-            sampling,
+            self._sampling(options, pad, actions or ()),
         )
-        result = self._run(arguments, capacity=layout.ids.shape[1] + dialogues.room + self.longest)
-        return self._read(result, dialogues)
+        return [self._read(result, number, row) for number, row in enumerate(rows)]
+
+    def lay_out(self, rows: Sequence[Row], *, least: int = 0) -> Layout:
+        """The arrays that a call of `decode` hands to its program."""
+        return lay_out(rows, self._questions, least=least)
 
     def warm_up(
         self,
@@ -174,88 +195,51 @@ class Decoder:
 
         Args:
             prompts: instructions and targets as they will come. Their states are replaced by the ones with the shortest and
-                with the longest text, between which all others lie.
+                with the longest text, between which all others are.
             rows: numbers of rows per call.
-            drafts: draft of one prompt, as calls will have it.
+            drafts: a prompt's draft, as calls will have it.
         """
         for fields in prompts:
-            drafted, lengths = drafts(fields), []
-            for extreme in (-1.0, 1.0):
-                known = replace(fields, state=np.full_like(fields.state, extreme))
-                lengths.append(self.lay_out([known], [drafted]).layout.ids.shape[1])
-            for size in (s for s in PROMPT_BUCKETS if lengths[0] <= s <= lengths[1]):
+            extremes = [self.plan(replace(fields, state=np.full_like(fields.state, end))) for end in (-1.0, 1.0)]
+            if (draft := drafts(fields)) is not None:
+                extremes = [row.with_answers(draft, trusted=False) for row in extremes]
+            shortest, longest = (sizes_of([row], self._questions).prompt for row in extremes)
+            for size in (size for size in PROMPT_BUCKETS if shortest <= size <= longest):
                 for count in rows:
-                    self._compile(replace(fields, state=np.full_like(fields.state, -1.0)), drafted, count, size)
+                    image = np.zeros((count, *self.model.config.image_hw, 3), np.uint8)
+                    self.decode(dict.fromkeys(self.cameras, image), [extremes[0]] * count, least=size)
         return self.programs
 
-    def lay_out(
-        self,
-        prompts: Sequence[PromptFields],
-        drafts: Sequence[Sequence[str] | None] | None = None,
-        forced: Sequence[Sequence[str] | None] | None = None,
-        *,
-        least: int = 0,
-    ) -> Dialogues:
-        """The arrays that a call of `decode` hands to its program."""
-        given = _given(prompts, forced, drafts)
-        return lay_out(self.script, prompts, self.vocabulary, self.answers, given, least=least)
-
-    def check(self, fields: PromptFields, forced: Sequence[str] | None = None) -> None:
-        """Raises what `decode` would, without the network.
-
-        Raises:
-            ValueError: the prompt is longer than the largest bucket, or given answers do not fit the questions.
-        """
-        self.lay_out([fields], forced=[forced])
-
-    def _compile(self, fields: PromptFields, drafted: Sequence[str] | None, rows: int, least: int) -> None:
-        image = np.zeros((rows, *self.model.config.image_hw, 3), np.uint8)
-        self.decode(
-            dict.fromkeys(self.cameras, image),
-            dict.fromkeys(self.model.config.cameras, np.ones(rows, bool)),
-            [fields] * rows,
-            drafts=[drafted] * rows,
-            least=least,
-        )
-
-    def _run(self, arguments: tuple, *, capacity: int) -> Result:
-        """The program, fetched to the host; says so where it had to be compiled first."""
-        key = (capacity, *(leaf.shape for leaf in jax.tree.leaves((arguments[0], arguments[3]))))
+    def _run(
+        self, images: dict[str, np.ndarray], mask: dict[str, np.ndarray], layout: Layout, sampling: Sampling
+    ) -> Result:
+        """The program, fetched to the host; logs how long it took where it had to be compiled first."""
+        key = (layout.room, *(leaf.shape for leaf in jax.tree.leaves((images, layout))))
         start = time.perf_counter()
-        result = jax.device_get(run(self.model, *arguments, capacity=capacity))
+        result = jax.device_get(run(self.model, images, self._constant, mask, layout, self._tables, sampling))
         if key not in self._compiled:
             self._compiled.add(key)
-            rows, prompt = arguments[3].ids.shape
             logger.info(
-                "First call with %d row(s), %d prompt ids and %d text ids in all: %.1f s, compilation included.",
-                *(rows, prompt, capacity, time.perf_counter() - start),
+                "First call with %d row(s) and %d prompt ids: %.1f s, compilation included.",
+                *(*layout.ids.shape, time.perf_counter() - start),
             )
         return result
 
     def _sampling(
-        self,
-        rows: int,
-        pad: int,
-        temperature: float | Sequence[float],
-        top_k: int | Sequence[int],
-        seed: int | Sequence[int],
-        actions: Sequence[Sequence[int] | None] | None,
+        self, options: Sequence[RequestOptions], pad: int, actions: Sequence[Sequence[int] | None]
     ) -> Sampling:
-        forced = np.full((rows + pad, self.longest), -1, np.int32)
-        for row, ids in enumerate(actions or ()):
+        if pad:
+            options = [*options, *[options[-1]] * pad]
+        forced = np.full((len(options), self.longest), -1, np.int32)
+        for row, ids in enumerate(actions):
             if ids is not None:
                 self._require_legal(ids)
                 forced[row, : len(ids)] = ids
-        warm, best = _per_row(temperature, rows, pad), _per_row(top_k, rows, pad)
-        if not all(t >= 0 and np.isfinite(t) for t in warm) or min(best) < 0:
-            raise ValueError(
-                f"temperature and top_k must be finite and not negative; got {warm[:rows]} and {best[:rows]}."
-            )
         return Sampling(
-            temperature=np.array(warm, np.float32),  # pyright: ignore[reportArgumentType]
-            top_k=np.array(best, np.int32),  # pyright: ignore[reportArgumentType]
-            seed=np.array(_per_row(seed, rows, pad), np.uint32),  # pyright: ignore[reportArgumentType]
-            forced=forced,  # pyright: ignore[reportArgumentType]
+            temperature=np.array([o.temperature for o in options], np.float32),
+            top_k=np.array([o.top_k for o in options], np.int32),
+            seed=np.array([o.seed for o in options], np.uint32),
+            forced=forced,
         )
 
     def _require_legal(self, ids: Sequence[int]) -> None:
@@ -267,42 +251,17 @@ class Decoder:
                 )
             state, owed = self.grammar.advance(state, owed, symbol)
 
-    def _read(self, result: Result, dialogues: Dialogues) -> list[Decoded]:
-        decoded = []
-        for row, questions in enumerate(dialogues.questions):
-            mine = slice(result.symbols.shape[0] - len(questions), None)
-            said = zip(questions, result.symbols[mine, row], strict=True)
-            written = result.actions[row]
-            decoded.append(
-                Decoded(
-                    answers=tuple(self.answers[q.name].word(np.asarray(symbols)) for q, symbols in said),
-                    answer_probabilities=tuple(float(p) for p in np.exp(result.log_probability[mine, row])),
-                    action_ids=tuple(int(i) for i in written[written >= 0]),
-                    action_log_probability=float(result.action_log_probability[row]),
-                    accepted=int(result.accepted[mine, row].sum()),
-                )
-            )
-        return decoded
-
-
-def _given(
-    prompts: Sequence[PromptFields],
-    forced: Sequence[Sequence[str] | None] | None,
-    drafts: Sequence[Sequence[str] | None] | None,
-) -> list[Given]:
-    rows = []
-    for row in range(len(prompts)):
-        force, draft = (None if given is None else given[row] for given in (forced, drafts))
-        stands = force if force is not None else draft
-        rows.append(Given(answers=None if stands is None else tuple(stands), trusted=force is not None))
-    return rows
-
-
-def _per_row(value: T | Sequence[T], rows: int, pad: int) -> list[T]:
-    values = list(value) if isinstance(value, Sequence) else [value] * rows
-    if len(values) != rows:
-        raise ValueError(f"{len(values)} values for {rows} rows: give one for all, or one per row.")
-    return values + values[-1:] * pad
+    def _read(self, result: Result, number: int, row: Row) -> Decoded:
+        mine = slice(result.symbols.shape[0] - len(row.allowed), None)
+        chosen = zip(row.allowed, result.symbols[mine, number], strict=True)
+        written = result.actions[number]
+        return Decoded(
+            answers=tuple(allowed.word(np.asarray(symbols)) for allowed, symbols in chosen),
+            answer_probabilities=tuple(float(p) for p in np.exp(result.log_probability[mine, number])),
+            action_ids=tuple(int(i) for i in written[written >= 0]),
+            action_log_probability=float(result.action_log_probability[number]),
+            accepted=int(result.accepted[mine, number].sum()),
+        )
 
 
 def _action_tables(grammar: Grammar, vocabulary: Vocabulary, model: InferenceModel) -> ActionTables:

@@ -6,18 +6,19 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.dialogue.render import Kind, PromptFields, end_ids, render
+from inspire_fast.core.policy import RequestOptions
+from inspire_fast.dialogue.render import Kind, PromptFields, end_ids
 from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.openpi.decode import Prompt, sample
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.batching import Answers
+from inspire_fast.policy.batching import Row, plan_row
 from inspire_fast.policy.decoder import Decoded
 
 MAX_STEPS = 256
@@ -53,76 +54,82 @@ class OpenpiDecoder:
                 f"openpi_decode writes plain pi0-FAST actions; script {script.name!r} asks questions or does not act."
             )
         self.model, self.script, self.vocabulary = model, script, vocabulary
-        self.answers: dict[str, Answers] = {}
         self._shape, self._max_token_len = (horizon, action_dim), max_token_len
-
-    def decode(
-        self,
-        images: Mapping[str, np.ndarray],
-        image_mask: Mapping[str, np.ndarray],
-        prompts: Sequence[PromptFields],
-        *,
-        forced: Sequence[Sequence[str] | None] | None = None,
-        drafts: Sequence[Sequence[str] | None] | None = None,
-        temperature: float | Sequence[float] = 0.0,
-        top_k: int | Sequence[int] = 0,
-        seed: int | Sequence[int] = 0,
-    ) -> list[Decoded]:
-        """Runs every row; arguments as for `Decoder.decode`.
-
-        Raises:
-            ValueError: a prompt is longer than `max_token_len`, answers are given where nothing is asked, or rows differ in
-                temperature or seed, which upstream has one of per call.
-        """
-        if any(forced or ()) or any(drafts or ()):
-            raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
-        if np.any(top_k):
-            raise ValueError("openpi_decode draws from all ids; leave top_k at 0.")
-        temperatures, seeds = set(np.ravel(temperature).tolist()), set(np.ravel(seed).tolist())
-        if len(temperatures) != 1 or len(seeds) != 1:
-            raise ValueError(
-                f"With openpi_decode the rows of a call share temperature and seed; got {temperatures}, {seeds}."
-            )
-        texts = [self._prompt(fields) for fields in prompts]
-        ids = np.zeros((len(prompts), self._max_token_len), np.int32)
-        valid = np.arange(self._max_token_len) < np.array([[len(text)] for text in texts])
-        for row, text in zip(ids, texts, strict=True):
-            row[: len(text)] = text
-        written = sample(
-            self.model,
-            Prompt(
-                images={k: jnp.asarray(v) for k, v in images.items()},
-                image_mask={k: jnp.asarray(v) for k, v in image_mask.items()},
-                ids=jnp.asarray(ids),
-                valid=jnp.asarray(valid),
-            ),
-            max_decoding_steps=MAX_STEPS,
-            temperature=temperatures.pop(),
-            key=jax.random.key(seeds.pop()),
-            eos=self.vocabulary.text.eos_id,
-        )
-        return [self._read(row) for row in np.asarray(written)]
-
-    def check(self, fields: PromptFields, forced: Sequence[str] | None = None) -> None:
-        """See `Decoder.check`."""
-        if forced:
-            raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
-        self._prompt(fields)
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """Those whose images `decode` takes."""
         return self.model.config.cameras
 
-    def _prompt(self, fields: PromptFields) -> np.ndarray:
-        rendered = render(self.script, fields, self.vocabulary)
-        context = np.array([p.kind is Kind.CONTEXT for p in rendered.pieces])[rendered.tokens.segment]
-        prompt = rendered.tokens.ids[context]
-        if len(prompt) > self._max_token_len:
+    def plan(self, fields: PromptFields, forced: Sequence[str] | None = None) -> Row:
+        """The dialogue of one request, of which this decoder reads the context.
+
+        Raises:
+            ValueError: the prompt is longer than `max_token_len`, or answers are given, but nothing is asked.
+        """
+        if forced:
+            raise ValueError(f"Answers were given, but script {self.script.name!r} asks nothing.")
+        row = plan_row(self.script, fields, self.vocabulary, {})
+        if (length := len(self._context(row))) > self._max_token_len:
             raise ValueError(
-                f"The prompt has {len(prompt)} ids; the checkpoint takes {self._max_token_len}. Shorten the instruction."
+                f"The prompt has {length} ids; the checkpoint takes {self._max_token_len}. Shorten the instruction."
             )
-        return prompt
+        return row
+
+    def decode(
+        self, images: Mapping[str, np.ndarray], rows: Sequence[Row], options: Sequence[RequestOptions] | None = None
+    ) -> list[Decoded]:
+        """Runs the rows one by one, since upstream has one seed per call; arguments as for `Decoder.decode`.
+
+        Raises:
+            ValueError: `top_k` is not 0.
+        """
+        options = options or [RequestOptions()] * len(rows)
+        return [
+            self._decode_one({camera: image[number : number + 1] for camera, image in images.items()}, row, one)
+            for number, (row, one) in enumerate(zip(rows, options, strict=True))
+        ]
+
+    def warm_up(
+        self,
+        prompts: Sequence[PromptFields],
+        *,
+        rows: Sequence[int] = (1,),
+        drafts: Callable[[PromptFields], Sequence[str] | None],
+    ) -> int:
+        """Compiles the one program that there is; see `Decoder.warm_up`."""
+        del rows, drafts
+        black = np.zeros((1, *self.model.config.image_hw, 3), np.uint8)
+        self.decode(dict.fromkeys(self.cameras, black), [self.plan(prompts[0])])
+        return 1
+
+    def _decode_one(self, images: Mapping[str, np.ndarray], row: Row, options: RequestOptions) -> Decoded:
+        if options.top_k:
+            raise ValueError("openpi_decode draws from all ids; leave top_k at 0.")
+        context = self._context(row)
+        ids = np.zeros((1, self._max_token_len), np.int32)
+        ids[0, : len(context)] = context
+        prompt = Prompt(
+            images={camera: jnp.asarray(image) for camera, image in images.items()},
+            image_mask={camera: jnp.ones(1, bool) for camera in images},
+            ids=jnp.asarray(ids),
+            valid=jnp.arange(self._max_token_len)[None] < len(context),
+        )
+        written = sample(
+            self.model,
+            prompt,
+            max_decoding_steps=MAX_STEPS,
+            temperature=options.temperature,
+            key=jax.random.key(options.seed),
+            eos=self.vocabulary.text.eos_id,
+        )
+        return self._read(np.asarray(written)[0])
+
+    def _context(self, row: Row) -> np.ndarray:
+        """int32 ids of the prompt without the script's own opening of the action."""
+        prompt = row.prompt()
+        context = np.array([piece.kind is Kind.CONTEXT for piece in row.dialogue.pieces])
+        return prompt.ids[context[prompt.segment]]
 
     def _read(self, written: np.ndarray) -> Decoded:
         """Finds "Action: ", the action ids and what closes them."""

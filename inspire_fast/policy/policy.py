@@ -15,7 +15,7 @@ import numpy as np
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, identity, load_model
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.core.types import ActionChunk, Answer, Status
+from inspire_fast.core.types import ActionChunk, Answer, Observation, Status
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import PromptFields
@@ -23,7 +23,8 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
 from inspire_fast.models.inference.build import Weights, build
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.policy.answer_cache import RecentAnswers, Said
+from inspire_fast.policy.answer_cache import CachedAnswers, RecentAnswers
+from inspire_fast.policy.batching import Row
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.robots import ROBOTS
@@ -53,21 +54,13 @@ class ServingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Given:
-    """Answers of one request that are not the model's to choose (`forced`, perhaps `kept` from earlier), or drafted."""
-
-    forced: tuple[str, ...] | None = None
-    draft: tuple[str, ...] | None = None
-    kept: Said | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """One observation, checked and ready for the network.
 
     Attributes:
         options: what was asked for.
         fields: instruction, normalised state, targets.
+        row: its dialogue, planned.
         state: canonical, in the robot's units.
         images: camera -> uint8 `[h, w, 3]` as the network sees it.
         prepare_ms: how long that took.
@@ -75,9 +68,10 @@ class Prepared:
 
     options: RequestOptions
     fields: PromptFields
+    row: Row
     state: np.ndarray
     images: Mapping[str, np.ndarray]
-    prepare_ms: float
+    prepare_ms: float = 0.0
 
 
 class InspirePolicy:
@@ -155,8 +149,12 @@ class InspirePolicy:
         }
 
     def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
-        """See `Policy.infer`."""
-        return self.infer_batch([observation], [options or RequestOptions()])[0]
+        """Answers one native observation.
+
+        Raises:
+            ValueError: the observation breaks the contract, or answers do not fit the questions.
+        """
+        return self.infer_prepared([self.prepare(observation, options or RequestOptions())])[0]
 
     def infer_batch(
         self, observations: Sequence[Mapping[str, Any]], options: Sequence[RequestOptions]
@@ -169,64 +167,89 @@ class InspirePolicy:
         return self.infer_prepared([self.prepare(o, r) for o, r in zip(observations, options, strict=True)])
 
     def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Prepared:
-        """See `core.policy.BatchPolicy.prepare`."""
+        """Checks, resizes and encodes one native observation; see `core.policy.BatchPolicy.prepare`."""
         start = time.perf_counter()
-        canonical = self.robot.canonical(observation)
-        fields = self._prompt_fields(canonical, options)
-        self.decoder.check(fields, options.answers if options.mode == "force" else None)
-        images = self.inputs.images(canonical)
+        prepared = self.prepare_canonical(self.robot.canonical(observation), options)
+        return replace(prepared, prepare_ms=1e3 * (time.perf_counter() - start))
+
+    def prepare_canonical(self, observation: Observation, options: RequestOptions) -> Prepared:
+        """As `prepare`, of an observation that is canonical already, such as a dataset's."""
+        fields = self._prompt_fields(observation, options)
         return Prepared(
             options=options,
             fields=fields,
-            state=canonical.state,
-            images=images,
-            prepare_ms=1e3 * (time.perf_counter() - start),
+            row=self.decoder.plan(fields, options.answers if options.mode == "force" else None),
+            state=observation.state,
+            images=self.inputs.images(observation),
+        )
+
+    def decode(self, prepared: Sequence[Prepared]) -> list[Decoded]:
+        """Fills the dialogues of several observations; answers of earlier calls play no part."""
+        return self.decoder.decode(
+            {camera: np.stack([one.images[camera] for one in prepared]) for camera in self.decoder.cameras},
+            [one.row for one in prepared],
+            [one.options for one in prepared],
         )
 
     def infer_prepared(self, prepared: Sequence[Prepared]) -> list[ActionChunk]:
-        """See `core.policy.BatchPolicy.infer_prepared`."""
-        if isinstance(self.decoder, OpenpiDecoder) and len(prepared) > 1:  # upstream has one seed per call
-            return [chunk for row in prepared for chunk in self.infer_prepared([row])]
+        """Answers several prepared observations in one call; see `core.policy.BatchPolicy.infer_prepared`."""
         start = time.perf_counter()
-        options, prompts = [row.options for row in prepared], [row.fields for row in prepared]
-        given = [self._given(row.fields, row.options) for row in prepared]
-        decoded = self.decoder.decode(
-            {camera: np.stack([row.images[camera] for row in prepared]) for camera in self.decoder.cameras},
-            {camera: np.ones(len(prompts), bool) for camera in self.inputs.cameras},
-            prompts,
-            forced=[one.forced for one in given],
-            drafts=[one.draft for one in given],
-            temperature=[o.temperature for o in options],
-            top_k=[o.top_k for o in options],
-            seed=[o.seed for o in options],
-        )
+        kept = [self._kept(one) for one in prepared]
+        decoded = self.decode([self._with_answers(*pair) for pair in zip(prepared, kept, strict=True)])
         infer_ms = 1e3 * (time.perf_counter() - start)
-        chunks = []
-        for row, said, one in zip(prepared, decoded, given, strict=True):
-            timing = {"prepare_ms": row.prepare_ms, "infer_ms": infer_ms}
-            chunks.append(
-                self._chunk(self._remember(said, row.fields, one, row.options), row.fields, row.state, timing)
+        return [
+            self._chunk(self._remember(row, one, cached), one, infer_ms)
+            for row, one, cached in zip(decoded, prepared, kept, strict=True)
+        ]
+
+    def answers_of(self, decoded: Decoded, prepared: Prepared) -> tuple[Answer, ...]:
+        """A row's answers with the questions and targets that they are about."""
+        asked = [(question.name, target) for target in prepared.fields.targets for question in self.script.questions]
+        return tuple(
+            Answer(question=question, target=target, answer=answer, probability=probability)
+            for (question, target), answer, probability in zip(
+                asked, decoded.answers, decoded.answer_probabilities, strict=True
             )
-        return chunks
+        )
 
-    def _given(self, fields: PromptFields, options: RequestOptions) -> _Given:
-        """What stands in place of the model's answers, or is drafted for them."""
-        if options.mode == "force":
-            return _Given(forced=tuple(options.answers or ()))
-        if not fields.targets or not self.script.questions:
-            return _Given()
-        kept = self.recent.kept(options.session, fields.targets, options.reask_every)
+    def canonical_actions(self, decoded: Decoded, state: np.ndarray) -> np.ndarray:
+        """A row's chunk, float32 `[t, a]`, canonical, in the robot's units; `state` is the observation's, likewise.
+
+        Raises:
+            ValueError: the row has no chunk, or its ids are none.
+        """
+        if decoded.problem:
+            raise ValueError(decoded.problem)
+        shape = self.contract.horizon, self.robot.action_dim
+        return self.inputs.normalizer.canonical_actions(
+            self.vocabulary.action.decode(list(decoded.action_ids), *shape), state
+        )
+
+    def _kept(self, prepared: Prepared) -> CachedAnswers | None:
+        """Answers of an earlier call that are used again in place of asking, where the request allows it."""
+        options, targets = prepared.options, prepared.fields.targets
+        if options.mode == "force" or not targets:
+            return None
+        return self.recent.kept(options.session, targets, options.reask_every)
+
+    def _with_answers(self, prepared: Prepared, kept: CachedAnswers | None) -> Prepared:
+        """The request with kept answers in its prompt, or with a draft of the model's."""
+        options, targets = prepared.options, prepared.fields.targets
         if kept is not None:
-            return _Given(forced=kept.answers, kept=kept)
-        return _Given(draft=self.recent.draft(options.session, fields.targets) if self.serving.speculate else None)
+            return replace(prepared, row=prepared.row.with_answers(kept.answers, trusted=True))
+        if options.mode == "force" or not targets or not self.serving.speculate:
+            return prepared
+        draft = self.recent.draft(options.session, targets)
+        return replace(prepared, row=prepared.row.with_answers(draft, trusted=False))
 
-    def _remember(self, row: Decoded, fields: PromptFields, given: _Given, options: RequestOptions) -> Decoded:
-        """Keeps what was answered for later calls; kept answers are reported with the probability they were given with."""
-        if given.kept is not None:
-            self.recent.used(options.session, fields.targets)
-            return replace(row, answer_probabilities=given.kept.probabilities)
-        if row.answers and given.forced is None:
-            self.recent.asked(options.session, fields.targets, row.answers, row.answer_probabilities)
+    def _remember(self, row: Decoded, prepared: Prepared, kept: CachedAnswers | None) -> Decoded:
+        """Stores the model's answers for later calls; kept answers are reported with the probability they were given with."""
+        options, targets = prepared.options, prepared.fields.targets
+        if kept is not None:
+            self.recent.used(options.session, targets)
+            return replace(row, answer_probabilities=kept.probabilities)
+        if row.answers and options.mode != "force":
+            self.recent.asked(options.session, targets, row.answers, row.answer_probabilities)
         return row
 
     def warm_up(self, prompts: Sequence[str] = WARM_UP_PROMPTS, *, rows: Sequence[int] = (1,)) -> int:
@@ -237,9 +260,6 @@ class InspirePolicy:
         Raises:
             ValueError: a prompt whose targets cannot be told.
         """
-        if isinstance(self.decoder, OpenpiDecoder):
-            self.infer({**self.robot.fake_native(), "prompt": prompts[0]})
-            return 1
         observation = self.robot.canonical(self.robot.fake_native())
         wanted = [self._prompt_fields(replace(observation, prompt=prompt), RequestOptions()) for prompt in prompts]
         if self.script.questions:  # and the call that skips them
@@ -247,7 +267,7 @@ class InspirePolicy:
         drafts = (lambda fields: self.recent.draft("", fields.targets)) if self.serving.speculate else (lambda _: None)
         return self.decoder.warm_up(wanted, rows=rows, drafts=drafts)
 
-    def _prompt_fields(self, observation: Any, options: RequestOptions) -> PromptFields:
+    def _prompt_fields(self, observation: Observation, options: RequestOptions) -> PromptFields:
         targets = options.targets
         if not self.script.questions or options.mode == "skip":
             targets = ()
@@ -255,32 +275,11 @@ class InspirePolicy:
             targets = GROUNDINGS[self.script.grounding].ground(observation.prompt)
         return self.inputs.prompt_fields(observation, self.script.asked(tuple(targets)))
 
-    def answers(self, decoded: Decoded, fields: PromptFields) -> tuple[Answer, ...]:
-        """The decoded answers with their questions and targets, in the order in which they were asked."""
-        asked = [(question.name, target) for target in fields.targets for question in self.script.questions]
-        return tuple(
-            Answer(question=question, target=target, answer=answer, probability=probability)
-            for (question, target), answer, probability in zip(
-                asked, decoded.answers, decoded.answer_probabilities, strict=True
-            )
-        )
-
-    def canonical_actions(self, decoded: Decoded, state: np.ndarray) -> np.ndarray:
-        """The decoded chunk `[t, a]` in native units and canonical order; `state` is the observation's."""
-        ids = list(decoded.action_ids)
-        normalised = self.vocabulary.action.decode(ids, self.contract.horizon, self.robot.action_dim)
-        return self.inputs.normalizer.canonical_actions(normalised, state)
-
-    def _chunk(
-        self, decoded: Decoded, fields: PromptFields, state: np.ndarray, timing: Mapping[str, float]
-    ) -> ActionChunk:
-        answers = self.answers(decoded, fields)
-        if decoded.problem:
-            return ActionChunk(
-                actions=None, answers=answers, status=Status.HELD, reason=decoded.problem, timing_ms=timing
-            )
+    def _chunk(self, decoded: Decoded, prepared: Prepared, infer_ms: float) -> ActionChunk:
+        answers = self.answers_of(decoded, prepared)
+        timing = {"prepare_ms": prepared.prepare_ms, "infer_ms": infer_ms}
         try:
-            actions = self.canonical_actions(decoded, state)
-            return ActionChunk(actions=self.robot.native_actions(actions), answers=answers, timing_ms=timing)
-        except ValueError as error:  # cannot happen under the grammar; if it does, the robot holds and says why
+            actions = self.robot.native_actions(self.canonical_actions(decoded, prepared.state))
+            return ActionChunk(actions=actions, answers=answers, timing_ms=timing)
+        except ValueError as error:  # under the grammar this cannot happen; if it does, the robot holds and learns why
             return ActionChunk(actions=None, answers=answers, status=Status.HELD, reason=str(error), timing_ms=timing)

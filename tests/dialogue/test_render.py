@@ -8,7 +8,7 @@ import pytest
 from inspire_fast.core.types import TokenSequence
 from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
-from inspire_fast.dialogue.render import Kind, PromptFields, render, split_at_blanks, unroll
+from inspire_fast.dialogue.render import Kind, PromptFields, encode, render, unroll
 from inspire_fast.dialogue.script import SCRIPTS, ActionSlot, Forced, Script
 from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
 
@@ -61,7 +61,8 @@ def test_inference_is_a_prefix_of_training_after_every_answer(
 def test_blanks_and_continuations_spell_the_same_ids(script: Script, fields: PromptFields, data: st.DataObject) -> None:
     answers = draw_answers(script, fields, data)
     training, actions = full(script, fields, answers, seed=2)
-    start, blanks = split_at_blanks(script, fields, VOCABULARY)
+    dialogue = encode(script, fields, VOCABULARY)
+    start, blanks = dialogue.fill().tokens, dialogue.blanks()
     ids = start.ids.tolist()
     for blank, answer in zip(blanks[:-1], answers, strict=True):
         ids += VOCABULARY.text.encode(" " + answer) + blank.continuation.tolist()
@@ -77,7 +78,8 @@ def test_continuations_attend_as_the_training_mask_says(
 ) -> None:
     answers = draw_answers(script, fields, data)
     training, _ = full(script, fields, answers, seed=3)
-    start, blanks = split_at_blanks(script, fields, VOCABULARY)
+    dialogue = encode(script, fields, VOCABULARY)
+    start, blanks = dialogue.fill().tokens, dialogue.blanks()
     at = len(start)
     last_seen = np.searchsorted(training.block, training.block, side="right") - 1
     for blank, answer in zip(blanks[:-1], answers, strict=True):

@@ -1,5 +1,6 @@
 """The compiled dialogue against the teacher-forced network, row by row; and chunks that cannot be malformed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from inspire_fast.core.policy import RequestOptions
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import PromptFields, render
 from inspire_fast.dialogue.script import SCRIPTS, Context, Script
@@ -19,6 +21,7 @@ from inspire_fast.models.inference.build import build
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy import decoder as decoder_module
+from inspire_fast.policy.batching import Row
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.testing import tiny_policy
@@ -41,13 +44,34 @@ def trained(one: InspirePolicy) -> Pi0Fast:
     return random_model(one.contract.model)
 
 
-def decode(one: InspirePolicy, prompts: list[PromptFields], **options: Any) -> list[Decoded]:
+def plan(
+    decoder: Any,
+    prompts: Sequence[PromptFields],
+    forced: Sequence[Sequence[str] | None] | None = None,
+    drafts: Sequence[Sequence[str] | None] | None = None,
+) -> list[Row]:
+    rows = [decoder.plan(fields, None if forced is None else forced[n]) for n, fields in enumerate(prompts)]
+    drafted = zip(rows, drafts or [None] * len(rows), strict=True)
+    return [row if draft is None else row.with_answers(draft, trusted=False) for row, draft in drafted]
+
+
+def decode(
+    one: InspirePolicy,
+    prompts: list[PromptFields],
+    options: Sequence[RequestOptions] | RequestOptions | None = None,
+    *,
+    forced: Sequence[Sequence[str] | None] | None = None,
+    drafts: Sequence[Sequence[str] | None] | None = None,
+    **others: Any,
+) -> list[Decoded]:
     images = random_images(one.contract.model, len(prompts))
     # The first camera of the second row is masked: the cache must cope.
     shown = {
         name: np.arange(len(prompts)) != 1 if n == 0 else np.ones(len(prompts), bool) for n, name in enumerate(images)
     }
-    return one.decoder.decode(images, shown, prompts, **options)
+    each = [options] * len(prompts) if isinstance(options, RequestOptions) else options
+    rows = plan(one.decoder, prompts, forced, drafts)
+    return one.decoder.decode(images, rows, each, image_mask=shown, **others)  # pyright: ignore[reportCallIssue]
 
 
 LONGEST = 320
@@ -112,12 +136,9 @@ def assert_actions_greedy(one: InspirePolicy, decoded: Decoded, logits: np.ndarr
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     one = policy(one_id_answers=True)
     images = random_images(one.contract.model, len(PROMPTS))
-    shown = dict.fromkeys(images, np.ones(len(PROMPTS), bool))
-    together = one.decoder.decode(images, shown, PROMPTS)
+    together = one.decoder.decode(images, plan(one.decoder, PROMPTS))
     for row, fields in enumerate(PROMPTS):
-        alone = one.decoder.decode(
-            {k: v[row : row + 1] for k, v in images.items()}, {k: v[row : row + 1] for k, v in shown.items()}, [fields]
-        )[0]
+        alone = one.decoder.decode({k: v[row : row + 1] for k, v in images.items()}, plan(one.decoder, [fields]))[0]
         assert alone.answers == together[row].answers
         assert alone.action_ids == together[row].action_ids
 
@@ -146,16 +167,17 @@ def test_chunks_of_random_weights_are_well_formed(seed: int, temperature: float)
     grammar = one.vocabulary.action.grammar(10, 7)
     prompts = [replace(PROMPTS[0], state=np.full(3, s)) for s in np.linspace(-1, 1, 16)]
     images = random_images(one.contract.model, 16, seed)
-    shown = dict.fromkeys(images, np.ones(16, bool))
-    for row in one.decoder.decode(images, shown, prompts, temperature=temperature, seed=seed):
+    options = [RequestOptions(temperature=temperature, seed=seed)] * 16
+    for row in one.decoder.decode(images, plan(one.decoder, prompts), options):
         assert grammar.accepts(row.action_ids)
         assert np.isfinite(one.vocabulary.action.decode(list(row.action_ids), 10, 7)).all()
 
 
 def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
     one = policy(one_id_answers=True)
-    mixed = decode(one, PROMPTS, temperature=[2.0, 0.0, 2.0], seed=[3, 3, 4])
-    greedy, first, other = decode(one, PROMPTS), *(decode(one, PROMPTS, temperature=2.0, seed=s) for s in (3, 4))
+    warm = [RequestOptions(temperature=2.0, seed=seed) for seed in (3, 4)]
+    mixed = decode(one, PROMPTS, [warm[0], RequestOptions(seed=3), warm[1]])
+    greedy, first, other = decode(one, PROMPTS), *(decode(one, PROMPTS, options) for options in warm)
     expected = (first[0].action_ids, greedy[1].action_ids, other[2].action_ids)
     assert tuple(row.action_ids for row in mixed) == expected
     assert first[0].action_ids != other[0].action_ids
@@ -163,9 +185,9 @@ def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
 
 def test_the_likeliest_one_of_top_k_is_greedy_and_more_stay_among_the_likeliest() -> None:
     one = policy(one_id_answers=True)
-    greedy, first = decode(one, PROMPTS), decode(one, PROMPTS, temperature=5.0, top_k=1, seed=1)
+    greedy, first = decode(one, PROMPTS), decode(one, PROMPTS, RequestOptions(temperature=5.0, top_k=1, seed=1))
     assert [row.action_ids for row in first] == [row.action_ids for row in greedy]
-    drawn = decode(one, PROMPTS, temperature=50.0, top_k=2, seed=2)[0]
+    drawn = decode(one, PROMPTS, RequestOptions(temperature=50.0, top_k=2, seed=2))[0]
     _, segment, logits = teacher_forced(one, 0, drawn)
     grammar = one.vocabulary.action.grammar(10, 7)
     state, owed = grammar.start, grammar.owed
@@ -202,8 +224,8 @@ def decoder_of(script: str) -> Decoder:
 def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) -> None:
     decoder = decoder_of(script)
     images = random_images(decoder.model.config, 2, data.draw(st.integers(0, 3)))
-    shown, prompts = dict.fromkeys(images, np.ones(2, bool)), PROMPTS[:2]
-    plain = decoder.decode(images, shown, prompts, least=112)  # one size of prompts, so few programs to compile
+    prompts = PROMPTS[:2]
+    plain = decoder.decode(images, plan(decoder, prompts), least=112)  # one size of prompts, so few programs to compile
     questions = decoder.script.questions
 
     def draft(row: int) -> tuple[str, ...] | None:
@@ -215,7 +237,7 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
         return data.draw(st.sampled_from([mixed, right, None]))
 
     drafts = [draft(row) for row in range(2)]
-    again = decoder.decode(images, shown, prompts, drafts=drafts, least=112)
+    again = decoder.decode(images, plan(decoder, prompts, drafts=drafts), least=112)
     for one, drafted, said in zip(plain, drafts, again, strict=True):
         assert said.answers == one.answers
         assert said.action_ids == one.action_ids
@@ -239,7 +261,7 @@ def test_forced_free_and_drafted_rows_share_a_call() -> None:
 def test_given_actions_are_written_and_scored() -> None:
     one = policy(one_id_answers=True)
     greedy = decode(one, PROMPTS)
-    drawn = decode(one, PROMPTS, temperature=2.0, seed=5)
+    drawn = decode(one, PROMPTS, RequestOptions(temperature=2.0, seed=5))
     scored = decode(one, PROMPTS, actions=[drawn[0].action_ids, None, drawn[2].action_ids[:3]])
     assert scored[0].action_ids == drawn[0].action_ids != greedy[0].action_ids
     np.testing.assert_allclose(scored[0].action_log_probability, drawn[0].action_log_probability, rtol=1e-4)
@@ -255,10 +277,9 @@ def test_a_constant_camera_is_what_its_image_is() -> None:
     black = np.zeros((*model.config.image_hw, 3), np.uint8)
     decoder = Decoder(model, one.script, one.vocabulary, horizon=10, action_dim=7, constant={name: black})
     images = random_images(model.config, 1)
-    shown = dict.fromkeys(images, np.ones(1, bool))
     assert decoder.cameras == tuple(c for c in model.config.cameras if c != name)
-    seen = one.decoder.decode({**images, name: black[None]}, shown, PROMPTS[:1])[0]
-    known = decoder.decode({c: images[c] for c in decoder.cameras}, shown, PROMPTS[:1])[0]
+    seen = one.decoder.decode({**images, name: black[None]}, plan(decoder, PROMPTS[:1]))[0]
+    known = decoder.decode({c: images[c] for c in decoder.cameras}, plan(decoder, PROMPTS[:1]))[0]
     assert (known.answers, known.action_ids) == (seen.answers, seen.action_ids)
     with pytest.raises(ValueError, match="none of the network's"):
         Decoder(model, one.script, one.vocabulary, horizon=10, action_dim=7, constant={"chest": black})
@@ -277,11 +298,10 @@ def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
     known = decoder.warm_up([fields], drafts=lambda fields: ("left",))
     compiled = programs()
     images = random_images(one.contract.model, 1)
-    shown = dict.fromkeys(images, np.ones(1, bool))
     for scale in (0.01, 0.3, 1.0, 3.0):
         for draft in ("left", "up"):
             state = np.clip(rng.normal(size=3) * scale, -1, 1)
-            decoder.decode(images, shown, [replace(fields, state=state)], drafts=[(draft,)])
+            decoder.decode(images, plan(decoder, [replace(fields, state=state)], drafts=[(draft,)]))
     assert decoder.programs == known
     assert programs() == compiled
 
@@ -308,11 +328,11 @@ def test_refusals_in_a_call() -> None:
         decode(one, PROMPTS, forced=[["left", "yonder"], ["up"], []])
     with pytest.raises(ValueError, match="1 drafted answers for 2 questions"):
         decode(one, PROMPTS, drafts=[["left"], None, None])
-    for options in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}):
-        with pytest.raises(ValueError, match="finite and not negative"):
-            decode(one, PROMPTS, **options)
-    with pytest.raises(ValueError, match="2 values for 3 rows"):
-        decode(one, PROMPTS, seed=[1, 2])
+    with pytest.raises(ValueError, match="2 options for 3 rows"):
+        decode(one, PROMPTS, [RequestOptions()] * 2)
+    for values in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}):
+        with pytest.raises(ValueError, match="must be"):
+            RequestOptions(**values)
     many = replace(PROMPTS[0], targets=tuple(f"thing {n}" for n in range(17)))
     with pytest.raises(ValueError, match="17 questions exceed"):
         decode(one, [many])

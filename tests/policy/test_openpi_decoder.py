@@ -58,7 +58,7 @@ def test_the_prompt_is_the_context_alone(policy: InspirePolicy) -> None:
     decoder = policy.decoder
     assert isinstance(decoder, OpenpiDecoder)
     fields = policy.inputs.prompt_fields(policy.robot.canonical(NATIVE), ())
-    text = policy.vocabulary.text.decode(decoder._prompt(fields).tolist())
+    text = policy.vocabulary.text.decode(decoder._context(decoder.plan(fields)).tolist())
     assert text.startswith("Task: put the red block on the plate, State:")
     assert "Action" not in text
     long = {**NATIVE, "prompt": "put the red block " * 30}
@@ -82,12 +82,11 @@ def test_sampling_is_repeatable_and_follows_the_seed(policy: InspirePolicy) -> N
     decoder = policy.decoder
     fields = policy.inputs.prompt_fields(policy.robot.canonical(NATIVE), ())
     images = {k: np.stack([v]) for k, v in policy.inputs.images(policy.robot.canonical(NATIVE)).items()}
-    shown = {k: np.ones(1, bool) for k in images}
     written = []
     decoder_read = decoder._read  # pyright: ignore[reportAttributeAccessIssue]
     decoder._read = lambda row: written.append(row) or decoder_read(row)  # pyright: ignore[reportAttributeAccessIssue]
     for seed in (1, 1, 2):
-        decoder.decode(images, shown, [fields], temperature=1.0, seed=seed)
+        decoder.decode(images, [decoder.plan(fields)], [RequestOptions(temperature=1.0, seed=seed)])
     np.testing.assert_array_equal(written[0], written[1])
     assert (written[0] != written[2]).any()
     assert jnp.asarray(written[0]).shape == (256,)

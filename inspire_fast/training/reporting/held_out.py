@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import Sample
 from inspire_fast.data.normalization.delta import absolute_actions
 from inspire_fast.data.training_transform import true_answers
-from inspire_fast.dialogue.render import PromptFields
 from inspire_fast.policy.decoder import Decoded
-from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.policy.policy import InspirePolicy, Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,15 +166,9 @@ def decode_held_out(
     tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]
-        prompts = [_prompt_fields(policy, sample) for sample in batch]
-        images = [policy.inputs.images(sample.observation) for sample in batch]
-        decoded = policy.decoder.decode(
-            {c: np.stack([row[c] for row in images]) for c in policy.decoder.cameras},
-            {c: np.ones(len(batch), bool) for c in policy.inputs.cameras},
-            prompts,
-        )
-        for sample, fields, shown, row in zip(batch, prompts, images, decoded, strict=True):
-            example = _compare(policy, sample, fields, shown, row)
+        prepared = [policy.prepare_canonical(one.observation, _options(one)) for one in batch]
+        for sample, row, decoded in zip(batch, prepared, policy.decode(prepared), strict=True):
+            example = _compare(policy, sample, row, decoded)
             tally.answers.update((question, truth, answer) for question, _, truth, answer, _ in example.dialogue)
             tally.baseline.append(np.abs(_mean_actions(policy, sample) - example.actions).mean(axis=0))
             if example.decoded is not None:
@@ -185,24 +179,25 @@ def decode_held_out(
     return tally.result(len(samples)), examples
 
 
-def _prompt_fields(policy: InspirePolicy, sample: Sample) -> PromptFields:
-    known = sample.facts.targets if policy.script.questions and sample.facts else ()
-    return policy.inputs.prompt_fields(sample.observation, [target.phrase for target in known])
+def _options(sample: Sample) -> RequestOptions:
+    """Asks about the labelled targets; a sample without labels is asked nothing."""
+    return RequestOptions(targets=[target.phrase for target in sample.facts.targets] if sample.facts else ())
 
 
-def _compare(
-    policy: InspirePolicy, sample: Sample, fields: PromptFields, images: Mapping[str, np.ndarray], row: Decoded
-) -> Example:
-    truths = true_answers(policy.script, fields, sample.facts)
-    answers = policy.answers(row, fields)
-    dialogue = tuple(
-        (a.question, a.target, truth, a.answer, a.probability) for a, truth in zip(answers, truths, strict=True)
-    )
-    chunk = None if row.problem else policy.canonical_actions(row, sample.observation.state)
+def _compare(policy: InspirePolicy, sample: Sample, prepared: Prepared, decoded: Decoded) -> Example:
+    answers = policy.answers_of(decoded, prepared)
+    truths = true_answers(policy.script, prepared.fields, sample.facts)
+    try:
+        chunk = policy.canonical_actions(decoded, prepared.state)
+    except ValueError:
+        chunk = None
     return Example(
-        instruction=fields.instruction,
-        dialogue=dialogue,
-        images=images,
+        instruction=prepared.fields.instruction,
+        dialogue=tuple(
+            (one.question, one.target, truth, one.answer, one.probability)
+            for one, truth in zip(answers, truths, strict=True)
+        ),
+        images=prepared.images,
         actions=np.asarray(sample.actions),
         decoded=chunk,
     )
