@@ -23,6 +23,7 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
 STATE_BINS = 256
+_STATE_EDGES = np.linspace(-1, 1, STATE_BINS + 1)[:-1]
 
 
 class Kind(enum.StrEnum):
@@ -90,8 +91,7 @@ def clean(instruction: str) -> str:
 
 def discretise(state: np.ndarray) -> str:
     """Normalised state -> 256 bins of [-1, 1] as text; -1 means below the range, as in openpi."""
-    bins = np.digitize(state, np.linspace(-1, 1, STATE_BINS + 1)[:-1]) - 1
-    return " ".join(map(str, bins))
+    return " ".join(map(str, (np.digitize(state, _STATE_EDGES) - 1).tolist()))
 
 
 def unroll(script: Script, fields: PromptFields) -> tuple[Piece, ...]:
@@ -138,7 +138,7 @@ def _answer_words(questions: tuple[Question, ...], text: TextTokenizer) -> froze
 
 def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
     """Ids of an answer as the dialogue has it, with a leading space."""
-    return vocabulary.text.encode(" " + answer)
+    return _encode_once(vocabulary.text, " " + answer)
 
 
 def render(
@@ -210,7 +210,9 @@ class Dialogue:
                 return Rendered(tokens=writer.finish(), pieces=self.pieces, empty=index)
             if index == 0:
                 ids = [self.vocabulary.text.bos_id, *ids]
-            weights = [piece.weight or float(bool(piece.target) and i in matches) for i in ids]
+            weights = [piece.weight] * len(ids)
+            if matches and piece.target and not piece.weight:
+                weights = [float(i in matches) for i in ids]
             writer.write(ids, index, weights, bidirectional=piece.kind is Kind.CONTEXT, joins=piece.joins)
         return Rendered(tokens=writer.finish(), pieces=self.pieces, empty=None)
 
@@ -241,8 +243,18 @@ class Dialogue:
 def encode(script: Script, fields: PromptFields, vocabulary: Vocabulary) -> Dialogue:
     """Unrolls a script and encodes its given text, once for all ways in which its blanks may be filled."""
     pieces = unroll(script, fields)
-    ids = tuple(None if piece.slot is not None else vocabulary.text.encode(piece.text) for piece in pieces)
+    ids = tuple(None if piece.slot is not None else _ids_of(piece, vocabulary.text) for piece in pieces)
     return Dialogue(script=script, vocabulary=vocabulary, pieces=pieces, ids=ids)
+
+
+def _ids_of(piece: Piece, text: TextTokenizer) -> list[int]:
+    """Ids of given text. Only the context changes from call to call, with the robot's state; the rest is encoded once."""
+    return text.encode(piece.text) if piece.kind is Kind.CONTEXT else _encode_once(text, piece.text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _encode_once(text: TextTokenizer, words: str) -> list[int]:
+    return text.encode(words)
 
 
 def _fill_of(
@@ -278,12 +290,12 @@ class _Writer:
 
     def write(self, ids: list[int], segment: int, weights: list[float], *, bidirectional: bool, joins: bool) -> None:
         block = self._block[-1] if self._block else 0
-        for _ in ids:
-            # A bidirectional segment is one block; it starts a new one only after causal tokens.
-            if not bidirectional or (self._last_causal and not joins):
-                block += 1
+        if bidirectional:  # one block, which is a new one only after causal ids
+            self._block.extend([block + (self._last_causal and not joins)] * len(ids))
+        else:  # each id is a block of its own
+            self._block.extend(range(block + 1, block + 1 + len(ids)))
+        if ids:
             self._last_causal = not bidirectional
-            self._block.append(block)
         self._ids.extend(ids)
         self._segment.extend([segment] * len(ids))
         self._weight.extend(weights)

@@ -50,7 +50,8 @@ class Answers:
                     f"The text tokenizer cannot spell the answer {answer!r} of question {question.name!r}."
                 )
         self.ids, self.grammar = trie(list(self.spelled.values()))
-        self._by_symbols = {tuple(self.symbols(answer)): answer for answer in self.spelled}
+        self._symbols = {answer: np.searchsorted(self.ids, ids).tolist() for answer, ids in self.spelled.items()}
+        self._by_symbols = {tuple(symbols): answer for answer, symbols in self._symbols.items()}
 
     @property
     def depth(self) -> int:
@@ -65,7 +66,7 @@ class Answers:
         """
         if answer not in self.spelled:
             raise ValueError(f"{answer!r} is not an allowed answer; allowed: {', '.join(self.spelled)}.")
-        return np.searchsorted(self.ids, self.spelled[answer]).tolist()
+        return self._symbols[answer]
 
     def word(self, symbols: np.ndarray) -> str:
         """The answer that chosen symbols spell; -1 pads."""

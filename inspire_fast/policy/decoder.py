@@ -173,8 +173,8 @@ class Decoder:
         pad = len(layout.real) - len(rows)
         mask = image_mask or dict.fromkeys(self.model.config.cameras, np.ones(len(rows), bool))
         result = self._run(
-            {k: np.pad(v, [(0, pad)] + [(0, 0)] * 3) for k, v in images.items()},
-            {k: np.pad(v, (0, pad), constant_values=True) for k, v in mask.items()},
+            {camera: _padded(image, pad) for camera, image in images.items()},
+            {camera: _padded(shown, pad) for camera, shown in mask.items()},
             layout,
             self._sampling(options, pad, actions or ()),
         )
@@ -262,6 +262,11 @@ class Decoder:
             action_log_probability=float(result.action_log_probability[number]),
             accepted=int(result.accepted[mine, number].sum()),
         )
+
+
+def _padded(rows: np.ndarray, pad: int) -> np.ndarray:
+    """`pad` more rows, copies of the last one."""
+    return np.concatenate([rows, np.repeat(rows[-1:], pad, axis=0)]) if pad else rows
 
 
 def _action_tables(grammar: Grammar, vocabulary: Vocabulary, model: InferenceModel) -> ActionTables:

@@ -25,12 +25,13 @@ def tiny_policy(
     horizon: int = 10,
     one_id_answers: bool = True,
     cameras: tuple[str, ...] = PRESETS["test"].cameras,
+    preset: str = "test",
     serving: ServingOptions | None = None,
 ) -> InspirePolicy:
-    """A LIBERO policy with the `test` network."""
+    """A LIBERO policy with a small network, by default the `test` one."""
     robot = ROBOTS["libero"]
     vocabulary = tiny_vocabulary(horizon, robot.action_dim, one_id_answers=one_id_answers)
-    config = replace(PRESETS["test"], vocab_size=vocabulary.size, cameras=cameras)
+    config = replace(PRESETS[preset], vocab_size=vocabulary.size, cameras=cameras)
     dims = {"state": robot.state_dim, "actions": robot.action_dim}
     stats = {key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()}
     contract = Contract(

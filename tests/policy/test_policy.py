@@ -1,6 +1,8 @@
+from collections import Counter
 from dataclasses import replace
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.policy import Policy, RequestOptions
 from inspire_fast.core.types import Status
+from inspire_fast.dialogue import render
 from inspire_fast.dialogue.testing import DIRECTION
+from inspire_fast.policy import decoder
 from inspire_fast.policy.answer_cache import RecentAnswers
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.testing import tiny_policy
@@ -32,6 +36,22 @@ def test_a_chunk_with_its_answers(policy: InspirePolicy) -> None:
     assert np.abs(chunk.actions).max() <= 1
     assert [a.target for a in chunk.answers] == ["the red block", "the plate"]
     assert all(0 < a.probability <= 1 for a in chunk.answers)
+
+
+def test_a_request_is_unrolled_and_laid_out_once(policy: InspirePolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **options: counts.update([name]) or call(*args, **options))
+
+    count(render, "unroll")
+    count(decoder, "lay_out")
+    kept = RequestOptions(reask_every=2, session="laid out once")
+    for options in (RequestOptions(), RequestOptions(mode="force", answers=["left", "up"]), kept, kept):
+        counts.clear()
+        policy.infer(NATIVE, options)
+        assert counts == {"unroll": 1, "lay_out": 1}
 
 
 def test_options(policy: InspirePolicy) -> None:
