@@ -53,7 +53,7 @@ class Puppets:
         self._puppet = puppet
         self.metadata = puppet.metadata
 
-    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
         """Answers one observation."""
         return self._puppet.infer(observation, options)
 

@@ -67,11 +67,11 @@ class Policy(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What a client may rely on: robot, script, horizon, cameras, image orientation (msgpack-able values)."""
+        """Facts that a client may rely on: robot, script, horizon, cameras, image orientation (msgpack-able values)."""
         ...
 
-    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
-        """Answers one native (wire-shaped) observation.
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
+        """Answers one native (wire-shaped) observation; without options, with the default ones.
 
         Raises:
             ValueError: the observation does not meet the contract; the message names the key and what was expected.
@@ -84,7 +84,7 @@ class BatchPolicy(Policy, Protocol):
     """A policy that answers several observations in one call, and prepares each beforehand without its model."""
 
     def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Any:
-        """What `infer_prepared` takes of one observation: checked, resized, tokenised. Safe to call from any thread at any time.
+        """Checks, resizes and encodes one observation for `infer_prepared`. Safe to call from any thread at any time.
 
         Raises:
             ValueError: as `infer`.

@@ -34,7 +34,7 @@ class _PromptedPolicy:
     def metadata(self) -> Mapping[str, Any]:
         return {**self._policy.metadata, "default_prompt": self._prompt}
 
-    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
         return self._policy.infer(_prompted(observation, self._prompt), options)
 
 
@@ -49,7 +49,7 @@ class _PromptedBatchPolicy:
     def metadata(self) -> Mapping[str, Any]:
         return self._single.metadata
 
-    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
         return self._single.infer(observation, options)
 
     def prepare(self, observation: Mapping[str, Any], options: RequestOptions) -> Any:

@@ -33,8 +33,9 @@ class PuppetPolicy:
         """Robot and horizon."""
         return {"robot": self._robot.name, "horizon": self._horizon}
 
-    def infer(self, observation: Mapping[str, Any], options: RequestOptions) -> ActionChunk:
+    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
         """Obeys the prompt."""
+        options = options or RequestOptions()
         canonical = self._robot.canonical(observation)
         self.prompts.append(canonical.prompt)
         command, _, argument = canonical.prompt.partition(" ")

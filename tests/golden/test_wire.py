@@ -94,7 +94,7 @@ class Recorded:
         self.metadata = transcript["first_frame"]["decoded"]
         self._shape = transcript["reply_keys_first"]["actions"][1]
 
-    def infer(self, observation: Any, options: RequestOptions) -> ActionChunk:
+    def infer(self, observation: Any, options: RequestOptions | None = None) -> ActionChunk:
         if observation["prompt"] == "raise":
             raise ValueError("boom")
         return ActionChunk(actions=np.zeros(self._shape, np.float32))

@@ -9,25 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from inspire_fast.core.files import append_json_line
+from inspire_fast.core.policy import Policy
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
 from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError, failure
 from inspire_fast.evaluation.run.process_workers import run_in_processes
 from inspire_fast.evaluation.run.protocols import simulator_versions
-from inspire_fast.evaluation.run.runner import Asked, Job, Outcome, Runner, check_policy
+from inspire_fast.evaluation.run.runner import Job, Outcome, Runner, check_policy
 
 OnOutcome = Callable[[Key, Outcome], None]
 Run = Callable[[Job, list[Key]], Generator[tuple[Key, Outcome]]]
 """(job, missing episodes) -> each episode with its outcome, in order of completion."""
 
 
-def in_processes(connect: Callable[[], Asked], workers: int) -> Run:
+def in_processes(connect: Callable[[], Policy], workers: int) -> Run:
     """Runs episodes in worker processes that call a policy server."""
     return lambda job, keys: run_in_processes(job, connect, keys, workers=workers)
 
 
-def in_this_process(policy: Asked) -> Run:
+def in_this_process(policy: Policy) -> Run:
     """Runs episodes one after another, with a policy in this process."""
 
     def run(job: Job, keys: list[Key]) -> Generator[tuple[Key, Outcome]]:

@@ -14,17 +14,18 @@ from multiprocessing.connection import Connection, wait
 import signal
 from typing import Any
 
+from inspire_fast.core.policy import Policy
 from inspire_fast.envs.workers import prepare_worker
 from inspire_fast.evaluation.records.records import Key
 from inspire_fast.evaluation.run.episodes import Schedule
 from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError
-from inspire_fast.evaluation.run.runner import Asked, ConnectingRunner, Job, Outcome
+from inspire_fast.evaluation.run.runner import ConnectingRunner, Job, Outcome
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the parent's threads and OpenGL
 
 
 def run_in_processes(
-    job: Job, connect: Callable[[], Asked], keys: list[Key], *, workers: int
+    job: Job, connect: Callable[[], Policy], keys: list[Key], *, workers: int
 ) -> Generator[tuple[Key, Outcome]]:
     """Runs episodes and yields each with its outcome, in order of completion.
 
@@ -70,7 +71,7 @@ class _Worker:
     gone: bool = False
 
     @classmethod
-    def start(cls, number: int, job: Job, connect: Callable[[], Asked], schedule: Schedule, workers: int) -> _Worker:
+    def start(cls, number: int, job: Job, connect: Callable[[], Policy], schedule: Schedule, workers: int) -> _Worker:
         key = schedule.next(number)
         assert key is not None  # workers start only while episodes are left
         ours, theirs = _SPAWN.Pipe()
@@ -128,7 +129,7 @@ def _how(exitcode: int | None) -> str:
     return f"by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def _serve(pipe: Connection, job: Job, connect: Callable[[], Asked], workers: int) -> None:
+def _serve(pipe: Connection, job: Job, connect: Callable[[], Policy], workers: int) -> None:
     """The worker's side: receives episodes and sends outcomes until the pipe closes."""
     prepare_worker(workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its workers

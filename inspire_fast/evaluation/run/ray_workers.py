@@ -15,16 +15,17 @@ import tempfile
 from typing import Any
 
 from inspire_fast.core.files import write_bytes
+from inspire_fast.core.policy import Policy
 from inspire_fast.evaluation.records.records import Key
 from inspire_fast.evaluation.run.episodes import Schedule
 from inspire_fast.evaluation.run.evaluate import Run
 from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError
-from inspire_fast.evaluation.run.runner import Asked, ConnectingRunner, Job, Outcome
+from inspire_fast.evaluation.run.runner import ConnectingRunner, Job, Outcome
 
 INSTALL_HINT = "Ray is not installed: `uv sync --extra ray`, or `pip install 'inspire-fast[ray]'`."
 
 
-def on_ray(connect: Callable[[], Asked], address: str, workers: int) -> Run:
+def on_ray(connect: Callable[[], Policy], address: str, workers: int) -> Run:
     """Runs episodes in actors of a cluster, one CPU each.
 
     Args:
@@ -41,7 +42,7 @@ def on_ray(connect: Callable[[], Asked], address: str, workers: int) -> Run:
 class Simulator:
     """Ray actor: runs one episode after another, with files in a temporary folder."""
 
-    def __init__(self, job: Job, connect: Callable[[], Asked]) -> None:
+    def __init__(self, job: Job, connect: Callable[[], Policy]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="inspire-fast-episodes-")
         self._out = Path(self._folder.name)
         self._runner = ConnectingRunner(replace(job, out=self._out), connect)
@@ -56,7 +57,7 @@ class Simulator:
 
 
 def _run(
-    job: Job, connect: Callable[[], Asked], keys: list[Key], address: str, workers: int
+    job: Job, connect: Callable[[], Policy], keys: list[Key], address: str, workers: int
 ) -> Generator[tuple[Key, Outcome]]:
     ray = _connected(address)
     schedule, actor_class = Schedule(keys), ray.remote(num_cpus=1)(Simulator)

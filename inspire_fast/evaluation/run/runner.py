@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from typing import Protocol as Interface
 
 from inspire_fast.client import PolicyClient, PolicyClientError
-from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.policy import Policy
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.disturbances import Disturbed
@@ -31,19 +30,6 @@ from inspire_fast.robots.control.environment import Environment
 
 Outcome = EpisodeRecord | InfrastructureError
 Videos = Literal["none", "calls", "steps"]
-
-
-class Asked(Interface):
-    """A policy in this process, or the client of a server."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """See `core.policy.Policy`."""
-        ...
-
-    def infer(self, observation: Mapping[str, Any], options: RequestOptions | None = None) -> ActionChunk:
-        """See `core.policy.Policy`."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +106,7 @@ def libero(suite: str, task: int, job: Job) -> Environment:
 class Runner:
     """Runs episodes with one environment at a time, which is reused while the task stays the same."""
 
-    def __init__(self, job: Job, policy: Asked) -> None:
+    def __init__(self, job: Job, policy: Policy) -> None:
         self._job, self._policy = job, policy
         self._robot = ROBOTS[str(job.policy.get("robot", "libero"))]
         self._questions = questions_of(job.policy)
@@ -191,7 +177,7 @@ class Runner:
 class ConnectingRunner:
     """A runner that connects to its server at the first episode, and returns errors instead of raising them."""
 
-    def __init__(self, job: Job, connect: Callable[[], Asked]) -> None:
+    def __init__(self, job: Job, connect: Callable[[], Policy]) -> None:
         self._job, self._connect = job, connect
         self._runner: Runner | None = None
 
