@@ -26,6 +26,7 @@ from inspire_fast.data.normalization.stats import (
     unnormalize_quantile,
     unnormalize_zscore,
 )
+from inspire_fast.data.openpi import device_images
 from inspire_fast.data.openpi.model import Inspire, InspireActions, MalformedActionsError
 from inspire_fast.data.openpi.transforms import RepackTransform, make_bool_mask, pad_to_dim, transform_dict
 from inspire_fast.dialogue.script import SCRIPTS, Context, Script
@@ -161,9 +162,6 @@ def test_running_statistics(path: Path) -> None:
 
 
 # resize.json, resize.npz: {pil,jaxu8,jaxf32}_<i>_{every<n>,rowmean}; batches; convert_*
-# openpi resizes with Pillow on the host, as we do, and once more on the device if a size is still another (jaxu8,
-# jaxf32). We resize on the host only: equal to its Pillow, and within one step of uint8 of what it does on the device.
-LARGEST_DIFFERENCE = {"pil": 0, "jaxu8": 1, "jaxf32": 1.01 / 127.5}
 
 
 @pytest.mark.parametrize("path", cases("c_transforms*/resize.json", "{0.parent.name}"))
@@ -176,16 +174,22 @@ def test_resize(path: Path, record_property: Callable[[str, object], None]) -> N
         size = case["H"], case["W"]
         pil = resize_with_pad(image, *size)
         assert sha256(pil) == case["pil_sha256"], case
+        given = jax.numpy.asarray(image)
+        results = {
+            "pil": pil,
+            "jaxu8": np.asarray(device_images.resize_with_pad(given, *size)),
+            "jaxf32": np.asarray(device_images.resize_with_pad(image_to_float(given), *size)),
+        }
         for key in (k for k in vectors if re.fullmatch(rf"(pil|jaxu8|jaxf32)_{case['i']}_\w+", k)):
             kind, _, what = key.split("_")
-            result = np.asarray(image_to_float(jax.numpy.asarray(pil))) if kind == "jaxf32" else pil
+            result = results[kind]
             if every := re.fullmatch(r"every(\d+)", what):
                 result = result[:: int(every[1]), :: int(every[1])]
             else:
                 assert what == "rowmean", key
                 result = result.astype(np.float64).mean(axis=(1, 2))
             difference = np.abs(result.astype(np.float64) - vectors[key].astype(np.float64)).max()
-            assert difference <= LARGEST_DIFFERENCE[kind], (key, difference)
+            assert difference <= {"pil": 0, "jaxu8": 1, "jaxf32": 1e-5}[kind], (key, difference)
             record_property(kind, float(difference))
 
 
@@ -213,18 +217,15 @@ def test_preprocess(path: Path, record_property: Callable[[str, object], None]) 
         size = tuple(map(int, shape.split(",")))
         draw = random.randint(0, 256, size=size) if kind == "uint8" else random.uniform(-1, 1, size=size)
         images[camera] = draw.astype(kind)
-    for camera, image in frozen(images).items():
-        same_size = image.shape[1:3] == (224, 224)  # openpi knows no other resolution
-        if image.dtype != np.uint8 and not same_size:  # ours are uint8 until the network reads them
-            continue
-        (key,) = (k for k in vectors if k.startswith(f"out/{camera}_every"))
-        step = int(key.rpartition("_every")[2])
-        fitted = image if same_size else resize_with_pad(image, 224, 224)
-        result = np.asarray(image_to_float(jax.numpy.asarray(fitted)))[:, ::step, ::step]
-        difference = float(np.abs(result - vectors[key]).max())
-        assert difference <= (1e-6 if same_size else LARGEST_DIFFERENCE["jaxf32"]), key
-        record_property(camera, difference)
-    assert sum(key.startswith("out/") for key in vectors) == len(images)
+    outputs = [k for k in vectors if k.startswith("out/")]
+    for key in outputs:
+        camera, _, every = key.removeprefix("out/").rpartition("_every")
+        step = int(every)
+        image = image_to_float(jax.numpy.asarray(images[camera]))
+        result = np.asarray(device_images.resize_with_pad(image, 224, 224))[:, ::step, ::step]  # openpi's only size
+        np.testing.assert_allclose(result, vectors[key], atol=1e-5, err_msg=key)
+        record_property("largest difference", float(np.abs(result - vectors[key]).max()))
+    assert len(outputs) == len(images)
 
 
 # fast_tokenizer_toy.json, .npz: <row>/{state,actions,tokens,token_mask,ar_mask,loss_mask,postfix_tokens,extracted*}

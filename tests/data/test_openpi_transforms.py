@@ -14,6 +14,7 @@ import pytest
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalization.delta import absolute_actions, delta_actions
+from inspire_fast.data.openpi import device_images
 from inspire_fast.data.openpi.transforms import Carry, RepackTransform, make_bool_mask, pad_to_dim, transform_dict
 from inspire_fast.models.layers import image_to_float
 from tests.data.dictionaries import assert_unchanged, frozen, snapshot
@@ -45,9 +46,10 @@ def test_whole_numbers_are_no_actions_to_take_a_delta_of_and_types_stay() -> Non
 
 
 @pytest.mark.parametrize("shape", [(300, 1, 3), (1, 300, 3), (0, 4, 3)])
-def test_pictures_of_which_nothing_is_left_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"of {shape[0]} x {shape[1]} px in 16 x 16 px.*nothing is left"):
-        resize_with_pad(np.zeros(shape, np.uint8), 16, 16)
+def test_images_of_which_nothing_is_left_are_refused_on_host_and_device(shape: tuple[int, ...]) -> None:
+    for resize in (resize_with_pad, device_images.resize_with_pad):
+        with pytest.raises(ValueError, match=rf"of {shape[0]} x {shape[1]} px in 16 x 16 px.*nothing is left"):
+            resize(np.zeros(shape, np.uint8), 16, 16)
 
 
 def test_pictures_of_an_unknown_range_are_refused() -> None:
