@@ -16,6 +16,7 @@ import numpy as np
 from inspire_fast.core.registry import Registry
 from inspire_fast.data.converters.base import Episode, Pending
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+from inspire_fast.robots import ROBOTS, Robot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +38,25 @@ class RldsLayout:
     keep: Mapping[str, str] = field(default_factory=dict)
 
 
-# What openpi trains DROID policies on: joint velocities, and episodes that were marked successful.
+def _observations(robot: Robot) -> dict[str, Sequence[str]]:
+    """The robot's columns, where RLDS has them under its native keys."""
+    return {column: (key,) for column, key in robot.columns.items()}
+
+
+# openpi's training data of DROID policies: joint velocities, and episodes that were marked successful.
 DROID = RldsLayout(
     robot="droid",
     fps=15,
     columns={
-        "exterior_image_1_left": ("observation/exterior_image_1_left",),
+        **_observations(ROBOTS["droid"]),
         "exterior_image_2_left": ("observation/exterior_image_2_left",),
-        "wrist_image_left": ("observation/wrist_image_left",),
-        "joint_position": ("observation/joint_position",),
-        "gripper_position": ("observation/gripper_position",),
         "actions": ("action_dict/joint_velocity", "action_dict/gripper_position"),
     },
     instruction=("language_instruction", "language_instruction_2", "language_instruction_3"),
     keep={"episode_metadata/file_path": "success"},
 )
 # OpenVLA's LIBERO without no-ops. LIBERO's control rate is 20 Hz; openpi's conversion writes 10, which nothing reads.
-LIBERO = RldsLayout(
-    robot="libero",
-    fps=20,
-    columns={
-        "image": ("observation/image",),
-        "wrist_image": ("observation/wrist_image",),
-        "state": ("observation/state",),
-        "actions": ("action",),
-    },
-)
+LIBERO = RldsLayout(robot="libero", fps=20, columns={**_observations(ROBOTS["libero"]), "actions": ("action",)})
 LAYOUTS: Registry[RldsLayout] = Registry("RLDS layout", {"droid": DROID, "libero": LIBERO})
 
 

@@ -76,11 +76,8 @@ def _check_features(path: Path, features: Any) -> None:
 def _check_paths(path: Path, info: Mapping[str, Any]) -> None:
     videos = any(spec["dtype"] == "video" for spec in info["features"].values())
     shared = info["codebase_version"] == "v3.0"
-    names = ("chunk_index", "file_index") if shared else ("episode_chunk", "episode_index")
-    place: dict[str, Any] = {name: 0 for name in names}  # noqa: C420
-    paths = {"data_path": place}
-    if videos:
-        paths["video_path"] = {**place, "video_key": "a"}
+    place = {"chunk_index": 0, "file_index": 0} if shared else {"episode_chunk": 0, "episode_index": 0}
+    paths = {"data_path": place, **({"video_path": {**place, "video_key": 0}} if videos else {})}
     for key, values in paths.items():
         try:
             str.format(info.get(key), **values)  # pyright: ignore[reportArgumentType]

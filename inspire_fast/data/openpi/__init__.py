@@ -1,1 +1,1 @@
-"""openpi's dict transforms, for InSpire inside openpi's own training."""
+"""openpi's transforms: InSpire inside openpi's own training, and helpers that the golden vectors compare."""

@@ -11,8 +11,8 @@ from inspire_fast.data.images import fitted_size
 def resize_with_pad(images: jax.Array, height: int, width: int) -> jax.Array:
     """Resizes without distortion and centres the result on black: the on-device twin of `images.resize_with_pad`.
 
-    Linear with antialiasing (`jax.image`), as `openpi.shared.image_tools.resize_with_pad`; it differs from Pillow by one
-    step of uint8. Compile at the caller.
+    Linear with antialiasing (`jax.image`), as `openpi.shared.image_tools.resize_with_pad`; it differs from Pillow by
+    one step of uint8. Compile at the caller.
 
     Args:
         images: `[..., h, w, c]`, uint8 or float32 in [-1, 1]. Black is 0 or -1.
