@@ -1,1 +1,1 @@
-"""The demo of make demo: its stages, its report and the figures in it."""
+"""Demo of `make demo`: stages, metrics and report."""

@@ -1,4 +1,4 @@
-"""Attention of answers over the picture, of a tiny network."""
+"""Attention of answers over the image, of a tiny network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_maps_are_shares_of_attention_on_the_patch_grid(probe: AttentionProbe) -
     assert np.abs(other[1] - heat[1]).max() > 1e-7
 
 
-def test_pictures_are_drawn_once_for_kept_observations(
+def test_maps_are_drawn_once_for_saved_observations(
     probe: AttentionProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     observations = ObservationLog()
@@ -68,8 +68,8 @@ def test_pictures_are_drawn_once_for_kept_observations(
     np.testing.assert_array_equal(stored[2]["observation/image"], NATIVE["observation/image"])
     assert stored[0]["prompt"] == NATIVE["prompt"]
     assert draw_attention(probe, tmp_path, [record, episode(1, False)], every=2) == 1
-    pictures = read_attention_images(tmp_path, record.key)
-    assert [(p.step, p.target, p.answer) for p in pictures] == [
+    images = read_attention_images(tmp_path, record.key)
+    assert [(p.step, p.target, p.answer) for p in images] == [
         (0, "the bowl", "left"),
         (0, "the plate", "up"),
         (10, "the bowl", "left"),
@@ -77,7 +77,7 @@ def test_pictures_are_drawn_once_for_kept_observations(
     ]
     import io
 
-    plain, heat = (Image.open(io.BytesIO(data)) for data in (pictures[0].image, pictures[0].heat))
+    plain, heat = (Image.open(io.BytesIO(data)) for data in (images[0].image, images[0].heat))
     assert plain.size == heat.size
     assert heat.mode == "RGBA"
     assert draw_attention(probe, tmp_path, [record], every=2) == 0

@@ -1,4 +1,4 @@
-"""Evaluations in real processes against a real server, with a simulator that costs nothing."""
+"""Evaluations in real processes against a real server, with a fake simulator."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Evaluating behind a server of openpi's: its frames, its silence about itself, its tracebacks."""
+"""Evaluation of a server of openpi: its frames, its missing metadata, its tracebacks."""
 
 from collections.abc import Iterator
 import contextlib

@@ -43,7 +43,7 @@ def test_the_first_request_is_openpis_byte_for_byte(tmp_path: Path, root: Path) 
 
 
 def test_a_picture_of_any_orientation_is_packed_as_openpis_client_packs_it() -> None:
-    """The same conventions without a simulator: raw pictures are upside down, as OpenGL draws them."""
+    """The same conventions without a simulator: raw images are upside down, as OpenGL draws them."""
     rng = np.random.default_rng(0)
     raw, raw_wrist = rng.integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
     state = rng.normal(size=8)

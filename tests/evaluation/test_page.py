@@ -1,4 +1,4 @@
-"""The page of an evaluation that ran for real, but for the simulator."""
+"""Report of a real evaluation with a fake simulator."""
 
 from dataclasses import asdict, replace
 from pathlib import Path

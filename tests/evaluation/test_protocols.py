@@ -12,7 +12,7 @@ from inspire_fast.evaluation.run.runner import check_policy
     ("name", "pinned"), [("openpi", "67879c20ce95"), ("inspire", "9e0a45e9cd4b"), ("quick", "b58825badd15")]
 )
 def test_protocols_are_pinned(name: str, pinned: str) -> None:
-    """Who changes a protocol makes another one: published figures are of these hashes."""
+    """A changed protocol is another protocol: published results name these hashes."""
     protocol = PROTOCOLS[name]
     assert protocol.hash == pinned
     assert protocol_from(json.loads(json.dumps(asdict(protocol)))) == protocol

@@ -122,7 +122,7 @@ def _lead(e: Evaluation) -> list[Markup]:
     # The number of trials per task is known without the simulator; the number of tasks is not.
     short = sum(n < e.protocol.trials for n in Counter((r.suite, r.task) for r in e.records).values())
     part = f", {short} of them with fewer than the protocol's {e.protocol.trials} trials" if short else ""
-    who = {
+    answers = {
         "own": "the policy answers its questions itself",
         "oracle": "the simulator's truth is forced as every answer (oracle)",
         "adversarial": "a wrong answer is forced in every call",
@@ -138,11 +138,11 @@ def _lead(e: Evaluation) -> list[Markup]:
     settings = json.dumps(e.settings, indent=1, sort_keys=True)
     return [
         fill(
-            "<p>Protocol <b>{protocol}</b> <code>{hash}</code>: {what}; {who}. Policy: {policy}.</p>",
+            "<p>Protocol <b>{protocol}</b> <code>{hash}</code>: {what}; {answers}. Policy: {policy}.</p>",
             protocol=e.protocol.name,
             hash=e.settings["protocol_hash"],
             what=f"{len(e.records)} episodes of {tasks} tasks{part}",
-            who=who + how,
+            answers=answers + how,
             policy=shown or "without metadata",
         ),
         element("details", element("summary", "All settings"), element("pre", settings)),
