@@ -315,8 +315,8 @@ def load_config(name: str | Path) -> TrainConfig:
     config = _from_file(path)
     if not isinstance(config, TrainConfig) or (named and config.name != name):
         raise ValueError(
-            f"{path} must define CONFIG = TrainConfig(name={path.stem!r}, ...), or get_config(), which returns that or a "
-            f"ConfigDict; got {config!r:.80}."
+            f"{path} must define CONFIG = TrainConfig(name={path.stem!r}, ...), or get_config(), which returns that or "
+            f"a ConfigDict; got {config!r:.80}."
         )
     return config
 
