@@ -92,16 +92,12 @@ def round_trip(tokenizer: ActionTokenizer, chunks: np.ndarray) -> RoundTrip:
 
 
 def require_chunks(
-    actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int | None, int | None] = (None, None)
-) -> np.ndarray:
-    """Chunks as float64, checked by `require_axes` and `require_finite`."""
-    actions = require_axes(actions, kind, ndim=ndim, shape=shape)
-    require_finite(actions)
-    return actions
-
-
-def require_axes(
-    actions: np.ndarray, kind: str, *, ndim: int, shape: tuple[int | None, int | None] = (None, None)
+    actions: np.ndarray,
+    kind: str,
+    *,
+    ndim: int,
+    shape: tuple[int | None, int | None] = (None, None),
+    finite: bool = True,
 ) -> np.ndarray:
     """Chunks as float64.
 
@@ -110,15 +106,18 @@ def require_axes(
         kind: name of the tokenizer, for the message.
         ndim: 2 or 3.
         shape: horizon and action dimension that the tokenizer was made for; None takes any.
+        finite: also refuse NaN and infinity.
 
     Raises:
-        ValueError: another number of dimensions, an empty array, or another shape.
+        ValueError: another number of dimensions, an empty array, another shape, NaN or infinity.
     """
     actions = np.asarray(actions, np.float64)
     if actions.ndim != ndim or 0 in actions.shape:
         axes = {2: "[t, a]", 3: "[n, t, a]"}[ndim]
         raise ValueError(f"{kind} encodes action chunks {axes}; got an array of shape {actions.shape}.")
     require_shape(kind, shape, *actions.shape[-2:])
+    if finite:
+        require_finite(actions)
     return actions
 
 

@@ -59,7 +59,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         optimizer=OptimizerConfig(peak_lr=3e-3, end_lr=1e-3, warmup_steps=1, ema_decay=None),
         checkpoint=CheckpointConfig(root=root / "checkpoints", every=0),
         assets=root / "assets",
-        evaluation=replace(debug.evaluation, every=0, samples=0),
+        evaluation=replace(debug.evaluation, every=0, decode_every=0),
     )
 
 

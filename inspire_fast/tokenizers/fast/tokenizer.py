@@ -26,14 +26,7 @@ from tokenizers import trainers
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
-from inspire_fast.tokenizers.action import (
-    require_axes,
-    require_chunks,
-    require_count,
-    require_file,
-    require_finite,
-    require_shape,
-)
+from inspire_fast.tokenizers.action import require_chunks, require_count, require_file, require_finite, require_shape
 from inspire_fast.tokenizers.fast import processor as processor_files
 from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
 from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, new_byte_bpe
@@ -110,12 +103,12 @@ class FastTokenizer:
 
     def encode(self, actions: np.ndarray) -> list[int]:
         """Ids of a chunk `[t, a]`; each coefficient has an error of at most `0.5 / scale`."""
-        actions = require_axes(actions, "FAST", ndim=2, shape=self.shape)
+        actions = require_chunks(actions, "FAST", ndim=2, shape=self.shape, finite=False)
         return self._write(quantise(actions, self.scale), actions)
 
     def encode_batch(self, actions: np.ndarray) -> list[list[int]]:
         """Ids of chunks `[n, t, a]`."""
-        actions = require_axes(actions, "FAST", ndim=3, shape=self.shape)
+        actions = require_chunks(actions, "FAST", ndim=3, shape=self.shape, finite=False)
         return [self._write(*both) for both in zip(quantise(actions, self.scale), actions, strict=True)]
 
     def _write(self, coefficients: np.ndarray, actions: np.ndarray) -> list[int]:
