@@ -125,18 +125,8 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
     _check(policy, options)
     job = options.build_job()
     keys = list_episodes(job.protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
-    done = len({record.key for record in records.read(options.out)} & set(keys))
-    with (
-        _running(policy, options) as (metadata, run),
-        tqdm(total=len(keys), initial=done, desc="episodes", unit="ep", disable=None) as bar,
-    ):
-
-        def show(key: Key, outcome: Outcome) -> None:
-            tqdm.write(_line(key, outcome))
-            bar.update()
-
-        patience = max(3, options.workers + 1)
-        found = run_missing_episodes(replace(job, policy=metadata), keys, run, patience=patience, on_outcome=show)
+    with _running(policy, options) as (metadata, run):
+        found = _run_missing(replace(job, policy=metadata), keys, run, patience=max(3, options.workers + 1))
     if options.attention and isinstance(policy, str | Path):
         from inspire_fast.evaluation.records.attention import AttentionProbe, draw_attention
 
@@ -154,6 +144,17 @@ def _check(policy: Policy | Address | str | Path, options: EvaluationOptions) ->
         raise ValueError(f"workers must be at least 1 (0 with a policy in this process); got {options.workers}.")
     if options.attention and not (isinstance(policy, str | Path) and Path(policy).is_dir()):
         raise ValueError("attention needs the folder of a checkpoint: a server does not show its network's attention.")
+
+
+def _run_missing(job: Job, keys: list[Key], run: Run, *, patience: int) -> list[EpisodeRecord]:
+    done = len({record.key for record in records.read(job.out)} & set(keys))
+    with tqdm(total=len(keys), initial=done, desc="episodes", unit="ep", disable=None) as bar:
+
+        def show(key: Key, outcome: Outcome) -> None:
+            tqdm.write(_line(key, outcome))
+            bar.update()
+
+        return run_missing_episodes(job, keys, run, patience=patience, on_outcome=show)
 
 
 def _print_results(job: Job, found: list[EpisodeRecord]) -> None:

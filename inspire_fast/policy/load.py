@@ -54,34 +54,33 @@ def load_policy(
         >>> import inspire_fast as ifa
         >>> policy = ifa.load_policy(checkpoint)  # a folder, "gs://..." or "pi0_fast_libero"
         >>> chunk = policy.infer(ifa.ROBOTS["libero"].fake_native())
-        >>> chunk.actions.shape  # [t, a]
+        >>> chunk.actions.shape
         (10, 7)
 
     Args:
-        checkpoint: folder of a step or of a run (then its latest step); an address such as `gs://bucket/path`, which is
-            downloaded into openpi's cache once; or a name of `PUBLISHED`.
-        config: the openpi config that the checkpoint was trained with. Published checkpoints imply it; those of this
-            package need none, because they carry a contract.
+        checkpoint: folder of a step or of a run (then its latest step); address (`gs://...`), which is downloaded once
+            into openpi's cache; or a name of `PUBLISHED`.
+        config: openpi config of the checkpoint. Published checkpoints imply it; a contract makes it needless.
         tokenizers: see `load_openpi`.
-        serving: how the policy is run.
+        serving: storage types and drafts.
         cache_dir: openpi's cache; by default `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
 
     Raises:
         KeyError: neither a folder nor a known name; suggests the closest.
-        FileNotFoundError: the folder holds no checkpoint, or a download failed.
-        ValueError: the folder holds another format, or an openpi checkpoint without `config`; says what is there.
+        FileNotFoundError: no checkpoint in the folder, or a download failed.
+        ValueError: another format, or an openpi checkpoint without `config`; says what is there.
     """
     source, implied = _find(checkpoint)
-    folder = local_path(source, cache_dir)
-    if (config := config or implied) is not None:
+    folder, config = local_path(source, cache_dir), config or implied
+    if config is not None:
         return load_openpi(folder, config, tokenizers=tokenizers, serving=serving)
     step = find_step(folder)
-    if not (step / FOLDER / FILE).is_file():
-        raise ValueError(
-            f"{step} has parameters but no {FOLDER}/{FILE}: it is a checkpoint of openpi's. Give the config that it was "
-            f"trained with, load_policy(..., config=NAME), one of: {', '.join(sorted(OPENPI_CONFIGS))}."
-        )
-    return InspirePolicy.load(step, serving=serving)
+    if (step / FOLDER / FILE).is_file():
+        return InspirePolicy.load(step, serving=serving)
+    raise ValueError(
+        f"{step} has parameters but no {FOLDER}/{FILE}: it is a checkpoint of openpi's. Give the config that it was "
+        f"trained with, load_policy(..., config=NAME), one of: {', '.join(sorted(OPENPI_CONFIGS))}."
+    )
 
 
 def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
