@@ -31,12 +31,12 @@ def serve(
         >>> ifa.serve(policy, port=8000)
 
     Args:
-        policy: a policy, or what `load_policy` takes.
+        policy: a policy, or an argument of `load_policy`.
         host: address to listen on; anything but loopback should come with `api_keys`.
         port: 0 takes a free one.
         api_keys: accepted keys; without any, everybody who reaches the port is served.
         batch_sizes: requests per call of the network, for several robots or simulator workers.
-        default_prompt: the instruction of requests that bring none.
+        default_prompt: instruction of requests without one.
     """
     config = ServerConfig(host=host, port=port, api_keys=tuple(api_keys), batch_sizes=tuple(batch_sizes))
     build_server(policy, config, default_prompt=default_prompt).serve_forever()
@@ -53,10 +53,10 @@ def build_server(
     """A server whose policy compiles its programs before the server is ready.
 
     Args:
-        policy: a policy, or what `load_policy` takes.
-        config: of the server.
-        prompts: instructions as they will come, to compile programs of their length; by default as long as LIBERO's.
-        default_prompt: the instruction of requests that bring none.
+        policy: a policy, or an argument of `load_policy`.
+        config: settings of the server.
+        prompts: expected instructions, to compile programs of their length; by default as long as LIBERO's.
+        default_prompt: instruction of requests without one.
         observers: see `PolicyServer`.
     """
     if isinstance(policy, str | Path):
