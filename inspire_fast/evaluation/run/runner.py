@@ -44,13 +44,7 @@ class Address:
 
     def __call__(self) -> PolicyClient:
         """Connects; raises `PolicyClientError` like `PolicyClient`."""
-        return PolicyClient(
-            self.host,
-            self.port,
-            self.api_key,
-            connect_timeout_s=self.connect_timeout_s,
-            request_timeout_s=self.request_timeout_s,
-        )
+        return PolicyClient(**vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
