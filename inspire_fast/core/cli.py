@@ -10,7 +10,9 @@ import signal
 import sys
 from typing import Any
 
-EXPECTED_ERRORS = (KeyError, IndexError, ValueError, OSError, ImportError, FloatingPointError)
+from inspire_fast.core.errors import OutOfRangeError, UnknownNameError
+
+EXPECTED_ERRORS = (UnknownNameError, OutOfRangeError, ValueError, OSError, ImportError, FloatingPointError)
 """Errors that a person can mend: a wrong name, a missing file or package, a value that does not fit."""
 TRACEBACK_VARIABLE = "INSPIRE_FAST_TRACEBACK"
 
@@ -39,11 +41,8 @@ def exit_statuses(*more: type[Exception]) -> Generator[None]:
     except (*EXPECTED_ERRORS, CommandError, *more) as error:
         if os.environ.get(TRACEBACK_VARIABLE) == "1":
             raise
-        message = (
-            error.args[0] if isinstance(error, KeyError) and error.args else error
-        )  # str() of a KeyError has quotes
         status = error.exit_status if isinstance(error, CommandError) else 2
-        print(message if isinstance(error, CommandError) else f"error: {message}", file=sys.stderr)  # noqa: T201
+        print(error if isinstance(error, CommandError) else f"error: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(status) from error
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)  # noqa: T201

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import difflib
 from typing import Any, Generic, TypeVar, get_args
 
+from inspire_fast.core.errors import UnknownNameError
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
-            raise KeyError(unknown_name(self._kind, name, list(self._entries)))
+            raise UnknownNameError(unknown_name(self._kind, name, list(self._entries)))
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

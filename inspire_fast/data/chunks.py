@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.types import Sample
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
@@ -175,7 +176,7 @@ class ChunkSource:
 
     def _row(self, i: int) -> int:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"Sample {i} of {len(self)}.")
+            raise OutOfRangeError(f"Sample {i} of {len(self)}.")
         return int(self._rows[i])
 
     def _chunk_rows(self, rows: np.ndarray | int) -> np.ndarray:

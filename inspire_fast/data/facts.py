@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
@@ -218,7 +219,7 @@ class FactsTable:
             IndexError: no such episode or frame.
         """
         if not 0 <= episode < len(self._episodes) or not 0 <= frame < self._episodes[episode].length:
-            raise IndexError(f"No episode {episode} with a frame {frame} in this dataset.")
+            raise OutOfRangeError(f"No episode {episode} with a frame {frame} in this dataset.")
         row = self._episodes[episode].start + frame
         first, stop = np.searchsorted(self._rows, [row, row + 1])
         if first == stop:

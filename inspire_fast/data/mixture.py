@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.types import Sample
 
 
@@ -105,7 +106,7 @@ class Mixture(Generic[S_co]):
     def locate(self, i: int) -> tuple[Part[S_co], int]:
         """The part of sample i, and the sample's number in it."""
         if not 0 <= i < len(self):
-            raise IndexError(f"Sample {i} of {len(self)}.")
+            raise OutOfRangeError(f"Sample {i} of {len(self)}.")
         k = int(np.searchsorted(self._starts, i, side="right")) - 1
         return self.parts[k], i - int(self._starts[k])
 

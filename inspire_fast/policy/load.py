@@ -16,6 +16,7 @@ from inspire_fast.checkpoints.importing import import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.checkpoints.remote import is_address, local_path
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 
@@ -86,14 +87,14 @@ def load_policy(
 def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
     """Path or address of a checkpoint, and the config of a published one."""
     if is_address(checkpoint):
-        address = str(checkpoint).rstrip("/")
-        return address, next((name for name, published in PUBLISHED.items() if published == address), None)
+        address = str(checkpoint)
+        return address, next((name for name, published in PUBLISHED.items() if published == address.rstrip("/")), None)
     path = Path(checkpoint).expanduser()
     if not path.exists() and str(checkpoint) in PUBLISHED:
         return PUBLISHED[str(checkpoint)], str(checkpoint)
     if not path.exists() and len(path.parts) == 1:
         known = unknown_name("checkpoint", str(path), list(PUBLISHED))
-        raise KeyError(f"{known} A folder's path or gs://... works too.")
+        raise UnknownNameError(f"{known} A folder's path or gs://... works too.")
     foreign = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
     if foreign:
         raise ValueError(

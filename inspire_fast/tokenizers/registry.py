@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import Registry, unknown_name
 from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.bins import UniformBins
@@ -56,5 +57,5 @@ def fit_action_tokenizer(
     known = [p for p in inspect.signature(kind.fit).parameters if p not in ("chunks", "vocab_size", "cover")]
     for parameter in parameters:
         if parameter not in known:
-            raise KeyError(unknown_name(f"parameter of action tokenizer {name!r},", parameter, known))
+            raise UnknownNameError(unknown_name(f"parameter of action tokenizer {name!r},", parameter, known))
     return kind.fit(chunks, vocab_size=vocab_size, cover=cover, **parameters)

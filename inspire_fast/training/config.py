@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import SCRIPTS, Script
@@ -311,7 +312,9 @@ def load_config(name: str | Path) -> TrainConfig:
     if named:
         path = config_folder() / f"{name}.py"
         if not path.is_file():
-            raise KeyError(unknown_name("config", str(name), config_names()) + " The path of a .py file works too.")
+            raise UnknownNameError(
+                unknown_name("config", str(name), config_names()) + " The path of a .py file works too."
+            )
     config = _from_file(path)
     if not isinstance(config, TrainConfig) or (named and config.name != name):
         raise ValueError(
@@ -324,7 +327,7 @@ def load_config(name: str | Path) -> TrainConfig:
 def _from_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise KeyError(f"There is no config file {path}.")
+        raise UnknownNameError(f"There is no config file {path}.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):

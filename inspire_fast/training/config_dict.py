@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from ml_collections import ConfigDict
 
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.renamed_fields import renamed
@@ -50,8 +51,8 @@ def _build(kind: type, values: ConfigDict, prefix: str) -> Any:
         if name not in hints:
             path = f"{prefix}{name}"
             if (new := renamed(path)) != path:
-                raise KeyError(f"The field {path} is now {new}.")
-            raise KeyError(unknown_name(f"field of {kind.__name__}", name, list(hints)))
+                raise UnknownNameError(f"The field {path} is now {new}.")
+            raise UnknownNameError(unknown_name(f"field of {kind.__name__}", name, list(hints)))
     given = {name: _convert(hints[name], values[name], f"{prefix}{name}.") for name in values}
     try:
         return kind(**given)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from inspire_fast.core.cli import CommandError, require_unused, run_command
+from inspire_fast.core.errors import OutOfRangeError, UnknownNameError
 
 
 class StoppedError(CommandError):
@@ -12,12 +13,15 @@ class StoppedError(CommandError):
 
 
 FAILURES = {
-    "key": KeyError("no such name"),
+    "name": UnknownNameError("no such name"),
+    "number": OutOfRangeError("no such number"),
     "value": ValueError("does not fit"),
     "file": FileNotFoundError("no such file"),
     "package": ImportError("no such package"),
     "own": StoppedError("stopped"),
     "bug": ZeroDivisionError("a bug"),
+    "key": KeyError("a bug"),
+    "index": IndexError("a bug"),
     "expected": RuntimeError("expected here"),
     "ctrl-c": KeyboardInterrupt(),
 }
@@ -38,7 +42,8 @@ def fail(*, how: str = "", status: int = 0) -> int:
 @pytest.mark.parametrize(
     ("how", "status", "message"),
     [
-        ("key", 2, "error: no such name\n"),
+        ("name", 2, "error: no such name\n"),
+        ("number", 2, "error: no such number\n"),
         ("value", 2, "error: does not fit\n"),
         ("file", 2, "error: no such file\n"),
         ("package", 2, "error: no such package\n"),
@@ -57,8 +62,9 @@ def test_what_went_wrong_is_one_message_and_a_status(
 
 
 def test_bugs_and_those_who_ask_get_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_command(fail, ["--how", "bug"])
+    for bug in ("bug", "key", "index"):
+        with pytest.raises(type(FAILURES[bug]), match="a bug"):
+            run_command(fail, ["--how", bug])
     with pytest.raises(RuntimeError):
         run_command(fail, ["--how", "expected"])
     monkeypatch.setenv("INSPIRE_FAST_TRACEBACK", "1")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.frames import FrameStore
@@ -69,13 +70,13 @@ class LeRobotDataset:
     def episode(self, index: int) -> Episode:
         """Bounds, tasks and files of one episode."""
         if not 0 <= index < len(self.episodes):
-            raise IndexError(f"Episode {index} of {self.root}: it has {len(self.episodes)} episodes.")
+            raise OutOfRangeError(f"Episode {index} of {self.root}: it has {len(self.episodes)} episodes.")
         return self.episodes[index]
 
     def locate(self, index: int) -> tuple[Episode, int]:
         """The episode of a dataset row, and the frame number in it."""
         if not 0 <= index < len(self):
-            raise IndexError(f"Row {index} of {self.root}: it has {len(self)} rows.")
+            raise OutOfRangeError(f"Row {index} of {self.root}: it has {len(self)} rows.")
         episode = self.episodes[int(np.searchsorted(self._starts, index, side="right")) - 1]
         return episode, index - episode.start
 
