@@ -175,8 +175,7 @@ class ResidualVq:
             seed: seed of the starting points.
             max_vectors: the books are fitted to a random subset if the data hold more vectors.
         """
-        train = require_chunks(chunks, "VQ", ndim=3)
-        _, horizon, action_dim = train.shape
+        _, horizon, action_dim = (train := require_chunks(chunks, "VQ", ndim=3)).shape
         steps, rng = horizon if block is None else block, np.random.default_rng(seed)
         if stages < 1 or vocab_size % stages or steps < 1 or horizon % steps:
             raise ValueError(
@@ -187,9 +186,8 @@ class ResidualVq:
         if len(vectors) > max_vectors:
             vectors = vectors[rng.choice(len(vectors), max_vectors, replace=False)]
         books = fit_residual_books(vectors, stages=stages, codes=vocab_size // stages, iterations=iterations, rng=rng)
-        seen = (
-            train if cover is None else np.vstack([train, require_chunks(cover, "VQ", ndim=3, shape=train.shape[1:])])
-        )
+        held_out = train[:0] if cover is None else require_chunks(cover, "VQ", ndim=3, shape=train.shape[1:])
+        seen = np.vstack([train, held_out])
         fitted = cls(books, horizon=horizon, action_dim=action_dim, low=seen.min(), high=seen.max(), tolerance=0.0)
         fitted.tolerance = MARGIN * float(np.abs(fitted._chunks(fitted._codes(seen)) - seen).max())
         return fitted
