@@ -49,7 +49,7 @@ class LoaderConfig:
             raise ValueError(
                 "A loader needs a batch size and epochs of at least 1 and no negative threads; got "
                 f"batch_size={self.batch_size}, epochs={self.epochs}, num_threads={self.num_threads} "
-                "(`--loader-threads`)."
+                "(`--data.loader-threads`)."
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be 0 .. 2^32 - 1; got {self.seed}.")
