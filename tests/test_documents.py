@@ -9,14 +9,22 @@ WIDTH = 120
 # Documents that are wrapped; a new one belongs here.
 WRAPPED = [
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
     "docs/data.md",
+    "docs/decoding.md",
     "docs/evaluation.md",
+    "docs/experts.md",
     "docs/log.md",
     "docs/openpi.md",
+    "docs/parity.md",
     "docs/quickstart.md",
     "docs/robots.md",
     "docs/serving.md",
+    "docs/training.md",
+    "third_party/openpi/README.md",
+    "third_party/openpi/inspire_in_openpi.md",
+    "third_party/openpi/vectors.md",
 ]
 
 
