@@ -66,7 +66,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def soup() -> Iterator[LiberoEnvironment]:
-    """The first task of libero_object. Building a simulator takes seconds and a reset a fraction of one: tests share it."""
+    """The first task of libero_object, shared: building a simulator takes seconds, a reset a fraction of one."""
     from inspire_fast.envs import LiberoEnvironment, LiberoSettings
 
     environment = LiberoEnvironment("libero_object", 0, LiberoSettings(camera_hw=(96, 128)))

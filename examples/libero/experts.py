@@ -1,9 +1,9 @@
-"""Measures the scripted experts: their success per LIBERO task, from the suites' fixed initial states, without rendering.
+"""Success of the scripted experts per LIBERO task, from the suites' fixed initial states, without rendering.
 
     uv run examples/libero/experts.py --table --out runs/experts.jsonl
 
-Every trial is one JSON line in `--out`; repeat the command after an interruption to continue. The last line printed is a
-JSON object with the counts.
+Every trial is one JSON line in `--out`; repeat the command after an interruption to continue. The last line printed is
+a JSON object with the counts.
 """
 
 import json

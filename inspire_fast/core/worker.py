@@ -14,7 +14,8 @@ T = TypeVar("T")
 class Worker:
     """Runs functions one after another, always in the same thread.
 
-    The thread is a daemon, unlike the threads of an executor: a function that never ends must not keep the process alive.
+    The thread is a daemon, unlike the threads of an executor: a function that never ends must not keep the process
+    alive.
 
     Args:
         name: name of the thread.
@@ -36,10 +37,14 @@ class Worker:
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
-            function, future = call
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(function())
-            except BaseException as error:  # also SystemExit: it must not end the thread
-                future.set_exception(error)
+            _call(*call)
+            del call  # an idle thread must not keep the last function's arguments and result
+
+
+def _call(function: Callable[[], Any], future: Future[Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except BaseException as error:  # also SystemExit: it must not end the thread
+        future.set_exception(error)

@@ -248,7 +248,7 @@ def encode(script: Script, fields: PromptFields, vocabulary: Vocabulary) -> Dial
 
 
 def _ids_of(piece: Piece, text: TextTokenizer) -> list[int]:
-    """Ids of given text. Only the context changes from call to call, with the robot's state; the rest is encoded once."""
+    """Ids of given text. Only the context changes between calls, with the robot's state; the rest is encoded once."""
     return text.encode(piece.text) if piece.kind is Kind.CONTEXT else _encode_once(text, piece.text)
 
 

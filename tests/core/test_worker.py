@@ -3,6 +3,8 @@
 from concurrent.futures import CancelledError
 import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -24,3 +26,19 @@ def test_functions_run_in_order_in_one_thread_and_none_can_end_it() -> None:
         unwanted.result()
     with pytest.raises(SystemExit):
         exits.result()
+
+
+def test_an_idle_thread_keeps_nothing_of_its_last_call() -> None:
+    class Images:
+        pass
+
+    worker, images = Worker("test-worker"), Images()
+    kept = weakref.ref(images)
+    worker.submit(lambda images=images: images).result(30)
+    del images
+    for _ in range(100):
+        if kept() is None:
+            break
+        time.sleep(0.01)
+    assert kept() is None
+    worker.stop()

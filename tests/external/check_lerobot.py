@@ -1,4 +1,4 @@
-"""LeRobot opens what we write and we read what LeRobot writes: columns, instructions, frames. See README.md beside this.
+"""LeRobot opens our datasets and we read LeRobot's: columns, instructions, frames. See README.md in this folder.
 
     PYTHONPATH=. python tests/external/check_lerobot.py
 
