@@ -48,7 +48,7 @@ def export_checkpoint(
     Args:
         checkpoint: a step of ours, or a run, whose latest step counts.
         out: the new folder.
-        layout: see `stored_orbax`; openpi reads both.
+        layout: see `checkpoints.params.orbax`; openpi reads both.
         dtype: of the parameters; None keeps the stored one. Then, and if nothing else changes, files are linked.
         lora: `merge` adds the updates to their weights, so that a full network computes the same; `only` writes what was
             trained (halves and image tower) and leaves the base to be found elsewhere.

@@ -15,11 +15,11 @@ def compare_runs(runs: tyro.conf.Positional[tuple[Path, ...]], *, out: Path = Pa
     """Prints a table of several runs, finished or not, and writes `comparison.html`.
 
     Args:
-        runs: their folders, `<checkpoint_root>/<config>/<exp_name>`.
+        runs: their folders, `<checkpoint.root>/<config>/<exp_name>`.
         out: folder of the page; an older page is replaced.
     """
     if not runs:
-        raise ValueError("Name at least one run: <checkpoint_root>/<config>/<exp_name>.")
+        raise ValueError("Name at least one run: <checkpoint.root>/<config>/<exp_name>.")
     found = read_runs(runs)
     print(as_text(found), write_page(found, out / "comparison.html"), sep="\n")
 

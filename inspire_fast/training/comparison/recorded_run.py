@@ -104,7 +104,7 @@ def read_run(folder: Path, label: str) -> RecordedRun:
 
 def _no_run(folder: Path) -> str:
     if not folder.is_dir():
-        return f"{folder} is no folder. Name runs by their folders, <checkpoint_root>/<config>/<exp_name>."
+        return f"{folder} is no folder. Name runs by their folders, <checkpoint.root>/<config>/<exp_name>."
     below = sorted(str(path.parent) for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{METRICS}"))
     if (folder.parent / METRICS).is_file():
         return f"{folder} holds no {METRICS}: it is one step of a run. Name the run: {folder.parent}."
