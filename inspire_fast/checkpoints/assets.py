@@ -1,4 +1,4 @@
-"""What lies beside a checkpoint's parameters: statistics as openpi lays them out, and what this package adds."""
+"""Assets of a checkpoint: statistics in openpi's layout, the contract and the tokenizers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_norm_stats(step: Path, asset_id: str) -> Path:
     known = (
         f"There are statistics of {', '.join(there)}; name one as the asset id." if there else "There are none at all."
     )
-    raise FileNotFoundError(f"No normalisation statistics of {asset_id!r} beside the checkpoint: {file}. {known}")
+    raise FileNotFoundError(f"No normalisation statistics of {asset_id!r} in the checkpoint: {file}. {known}")
 
 
 def robot_stats(stats: Mapping[str, NormStats], robot: Robot, origin: Path) -> dict[str, NormStats]:

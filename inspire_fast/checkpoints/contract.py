@@ -1,6 +1,6 @@
-"""What a checkpoint promises: everything that decides what its numbers mean, beside the numbers.
+"""The contract of a checkpoint: everything except the parameters that decides what its numbers mean.
 
-`contract.json` lies in the checkpoint's `assets` folder, with the tokenizers' files and the normalisation statistics. A
+`contract.json` is in the checkpoint's `assets` folder, with the tokenizers' files and the normalisation statistics. A
 policy is built from it alone, and refuses what does not match.
 """
 
@@ -32,7 +32,7 @@ _REMEDY = "Copy the checkpoint's file again, or make the checkpoint anew."
 COMPATIBILITY: Registry[str] = Registry(
     "compatibility option",
     {
-        "openpi_decode": "openpi's own decoding: any id may come, the first one stands a position too late, hidden cameras "
+        "openpi_decode": "openpi's own decoding: any id may come, the first one is a position too late, hidden cameras "
         "shift what is seen, and rows stop together",
         "inspire_released": "the text that the released InSpire-FAST checkpoints were trained on: its order of targets, its "
         "rewrites, no EOS, loss on direction words inside the questions",
@@ -54,7 +54,7 @@ def stored_questions(questions: tuple[Question, ...]) -> tuple[dict[str, Any], .
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """See the module.
+    """Everything that a policy is built from, except the parameters.
 
     Attributes:
         robot, script, action_tokenizer: registry names.
@@ -219,7 +219,7 @@ class Contract:
         return cls.from_json(path.read_bytes(), origin=str(path))
 
     def load_vocabulary(self, assets: Path) -> Vocabulary:
-        """The tokenizers that lie beside the contract.
+        """Loads the tokenizers from the contract's folder.
 
         Raises:
             ValueError: a file is not the one that the network was trained with.
@@ -260,11 +260,15 @@ def _require_format(stored: Any, origin: str) -> None:
     if found < FORMAT:
         raise ValueError(
             f"{origin} has format {found} and was written by an earlier version (inspire-fast "
-            f"{stored.get('package_version', 'unknown')}); this one reads {FORMAT}. Use that version, or make the checkpoint "
-            "anew with this one."
+            f"{stored.get('package_version', 'unknown')}); this version ({inspire_fast.__version__}) reads format {FORMAT}. "
+            "Use the earlier version, or train or import the checkpoint again with this one (`inspire-train`, "
+            "`inspire-import`)."
         )
     if found > FORMAT:
-        raise ValueError(f"{origin} has format {found}; this version reads {FORMAT}. Update inspire-fast.")
+        raise ValueError(
+            f"{origin} has format {found} (inspire-fast {stored.get('package_version', 'unknown')}); this version "
+            f"({inspire_fast.__version__}) reads format {FORMAT}. Update inspire-fast."
+        )
 
 
 def _require_fields(stored: Mapping[str, Any], origin: str) -> None:

@@ -1,4 +1,4 @@
-"""Copying a folder out of an fsspec file system: whole or not at all, and going on where an earlier attempt stopped.
+"""Download of a folder from an fsspec file system: complete or not at all; a second attempt continues the first.
 
 .<name>.fetching/listing.json     what is to be copied; another listing than the last time begins anew
 .<name>.fetching/files/...        files that are whole
@@ -66,7 +66,7 @@ def list_files(system: Any, address: str) -> list[RemoteFile]:
         version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
         files.append(RemoteFile(path=path, name=name, size=int(info["size"]), md5=info.get("md5Hash"), version=version))
     if not files:
-        raise FileNotFoundError(f"nothing lies at {address}")
+        raise FileNotFoundError(f"there is nothing at {address}")
     return files
 
 

@@ -1,4 +1,4 @@
-"""Handing a checkpoint of ours on: to openpi as a folder that it loads, to anybody as a safetensors file.
+"""Export of checkpoints: to openpi as a folder that it loads, to others as a safetensors file.
 
 <out>/params   in either of openpi's layouts
 <out>/assets   <asset_id>/norm_stats.json as openpi reads it; contract and tokenizers beside it, which openpi ignores, so
@@ -97,7 +97,7 @@ def _exported(step: Path, lora: Lora, base: Path | None) -> tuple[StoredParams, 
     require_fit(params, wanted_by(model))
     if lora == "only":
         if not contract.model.language.has_lora:
-            raise ValueError(f"{step} has no LoRA; there is no part of it that stands on a base.")
+            raise ValueError(f"{step} has no LoRA; there is nothing that a base could complete.")
         return Selection(whole=params, keep=[t for o, t in TABLE.items() if not _TRAINED.freezes(o)]), contract
     if lora == "merge":
         merged = replace(contract.model, language=contract.model.language.without_lora())

@@ -1,4 +1,4 @@
-"""Making a servable checkpoint of one that comes without a contract: openpi's, InSpire-FAST's, or a safetensors file.
+"""Import of checkpoints without a contract: openpi's, InSpire-FAST's, or a safetensors file.
 
 <source>/params, <source>/assets/<asset_id>/norm_stats.json   what openpi writes (or `<exp>/<step>/...`)
 <out>/params      the same files
@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 import json
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from flax import nnx
 from inspire_fast.checkpoints.assets import FOLDER, find_norm_stats, robot_stats, write_assets
 from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
-from inspire_fast.checkpoints.params.base import Overlay, Shapes, require_fit, wanted_by
+from inspire_fast.checkpoints.params.base import Shapes, require_fit, wanted_by
 from inspire_fast.checkpoints.params.orbax import ITEM, write_params
 from inspire_fast.checkpoints.params.safetensors import CONTRACT, SafetensorsParams
 from inspire_fast.checkpoints.reading import find_step, open_params
@@ -37,19 +37,48 @@ _QUESTION = "direction"
 _ACTIONS = "fast"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tokenizers:
+    """Sources of the tokenizers of a checkpoint without a contract.
+
+    Attributes:
+        text: PaliGemma's `paligemma_tokenizer.model`, or a folder that holds it; None searches the caches.
+        action: the FAST processor that the checkpoint was trained with, where not the config's: a folder, or a repository in
+            the Hugging Face cache.
+        download: fetch tokenizers that the caches lack; nothing is fetched otherwise.
+    """
+
+    text: Path | None = None
+    action: str | Path | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Differences of a checkpoint from its config, and how its parameters are stored.
+
+    Attributes:
+        asset_id: folder of the statistics, where not the config's.
+        model: the architecture, where not the config's preset.
+        base: a checkpoint with the parameters that the source lacks; all parameters are then written anew.
+        compatibility: names of `COMPATIBILITY` that the contract asks for, in addition to the config's own.
+        copy: copy files instead of linking them.
+    """
+
+    asset_id: str | None = None
+    model: ModelConfig | None = None
+    base: Path | None = None
+    compatibility: tuple[str, ...] = ()
+    copy: bool = False
+
+
 def import_checkpoint(
     source: Path,
     config: str | OpenpiConfig,
     out: Path,
     *,
-    text_tokenizer: Path | None = None,
-    action_tokenizer: str | Path | None = None,
-    download: bool = False,
-    asset_id: str | None = None,
-    model: ModelConfig | None = None,
-    base: Path | None = None,
-    compatibility: tuple[str, ...] = (),
-    copy: bool = False,
+    tokenizers: Tokenizers | None = None,
+    options: ImportOptions | None = None,
 ) -> Path:
     """Makes `out` a checkpoint of this package. The source is not changed; its parameters are linked, not copied.
 
@@ -57,15 +86,8 @@ def import_checkpoint(
         source: a step of openpi's, or a run, whose latest step counts.
         config: the config that the checkpoint was trained with: a name of `OPENPI_CONFIGS`, or its facts.
         out: the new folder.
-        text_tokenizer: PaliGemma's `paligemma_tokenizer.model`, or a folder that holds it; None searches the caches.
-        action_tokenizer: the FAST processor that it was trained with, where not the config's: a folder, or a repository in
-            the Hugging Face cache.
-        download: fetch tokenizers that the caches lack; nothing is fetched otherwise.
-        asset_id: whose statistics, where not the config's.
-        model: the architecture, where not the config's preset.
-        base: where leaves come from that the source lacks; the parameters are then written anew.
-        compatibility: names of `COMPATIBILITY` that the contract shall ask for, beside the config's own.
-        copy: copy files instead of linking them.
+        tokenizers: where they are; by default the caches are searched.
+        options: what differs from the config.
 
     Returns:
         `out`.
@@ -77,27 +99,28 @@ def import_checkpoint(
         ValueError: the parameters are not of the architecture, or truncated; the statistics are another robot's; the
             tokenizers do not fit the network's vocabulary.
     """
+    tokenizers, options = tokenizers or Tokenizers(), options or ImportOptions()
     name, facts = (config, OPENPI_CONFIGS[config]) if isinstance(config, str) else ("", config)
+    if tokenizers.action is not None:
+        facts = replace(facts, action_tokenizer=str(tokenizers.action))
+    if options.asset_id is not None:
+        facts = replace(facts, asset_id=options.asset_id)
     step, robot = find_step(source), ROBOTS[facts.robot]
-    tokenizer = facts.action_tokenizer if action_tokenizer is None else str(action_tokenizer)
-    facts = replace(facts, asset_id=facts.asset_id if asset_id is None else asset_id, action_tokenizer=tokenizer)
-    architecture = replace(model or PRESETS[facts.preset], cameras=robot.model_cameras)
-    params = open_params(step)
-    if base is not None:
-        params = Overlay(base=open_params(base), over=params)
+    architecture = replace(options.model or PRESETS[facts.preset], cameras=robot.model_cameras)
+    params = open_params(step, base=options.base)
     require_fit(params, _shapes(architecture))
     stats_file = find_norm_stats(step, facts.asset_id)
     stats = robot_stats(load_norm_stats(stats_file), robot, stats_file)
     vocabulary = Vocabulary(
-        text=_text(text_tokenizer, architecture.vocab_size, download=download),
-        action=_fast(tokenizer, download=download),
+        text=_text(tokenizers.text, architecture.vocab_size, download=tokenizers.download),
+        action=_fast(facts.action_tokenizer, download=tokenizers.download),
         size=architecture.vocab_size,
         skip=facts.vocab_skip,
     )
-    contract = _contract(name, facts, architecture, vocabulary, stats, compatibility)
+    contract = _contract(name, facts, architecture, vocabulary, stats, options.compatibility)
     with StagedFolder(out) as folder:
-        if base is None:
-            place(step / ITEM, folder / ITEM, copy=copy)
+        if options.base is None:
+            place(step / ITEM, folder / ITEM, copy=options.copy)
         else:
             write_params(folder, dict(params.stream()))
         write_assets(folder / FOLDER, contract, vocabulary)

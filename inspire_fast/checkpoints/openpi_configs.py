@@ -35,7 +35,7 @@ class OpenpiConfig:
         preset: our name of the architecture.
         delta: see `Normalizer.delta`; the checkpoint was trained with it, whether or not it helped.
         script: our name of the prompt's layout.
-        question_parameters: beside the robot's axes; what the script asks.
+        question_parameters: of the script's question, in addition to the robot's axes.
         vocab_skip: see `Vocabulary`; upstream leaves the last 128 of PaliGemma's ids alone.
         compatibility: names of `COMPATIBILITY` without which the checkpoint would read text that it was not trained on.
         address: of the published checkpoint; empty where there is none.

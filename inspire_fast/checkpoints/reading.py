@@ -1,4 +1,4 @@
-"""Reading checkpoints: `<run>/<step>/{params, train_state, assets}`, in openpi's layout with a contract beside it."""
+"""Reading checkpoints: `<run>/<step>/{params, train_state, assets}`, in openpi's layout, with a contract in `assets`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_step(directory: Path) -> Path:
     """A step's folder: `directory` itself, the one whose `params` it is, or the latest step below it.
 
     Raises:
-        FileNotFoundError: neither is a checkpoint; says what lies there.
+        FileNotFoundError: neither is a checkpoint; lists what is there.
     """
     if (directory / ITEM).is_dir():
         return directory
@@ -45,17 +45,20 @@ def identity(step: Path) -> str:
     return f"step {step.resolve().name}, {hashlib.sha256(b''.join(parts)).hexdigest()[:16]}"
 
 
-def open_params(path: Path) -> StoredParams:
-    """The parameters at `path`, in whatever format; no array is read yet.
+def open_params(path: Path, *, base: Path | None = None) -> StoredParams:
+    """Opens the parameters at `path`, in any format; no array is read yet.
 
     Args:
         path: a checkpoint of ours or openpi's (a step, its `params`, or a run, whose latest step counts), a
             `.safetensors` file, or PaliGemma's `.npz`.
+        base: a checkpoint with the parameters that `path` lacks: a LoRA checkpoint may hold only what was trained.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: another format, or an incomplete copy.
     """
+    if base is not None:
+        return Overlay(base=open_params(base), over=open_params(path))
     if path.suffix == stored_safetensors.SUFFIX:
         return stored_safetensors.SafetensorsParams(path)
     if path.suffix == stored_npz.SUFFIX:
@@ -80,14 +83,12 @@ def load_model(step: Path, config: ModelConfig, *, dtype: DType | None = None, b
         config: the architecture.
         dtype: what the parameters are held in. None is the dtype of the network's activations, as openpi serves: a
             bfloat16 network takes 2 bytes per parameter, a float32 one 4.
-        base: where leaves come from that `step` lacks: a LoRA checkpoint may hold only what was trained.
+        base: see `open_params`.
 
     Raises:
         ValueError: the parameters do not fit the architecture (lists every difference), or the checkpoint is truncated.
     """
-    params = open_params(step)
-    if base is not None:
-        params = Overlay(base=open_params(base), over=params)
+    params = open_params(step, base=base)
     model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
     fill(model, params, jnp.dtype(dtype or config.dtype))
     return model

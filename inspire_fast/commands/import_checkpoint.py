@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from inspire_fast.checkpoints.importing import import_checkpoint, import_safetensors, read_model
+from inspire_fast.checkpoints.importing import (
+    ImportOptions,
+    Tokenizers,
+    import_checkpoint,
+    import_safetensors,
+    read_model,
+)
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.core.cli import require_unused, run_command
@@ -56,9 +62,15 @@ def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
         require_unused(args, {"assets"}, "it is for .safetensors files")
         if not args.config:
             raise ValueError(f"An openpi checkpoint needs --config, one of: {', '.join(sorted(OPENPI_CONFIGS))}.")
-        options: dict[str, Any] = {k: v for k, v in vars(args).items() if k != "assets"} | {"source": source}
-        options["model"] = None if args.model is None else read_model(args.model)
-        import_checkpoint(**options)
+        tokenizers = Tokenizers(text=args.text_tokenizer, action=args.action_tokenizer, download=args.download)
+        options = ImportOptions(
+            asset_id=args.asset_id,
+            model=None if args.model is None else read_model(args.model),
+            base=args.base,
+            compatibility=args.compatibility,
+            copy=args.copy,
+        )
+        import_checkpoint(source, args.config, args.out, tokenizers=tokenizers, options=options)
     print(f"{args.out}: serve it with `inspire-serve --checkpoint {args.out}`")
 
 

@@ -1,4 +1,4 @@
-"""What was answered lately: drafts for the next call, and answers that are kept instead of being asked for again."""
+"""Cache of recent answers: drafts for the next call, and answers that are reused instead of being asked for again."""
 
 from __future__ import annotations
 

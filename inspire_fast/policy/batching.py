@@ -234,7 +234,7 @@ def lay_out(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 0
     Args:
         rows: one per request.
         questions: the allowed answers of the script's questions about one target, in order.
-        least: prompts get a bucket that holds at least so many ids.
+        least: prompts get a bucket that holds at least this many ids.
 
     Raises:
         ValueError: see `sizes_of`.

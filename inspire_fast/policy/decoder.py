@@ -1,4 +1,4 @@
-"""The slot decoder: fills the blanks of one script with one network. See `program` for what runs on the device."""
+"""The slot decoder: fills the blanks of one script with one network. `compiled.py` holds the program for the device."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Decoder:
 
     Raises:
         ValueError: the script does not act, asks more about one target than the largest bucket holds, or an answer cannot be
-            spelled unambiguously; or a constant camera is none of the network's.
+            spelled unambiguously; or the network lacks a constant camera.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Decoder:
             )
         if unknown := set(constant or ()) - set(model.config.cameras):
             raise ValueError(
-                f"Constant cameras {sorted(unknown)} are none of the network's {sorted(model.config.cameras)}."
+                f"The network has no cameras {sorted(unknown)}, which were given as constant; it has {sorted(model.config.cameras)}."
             )
         self.model = model
         self.script = script
@@ -161,7 +161,7 @@ class Decoder:
             image_mask: camera -> bool `[b]`, all of them; None shows every camera.
             actions: per row, action ids to write instead of the model's choice, from the first on (to score a chunk, or to
                 compare procedures on the same work).
-            least: pad prompts to a bucket that holds at least so many ids, see `warm_up`.
+            least: pad prompts to a bucket that holds at least this many ids, see `warm_up`.
 
         Raises:
             ValueError: too many rows, another number of options, or actions against the grammar.
@@ -247,7 +247,7 @@ class Decoder:
         for place, symbol in enumerate(ids):
             if self.grammar.done(state, owed) or not 0 <= symbol < self.grammar.next_state.shape[1]:
                 raise ValueError(
-                    f"Forced action id {symbol} at place {place} is unknown, or stands behind a complete chunk."
+                    f"Forced action id {symbol} at place {place} is unknown, or comes after a complete chunk."
                 )
             state, owed = self.grammar.advance(state, owed, symbol)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 import logging
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from inspire_fast.checkpoints.assets import FOLDER
 from inspire_fast.checkpoints.contract import FILE, Contract
-from inspire_fast.checkpoints.importing import import_checkpoint
+from inspire_fast.checkpoints.importing import Tokenizers, import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.checkpoints.remote import is_address, local_path
@@ -30,15 +29,6 @@ PUBLISHED: Mapping[str, str] = {
     name: OPENPI_CONFIGS[name].address for name in OPENPI_CONFIGS if OPENPI_CONFIGS[name].address
 }
 """Address of every published checkpoint that `load_policy` knows by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokenizers:
-    """Where those of a checkpoint without a contract come from; see `import_checkpoint`."""
-
-    text: Path | None = None
-    action: str | None = None
-    download: bool = False
 
 
 def load_policy(
@@ -135,7 +125,7 @@ def load_openpi(
     """The policy of a checkpoint that was trained with a named config.
 
     A checkpoint with a contract is served by that, and the config must agree with it; one of openpi's is imported first, into
-    a folder beside it that is gone when it is loaded and shares its files.
+    a temporary folder next to it that shares its files.
 
     Raises:
         FileNotFoundError: no checkpoint there, or a tokenizer is missing.
@@ -148,20 +138,13 @@ def load_openpi(
         require_agreement(Contract.read(step / FOLDER), config, step)
         return InspirePolicy.load(step, serving=serving)
     _ = OPENPI_CONFIGS[config]  # before a folder is made
-    beside = os.access(step.parent, os.W_OK)
-    if not beside:
+    writable = os.access(step.parent, os.W_OK)
+    if not writable:
         logger.warning(
             "%s cannot be written: on another disk than its own, the checkpoint is copied first.", step.parent
         )
-    with tempfile.TemporaryDirectory(prefix=".serving-", dir=step.parent if beside else None) as around:
-        out = import_checkpoint(
-            step,
-            config,
-            Path(around) / step.resolve().name,
-            text_tokenizer=tokenizers.text,
-            action_tokenizer=tokenizers.action,
-            download=tokenizers.download,
-        )
+    with tempfile.TemporaryDirectory(prefix=".serving-", dir=step.parent if writable else None) as around:
+        out = import_checkpoint(step, config, Path(around) / step.resolve().name, tokenizers=tokenizers)
         return InspirePolicy.load(out, serving=serving)
 
 

@@ -1,7 +1,6 @@
-"""The compatibility option `openpi_decode` for a whole policy: free text is written and actions are looked for in it.
+"""Decoder of the compatibility option `openpi_decode`: the network writes free text, in which actions are searched.
 
-What is written may be no action chunk at all. openpi then answers zeros; here the row says what was wrong, and the robot
-holds.
+The text may hold no action chunk. openpi then answers zeros; here the row names the problem, and the robot holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The policy: a native observation in, answers and an action chunk out."""
+"""A policy with a trained network: native observation in, answers and an action chunk out."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class InspirePolicy:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """See `Policy.metadata`."""
+        """Facts that a client may rely on; see `core.policy.Policy`."""
         return {
             "checkpoint": self.checkpoint,
             "robot": self.robot.name,

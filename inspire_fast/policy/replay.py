@@ -1,4 +1,4 @@
-"""A policy without a model that answers what was recorded: to bring up a robot, its client and its cameras."""
+"""A policy without a model that replays recorded actions, to bring up a robot, its client and its cameras."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _recorded_actions(dataset: LeRobotDataset, start: int, stop: int, robot: Rob
     limited = np.clip(actions, robot.action_low, robot.action_high).astype(np.float32)
     if count := int((limited != actions).any(axis=1).sum()):
         logger.warning(
-            "%s: %d of %d actions lie beyond the limits of robot %r and are replayed at them.",
+            "%s: %d of %d actions are beyond the limits of robot %r and are replayed at them.",
             dataset.root,
             count,
             len(actions),

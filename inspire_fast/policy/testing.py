@@ -1,4 +1,4 @@
-"""A tiny policy with random weights: complete, fast to build, and as well formed as a large one."""
+"""A tiny policy with random weights for tests and examples: complete, and built in seconds."""
 
 from __future__ import annotations
 

@@ -10,7 +10,13 @@ import pytest
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.exporting import export_checkpoint, export_safetensors
-from inspire_fast.checkpoints.importing import import_checkpoint, import_safetensors, read_model
+from inspire_fast.checkpoints.importing import (
+    ImportOptions,
+    Tokenizers,
+    import_checkpoint,
+    import_safetensors,
+    read_model,
+)
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
 from inspire_fast.checkpoints.params.safetensors import SafetensorsParams
@@ -57,10 +63,8 @@ def bring(home: Path, config: str | OpenpiConfig, out: Path, **options) -> Path:
         home / "run",
         config,
         out,
-        text_tokenizer=home,
-        action_tokenizer=home / "processor",
-        model=NETWORK,
-        **options,
+        tokenizers=Tokenizers(text=home, action=home / "processor"),
+        options=ImportOptions(model=NETWORK, **options),
     )
 
 
@@ -129,15 +133,20 @@ def test_what_does_not_belong_together_is_refused(home: Path, tmp_path: Path) ->
     with pytest.raises(KeyError, match=r"compatibility option 'openpi_decod'.*openpi_decode"):
         bring(home, "pi0_fast_droid", tmp_path / "out", compatibility=("openpi_decod",))
     with pytest.raises(ValueError, match="does not fit the network"):
-        import_checkpoint(home / "run", "pi0_fast_droid", tmp_path / "out", text_tokenizer=home, model=TEST_LARGER)
+        import_checkpoint(
+            home / "run",
+            "pi0_fast_droid",
+            tmp_path / "out",
+            tokenizers=Tokenizers(text=home),
+            options=ImportOptions(model=TEST_LARGER),
+        )
     with pytest.raises(FileNotFoundError, match="No FAST processor"):
         import_checkpoint(
             home / "run",
             "pi0_fast_droid",
             tmp_path / "out",
-            text_tokenizer=home,
-            model=NETWORK,
-            action_tokenizer=home / "no",
+            tokenizers=Tokenizers(text=home, action=home / "no"),
+            options=ImportOptions(model=NETWORK),
         )
     with pytest.raises(ValueError, match="cannot hold"):
         bring(home, replace(OPENPI_CONFIGS["pi0_fast_droid"], vocab_skip=500), tmp_path / "out")
@@ -151,7 +160,13 @@ def test_the_specialist_has_a_tokenizer_of_its_own(home: Path, tmp_path: Path, m
     monkeypatch.chdir(home)  # a folder of the repository's name stands in for the hub
     facts = replace(OPENPI_CONFIGS["paligemma_fast_specialist_droid"], action_tokenizer="processor")
     save_norm_stats(home / "run" / "9" / "assets" / "droid", stats_of("droid"))
-    out = import_checkpoint(home / "run", facts, tmp_path / "out", text_tokenizer=home, model=NETWORK)
+    out = import_checkpoint(
+        home / "run",
+        facts,
+        tmp_path / "out",
+        tokenizers=Tokenizers(text=home),
+        options=ImportOptions(model=NETWORK),
+    )
     assert Contract.read(out / "assets").config["action_tokenizer"] == "processor"
 
 

@@ -136,7 +136,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_arrives(store, tmp_pat
 
 def test_nothing_at_an_address_and_unknown_addresses_are_told(store, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="could not be downloaded: FileNotFoundError: nothing lies at memory://bucket/no"
+        FileNotFoundError, match="could not be downloaded: FileNotFoundError: there is nothing at memory://bucket/no"
     ):
         fetch("memory://bucket/no", tmp_path)
     with pytest.raises(ValueError, match=r"'gx://bucket/no'.*Protocol not known.*gs://bucket/path for instance"):

@@ -19,7 +19,7 @@ import sentencepiece
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.exporting import export_checkpoint
-from inspire_fast.checkpoints.importing import import_checkpoint
+from inspire_fast.checkpoints.importing import ImportOptions, Tokenizers, import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OpenpiConfig
 from inspire_fast.checkpoints.params.base import require_fit, wanted_by
 from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
@@ -200,9 +200,8 @@ def test_an_imported_checkpoint_serves_and_goes_back(case: Case, tmp_path: Path)
         step,
         config,
         tmp_path / "ours",
-        text_tokenizer=tokenizers,
-        action_tokenizer=tokenizers,
-        model=case.network(),
+        tokenizers=Tokenizers(text=tokenizers, action=tokenizers),
+        options=ImportOptions(model=case.network()),
     )
     assert {p: p.stat().st_mtime_ns for p in step.rglob("*")} == before
     contract = Contract.read(out / "assets")

@@ -1,4 +1,4 @@
-"""Parameters on disk, whatever the format: what lies there is known at once, the arrays come one by one.
+"""Stored parameters, one interface for all formats: names and shapes are read at once, arrays one by one.
 
 So a checkpoint is checked before anything is read, and is never in memory twice: a leaf is read, cast, handed over and
 forgotten before the next. The largest leaf comes first, while there is most room for what its decoding needs.
@@ -87,18 +87,18 @@ class Overlay:
 
     @property
     def origin(self) -> str:
-        """See `StoredParams.origin`."""
+        """Path of the file or folder, for messages."""
         return f"{self.over.origin} over {self.base.origin}"
 
     @property
     def leaves(self) -> Shapes:
-        """See `StoredParams.leaves`."""
+        """Shape and dtype of every array, by path."""
         return {**self.base.leaves, **self.over.leaves}
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """See `StoredParams.stream`; largest first within each of the two."""
+        """Reads arrays one by one, those of each source largest first."""
         wanted = self.leaves if paths is None else paths
         below = [path for path in wanted if path not in self.over.leaves]
         return itertools.chain(self.base.stream(dtype, below), self.over.stream(dtype, wanted))
@@ -118,18 +118,18 @@ class Selection:
 
     @property
     def origin(self) -> str:
-        """See `StoredParams.origin`."""
+        """Path of the file or folder, for messages."""
         return self.whole.origin
 
     @property
     def leaves(self) -> Shapes:
-        """See `StoredParams.leaves`."""
+        """Shape and dtype of every array, by path."""
         return {path: leaf for path, leaf in self.whole.leaves.items() if path in self.keep}
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """See `StoredParams.stream`."""
+        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
         return self.whole.stream(dtype, [p for p in self.keep if paths is None or p in paths])
 
 

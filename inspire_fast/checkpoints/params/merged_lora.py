@@ -1,4 +1,4 @@
-"""A LoRA checkpoint seen as the full one that computes the same: every update is added to its weight while it is read.
+"""A LoRA checkpoint as the full checkpoint that computes the same: updates are added to their weights during reading.
 
 The halves are small and stay in memory; of the weights, one at a time is there.
 """
@@ -21,7 +21,7 @@ _LAYERS = "language/layers"
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """See the module, and `StoredParams`.
+    """Parameters of a LoRA checkpoint with its updates added to the weights that they belong to.
 
     Attributes:
         lora: the checkpoint, base weights and halves.
@@ -40,18 +40,18 @@ class Merged:
 
     @property
     def origin(self) -> str:
-        """See `StoredParams.origin`."""
+        """Path of the file or folder, for messages."""
         return self.lora.origin
 
     @property
     def leaves(self) -> Shapes:
-        """See `StoredParams.leaves`."""
+        """Shape and dtype of every array, by path."""
         return {path: leaf for path, leaf in self.lora.leaves.items() if not is_lora(path)}
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """See `StoredParams.stream`. Updates are computed in float32, then rounded to `dtype` (or the weight's own)."""
+        """Reads arrays one by one. Updates are computed in float32, then rounded to `dtype` (or the weight's own)."""
         float32 = jnp.dtype(jnp.float32)
         wanted = [path for path in self.leaves if paths is None or path in paths]
         halves = dict(self.lora.stream(float32, [path for path in self.lora.leaves if is_lora(path)]))

@@ -1,6 +1,6 @@
 """Parameters in PaliGemma's release format: big_vision's `pt_224.npz`, names `params/img/...` and `params/llm/...`.
 
-openpi starts its training from this file: what stands under `params` comes under `PaliGemma`, name for name. The archive is
+openpi starts its training from this file: names under `params` are the names under `PaliGemma`. The archive is
 not compressed, so its arrays are read one at a time.
 """
 
@@ -53,18 +53,18 @@ class NpzParams:
 
     @property
     def origin(self) -> str:
-        """See `StoredParams.origin`."""
+        """Path of the file or folder, for messages."""
         return str(self._path)
 
     @property
     def leaves(self) -> Shapes:
-        """See `StoredParams.leaves`."""
+        """Shape and dtype of every array, by path."""
         return self._leaves
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """See `StoredParams.stream`."""
+        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
         with zipfile.ZipFile(self._path) as archive:
             for path in largest_first(self.leaves, paths):
                 name = _THEIRS + path.removeprefix(_OURS)

@@ -30,7 +30,7 @@ from inspire_fast.core.registry import require_choice
 Layout = Literal["released", "trained"]
 ITEM = "params"
 _SUFFIX = "value"
-# Read at once, and written as one piece: large enough for the disk, small beside a network.
+# Read at once, and written as one piece: large enough for the disk, small compared to a network.
 _PIECE_BYTES = 64 << 20
 
 Key = tuple[str, ...]
@@ -61,18 +61,18 @@ class OrbaxParams:
 
     @property
     def origin(self) -> str:
-        """See `StoredParams.origin`."""
+        """Path of the file or folder, for messages."""
         return str(self._folder)
 
     @property
     def leaves(self) -> Shapes:
-        """See `StoredParams.leaves`."""
+        """Shape and dtype of every array, by path."""
         return {p: jax.ShapeDtypeStruct(a.shape, a.dtype.numpy_dtype) for p, a in self._arrays.items()}
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """See `StoredParams.stream`."""
+        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
         for path in largest_first(self.leaves, paths):
             yield path, self._read(self._arrays[path], dtype)
 

@@ -55,18 +55,18 @@ class SafetensorsParams:
 
     @property
     def origin(self) -> str:
-        """See `StoredParams.origin`."""
+        """Path of the file or folder, for messages."""
         return str(self._path)
 
     @property
     def leaves(self) -> Shapes:
-        """See `StoredParams.leaves`."""
+        """Shape and dtype of every array, by path."""
         return self._leaves
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """See `StoredParams.stream`."""
+        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
         for name in largest_first(self.leaves, paths):
             try:
                 array = self._file.get_tensor(name)
