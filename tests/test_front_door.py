@@ -125,6 +125,16 @@ def test_every_command_is_a_script_too(root: Path) -> None:
         assert callable(getattr(importlib.import_module(module), function))
 
 
+def test_every_command_answers_help(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for target in project(root)["project"]["scripts"].values():
+        module, _, function = target.partition(":")
+        try:
+            getattr(importlib.import_module(module), function)(["--help"])
+        except SystemExit as ended:
+            assert ended.code in (0, None), target  # noqa: PT017 (commands of a config return; those of tyro exit)
+        assert "usage" in capsys.readouterr().out.lower(), target
+
+
 def test_the_wheel_carries_configs_and_types(root: Path) -> None:
     wheel = project(root)["tool"]["hatch"]["build"]["targets"]["wheel"]
     for source, target in wheel["force-include"].items():

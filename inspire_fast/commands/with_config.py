@@ -31,10 +31,12 @@ def run_with_config(function: Callable[..., Any], args: Sequence[str] | None = N
         SystemExit: see `run_command`.
     """
     args = list(sys.argv[1:] if args is None else args)
+    usage = f"{function.__doc__}\n\nusage: <config> [--field value ...]\nconfigs: {', '.join(config_names())}"
+    if args[:1] in (["--help"], ["-h"]):
+        print(f"{usage}\nfields of a config: <config> --help")
+        return
     if not args or args[0].startswith("-"):
-        raise SystemExit(
-            f"{function.__doc__}\n\nusage: <config> [--field value ...]\nconfigs: {', '.join(config_names())}"
-        )
+        raise SystemExit(usage)
     with exit_statuses():
         refuse_old_options(args[1:])
         config = _replaced(load_config(args[0]), args)
