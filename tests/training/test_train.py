@@ -243,19 +243,19 @@ class Echo:
     """A decoder that gives scripted words and always the mean action."""
 
     def __init__(self, policy: InspirePolicy, words: list[tuple[str, str]]) -> None:
-        self.cameras = policy.inputs.cameras
+        self.cameras, self.plan = policy.inputs.cameras, policy.decoder.plan
         self._words = words
         middle = normalize_quantile(
             np.tile(policy.inputs.normalizer.stats["actions"].mean, (10, 1)), policy.inputs.normalizer.stats["actions"]
         )
         self._ids = tuple(policy.vocabulary.action.encode(middle))
 
-    def decode(self, images: dict, image_mask: dict, prompts: list) -> list[Decoded]:
+    def decode(self, images: dict, rows: list, *_: object, **__: object) -> list[Decoded]:
         return [
             Decoded(
                 answers=self._words.pop(0), answer_probabilities=(1, 1), action_ids=self._ids, action_log_probability=0
             )
-            for _ in prompts
+            for _ in rows
         ]
 
 
