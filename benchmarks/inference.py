@@ -1,9 +1,9 @@
 """What spatial reasoning costs when a policy acts: `uv run python benchmarks/inference.py [--quick]`.
 
-All sides see the same two 224 px images and the same instruction, have the same random weights and write the same forced 36
-action ids (horizon 10 x 7), since random weights never end a chunk by themselves. Sides take turns, one call each per round, in
-another order every time; figures are medians, ratios are medians of the ratios within a round. docs/decoding.md explains the tables.
-The last line is one JSON object.
+All sides see the same two 224 px images and the same instruction, have the same random weights and write the same
+forced 36 action ids (horizon 10 x 7), since random weights never end a chunk by themselves. Sides take turns, one call
+each per round, in another order every time; figures are medians, ratios are medians of the ratios within a round.
+docs/decoding.md explains the tables. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Args:
         quick: fewer parts, rounds, sides and chunks.
         preset: the network. All parts of `gemma_2b` need a GPU; `chunk` and `token` fit into 24 GiB of memory.
         dtype: of activations and weights; None is float32 on a CPU, bfloat16 elsewhere.
-        checkpoint: a trained run, for free-running decoding; `make demo` makes the default one. Left out where there is none.
+        checkpoint: a trained run, for free-running decoding; `make demo` makes the default one. Left out where there is
+            none.
         config: the config of that run, which names its dataset.
         chunks: how many chunks of random-weight networks are checked; None is 10,000, quick 1,280.
         parts: what is measured, in this order; None is everything, quick without `chunk` and `weights`.
@@ -118,7 +119,7 @@ def ratio(times: Mapping[str, Sequence[float]], over: str, under: str) -> float:
 
 
 def vocabulary(size: int) -> Vocabulary:
-    """Small tokenizers whose questions are as long as in PaliGemma's ids (about one id per word), in a vocabulary of `size`."""
+    """Small tokenizers in a vocabulary of `size`; questions are as long as in PaliGemma's: about one id per word."""
     texts = [f"Task: {i}, State: {s} {s + 1} {255 - s};\n" for i in INSTRUCTIONS for s in range(0, 250, 9)]
     texts += [f"Question: {DIRECTION.wording(t)} Answer:;\nAction: |" for ts in INSTRUCTIONS.values() for t in ts] * 4
     text = TextTokenizer.fit(texts, vocab_size=420, symbols=[" " + answer for answer in DIRECTION.answers])
@@ -215,7 +216,8 @@ def procedures(bench: Bench, rounds: int, *, quick: bool) -> dict[str, float]:
     sides, same_layout = {"published, stops": stops, "ours": ours}, "published, stops, our layout"
     if not quick:
         sides[same_layout] = publish(bench.served, ACTION_IDS)
-    # 256 steps take half a minute: one round of them is enough when time is short, and compiling them takes but one step.
+    # 256 steps take half a minute: one round of them is enough when time is short, and compiling them takes but one
+    # step.
     short = publish(bench.trained, 1, published.MAX_STEPS)
     longest = take_turns(
         {"published, 256 steps": whole, "ours": ours}, 1 if quick else rounds, {"published, 256 steps": short}
@@ -312,8 +314,8 @@ def described(bench: Bench, decoder: Decoder, draft: Sequence[str] | None) -> tu
 def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     """One decoded token against the time that reading its weights and cache takes.
 
-    A token takes (long - short chunk) / difference; memory is read at what the faster of two readers of an array far larger
-    than the caches takes in the same round: a sum over it, or its product with a vector.
+    A token takes (long - short chunk) / difference; memory is read at what the faster of two readers of an array far
+    larger than the caches takes in the same round: a sum over it, or its product with a vector.
     """
     decoder = bench.decoder("pi0_fast")
     short, long = bench.chunk_of(12), bench.chunk_of(60)
@@ -341,15 +343,16 @@ def step_over_floor(bench: Bench, rounds: int) -> dict[str, float]:
     rates = [READS * array.nbytes / min(seconds) for seconds in zip(times["sum"], times["product"], strict=True)]
     floors = [(weights + cache + head) / rate for rate in rates]
     say(
-        f"step {median_ms(steps):.2f} ms; floor {median_ms(floors):.2f} ms ({weights / 1e6:.0f} MB weights, {cache / 1e6:.1f} MB "
-        f"cache, {head / 1e6:.1f} MB action rows at {statistics.median(rates) / 1e9:.1f} GB/s, {max(rates) / 1e9:.1f} at best)"
+        f"step {median_ms(steps):.2f} ms; floor {median_ms(floors):.2f} ms ({weights / 1e6:.0f} MB weights, "
+        f"{cache / 1e6:.1f} MB cache, {head / 1e6:.1f} MB action rows at {statistics.median(rates) / 1e9:.1f} GB/s, "
+        f"{max(rates) / 1e9:.1f} at best)"
     )
     over = statistics.median(step / floor for step, floor in zip(steps, floors, strict=True))
     return {"decode_step_ms": median_ms(steps), "decode_step_over_floor": over}
 
 
 def batch_scaling(bench: Bench, rounds: int, sizes: Sequence[int], alone: int) -> dict[str, float]:
-    """Rows of different prompts and question counts; as many of them as `alone` says are held against what they say alone."""
+    """Rows of different prompts and question counts; the first `alone` of them are compared with calls of one row."""
     decoder = bench.decoder("inspire")
     images = random_images(bench.config, max(sizes), seed=3)
     planned = [decoder.plan(bench.fields(n)) for n in range(max(sizes))]
@@ -364,7 +367,8 @@ def batch_scaling(bench: Bench, rounds: int, sizes: Sequence[int], alone: int) -
     say(f"{'rows':>4} {'ms':>9} {'chunks/s':>9} {'to 1 row':>9}")
     for n in sizes:
         say(
-            f"{n:4} {median_ms(times[str(n)]):9.1f} {n / statistics.median(times[str(n)]):9.2f} {n / ratio(times, str(n), '1'):9.2f}"
+            f"{n:4} {median_ms(times[str(n)]):9.1f} {n / statistics.median(times[str(n)]):9.2f} "
+            f"{n / ratio(times, str(n), '1'):9.2f}"
         )
     say(f"rows whose output differs from their single-row one: {len(differ)} of {alone}")
     return {
@@ -452,7 +456,8 @@ def free_running(checkpoint: Path, config_name: str, calls: int) -> dict[str, fl
                     times[name].append(time.perf_counter() - start)
                     said[name].append(row)
     say(
-        f"{len(samples)} calls; {'side':34} {'ms':>7} {'ratio':>7} {'action ids':>11} {'answers':>8} {'drafts kept':>12}"
+        f"{len(samples)} calls; {'side':34} {'ms':>7} {'ratio':>7} {'action ids':>11} {'answers':>8} "
+        f"{'drafts kept':>12}"
     )
     for name, rows in said.items():
         ids, answers = (

@@ -1,9 +1,12 @@
-"""Would decoding the actions in parallel save passes? `uv run python benchmarks/jacobi.py` (needs the run of `make demo`).
+"""Passes that parallel (Jacobi) decoding of actions would take: `uv run python benchmarks/jacobi.py`.
 
-Jacobi decoding (Song et al. 2021; Santilli et al. 2023) guesses all remaining tokens, reads them in one pass, replaces each by the
-likeliest one behind the guesses before it, and goes on until nothing changes. The result is the greedy one; what counts is how many passes
-it takes where decoding one by one takes as many as there are tokens. Guesses begin as one repeated id, or as the ids of the chunk
-that the same episode had five frames before (a policy that replans at openpi's cadence has it). The last line is one JSON object.
+Needs the run of `make demo`.
+
+Jacobi decoding (Song et al. 2021; Santilli et al. 2023) guesses all remaining tokens, reads them in one pass, replaces
+each by the likeliest one behind the guesses before it, and goes on until nothing changes. The result is the greedy one;
+what counts is how many passes it takes where decoding one by one takes as many as there are tokens. Guesses begin as
+one repeated id, or as the ids of the chunk that the same episode had five frames before (a policy that replans at
+openpi's cadence has it). The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """InSpire's published decoding procedure, as a baseline: what it costs to answer by it.
 
-For every question the whole sequence (images, task, the questions and answers so far, this question) goes through the network
-from the start, and the answer is the argmax over the whole vocabulary. Then it goes through once more, and action tokens are
-written one by one, each the argmax over the whole vocabulary, until the end token; since the released checkpoints were trained
-without one, that is 256 tokens. The kinder variant stops behind the last action token.
+For every question the whole sequence (images, task, the questions and answers so far, this question) goes through the
+network from the start, and the answer is the argmax over the whole vocabulary. Then it goes through once more, and
+action tokens are written one by one, each the argmax over the whole vocabulary, until the end token; since the released
+checkpoints were trained without one, that is 256 tokens. The kinder variant stops behind the last action token.
 
 Kinder than upstream in everything that is not the procedure: every sequence is padded to no more than it needs and its
-program is compiled beforehand (upstream compiles in the loop when a length is new), a third, black camera is left out, and the
-256 steps run in one compiled loop. All sides write the same forced ids, so that all do the same work.
+program is compiled beforehand (upstream compiles in the loop when a length is new), a third, black camera is left out,
+and the 256 steps run in one compiled loop. All sides write the same forced ids, so that all do the same work.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def act(
     *,
     room: int,
 ) -> jax.Array:
-    """The actions: one more pass, then `steps` of at most `room` tokens; those in `forced` instead of the model's own."""
+    """The actions: one more pass, then `steps` of at most `room` tokens; ids in `forced` replace the model's own."""
 
     def write(number: jax.Array, carry: tuple) -> tuple:
         scores, cache, out = carry

@@ -1,16 +1,16 @@
 """Host milliseconds per request of a policy, by phase: `uv run python benchmarks/request_host_time.py`.
 
-One idle client, in process; the `tiny` network with random weights, LIBERO's observations with 224 px images, the `inspire`
-script. Phases exclude each other:
+One idle client, in process; the `tiny` network with random weights, LIBERO's observations with 224 px images, the
+`inspire` script. Phases exclude each other:
 
 - observation: checks, conversion and resizing of the observation;
 - grounding: the targets in the instruction;
 - layout: unrolling and encoding the dialogue, answers in the prompt, padding, tables;
 - rest: normalisation, stacking, caches, reading answers and actions out of the result.
 
-The compiled program is no host time. It runs once; then its result is replayed, so that the benchmark takes seconds. Times are
-CPU time of the calling thread, which other processes on the machine hardly change. The last line is one JSON object: medians in
-milliseconds.
+The compiled program is no host time. It runs once; then its result is replayed, so that the benchmark takes seconds.
+Times are CPU time of the calling thread, which other processes on the machine hardly change. The last line is one JSON
+object: medians in milliseconds.
 """
 
 from __future__ import annotations

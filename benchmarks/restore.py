@@ -1,7 +1,7 @@
 """Memory and time of restoring a checkpoint: `uv run python benchmarks/restore.py [--quick]`.
 
-A synthetic checkpoint of pi0-FAST's full size (2,923,335,408 parameters) is written to a temporary folder and restored in a
-fresh process, as a policy server does. Prints a table; the last line is one JSON object.
+A synthetic checkpoint of pi0-FAST's full size (2,923,335,408 parameters) is written to a temporary folder and restored
+in a fresh process, as a policy server does. Prints a table; the last line is one JSON object.
 
 What is counted: the process's resident memory. `baseline` is what it holds right before the restore (Python, JAX, the
 network's shapes); `peak` is its high-water mark when the network is complete, minus the baseline. Beside the parameters
@@ -46,8 +46,8 @@ class Args:
     Attributes:
         quick: the `small` network instead of `gemma_2b`.
         stored: dtypes on disk; the network always holds bfloat16.
-        pieces: how arrays are cut on disk: `openpi` as Orbax cuts unasked, a piece per leaf up to 2 GB (the harder case),
-            `ours` in 64 MiB.
+        pieces: how arrays are cut on disk: `openpi` as Orbax cuts unasked, a piece per leaf up to 2 GB (the harder
+            case), `ours` in 64 MiB.
         folder: where the temporary folder goes; needs 2 or 4 bytes per parameter.
     """
 
@@ -133,7 +133,8 @@ def main(args: Args) -> None:
             f"The checkpoint takes {need / 1e9:.1f} GB; {free / 1e9:.1f} GB are free. Choose another --folder."
         )
     print(
-        f"{'stored':10} {'pieces':8} {'disk GB':>8} {'baseline GB':>12} {'peak GB':>8} {'peak/params':>12} {'s':>6} {'GB/s':>6}"
+        f"{'stored':10} {'pieces':8} {'disk GB':>8} {'baseline GB':>12} {'peak GB':>8} {'peak/params':>12} {'s':>6} "
+        f"{'GB/s':>6}"
     )
     rows = []
     for dtype in args.stored:

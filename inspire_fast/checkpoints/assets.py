@@ -38,8 +38,8 @@ def find_norm_stats(step: Path, asset_id: str) -> Path:
 def robot_stats(stats: Mapping[str, NormStats], robot: Robot, origin: Path) -> dict[str, NormStats]:
     """The statistics that a robot's policy needs, of its dimensions.
 
-    Older checkpoints of openpi padded state and actions before the statistics were taken: dimensions past the robot's that
-    are zero throughout are that padding, and are cut.
+    Older checkpoints of openpi padded state and actions before the statistics were taken: dimensions past the robot's
+    that are zero throughout are that padding, and are cut.
 
     Args:
         stats: as stored.
@@ -55,8 +55,9 @@ def robot_stats(stats: Mapping[str, NormStats], robot: Robot, origin: Path) -> d
     cut = {key: _without_padding(stats[key], dim) for key, dim in dims.items()}
     if wrong := {key: len(s) for key, s in cut.items() if len(s) != dims[key]}:
         raise ValueError(
-            f"{origin} holds statistics of another robot: dimensions {wrong}, but robot {robot.name!r} has {dims} (state "
-            f"{', '.join(robot.state_names)}). Choose the config, or the asset id, that belongs to the checkpoint."
+            f"{origin} holds statistics of another robot: dimensions {wrong}, but robot {robot.name!r} has {dims} "
+            f"(state {', '.join(robot.state_names)}). Choose the config, or the asset id, that belongs to the "
+            "checkpoint."
         )
     return cut
 

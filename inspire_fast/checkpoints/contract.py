@@ -34,8 +34,8 @@ COMPATIBILITY: Registry[str] = Registry(
     {
         "openpi_decode": "openpi's own decoding: any id may come, the first one is a position too late, hidden cameras "
         "shift what is seen, and rows stop together",
-        "inspire_released": "the text that the released InSpire-FAST checkpoints were trained on: its order of targets, its "
-        "rewrites, no EOS, loss on direction words inside the questions",
+        "inspire_released": "the text that the released InSpire-FAST checkpoints were trained on: its order of "
+        "targets, its rewrites, no EOS, loss on direction words inside the questions",
     },
 )
 
@@ -72,7 +72,8 @@ class Contract:
         config: the training config, for the record.
         compatibility: names of `COMPATIBILITY`: upstream behaviour that is reproduced instead of the right one.
         package_version: that wrote the checkpoint.
-        revision: of the code that trained it, as git names it, with `-dirty` where files were changed; empty where it was no checkout.
+        revision: of the code that trained it, as git names it, with `-dirty` where files were changed; empty where it
+            was no checkout.
     """
 
     robot: str
@@ -122,12 +123,13 @@ class Contract:
             have = len(self.stats.get(key, {}).get("mean") or ())
             if have != dim:
                 raise ValueError(
-                    f"Statistics of {key!r} have {have} dimensions; robot {self.robot!r} has {dim}. They are another robot's."
+                    f"Statistics of {key!r} have {have} dimensions; robot {self.robot!r} has {dim}. They are another "
+                    "robot's."
                 )
         if len(self.delta) > min(dims.values()):  # the rule of `delta_actions`, which would refuse every chunk
             raise ValueError(
-                f"delta names {len(self.delta)} dimensions; robot {self.robot!r} has {dims}, and a mask is no longer than "
-                "the shorter."
+                f"delta names {len(self.delta)} dimensions; robot {self.robot!r} has {dims}, and a mask is no longer "
+                "than the shorter."
             )
         if self.normalisation == "quantile" and any(self.stats[key].get("q01") is None for key in dims):
             raise ValueError("The statistics have no quantiles, which normalisation 'quantile' needs.")
@@ -139,8 +141,8 @@ class Contract:
             script = self.build_script()
             if script.questions or not script.acts:
                 raise ValueError(
-                    f"openpi_decode writes plain pi0-FAST actions; script {self.script!r} asks questions or does not act. "
-                    "Leave the option out, or choose a config without questions."
+                    f"openpi_decode writes plain pi0-FAST actions; script {self.script!r} asks questions or does not "
+                    "act. Leave the option out, or choose a config without questions."
                 )
 
     def build_script(self) -> Script:
@@ -214,7 +216,8 @@ class Contract:
         path = assets / FILE
         if not path.is_file():
             raise FileNotFoundError(
-                f"No {FILE} in {assets}. A checkpoint of this package carries one; one of openpi's must be imported first."
+                f"No {FILE} in {assets}. A checkpoint of this package carries one; one of openpi's must be imported "
+                "first."
             )
         return cls.from_json(path.read_bytes(), origin=str(path))
 
@@ -247,8 +250,8 @@ def require_asset_id(asset_id: str) -> None:
     path = PurePosixPath(asset_id)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in asset_id:
         raise ValueError(
-            f"An asset id is a folder below a checkpoint's `assets`, such as 'droid' or 'physical-intelligence/libero'; got "
-            f"{asset_id!r}. Leave out '..' and a leading '/'."
+            "An asset id is a folder below a checkpoint's `assets`, such as 'droid' or "
+            f"'physical-intelligence/libero'; got {asset_id!r}. Leave out '..' and a leading '/'."
         )
 
 
@@ -260,9 +263,9 @@ def _require_format(stored: Any, origin: str) -> None:
     if found < FORMAT:
         raise ValueError(
             f"{origin} has format {found} and was written by an earlier version (inspire-fast "
-            f"{stored.get('package_version', 'unknown')}); this version ({inspire_fast.__version__}) reads format {FORMAT}. "
-            "Use the earlier version, or train or import the checkpoint again with this one (`inspire-train`, "
-            "`inspire-import`)."
+            f"{stored.get('package_version', 'unknown')}); this version ({inspire_fast.__version__}) reads format "
+            f"{FORMAT}. Use the earlier version, or train or import the checkpoint again with this one "
+            "(`inspire-train`, `inspire-import`)."
         )
     if found > FORMAT:
         raise ValueError(

@@ -81,7 +81,8 @@ def copy_files(system: Any, files: list[RemoteFile], target: Path, *, name: str)
 
     Raises:
         RefusedError: the disk is too small.
-        Exception: whatever the file system raises; OSError where a file arrives changed. The next attempt goes on from there.
+        Exception: whatever the file system raises; OSError where a file arrives changed. The next attempt goes on from
+            there.
     """
     around = target.with_name(f".{target.name}.fetching")
     current = around / "current"
@@ -141,6 +142,7 @@ def _require_space(name: str, folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size + SPARE_BYTES:
         raise RefusedError(
-            f"{name}: {size / 1e9:.1f} GB are to be downloaded, and {folder} is on a disk with {free / 1e9:.1f} GB free. Make room, "
-            "or put openpi's cache on another disk: the variable OPENPI_DATA_HOME (--cache-dir when serving)."
+            f"{name}: {size / 1e9:.1f} GB are to be downloaded, and {folder} is on a disk with {free / 1e9:.1f} GB "
+            "free. Make room, or put openpi's cache on another disk: the variable OPENPI_DATA_HOME (--cache-dir when "
+            "serving)."
         )

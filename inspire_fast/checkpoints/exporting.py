@@ -1,8 +1,8 @@
 """Export of checkpoints: to openpi as a folder that it loads, to others as a safetensors file.
 
 <out>/params   in either of openpi's layouts
-<out>/assets   <asset_id>/norm_stats.json as openpi reads it; contract and tokenizers beside it, which openpi ignores, so
-               that the same folder is a checkpoint of this package, too
+<out>/assets   <asset_id>/norm_stats.json as openpi reads it; contract and tokenizers beside it, which openpi ignores,
+               so that the same folder is a checkpoint of this package, too
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def export_checkpoint(
         out: the new folder.
         layout: see `checkpoints.params.orbax`; openpi reads both.
         dtype: of the parameters; None keeps the stored one. Then, and if nothing else changes, files are linked.
-        lora: `merge` adds the updates to their weights, so that a full network computes the same; `only` writes what was
-            trained (halves and image tower) and leaves the base to be found elsewhere.
+        lora: `merge` adds the updates to their weights, so that a full network computes the same; `only` writes what
+            was trained (halves and image tower) and leaves the base to be found elsewhere.
         base: where leaves come from that the checkpoint lacks.
         copy: copy files instead of linking them.
 

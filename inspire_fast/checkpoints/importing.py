@@ -43,8 +43,8 @@ class Tokenizers:
 
     Attributes:
         text: PaliGemma's `paligemma_tokenizer.model`, or a folder that holds it; None searches the caches.
-        action: the FAST processor that the checkpoint was trained with, where not the config's: a folder, or a repository in
-            the Hugging Face cache.
+        action: the FAST processor that the checkpoint was trained with, where not the config's: a folder, or a
+            repository in the Hugging Face cache.
         download: fetch tokenizers that the caches lack; nothing is fetched otherwise.
     """
 
@@ -202,7 +202,8 @@ def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
     Args:
         file: what `export_safetensors` wrote. Its contract counts, if it carries one.
         out: the new folder.
-        assets: the `assets` folder of a checkpoint with the same tokenizers (and, where the file has none, the contract).
+        assets: the `assets` folder of a checkpoint with the same tokenizers (and, where the file has none, the
+            contract).
 
     Returns:
         `out`.

@@ -1,11 +1,13 @@
 """The named configs of openpi, and of the InSpire-FAST release, whose checkpoints are pi0-FAST networks.
 
-A checkpoint of theirs says nothing about itself but its parameters and its normalisation statistics: what the numbers mean
-stands in the config that it was trained with. These are the facts of each, read off openpi at the revision that
-third_party/openpi names (`training/config.py`, `training/misc/roboarena_config.py`) and off InSpire-FAST's release of May
-2025. Two of RoboArena's autoregressive configs are not among them, because their checkpoints write other actions than FAST's:
-`paligemma_binning_droid` (openpi's `BinningTokenizer`, one id per dimension and step) and `paligemma_vq_droid` (its
-`FSQTokenizer`, codes of a learned network that this package does not have). `pi0_fast_base` is no config but the parameters that all of these began with: start a training from it (`init_from`).
+A checkpoint of theirs says nothing about itself but its parameters and its normalisation statistics: what the numbers
+mean stands in the config that it was trained with. These are the facts of each, read off openpi at the revision that
+third_party/openpi names (`training/config.py`, `training/misc/roboarena_config.py`) and off InSpire-FAST's release of
+May
+2025. Two of RoboArena's autoregressive configs are not among them, because their checkpoints write other actions than
+FAST's: `paligemma_binning_droid` (openpi's `BinningTokenizer`, one id per dimension and step) and `paligemma_vq_droid`
+(its `FSQTokenizer`, codes of a learned network that this package does not have). `pi0_fast_base` is no config but the
+parameters that all of these began with: start a training from it (`init_from`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class OpenpiConfig:
         horizon: actions per chunk.
         max_token_len: text ids that upstream pads to, and cuts at.
         asset_id: folder of `norm_stats.json` below the checkpoint's `assets`.
-        action_tokenizer: the FAST processor that it was trained with: a repository of the Hugging Face hub, or a folder.
+        action_tokenizer: the FAST processor that it was trained with: a repository of the Hugging Face hub, or a
+            folder.
         preset: our name of the architecture.
         delta: see `Normalizer.delta`; the checkpoint was trained with it, whether or not it helped.
         script: our name of the prompt's layout.
@@ -61,7 +64,8 @@ _LIBERO = {
     "horizon": 10,
     "max_token_len": 180,
     "asset_id": "physical-intelligence/libero",
-    # Upstream's `extra_delta_transform=True`: LIBERO's actions are deltas already, and these weights expect this one, too.
+    # Upstream's `extra_delta_transform=True`: LIBERO's actions are deltas already, and these weights expect this one,
+    # too.
     "delta": _SIX_OF_SEVEN,
 }
 _ROBOARENA = {"robot": "droid", "horizon": 15, "max_token_len": 250, "asset_id": "droid"}
@@ -79,8 +83,8 @@ OPENPI_CONFIGS: Registry[OpenpiConfig] = Registry(
         "pi0_fast_full_droid_finetune": OpenpiConfig(
             robot="droid_joint_position", horizon=16, max_token_len=180, asset_id="droid", delta=_SEVEN_OF_EIGHT
         ),
-        # Trained from PaliGemma for RoboArena; the specialist's FAST tokenizer was fitted on DROID: the shared one would
-        # read its ids as other actions.
+        # Trained from PaliGemma for RoboArena; the specialist's FAST tokenizer was fitted on DROID: the shared one
+        # would read its ids as other actions.
         "paligemma_fast_droid": OpenpiConfig(**_ROBOARENA, address=f"{_PUBLISHED}/roboarena/paligemma_fast_droid"),
         "paligemma_fast_specialist_droid": OpenpiConfig(
             **_ROBOARENA,

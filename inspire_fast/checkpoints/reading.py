@@ -1,4 +1,4 @@
-"""Reading checkpoints: `<run>/<step>/{params, train_state, assets}`, in openpi's layout, with a contract in `assets`."""
+"""Checkpoints, read: `<run>/<step>/{params, train_state, assets}` in openpi's layout, a contract in `assets`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_step(directory: Path) -> Path:
         return directory
     if directory.name == ITEM and directory.is_dir():
         return directory.parent
-    steps = [d for d in directory.glob("*") if d.name.isdigit() and (d / ITEM).is_dir()]
+    steps = _steps(directory)
     if directory.is_file():
         raise FileNotFoundError(f"No checkpoint at {directory}: it is a file; expected the folder of a step or a run.")
     if not steps:
@@ -38,8 +38,18 @@ def find_step(directory: Path) -> Path:
     return max(steps, key=lambda d: int(d.name))
 
 
+def has_checkpoint(directory: Path) -> bool:
+    """Whether `find_step` finds a step."""
+    own = directory if directory.name == ITEM else directory / ITEM
+    return own.is_dir() or bool(_steps(directory))
+
+
+def _steps(directory: Path) -> list[Path]:
+    return [d for d in directory.glob("*") if d.name.isdigit() and (d / ITEM).is_dir()]
+
+
 def identity(step: Path) -> str:
-    """Names a checkpoint: its step, and a hash that differs between any two (when, and into which files, they were written)."""
+    """Name of a checkpoint: its step, and a hash that no other has (of the time and the files of its writing)."""
     names = ("_CHECKPOINT_METADATA", f"{ITEM}/_CHECKPOINT_METADATA", f"{ITEM}/manifest.ocdbt", "assets/contract.json")
     parts = [(step / name).read_bytes() for name in names if (step / name).is_file()]
     return f"step {step.resolve().name}, {hashlib.sha256(b''.join(parts)).hexdigest()[:16]}"

@@ -55,7 +55,7 @@ def cached_path(address: str, cache_dir: Path | None = None) -> Path:
 
 
 def fetch(address: str, cache_dir: Path | None = None) -> Path:
-    """The copy of a folder or a file at an address; downloads it if there is none. Buckets of Google's are read anonymously.
+    """The local copy of a folder or a file at an address, downloaded if missing; Google's buckets are read anonymously.
 
     Several processes may ask for the same address: one downloads, the others wait for it.
 
@@ -78,8 +78,8 @@ def fetch(address: str, cache_dir: Path | None = None) -> Path:
             raise
         except Exception as error:  # what a file system raises when it cannot be reached is its own affair
             raise FileNotFoundError(
-                f"{address} is not in openpi's cache ({target}) and could not be downloaded: {type(error).__name__}: {error}. Try "
-                f"again (what has arrived is kept), {_by_hand(address, target)}"
+                f"{address} is not in openpi's cache ({target}) and could not be downloaded: {type(error).__name__}: "
+                f"{error}. Try again (what has arrived is kept), {_by_hand(address, target)}"
             ) from error
     return target
 
@@ -103,8 +103,8 @@ def _file_system(address: str, target: Path) -> Any:
             else f"Install what fsspec asks for ({error})"
         )
         raise FileNotFoundError(
-            f"{address} is not in openpi's cache ({target}), and the package that could download it is not installed. {need}; "
-            + _by_hand(address, target)
+            f"{address} is not in openpi's cache ({target}), and the package that could download it is not installed. "
+            f"{need}; " + _by_hand(address, target)
         ) from error
     except ValueError as error:
         raise ValueError(
@@ -114,8 +114,8 @@ def _file_system(address: str, target: Path) -> Any:
 
 def _by_hand(address: str, target: Path) -> str:
     return (
-        f"or download it on a machine with access, for instance with `gsutil -m cp -r {address} {target.parent}/`; or say where "
-        "openpi's cache is: --cache-dir when serving, or the variable OPENPI_DATA_HOME."
+        f"or download it on a machine with access, for instance with `gsutil -m cp -r {address} {target.parent}/`; or "
+        "say where openpi's cache is: --cache-dir when serving, or the variable OPENPI_DATA_HOME."
     )
 
 

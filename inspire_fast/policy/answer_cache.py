@@ -38,7 +38,7 @@ class RecentAnswers:
         return cached.answers if cached else tuple(q.answers[0] for _ in targets for q in self._questions)
 
     def kept(self, session: str, targets: Sequence[str], every: int) -> CachedAnswers | None:
-        """The answers that stand in place of asking, where only every `every`-th call asks; None where it is time to ask."""
+        """Cached answers if only every `every`-th call asks; None if it is this call's turn to ask."""
         cached = self._cached.get((session, tuple(targets)))
         return cached if cached is not None and cached.kept + 1 < every else None
 

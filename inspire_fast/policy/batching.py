@@ -1,8 +1,8 @@
 """Rows of dialogue as padded arrays, in shape buckets, so that one compiled program serves many requests.
 
-A request is planned once (`plan_row`: unrolled and encoded) and laid out once (`lay_out`: rows stacked and padded). Rows are
-right-aligned in their question slots: the last question of every row has the last slot, whose following text (the script's
-way from the questions to the actions) is an array of its own, the suffix.
+A request is planned once (`plan_row`: unrolled and encoded) and laid out once (`lay_out`: rows stacked and padded).
+Rows are right-aligned in their question slots: the last question of every row has the last slot, whose following text
+(the script's way from the questions to the actions) is an array of its own, the suffix.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Array = Any
 PROMPT_BUCKETS = (*range(8, 129, 8), *range(144, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
 CONTINUATION_BUCKETS = (*range(4, 33, 4), *range(40, 65, 8), *range(80, 257, 16), 384, 512)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
-# Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few shapes
-# are worth more than tight ones.
+# Where answers are drafted, text between blanks is read in the prompt, and only read again where a draft fails: few
+# shapes are worth more than tight ones.
 SPARE_BUCKETS = (32, 64, 128, 256, 512)
 QUESTION_BUCKETS = (0, 2, 4, 8, 16)
 
@@ -147,7 +147,7 @@ def plan_row(script: Script, fields: PromptFields, vocabulary: Vocabulary, answe
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """All question slots: `q` slots, `b` rows, `f` ids of text between blanks, `d` of an answer, `n` states, `k` symbols."""
+    """Questions: `q` slots, `b` rows, `f` ids of text between blanks, `d` of an answer, `n` states, `k` symbols."""
 
     active: Array  # bool [q, b] the row asks this question
     start: Array  # int32 [q, b] where a given answer begins in the prompt; without one, the prompt's end
@@ -192,7 +192,7 @@ def bucket(size: int, sizes: Sequence[int], what: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The shape of a layout: rows, question slots, and ids of the prompt, between blanks, of the suffix, of an answer."""
+    """Shape of a layout: rows, question slots, and ids of the prompt, between blanks, of the suffix, of an answer."""
 
     rows: int
     slots: int

@@ -1,13 +1,14 @@
 """The compiled program: prefill, answers and actions of a batch of rows, in one call of the device.
 
 1. The prompt is read. It ends at the first blank, or holds given answers: trusted ones, or a draft.
-2. Drafted answers are verified in one pass; the longest prefix that the model agrees with is kept. A row continues from its
-   first answer that is not kept. Where all are kept, step 3 has nothing to do.
-3. Slot by slot, the model chooses among the allowed answers, then reads its choice and the text that follows in one chunk.
+2. Drafted answers are verified in one pass; the longest prefix that the model agrees with is kept. A row continues from
+   its first answer that is not kept. Where all are kept, step 3 has nothing to do.
+3. Slot by slot, the model chooses among the allowed answers, then reads its choice and the text that follows in one
+   chunk.
 4. It writes action tokens under the action tokenizer's grammar until every row's chunk is complete.
 
-Texts, tries and grammars are data, and so is the number of times that a loop runs: a call with one question does not pay for
-the other slots, a call whose drafts are all kept does not pay for step 3.
+Texts, tries and grammars are data, and so is the number of times that a loop runs: a call with one question does not
+pay for the other slots, a call whose drafts are all kept does not pay for step 3.
 
 Shapes: `b` rows, `q` question slots, `d` ids of the longest answer, `k` symbols (answer ids or action ids), `n` states,
 `w` width of the network, `a` ids of the longest chunk.
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 
 from inspire_fast.models.inference.cache import KVCache
 from inspire_fast.models.inference.model import InferenceModel, logits, pick
-from inspire_fast.policy.batching import Layout, Slots
+from inspire_fast.policy.batching import Array, Layout, Slots
 
 
 @jax.tree_util.register_dataclass
@@ -44,12 +45,15 @@ class ActionTables:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How each row's actions are drawn, and which of them are given: `b` rows, `a` ids at most."""
+    """How each row's actions are drawn, and which of them are given: `b` rows, `a` ids at most.
 
-    temperature: jax.Array  # float32 [b], 0 is greedy
-    top_k: jax.Array  # int32 [b], 0 is all
-    seed: jax.Array  # uint32 [b]
-    forced: jax.Array  # int32 [b, a] action ids to write instead of the model's choice, -1 where it chooses
+    NumPy arrays until they enter the program.
+    """
+
+    temperature: Array  # float32 [b], 0 is greedy
+    top_k: Array  # int32 [b], 0 is all
+    seed: Array  # uint32 [b]
+    forced: Array  # int32 [b, a] action ids to write instead of the model's choice, -1 where it chooses
 
 
 @jax.tree_util.register_dataclass
@@ -134,8 +138,8 @@ def run(
     # Cameras that show the same in every call: all rows share their tokens.
     shared = {name: jnp.broadcast_to(one, (rows, *one.shape[1:])) for name, one in constant.items()}
     tokens = {**model.embed_images(images), **shared}
-    # Of the prompt, few hidden states are needed: those that predict an id of a given answer (one place before it), and the
-    # last one of every row, which predicts what follows the prompt.
+    # Of the prompt, few hidden states are needed: those that predict an id of a given answer (one place before it), and
+    # the last one of every row, which predicts what follows the prompt.
     before = slots.start[:, :, None] - 1 + jnp.arange(depth)  # [q, b, d]
     wanted = jnp.concatenate([before.swapaxes(0, 1).reshape(rows, -1), layout.lengths[:, None] - 1], axis=1)
     # The cache holds the prompt, the answers and texts that may be read after it, and the longest chunk.
@@ -168,8 +172,9 @@ def _answer(
     holds, verified = _verify(predicting, head, layout)
     accepted = holds & layout.filled
     todo = slots.active & ~accepted  # [q, b]
-    # A row with slots left to do goes back to where the first of them begins: cutting the cache's length forgets everything
-    # that the prompt held from there on, and the hidden state before that place predicts the answer's first id.
+    # A row with slots left to do goes back to where the first of them begins: cutting the cache's length forgets
+    # everything that the prompt held from there on, and the hidden state before that place predicts the answer's first
+    # id.
     asks, resume = todo.any(axis=0), todo.argmax(axis=0)  # [b] is a slot left, and which is the first
     read = jnp.where(asks, jnp.take_along_axis(slots.start, resume[None], axis=0)[0], layout.lengths)
     cache = replace(at.cache, length=model.config.image_tokens + read)
@@ -220,9 +225,10 @@ def _take(rows: jax.Array, symbol: jax.Array) -> jax.Array:
 
 
 def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array]:
-    """Which answers in the prompt are kept (bool `[q, b]`, a prefix of every row's slots), and their log-probability `[q, b]`.
+    """Kept answers of the prompt, bool `[q, b]` (a prefix of every row's slots), and their log-probability `[q, b]`.
 
-    `hidden` is `[b, q, d, w]`, what predicts each id; `head` is `[q, k, w]`. Trusted answers are kept with probability 1.
+    `hidden` is `[b, q, d, w]`, what predicts each id; `head` is `[q, k, w]`. Trusted answers are kept with probability
+    1.
     """
     slots = layout.slots
 
@@ -311,7 +317,8 @@ def _act(
         """Chooses every row's next action id; rows that are done stay as they are."""
         rest = chunk.owed[:, None] - tables.spent[chunk.state]  # [b, k] owed after each id
         following = tables.next_state[chunk.state]  # [b, k]
-        # An id is allowed if the grammar has it here, it writes no more than is owed, and the rest can still be written.
+        # An id is allowed if the grammar has it here, it writes no more than is owed, and the rest can still be
+        # written.
         legal = (following >= 0) & (rest >= 0) & tables.alive[following, jnp.maximum(rest, 0)]
         allowed = jnp.where(legal, logits(last, tables.head), -jnp.inf)
         forced = sampling.forced[:, step]
@@ -342,7 +349,8 @@ def _act(
         written=jnp.full((rows, most), -1, jnp.int32),
         log_probability=jnp.zeros(rows),
     )
-    # The first id needs no reading: the hidden state that predicts it is there. Then id by id, until the last row is done.
+    # The first id needs no reading: the hidden state that predicts it is there. Then id by id, until the last row is
+    # done.
     carry = (jnp.int32(1), write(jnp.int32(0), at.last, chunk), at.cache)
     steps, chunk, _ = jax.lax.while_loop(lambda carry: (carry[0] < most) & ~carry[1].done.all(), read_and_write, carry)
     return chunk, steps - 1
@@ -352,8 +360,8 @@ def _draw(allowed: jax.Array, sampling: Sampling, keys: jax.Array, step: jax.Arr
     """int32 `[b]`: the most likely symbols, or drawn ones for rows with a temperature (Gumbel-max)."""
 
     def drawn() -> jax.Array:
-        # Only ids at least as likely as the k-th one remain; noise from a Gumbel distribution, scaled by the temperature,
-        # makes the largest sum a draw from the softmax at that temperature.
+        # Only ids at least as likely as the k-th one remain; noise from a Gumbel distribution, scaled by the
+        # temperature, makes the largest sum a draw from the softmax at that temperature.
         ranked = jnp.sort(allowed, axis=-1, descending=True)
         last = jnp.where(sampling.top_k > 0, jnp.minimum(sampling.top_k, allowed.shape[1]), allowed.shape[1]) - 1
         least = jnp.take_along_axis(ranked, last[:, None], axis=1)

@@ -70,8 +70,8 @@ class Decoder:
             They are embedded here, once, and never passed to `decode`.
 
     Raises:
-        ValueError: the script does not act, asks more about one target than the largest bucket holds, or an answer cannot be
-            spelled unambiguously; or the network lacks a constant camera.
+        ValueError: the script does not act, asks more about one target than the largest bucket holds, or an answer
+            cannot be spelled unambiguously; or the network lacks a constant camera.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class Decoder:
             )
         if unknown := set(constant or ()) - set(model.config.cameras):
             raise ValueError(
-                f"The network has no cameras {sorted(unknown)}, which were given as constant; it has {sorted(model.config.cameras)}."
+                f"The network has no cameras {sorted(unknown)}, which were given as constant; it has "
+                f"{sorted(model.config.cameras)}."
             )
         self.model = model
         self.script = script
@@ -159,8 +160,8 @@ class Decoder:
             options: per row; `temperature`, `top_k` and `seed` count, for the action slot. None is greedy. Answers are
                 always the likeliest.
             image_mask: camera -> bool `[b]`, all of them; None shows every camera.
-            actions: per row, action ids to write instead of the model's choice, from the first on (to score a chunk, or to
-                compare procedures on the same work).
+            actions: per row, action ids to write instead of the model's choice, from the first on (to score a chunk, or
+                to compare procedures on the same work).
             least: pad prompts to a bucket that holds at least this many ids, see `warm_up`.
 
         Raises:
@@ -194,8 +195,8 @@ class Decoder:
         """Compiles every program that these dialogues can need, whatever the state is; returns how many there are.
 
         Args:
-            prompts: instructions and targets as they will come. Their states are replaced by the ones with the shortest and
-                with the longest text, between which all others are.
+            prompts: instructions and targets as they will come. Their states are replaced by the ones with the shortest
+                and with the longest text, between which all others are.
             rows: numbers of rows per call.
             drafts: a prompt's draft, as calls will have it.
         """

@@ -13,7 +13,7 @@ from inspire_fast.checkpoints.assets import FOLDER
 from inspire_fast.checkpoints.contract import FILE, Contract
 from inspire_fast.checkpoints.importing import Tokenizers, import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
-from inspire_fast.checkpoints.reading import find_step
+from inspire_fast.checkpoints.reading import find_step, has_checkpoint
 from inspire_fast.checkpoints.remote import is_address, local_path
 from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import require_choice, unknown_name
@@ -86,11 +86,11 @@ def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
         known = unknown_name("checkpoint", str(path), list(PUBLISHED))
         raise UnknownNameError(f"{known} A folder's path or gs://... works too.")
     foreign = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
-    if foreign:
+    if foreign and not has_checkpoint(path):  # a file may have been exported into a run's folder
         raise ValueError(
-            f"{foreign[0]} is {_FOREIGN.get(foreign[0].suffix, 'a file')}, which cannot be loaded as a policy. Supported: "
-            "the folder of a run or a step of this package, or of openpi's with its config. A .safetensors file that "
-            "this package exported is made into one with `inspire-import --source FILE --out DIR`."
+            f"{foreign[0]} is {_FOREIGN.get(foreign[0].suffix, 'a file')}, which cannot be loaded as a policy. "
+            "Supported: the folder of a run or a step of this package, or of openpi's with its config. A .safetensors "
+            "file that this package exported is made into one with `inspire-import --source FILE --out DIR`."
         )
     return path, None
 
@@ -112,9 +112,9 @@ def default_checkpoint(env: str) -> str:
     require_choice("environment", env, Env)
     if env not in DEFAULTS:
         raise ValueError(
-            f"There is no default policy for {env}: openpi's own is a flow-matching network, which this package does not "
-            f"run, and it published no pi0-FAST one. There is one for {', '.join(DEFAULTS)}. Serve a checkpoint of yours with "
-            "--checkpoint DIR, or policy:checkpoint --policy.config=... --policy.dir=DIR."
+            f"There is no default policy for {env}: openpi's own is a flow-matching network, which this package does "
+            f"not run, and it published no pi0-FAST one. There is one for {', '.join(DEFAULTS)}. Serve a checkpoint of "
+            "yours with --checkpoint DIR, or policy:checkpoint --policy.config=... --policy.dir=DIR."
         )
     return DEFAULTS[env]
 
@@ -124,8 +124,8 @@ def load_openpi(
 ) -> InspirePolicy:
     """The policy of a checkpoint that was trained with a named config.
 
-    A checkpoint with a contract is served by that, and the config must agree with it; one of openpi's is imported first, into
-    a temporary folder next to it that shares its files.
+    A checkpoint with a contract is served by that, and the config must agree with it; one of openpi's is imported
+    first, into a temporary folder next to it that shares its files.
 
     Raises:
         FileNotFoundError: no checkpoint there, or a tokenizer is missing.

@@ -42,8 +42,8 @@ class ServingOptions:
     """How a policy is run; what it says does not depend on it, but for rounding.
 
     Attributes:
-        weights: what the language model's matrices are held in, see `models.inference.build.build`; None is the dtype that the
-            parameters were loaded in.
+        weights: what the language model's matrices are held in, see `models.inference.build.build`; None is the dtype
+            that the parameters were loaded in.
         activations: what is computed in; None is the network's own dtype on an accelerator, float32 on a CPU.
         speculate: draft each call's answers from the last call's.
     """
@@ -243,7 +243,7 @@ class InspirePolicy:
         return replace(prepared, row=prepared.row.with_answers(draft, trusted=False))
 
     def _remember(self, row: Decoded, prepared: Prepared, kept: CachedAnswers | None) -> Decoded:
-        """Stores the model's answers for later calls; kept answers are reported with the probability they were given with."""
+        """Stores the model's answers for later calls; kept answers are reported with their first probability."""
         options, targets = prepared.options, prepared.fields.targets
         if kept is not None:
             self.recent.used(options.session, targets)
@@ -255,7 +255,8 @@ class InspirePolicy:
     def warm_up(self, prompts: Sequence[str] = WARM_UP_PROMPTS, *, rows: Sequence[int] = (1,)) -> int:
         """Compiles what calls with such prompts need, in every state of the robot; returns the number of programs.
 
-        A call whose prompt is of another length class than any of these waits for a compilation (seconds to a minute), once.
+        A call whose prompt is of another length class than any of these waits for a compilation (seconds to a minute),
+        once.
 
         Raises:
             ValueError: a prompt whose targets cannot be told.

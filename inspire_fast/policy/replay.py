@@ -25,8 +25,8 @@ ACTION_COLUMNS = ("actions", "action")
 class ReplayPolicy:
     """Answers an episode's recorded actions chunk by chunk. Implements `inspire_fast.core.policy.Policy`.
 
-    Every session has its own place in the episode and begins at its start. What the robot sees decides nothing, but it is
-    checked as a model's policy checks it. After the last action the robot is held; it never starts anew by itself.
+    Every session has its own place in the episode and begins at its start. What the robot sees decides nothing, but it
+    is checked as a model's policy checks it. After the last action the robot is held; it never starts anew by itself.
 
     Args:
         root: a LeRobot dataset.
@@ -34,7 +34,8 @@ class ReplayPolicy:
         episode: which one.
         horizon: actions per chunk; the episode's last chunk may be shorter.
         execute: how many of them the client executes before it asks again; None: all. The next chunk begins there.
-        loop: begin anew after the last action. The robot jumps to where the episode began: only for motions that end there.
+        loop: begin anew after the last action. The robot jumps to where the episode began: only for motions that end
+            there.
         action_column: None takes `actions` or `action`, whichever the dataset has.
         sessions: places remembered; the longest unused is forgotten, and would begin anew.
 
@@ -69,7 +70,8 @@ class ReplayPolicy:
         self._sessions = sessions
         if dataset.fps != robot.control_hz:
             logger.warning(
-                "%s was recorded at %g Hz and robot %r is controlled at %g Hz: it moves %.3g times as fast as recorded.",
+                "%s was recorded at %g Hz and robot %r is controlled at %g Hz: it moves %.3g times as fast as "
+                "recorded.",
                 root,
                 dataset.fps,
                 robot.name,
@@ -83,7 +85,7 @@ class ReplayPolicy:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """As a model's policy says it, with what is replayed (`replay`), under which instruction (`prompt`), and `execute`."""
+        """Metadata of a model's policy, plus the episode (`replay`), its instruction (`prompt`), and `execute`."""
         robot = self._robot
         return {
             "replay": self._name,
@@ -102,8 +104,8 @@ class ReplayPolicy:
         """The session's next chunk; held after the episode's last action.
 
         Raises:
-            ValueError: the observation does not meet the robot's contract, or answers were to be forced: there is no model to
-                be steered by them. The session stays where it is.
+            ValueError: the observation does not meet the robot's contract, or answers were to be forced: there is no
+                model to be steered by them. The session stays where it is.
         """
         options = options or RequestOptions()
         self._robot.canonical(observation)
@@ -114,7 +116,8 @@ class ReplayPolicy:
         place = self._places.get(options.session, 0)
         if place >= len(self._actions):
             if not self._loop:
-                reason = f"The replay of {self._name} is over after {len(self._actions)} actions; connect again to repeat it."
+                count = len(self._actions)
+                reason = f"The replay of {self._name} is over after {count} actions; connect again to repeat it."
                 return ActionChunk(actions=None, status=Status.HELD, reason=reason)
             place = 0
         self._remember(options.session, place + self._execute)

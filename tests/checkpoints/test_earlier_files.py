@@ -1,7 +1,8 @@
 """Files that revision 115035d wrote: its checkpoint, dataset and labels still mean the same numbers.
 
-Written by that revision's `train` (config `debug`, two steps, 1024 ids) on its `write_fake_dataset(episodes=2, frames=4,
-hw=8)`, without the optimizer's state. `expected.json` holds what its own policy and readers said.
+Written by that revision's `train` (config `debug`, two steps, 1024 ids) on its
+`write_fake_dataset(episodes=2, frames=4, hw=8)`, without the optimizer's state. `expected.json` holds what its own
+policy and readers said.
 """
 
 from collections.abc import Mapping

@@ -98,6 +98,10 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "torch" / "model.safetensors").rename(tmp_path / "torch" / "model.pt")
     with pytest.raises(ValueError, match=r"model.pt is a PyTorch file"):
         load_policy(tmp_path / "torch")
+    (tmp_path / "run" / "3" / "params").mkdir(parents=True)
+    (tmp_path / "run" / "exported.safetensors").touch()
+    with pytest.raises(ValueError, match=r"run/3 has parameters but no assets/contract.json"):  # the step is found
+        load_policy(tmp_path / "run")
 
 
 def test_an_unknown_config_is_refused_before_anything_is_made(raw: Path, tmp_path: Path) -> None:

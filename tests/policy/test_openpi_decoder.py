@@ -1,4 +1,4 @@
-"""A policy that decodes as openpi does: the same ids as the model writes freely, and a held chunk where they are none."""
+"""A policy that decodes as openpi does: the ids that the model writes freely, or a held chunk if they are malformed."""
 
 from dataclasses import replace
 

@@ -159,8 +159,8 @@ def require_fit(stored: StoredParams, wanted: Shapes, *, may_lack: Collection[st
     ]
     if problems:
         raise ValueError(
-            f"The checkpoint {stored.origin} does not fit the network; load it with the architecture that it was trained "
-            f"with (another preset, vocabulary or image size?). {len(problems)} differences:\n  "
+            f"The checkpoint {stored.origin} does not fit the network; load it with the architecture that it was "
+            f"trained with (another preset, vocabulary or image size?). {len(problems)} differences:\n  "
             + "\n  ".join(sorted(problems))
         )
 

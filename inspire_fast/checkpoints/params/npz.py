@@ -47,8 +47,8 @@ class NpzParams:
             raise self._unreadable(error) from error
         if not self._leaves:
             raise ValueError(
-                f"{path} holds no parameters: expected names like {_THEIRS}llm/..., as in PaliGemma's pt_224.npz; there "
-                f"are {', '.join(sorted(names)[:8]) or 'none'}."
+                f"{path} holds no parameters: expected names like {_THEIRS}llm/..., as in PaliGemma's pt_224.npz; "
+                f"there are {', '.join(sorted(names)[:8]) or 'none'}."
             )
 
     @property
@@ -78,8 +78,8 @@ class NpzParams:
 
     def _unreadable(self, error: Exception) -> ValueError:
         return ValueError(
-            f"{self._path} ({self._path.stat().st_size:,} bytes) is no NumPy archive, or an incomplete copy of one: {error}."
-            " Copy it again, completely."
+            f"{self._path} ({self._path.stat().st_size:,} bytes) is no NumPy archive, or an incomplete copy of one: "
+            f"{error}. Copy it again, completely."
         )
 
 

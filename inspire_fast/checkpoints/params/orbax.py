@@ -4,8 +4,8 @@
 released        the leaves themselves (a pure dict), as in the checkpoints that openpi publishes, and ours
 trained         every leaf one level deeper, under `value`: what openpi's training writes from an `nnx.State`
 
-Orbax writes them. They are read with TensorStore, on which Orbax rests, a piece of an array at a time: Orbax itself reads
-whole leaves at once, and after a damaged one prints a traceback for every other that it had begun.
+Orbax writes them. They are read with TensorStore, on which Orbax rests, a piece of an array at a time: Orbax itself
+reads whole leaves at once, and after a damaged one prints a traceback for every other that it had begun.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class OrbaxParams:
         if lost:
             raise ValueError(
                 f"The checkpoint {self._folder} has no data of {len(lost)} arrays, only their metadata: "
-                f"{', '.join(sorted(lost)[:8])}. Copy it again, completely; if they are zero at the source, save it anew with "
-                "a current Orbax, which stores zeros, too."
+                f"{', '.join(sorted(lost)[:8])}. Copy it again, completely; if they are zero at the source, save it "
+                "anew with a current Orbax, which stores zeros, too."
             )
 
     def _describe(self) -> tuple[list[Key], Mapping[str, Any]]:
@@ -138,8 +138,8 @@ class OrbaxParams:
         top = sorted({key[0] for key in keys})
         if top != [ITEM]:
             raise ValueError(
-                f"{self._folder} holds {', '.join(top[:8])}, not parameters: expected the one top key `{ITEM}`. A step's "
-                f"`train_state` is not what is served; point at the step, or at its `{ITEM}`."
+                f"{self._folder} holds {', '.join(top[:8])}, not parameters: expected the one top key `{ITEM}`. A "
+                f"step's `train_state` is not what is served; point at the step, or at its `{ITEM}`."
             )
         return keys, description
 
@@ -149,8 +149,8 @@ class OrbaxParams:
         empty = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.stat().st_size)
         hint = f" Empty files: {', '.join(empty[:5])}." if empty else ""
         return ValueError(
-            f"The checkpoint {folder} cannot be read: files are missing, cut off or damaged.{hint} Copy it again, completely "
-            f"(compare the files' sizes with the source's). Cause: {reason}"
+            f"The checkpoint {folder} cannot be read: files are missing, cut off or damaged.{hint} Copy it again, "
+            f"completely (compare the files' sizes with the source's). Cause: {reason}"
         )
 
 

@@ -121,6 +121,6 @@ def _header(leaves: Shapes, dtype: jnp.dtype | None, metadata: Mapping[str, str]
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(
-        f"{path} ({path.stat().st_size:,} bytes) is no safetensors file, or an incomplete copy of one: {error}. Copy it "
-        "again, completely."
+        f"{path} ({path.stat().st_size:,} bytes) is no safetensors file, or an incomplete copy of one: {error}. Copy "
+        "it again, completely."
     )
