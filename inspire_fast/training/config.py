@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
@@ -21,6 +22,7 @@ from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.training.dataset_config import DataConfig
 from inspire_fast.training.optimizer import OptimizerConfig
+from inspire_fast.training.renamed_fields import refuse_old_keyword
 from inspire_fast.training.stochastic_rounding import Precision
 
 PALIGEMMA_SKIP = 128
@@ -305,7 +307,8 @@ def load_config(name: str | Path) -> TrainConfig:
 
     Raises:
         KeyError: no such file; suggests the closest name and lists all.
-        ValueError: the file defines neither, or a named config has another name than its file.
+        ValueError: the file defines neither, or uses the old name of a field; or a named config's name is not its
+            file's.
     """
     path = Path(name)
     named = path.suffix != ".py"
@@ -329,7 +332,15 @@ def _from_file(path: Path) -> Any:
     if spec is None or spec.loader is None or not path.is_file():
         raise UnknownNameError(f"There is no config file {path}.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+        return _config_of(module)
+    except TypeError as error:
+        refuse_old_keyword(error, path)
+        raise
+
+
+def _config_of(module: ModuleType) -> Any:
     if not hasattr(module, "get_config"):
         return getattr(module, "CONFIG", None)
     from ml_collections import ConfigDict

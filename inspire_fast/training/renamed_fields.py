@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
+import re
 from typing import Any
 
 # Dotted paths in a `TrainConfig`. A renamed group renames every field below it.
@@ -70,6 +72,18 @@ def refuse_old_options(args: Sequence[str]) -> None:
     flags = {arg.removeprefix("--").partition("=")[0].replace("-", "_") for arg in args if arg.startswith("--")}
     if old := {flag: new for flag in sorted(flags) if (new := renamed(flag)) != flag}:
         raise ValueError("; ".join(f"{_option(flag)} is now {_option(new)}" for flag, new in old.items()) + ".")
+
+
+def refuse_old_keyword(error: TypeError, file: Path) -> None:
+    """Explains a `TypeError` of a config file that uses the old name of a field; does nothing about others.
+
+    Raises:
+        ValueError: names the file, the old field and the new one.
+    """
+    keyword = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    for old, new in RENAMED.items():
+        if keyword and keyword[1] == old.rpartition(".")[2]:
+            raise ValueError(f"{file}: the field {old} is now {new}.") from error
 
 
 def _option(path: str) -> str:

@@ -81,5 +81,9 @@ def test_a_file_gives_a_config(tmp_path: Path) -> None:
     path.write_text("def get_config():\n    return {}\n")
     with pytest.raises(ValueError, match=r"must define CONFIG = TrainConfig\(name='sweep'.*got {}"):
         load_config(path)
+    for changes, words in (("ema_decay=None", "ema_decay is now optimizer.ema_decay"), ("steqs=1", "argument 'steqs'")):
+        path.write_text(TRAIN_CONFIG.replace('name="mine"', changes))
+        with pytest.raises((ValueError, TypeError), match=words):
+            load_config(path)
     with pytest.raises(KeyError, match=r"no config file .*absent\.py"):
         load_config(tmp_path / "absent.py")
