@@ -1,8 +1,8 @@
 """Export of checkpoints: to openpi as a folder that it loads, to others as a safetensors file.
 
 <out>/params   in either of openpi's layouts
-<out>/assets   <asset_id>/norm_stats.json as openpi reads it; contract and tokenizers beside it, which openpi ignores,
-               so that the same folder is a checkpoint of this package, too
+<out>/assets   <asset_id>/norm_stats.json as openpi reads it; also contract and tokenizers, which openpi ignores:
+               the same folder is a checkpoint of this package
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The named configs of openpi, and of the InSpire-FAST release, whose checkpoints are pi0-FAST networks.
+"""Named configs of openpi and of the InSpire-FAST release, whose checkpoints are pi0-FAST networks.
 
-A checkpoint of theirs says nothing about itself but its parameters and its normalisation statistics: what the numbers
-mean stands in the config that it was trained with. These are the facts of each, read off openpi at the revision that
-third_party/openpi names (`training/config.py`, `training/misc/roboarena_config.py`) and off InSpire-FAST's release of
-May
-2025. Two of RoboArena's autoregressive configs are not among them, because their checkpoints write other actions than
-FAST's: `paligemma_binning_droid` (openpi's `BinningTokenizer`, one id per dimension and step) and `paligemma_vq_droid`
-(its `FSQTokenizer`, codes of a learned network that this package does not have). `pi0_fast_base` is no config but the
-parameters that all of these began with: start a training from it (`init_from`).
+Such a checkpoint holds only parameters and normalisation statistics: the meaning of its numbers is in the config that
+it was trained with. These are the facts of each config, from openpi at the revision that third_party/openpi names
+(`training/config.py`, `training/misc/roboarena_config.py`) and from InSpire-FAST's release of May 2025.
+
+Two of RoboArena's autoregressive configs are left out, because their checkpoints write other actions than FAST's:
+`paligemma_binning_droid` (openpi's `BinningTokenizer`, one id per dimension and step) and `paligemma_vq_droid` (its
+`FSQTokenizer`, codes of a learned network that this package does not have). `pi0_fast_base` is not a config but the
+parameters that all of these started from: start a training from it (`init_from`).
 """
 
 from __future__ import annotations

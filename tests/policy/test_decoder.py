@@ -99,6 +99,7 @@ def teacher_forced(one: InspirePolicy, row: int, decoded: Decoded) -> tuple[np.n
 @pytest.mark.parametrize("one_id_answers", [True, False], ids=["words of one id", "words of several ids"])
 def test_every_choice_is_the_teacher_forced_one(one_id_answers: bool) -> None:
     one = policy(one_id_answers=one_id_answers)
+    assert isinstance(one.decoder, Decoder)
     assert one.decoder.answers["direction"].depth == 1 or not one_id_answers
     for row, decoded in enumerate(decode(one, PROMPTS)):
         ids, segment, logits = teacher_forced(one, row, decoded)
