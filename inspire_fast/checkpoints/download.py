@@ -55,7 +55,8 @@ def list_files(system: Any, address: str) -> list[RemoteFile]:
         FileNotFoundError: there is none.
         RefusedError: a name leads out of the folder.
     """
-    root = system._strip_protocol(address).rstrip("/")  # noqa: SLF001  fsspec's own name for what every path begins with
+    # fsspec's own function for what every path begins with.
+    root = system._strip_protocol(address).rstrip("/")  # noqa: SLF001
     files = []
     for path, info in sorted(system.find(root, detail=True).items()):
         name = path[len(root) :].strip("/")

@@ -11,7 +11,7 @@ from inspire_fast.dialogue.script import Script
 
 @dataclass(frozen=True, kw_only=True)
 class CachedAnswers:
-    """The answers of one call, and how many calls have kept them since."""
+    """The answers of one call, and how many later calls have reused them."""
 
     answers: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -21,7 +21,8 @@ class CachedAnswers:
 class RecentAnswers:
     """The last answers of every session about the same targets; the longest unused are forgotten.
 
-    A draft may come from anywhere, since it changes nothing that is cached. Kept answers are only ever a session's own.
+    A draft may come from any source, since it does not change what the policy answers. Reused answers are always the
+    session's own.
     """
 
     def __init__(self, script: Script, *, sessions: int = 1024) -> None:
@@ -30,9 +31,9 @@ class RecentAnswers:
         self._cached: OrderedDict[tuple[str, tuple[str, ...]], CachedAnswers] = OrderedDict()
 
     def draft(self, session: str, targets: Sequence[str]) -> tuple[str, ...]:
-        """What the session answered last, or, where it has not yet, each question's first answer.
+        """The session's last answers, or the first allowed answer of each question.
 
-        So the first call already has the shape of all later ones, and none of them waits for a compilation.
+        So the first call has the shape of all later ones, and none of them waits for a compilation.
         """
         cached = self._cached.get((session, tuple(targets)))
         return cached.answers if cached else tuple(q.answers[0] for _ in targets for q in self._questions)
@@ -51,7 +52,7 @@ class RecentAnswers:
         )
 
     def used(self, session: str, targets: Sequence[str]) -> None:
-        """One more call has gone by without asking."""
+        """Counts one more call that did not ask."""
         key = (session, tuple(targets))
         if key in self._cached:
             self._remember(key, replace(self._cached[key], kept=self._cached[key].kept + 1))

@@ -136,7 +136,7 @@ def plan_row(script: Script, fields: PromptFields, vocabulary: Vocabulary, answe
     return Row(
         dialogue=dialogue,
         blanks=blanks,
-        allowed=tuple(answers[blank.piece.slot.name] for blank in blanks),  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        allowed=tuple(answers[getattr(blank.piece.slot, "name")] for blank in blanks),  # noqa: B009 (a question)
         beginning=1
         + sum(
             len(ids or ()) for ids in takewhile(lambda ids: ids is not None, dialogue.ids)
