@@ -100,7 +100,7 @@ class OneAtATime:
         """The policy's."""
         return self._policy.metadata
 
-    def infer(self, observation: Mapping[str, Any], options: Any) -> Any:
+    def infer(self, observation: Mapping[str, Any], options: Any = None) -> Any:
         """A single-row call."""
         return self._policy.infer(observation, options)
 
