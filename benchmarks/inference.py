@@ -40,8 +40,8 @@ from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
-from inspire_fast.training.config import load_config
 from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.named_configs import load_config
 
 HORIZON, ACTION_DIM, ACTION_IDS = 10, 7, 36
 READS = 10  # of an array, to see how fast memory is read

@@ -26,9 +26,9 @@ from inspire_fast.checkpoints.reading import find_step, load_model
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.config import load_config
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.prepare import to_batch
 
 CADENCE = 5  # frames between two calls

@@ -93,13 +93,8 @@ def work(layout: Layout, folder: Path, port: int, process: int) -> None:
 
 def _config(folder: Path, layout: Layout):
     from inspire_fast.models.config import TEST
-    from inspire_fast.training.config import (
-        CheckpointConfig,
-        EvaluationConfig,
-        MeshConfig,
-        OptimizerConfig,
-        load_config,
-    )
+    from inspire_fast.training.config import CheckpointConfig, EvaluationConfig, MeshConfig, OptimizerConfig
+    from inspire_fast.training.named_configs import load_config
 
     demo = load_config("demo")
     return replace(

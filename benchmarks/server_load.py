@@ -78,8 +78,8 @@ class Args:
 def observe(args: Args) -> list[dict[str, Any]]:
     """Native observations of held-out episodes, in their order."""
     from inspire_fast.robots import ROBOTS
-    from inspire_fast.training.config import load_config
     from inspire_fast.training.datasets.sources import open_source
+    from inspire_fast.training.named_configs import load_config
 
     config = load_config(args.config)
     source = open_source(config, "held_out")

@@ -27,8 +27,9 @@ from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.loss import loss
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.config import CheckpointConfig, TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, TrainConfig
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.preflight.memory import estimate_memory
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.sharding import batch_sharding, make_mesh

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from inspire_fast.robots.registry import ROBOTS as ROBOTS
     from inspire_fast.serving.serve import serve as serve
     from inspire_fast.training.config import TrainConfig as TrainConfig
-    from inspire_fast.training.config import load_config as load_config
     from inspire_fast.training.loop import train as train
+    from inspire_fast.training.named_configs import load_config as load_config
 
 __version__ = "0.1.0"
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from inspire_fast.core.cli import run_command
-from inspire_fast.training.config import load_config
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.preflight.doctor import examine
 
 

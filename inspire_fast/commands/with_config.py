@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import tyro
 
 from inspire_fast.core.cli import exit_statuses, run_command
-from inspire_fast.training.config import TrainConfig, config_names, load_config
+from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import parse
+from inspire_fast.training.named_configs import config_names, load_config
 from inspire_fast.training.renamed_fields import refuse_old_options
 
 ConfigArgument = Annotated[TrainConfig, tyro.conf.arg(name="")]

@@ -1,17 +1,14 @@
-"""Training config: what one run is made of. Named configs are files in `configs/`; each defines `CONFIG`."""
+"""Training config: the settings of one run, in groups. `named_configs` finds and loads the files of `configs/`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
-from inspire_fast.core.errors import UnknownNameError
-from inspire_fast.core.registry import require_choice, unknown_name
+from inspire_fast.core.registry import require_choice
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
@@ -22,7 +19,6 @@ from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.training.dataset_config import DataConfig
 from inspire_fast.training.optimizer import OptimizerConfig
-from inspire_fast.training.renamed_fields import refuse_old_keyword
 from inspire_fast.training.stochastic_rounding import Precision
 
 PALIGEMMA_SKIP = 128
@@ -279,73 +275,3 @@ class TrainConfig:
     def build_script(self) -> Script:
         """The script with its questions, in the robot's words."""
         return self.dialogue.build_script(self.embodiment)
-
-
-def config_folder() -> Path:
-    """Folder of the named configs: those that the installed package brings, else `configs/` of the checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "configs"  # a checkout has none there
-    return installed if installed.is_dir() else package.parent / "configs"
-
-
-def config_names() -> list[str]:
-    """Every named config."""
-    return sorted(p.stem for p in config_folder().glob("*.py") if not p.stem.startswith("_"))
-
-
-def load_config(name: str | Path) -> TrainConfig:
-    """A named config, or the config of a Python file.
-
-    Example:
-        >>> import inspire_fast as ifa
-        >>> ifa.load_config("debug").batch_size
-        4
-
-    Args:
-        name: of a file in `config_folder()`, or the path of any Python file (`.py`). The file defines `CONFIG`, a
-            `TrainConfig`; or `get_config()`, which returns a `TrainConfig` or an `ml_collections.ConfigDict`.
-
-    Raises:
-        KeyError: no such file; suggests the closest name and lists all.
-        ValueError: the file defines neither, or uses the old name of a field; or a named config's name is not its
-            file's.
-    """
-    path = Path(name)
-    named = path.suffix != ".py"
-    if named:
-        path = config_folder() / f"{name}.py"
-        if not path.is_file():
-            raise UnknownNameError(
-                unknown_name("config", str(name), config_names()) + " The path of a .py file works too."
-            )
-    config = _from_file(path)
-    if not isinstance(config, TrainConfig) or (named and config.name != name):
-        raise ValueError(
-            f"{path} must define CONFIG = TrainConfig(name={path.stem!r}, ...), or get_config(), which returns that or "
-            f"a ConfigDict; got {config!r:.80}."
-        )
-    return config
-
-
-def _from_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UnknownNameError(f"There is no config file {path}.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return _config_of(module)
-    except TypeError as error:
-        refuse_old_keyword(error, path)
-        raise
-
-
-def _config_of(module: ModuleType) -> Any:
-    if not hasattr(module, "get_config"):
-        return getattr(module, "CONFIG", None)
-    from ml_collections import ConfigDict
-
-    from inspire_fast.training.config_dict import from_config_dict
-
-    config = module.get_config()
-    return from_config_dict(config) if isinstance(config, ConfigDict) else config

@@ -16,15 +16,10 @@ from inspire_fast.models.config import TEST
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.serving import PolicyServer, serve_in_background
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
-from inspire_fast.training.config import (
-    CheckpointConfig,
-    OptimizerConfig,
-    TokenizersConfig,
-    TrainConfig,
-    load_config,
-)
+from inspire_fast.training.config import CheckpointConfig, OptimizerConfig, TokenizersConfig, TrainConfig
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.loop import train
+from inspire_fast.training.named_configs import load_config
 
 HORIZON = 2
 PARAMETERS = {"vq": {"stages": 4}}

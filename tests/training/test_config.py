@@ -9,8 +9,9 @@ import pytest
 from inspire_fast.commands.with_config import run_with_config
 from inspire_fast.models.config import GEMMA_2B, PRESETS
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.training.config import MeshConfig, TrainConfig, config_names, load_config
+from inspire_fast.training.config import MeshConfig, TrainConfig
 from inspire_fast.training.loop import state_differences
+from inspire_fast.training.named_configs import config_names, load_config
 from inspire_fast.training.optimizer import learning_rate
 from inspire_fast.training.renamed_fields import RENAMED, with_new_names
 from inspire_fast.training.run_contract import jsonable

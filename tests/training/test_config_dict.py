@@ -7,9 +7,10 @@ from typing import Any
 from ml_collections import ConfigDict
 import pytest
 
-from inspire_fast.training.config import TrainConfig, config_names, load_config
+from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.config_dict import from_config_dict, to_config_dict
 from inspire_fast.training.dataset_config import DataPart
+from inspire_fast.training.named_configs import config_names, load_config
 
 
 @pytest.mark.parametrize("name", config_names())

@@ -9,8 +9,9 @@ import socket
 import jax
 import pytest
 
-from inspire_fast.training.config import DistributedConfig, TokenizersConfig, load_config
+from inspire_fast.training.config import DistributedConfig, TokenizersConfig
 from inspire_fast.training.distributed import in_slurm, join
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.preflight import doctor
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.training.checkpoint_writer import Checkpoints, DiskFullError, is_disk_full, latest_step
-from inspire_fast.training.config import CheckpointConfig, DialogueConfig, TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, DialogueConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints, require_unchanged
+from inspire_fast.training.named_configs import load_config
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy.testing import random_params
 from inspire_fast.training.checkpoint_writer import Checkpoints
-from inspire_fast.training.config import CheckpointConfig, MeshConfig, OptimizerConfig, TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, MeshConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.init_params import check_initial, initial_state
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import TrainState, init_state, with_params
 from tests.checkpoints.written import LORA, TEST, assert_equal

@@ -11,11 +11,12 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.testing import PHRASES, TASK, write_fake_dataset
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.training.config import DialogueConfig, TrainConfig, load_config
+from inspire_fast.training.config import DialogueConfig, TrainConfig
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.inspection.page import draw_facts, write_page
 from inspire_fast.training.inspection.samples import Inspection, inspect
+from inspire_fast.training.named_configs import load_config
 from tests.core.hostile import HOSTILE, require_harmless
 
 

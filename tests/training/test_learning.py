@@ -9,8 +9,9 @@ import pytest
 
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
-from inspire_fast.training.config import EvaluationConfig, OptimizerConfig, load_config
+from inspire_fast.training.config import EvaluationConfig, OptimizerConfig
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.state import init_state, make_step

@@ -20,7 +20,7 @@ from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
-from inspire_fast.training.config import CheckpointConfig, DataConfig, TrainConfig, load_config
+from inspire_fast.training.config import CheckpointConfig, DataConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
 from inspire_fast.training.datasets.assets import (
     compute_stats,
@@ -34,6 +34,7 @@ from inspire_fast.training.datasets.sources import described, open_parts, open_s
 from inspire_fast.training.inspection.page import write_page
 from inspire_fast.training.inspection.samples import inspect
 from inspire_fast.training.loop import train
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.prepare import fixed_batches
 
 ROOT = Path(__file__).parents[2]

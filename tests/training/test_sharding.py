@@ -1,6 +1,7 @@
 import jax
 
-from inspire_fast.training.config import MeshConfig, load_config
+from inspire_fast.training.config import MeshConfig
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.sharding import AXES, make_mesh, placement_table, state_shardings
 from inspire_fast.training.state import init_state
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.training.config import load_config
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.optimizer import OptimizerConfig
 from inspire_fast.training.state import init_state, make_update
 from inspire_fast.training.stochastic_rounding import rounded, widened

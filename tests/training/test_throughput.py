@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from inspire_fast.training.config import TrainConfig, load_config
+from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.reporting import throughput
 from inspire_fast.training.reporting.flops import training_flops
 

@@ -44,12 +44,12 @@ from inspire_fast.training.config import (
     LoggingConfig,
     OptimizerConfig,
     TrainConfig,
-    load_config,
 )
 from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.loop import train
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import prepare, to_batch
 from inspire_fast.training.reporting.held_out import evaluate_held_out
@@ -380,8 +380,14 @@ import dataclasses, json, signal, sys
 from pathlib import Path
 from inspire_fast.models.config import TEST
 from inspire_fast.training.config import (
-    CheckpointConfig, DistributedConfig, EvaluationConfig, LoggingConfig, MeshConfig, OptimizerConfig, load_config
+    CheckpointConfig,
+    DistributedConfig,
+    EvaluationConfig,
+    LoggingConfig,
+    MeshConfig,
+    OptimizerConfig,
 )
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.distributed import join
 from inspire_fast.training.loop import train
 from inspire_fast.training.dataset_config import DataPart

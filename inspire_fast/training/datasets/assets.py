@@ -22,8 +22,9 @@ from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
 from inspire_fast.tokenizers.text.paligemma import load_paligemma
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
-from inspire_fast.training.config import TrainConfig, config_names, load_config
+from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.sources import open_parts, open_source
+from inspire_fast.training.named_configs import config_names, load_config
 
 
 def stats_path(config: TrainConfig) -> Path:
