@@ -27,6 +27,8 @@ class Args:
         initial_states: `fixed` takes the suite's 50 stored states, `randomized` draws from the task's placement
             regions.
         first_episode: with fixed states, the first of the states; evaluation uses them from 0 on.
+        execution_noise: standard deviation of the noise on executed translations (0..1, action units; 0.3 is about a
+            centimetre); the recorded actions correct it.
         workers: processes, each with a simulator of up to 2 GB.
         expert: name in `envs.libero.experts.registry.EXPERTS`.
         max_steps: an expert that needs more has failed and tries another state.
@@ -41,6 +43,7 @@ class Args:
     initial_states: Literal["fixed", "randomized"] = "randomized"
     first_episode: int = 0
     seed: int = 0
+    execution_noise: float = 0.0
     workers: int = 2
     expert: str = "carry_out"
     max_steps: int = 400

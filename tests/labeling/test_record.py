@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from inspire_fast.envs.libero.camera import VIEWS
 from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError
 from inspire_fast.labeling.demonstrations import record as record_module
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
@@ -85,6 +86,32 @@ def test_recording_resumes_and_repeats_nothing(tmp_path: Path):
     assert again.paths[0].stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="another spec"):
         record(dataclasses.replace(SPEC, chunk=10), tmp_path, workers=1, progress=False)
+
+
+def test_execution_noise_displaces_the_hand_and_stays_out_of_the_recorded_actions(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    executed: list[np.ndarray] = []
+    environment = SimpleNamespace(
+        unlabelled="",
+        reset=lambda _episode: None,
+        observe=lambda: {key: np.zeros((4, 4, 3), np.uint8) for key in VIEWS},
+        facts=lambda: tiny_episode().facts(0),
+        state=lambda: np.zeros(8, np.float32),
+        step=executed.append,
+        success=False,
+        prompt="pick up the alphabet soup",
+        task=SimpleNamespace(suite="libero_object", index=0),
+    )
+    action = np.array([0.2, 0, 0, 0, 0, 0.1, -1], np.float32)
+    monkeypatch.setattr(record_module, "EXPERTS", {"carry_out": lambda *_: iter([action] * 2000)})
+    spec = dataclasses.replace(SPEC, execution_noise=0.3, max_steps=2000)
+    episode = record_module.record_episode(environment, spec, episode=0, seed=0)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(episode.actions, np.tile(action, (2000, 1)))
+    noise = np.array(executed) - action
+    np.testing.assert_allclose(noise[:, :3].std(axis=0), 0.3, rtol=0.15)
+    assert np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1] == pytest.approx(0.8, abs=0.05)
+    np.testing.assert_array_equal(noise[:, 3:], 0)
 
 
 def attempts(monkeypatch: pytest.MonkeyPatch, *outcomes: bool | Exception) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 import functools
 import json
+import math
 import multiprocessing
 from pathlib import Path
 import time
@@ -26,6 +27,7 @@ from inspire_fast.envs.libero.experts.registry import EXPERTS
 from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.workers import prepare_worker
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode, target_arrays
+from inspire_fast.robots.libero import LIBERO
 
 SPEC_FILE = "recording.json"
 _RETRY_STRIDE = 100_000  # a retried demonstration starts from an initial state that no other one has
@@ -46,6 +48,9 @@ class RecordSpec:
         initial_states, render_quality: see `LiberoSettings`.
         expert: name in `envs.libero.experts.registry.EXPERTS`.
         variation: how much the expert varies.
+        execution_noise: standard deviation of the noise on executed translations, action units, correlated over about
+            five steps. Recorded are the expert's own actions, which correct it: states off the path come with the way
+            back (DART, Laskey et al. 2017). 0.3 displaces the hand by about a centimetre.
         attempts: attempts at one demonstration before it is skipped.
     """
 
@@ -60,11 +65,14 @@ class RecordSpec:
     render_quality: RenderQuality = "full"
     expert: str = "carry_out"
     variation: Variation = field(default_factory=Variation)
+    execution_noise: float = 0.0
     attempts: int = 5
 
     def __post_init__(self) -> None:
         if not self.tasks or min(self.episodes, self.chunk, self.max_steps, self.attempts) < 1:
             raise ValueError(f"A recording needs tasks, and episodes, chunk, max_steps, attempts >= 1; got {self}.")
+        if not 0 <= self.execution_noise <= 1:
+            raise ValueError(f"execution_noise is in 0..1, action units; got {self.execution_noise}.")
         _ = EXPERTS[self.expert]
 
 
@@ -113,6 +121,7 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         raise ValueError(f"{environment.task.name} cannot be labelled: {environment.unlabelled}")
     environment.reset(episode)
     frames, states, facts, actions = [], [], [], []
+    noise = _correlated_noise(spec.execution_noise, np.random.default_rng([seed, episode, 1]))
     for action in EXPERTS[spec.expert](environment, np.random.default_rng([seed, episode]), spec.variation):
         if len(actions) == spec.max_steps:
             break
@@ -122,7 +131,8 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         assert truth is not None  # checked above
         facts.append(truth.targets)
         states.append(environment.state())
-        actions.append(environment.step(action))
+        actions.append(LIBERO.native_actions(action[None])[0])
+        environment.step(action + next(noise))
         if environment.success:
             break
     if not actions:
@@ -140,6 +150,14 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         episode=episode,
         seed=seed,
     )
+
+
+def _correlated_noise(deviation: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Disturbances of an action `[7]`: a stationary first-order process on x, y and z, nothing on turns and gripper."""
+    noise, kept = np.zeros(3), 0.8
+    while True:
+        noise = kept * noise + math.sqrt(1 - kept**2) * deviation * rng.normal(size=3)
+        yield np.concatenate([noise, np.zeros(LIBERO.action_dim - 3)])
 
 
 def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress: bool = True) -> RecordSummary:
@@ -186,7 +204,8 @@ def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress:
 def _claim(spec: RecordSpec, out_dir: Path) -> None:
     """Writes the spec into the folder, or checks that the folder's spec is the same."""
     path, text = out_dir / SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
-    if path.exists() and path.read_text() != text:
+    # Recordings begun before there was execution noise had none.
+    if path.exists() and {"execution_noise": 0.0} | json.loads(path.read_text()) != json.loads(text):
         raise ValueError(
             f"{out_dir} holds a recording of another spec:\n{path.read_text()}\nnow asked for:\n{text}\n"
             "Choose another folder, or delete this one."
