@@ -177,7 +177,7 @@ def statistics_of(root: Path) -> dict[str, float]:
 
 def peak_mb() -> float:
     """This process's peak of resident memory. Not `getrusage`, whose figure a new process inherits from its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 

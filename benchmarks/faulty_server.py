@@ -112,9 +112,11 @@ class Victim:
         self.starts += 1
         while not self._port_file.exists():
             if self._process.poll() is not None:
-                raise SystemExit(f"The server did not start; see {log.name}:\n{Path(log.name).read_text()[-2000:]}")
+                raise SystemExit(
+                    f"The server did not start; see {log.name}:\n{Path(log.name).read_text(encoding='utf-8')[-2000:]}"
+                )
             time.sleep(0.02)
-        self.port = int(self._port_file.read_text())
+        self.port = int(self._port_file.read_text(encoding="utf-8"))
         self.back_at = time.monotonic()
 
     def kill(self) -> None:
@@ -167,7 +169,7 @@ class Victim:
         """Reads its current state."""
         assert self._process is not None
         proc = Path("/proc") / str(self._process.pid)
-        status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+        status = dict(line.split(":", 1) for line in (proc / "status").read_text(encoding="utf-8").splitlines())
         return Vitals(
             rss_mb=int(status["VmRSS"].split()[0]) / 1024,
             descriptors=len(list((proc / "fd").iterdir())),
@@ -178,7 +180,7 @@ class Victim:
         """Deaths, and log lines of exceptions that escaped."""
         found = list(self.deaths)
         for path in sorted(self._folder.glob("server-*.log")):
-            for line in path.read_text(errors="replace").splitlines():
+            for line in path.read_text(errors="replace", encoding="utf-8").splitlines():
                 level, _, rest = line.partition("|")
                 ours = rest.startswith("inspire_fast.")
                 if "Traceback" in line or "Exception" in line.partition(":")[0] or (level == "ERROR" and not ours):

@@ -290,7 +290,7 @@ def guided(args: Args, corpus: Path, seconds: float, report: Path) -> None:
     """Fuzzes with atheris; ends the process."""
     atheris: Any = importlib.import_module("atheris")  # no dependency of the project
     with atheris.instrument_imports(include=["inspire_fast"]):
-        import inspire_fast.client
+        import inspire_fast.client  # noqa: F401
         import inspire_fast.robots  # noqa: F401
     target, mutate = Target(corpus), Mutator(args.seed)
     next_report = 0.0
@@ -339,7 +339,7 @@ def growth_mb(corpus: Path) -> float:
     for _ in range(_REREADINGS):
         for frame in frames:
             target(frame)
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
         sizes.append(pages * resource.getpagesize() / 2**20)
     return sizes[-1] - sizes[_REREADINGS // 4]
 
@@ -354,7 +354,9 @@ def fuzz(args: Args, corpus: Path, engine: str, seconds: float) -> dict[str, Any
         command = [sys.executable, __file__, *options, f"--worker={report}"]
         rc = subprocess.run(command, check=False, stdout=sys.stderr).returncode
         counts = (
-            json.loads(report.read_text()) if report.exists() else {"executions": 0, "findings": {}, "outcomes": {}}
+            json.loads(report.read_text(encoding="utf-8"))
+            if report.exists()
+            else {"executions": 0, "findings": {}, "outcomes": {}}
         )
         report.unlink(missing_ok=True)
         total["executions"] += counts["executions"]

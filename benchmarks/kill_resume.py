@@ -75,7 +75,7 @@ class Runs:
     def lines(self, exp_name: str) -> list[dict[str, float]]:
         """The log so far, without times and incomplete lines."""
         log = self.folder / "runs" / "debug" / exp_name / "metrics.jsonl"
-        rows = [json.loads(line) for line in log.read_text().split("\n")[:-1]] if log.exists() else []
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]] if log.exists() else []
         return [{key: value for key, value in row.items() if key not in ("time", *THROUGHPUT)} for row in rows]
 
     def saved(self, exp_name: str) -> int:
@@ -87,9 +87,8 @@ class Runs:
         """Runs to the end; returns the duration in seconds."""
         start = time.perf_counter()
         if status := self.start(exp_name).wait():
-            raise SystemExit(
-                f"{exp_name} ended with {status}:\n{(self.folder / f'{exp_name}.txt').read_text()[-3000:]}"
-            )
+            said = (self.folder / f"{exp_name}.txt").read_text(encoding="utf-8")
+            raise SystemExit(f"{exp_name} ended with {status}:\n{said[-3000:]}")
         return time.perf_counter() - start
 
 
@@ -129,7 +128,9 @@ def main(args: Args) -> None:
                 when["later" if len(rows) > begun else "before its first line"] += 1
                 sys.stderr.write(f"\rkill {kills}/{wanted}: step {reached}, checkpoint {runs.saved(name)}   ")
             elif status:
-                raise SystemExit(f"{name} ended with {status}:\n{(runs.folder / f'{name}.txt').read_text()[-3000:]}")
+                raise SystemExit(
+                    f"{name} ended with {status}:\n{(runs.folder / f'{name}.txt').read_text(encoding='utf-8')[-3000:]}"
+                )
             else:
                 completed += 1
         sys.stderr.write("\n")

@@ -78,7 +78,7 @@ def restore(step: Path, preset: str) -> dict[str, float]:
     """Restores in this process; bytes and seconds."""
     jnp.zeros(1).block_until_ready()  # the back end's own memory belongs to the baseline
     nnx.eval_shape(lambda: Pi0Fast(PRESETS[preset], rngs=nnx.Rngs(0)))
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the high-water mark begins anew
     baseline, start = resident("VmRSS"), time.perf_counter()
     model = load_model(step, PRESETS[preset], dtype="bfloat16")
     for value in (params := to_openpi(model)).values():
@@ -92,7 +92,7 @@ def restore(step: Path, preset: str) -> dict[str, float]:
 
 def resident(field: str) -> int:
     """Bytes of this process in memory: `VmRSS` now, `VmHWM` at most."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 

@@ -116,7 +116,7 @@ def serve(args: Args) -> None:
     observations = unpack((args.folder / OBSERVATIONS).read_bytes(), max_bytes=1 << 30)
     policy.warm_up(sorted({o["prompt"] for o in observations}), rows=SIZES if batched else (1,))
     if batched:
-        (args.folder / ALONE).write_text(json.dumps(time_policy(policy, observations)))
+        (args.folder / ALONE).write_text(json.dumps(time_policy(policy, observations)), encoding="utf-8")
     port_file = args.folder / batched_name(batched)
     if batched:
         config = ServerConfig(batch_sizes=SIZES, max_wait_s=args.max_wait_s, port_file=port_file)
@@ -165,9 +165,9 @@ def servers(args: Args, observations: Sequence[Any]) -> Iterator[tuple[dict[Side
                 if process.poll() is not None:
                     raise SystemExit(f"The server ({side}) did not start.")
                 time.sleep(0.1)
-            ports[side] = int(port_file.read_text())
+            ports[side] = int(port_file.read_text(encoding="utf-8"))
             sys.stderr.write(f"{side}: ready after {time.perf_counter() - start:.0f} s more\n")
-        yield ports, json.loads((Path(folder) / ALONE).read_text())
+        yield ports, json.loads((Path(folder) / ALONE).read_text(encoding="utf-8"))
 
 
 @dataclass
@@ -300,7 +300,7 @@ def client_weight() -> dict[str, float]:
             "client": f"import inspire_fast.client; {say}",
         }.items():
             start = time.perf_counter()
-            run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            run = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
             seconds = time.perf_counter() - start
             kb, modules = run.stdout.split()
             cost.setdefault(name, []).append((1e3 * seconds, int(kb) / 1024, int(modules)))

@@ -41,7 +41,7 @@ def long_lines(text: str) -> list[int]:
 
 @pytest.mark.parametrize("name", WRAPPED)
 def test_prose_lines_end_at_120(root: Path, name: str) -> None:
-    assert long_lines((root / name).read_text()) == []
+    assert long_lines((root / name).read_text(encoding="utf-8")) == []
 
 
 def test_tables_code_and_addresses_may_be_longer() -> None:

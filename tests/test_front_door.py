@@ -33,7 +33,7 @@ import inspire_fast
 seconds = time.perf_counter() - start
 print(json.dumps([seconds, sorted({name.partition(".")[0] for name in set(sys.modules) - old})]))
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, encoding="utf-8", check=True)
     seconds, loaded = json.loads(done.stdout)
     assert set(loaded) - set(sys.stdlib_module_names) == {"inspire_fast"}
     assert seconds < 0.5  # some 10 ms on an idle machine
@@ -101,7 +101,7 @@ def test_its_example_runs(name: str, namespace: dict[str, Any], monkeypatch: pyt
 def test_the_readmes_examples_run(
     root: Path, namespace: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(blocks) == 2
     (tmp_path / "runs/demo/checkpoints/demo").mkdir(parents=True)
     (tmp_path / "runs/demo/checkpoints/demo/default").symlink_to(namespace["checkpoint"].parent)
@@ -113,7 +113,7 @@ def test_the_readmes_examples_run(
 
 
 def project(root: Path) -> dict[str, Any]:
-    return tomllib.loads((root / "pyproject.toml").read_text())
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_every_command_is_a_script_too(root: Path) -> None:

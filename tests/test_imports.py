@@ -48,7 +48,7 @@ for name in json.loads(sys.argv[2]):
 
 def base_install(root: Path) -> set[str]:
     """Top-level modules that the base dependencies bring."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = {normalized(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in project["dependencies"]}
     brought = {
         module
@@ -65,7 +65,7 @@ def normalized(distribution: str) -> str:
 
 def guarded_import(allowed: set[str], names: list[str], root: Path) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-c", GUARDED_IMPORT, json.dumps(sorted(allowed)), json.dumps(names)]
-    return subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(argv, cwd=root, capture_output=True, encoding="utf-8", timeout=120, check=False)
 
 
 def test_the_walk_finds_every_room(root: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_client_loads_little(root: Path) -> None:
         "import sys; old = set(sys.modules); import inspire_fast.client; "
         "print({name.partition('.')[0] for name in set(sys.modules) - old})"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, encoding="utf-8", check=True)
     loaded = ast.literal_eval(done.stdout) - set(sys.stdlib_module_names)
     # Cython's own modules come with msgpack.
     assert {n for n in loaded if not re.match("__main__|_*cython", n)} == {

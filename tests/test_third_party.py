@@ -27,7 +27,7 @@ from inspire_fast.training.augment import RECIPES
 from inspire_fast.training.config import OptimizerConfig, TrainConfig
 
 OPENPI = Path(__file__).parents[1] / "third_party/openpi"
-CONVENTIONS = json.loads((OPENPI / "conventions.json").read_text())
+CONVENTIONS = json.loads((OPENPI / "conventions.json").read_text(encoding="utf-8"))
 HORIZON = 5
 VOCABULARY = tiny_vocabulary(HORIZON, 7)
 SCRIPT = SCRIPTS["inspire"](DIRECTION)
@@ -88,7 +88,7 @@ def test_normalisation() -> None:
     for kind, function in (("quantile", normalize_quantile), ("zscore", normalize_zscore)):
         formula = eval(wanted[kind], {}, values)
         np.testing.assert_allclose(function(np.array([0.7]), stats), [formula], rtol=1e-12)
-    layout = json.loads((OPENPI / "checkpoint_layout.json").read_text())["norm_stats"]
+    layout = json.loads((OPENPI / "checkpoint_layout.json").read_text(encoding="utf-8"))["norm_stats"]
     assert layout["file"] == normalize.FILE_NAME
     assert set(layout["statistics"]) == {f.name for f in dataclasses.fields(NormStats)}
 
@@ -115,7 +115,7 @@ def test_augmentation() -> None:
 
 
 def test_the_wire() -> None:
-    wire = json.loads((OPENPI / "wire.json").read_text())
+    wire = json.loads((OPENPI / "wire.json").read_text(encoding="utf-8"))
     for name, value in (("array", np.zeros(2, np.float32)), ("scalar", np.float32(1))):
         packed = pack(value)
         for key in wire["encodings"][name]:
@@ -127,9 +127,9 @@ def test_the_wire() -> None:
 
 
 def test_the_trees_have_the_sizes_that_are_named() -> None:
-    trees = json.loads((OPENPI / "checkpoint_layout.json").read_text())["trees"]
+    trees = json.loads((OPENPI / "checkpoint_layout.json").read_text(encoding="utf-8"))["trees"]
     for about in trees.values():
-        leaves = json.loads((OPENPI / about["file"]).read_text())["leaves"]
+        leaves = json.loads((OPENPI / about["file"]).read_text(encoding="utf-8"))["leaves"]
         assert len(leaves) == about["leaves"]
         assert sum(int(np.prod(leaf["shape"])) for leaf in leaves) == about["parameters"]
 
@@ -221,7 +221,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> DataConfig:
     }
     for made in (*packages.values(), transforms, model, libero, training):
         monkeypatch.setitem(sys.modules, made.__name__, made)
-    text = (OPENPI / "inspire_in_openpi.md").read_text()
+    text = (OPENPI / "inspire_in_openpi.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     example = module("example")
     monkeypatch.setitem(sys.modules, "example", example)  # dataclasses look their module up

@@ -109,7 +109,7 @@ def copy_files(system: Any, files: list[RemoteFile], target: Path, *, name: str)
 def _begin(around: Path, listing: str) -> None:
     """The folder of a copy in the making: an earlier one of the same files, else an empty one."""
     stored = around / "listing.json"
-    if not stored.is_file() or stored.read_text() != listing:
+    if not stored.is_file() or stored.read_text(encoding="utf-8") != listing:
         shutil.rmtree(around, ignore_errors=True)
         (around / "files").mkdir(parents=True)
         write_text(stored, listing)

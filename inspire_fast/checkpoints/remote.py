@@ -123,7 +123,7 @@ def _by_hand(address: str, target: Path) -> str:
 def _locked(target: Path) -> Iterator[None]:
     """Holds openpi's lock of a copy; waits for another process that does."""
     lock = target.with_suffix(".lock")
-    with lock.open("w") as file:
+    with lock.open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -231,7 +231,7 @@ def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
     address = Address(
         host=args.options.host,
         port=args.port,
-        api_key=None if args.api_key_file is None else args.api_key_file.read_text().strip(),
+        api_key=None if args.api_key_file is None else args.api_key_file.read_text(encoding="utf-8").strip(),
         connect_timeout_s=args.connect_timeout_s,
         request_timeout_s=args.request_timeout_s,
     )

@@ -107,7 +107,7 @@ class UniformBins:
     @classmethod
     def load(cls, directory: Path) -> UniformBins:
         """Reads `bins_tokenizer.json`."""
-        return cls(**json.loads(require_file(directory, FILE, cls).read_text()))
+        return cls(**json.loads(require_file(directory, FILE, cls).read_text(encoding="utf-8")))
 
     @classmethod
     def fit(

@@ -54,7 +54,7 @@ def git_revision() -> str:
     if git is None or not (checkout / ".git").exists():
         return ""
     command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    described = subprocess.run(command, check=False, capture_output=True, text=True)
+    described = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")
     return described.stdout.strip()
 
 

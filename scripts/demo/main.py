@@ -65,7 +65,7 @@ def main() -> None:
     report = summarise(
         found,
         checkpoint_dir=CHECKPOINTS,
-        demonstrations=json.loads((RUN / "dataset.episodes" / "summary.json").read_text()),
+        demonstrations=json.loads((RUN / "dataset.episodes" / "summary.json").read_text(encoding="utf-8")),
         parameters=InspirePolicy.load(CHECKPOINTS).parameters,
         seconds=seconds,
     )

@@ -37,7 +37,7 @@ def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
     SIGTERM ends the job like Ctrl-C; the time of an attempt that was killed with SIGKILL is lost.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    stored = json.loads(record.read_text()) if record.exists() else {"seconds": {}, "done": []}
+    stored = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"seconds": {}, "done": []}
     for number, stage in enumerate(stages, start=1):
         if stage.name in stored["done"]:
             print(f"[{number}/{len(stages)}] {stage.title}: done ({stored['seconds'][stage.name]:.0f} s)", flush=True)
@@ -80,12 +80,12 @@ def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 18
         process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=output, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + timeout_s
-        while not (ready.exists() and ready.read_text().strip()):
+        while not (ready.exists() and ready.read_text(encoding="utf-8").strip()):
             if process.poll() is not None or time.monotonic() > deadline:
                 state = "is not ready" if process.poll() is None else f"ended with status {process.returncode}"
                 raise RuntimeError(f"{Path(str(arguments[0])).name} {state}; see {log}.")
             time.sleep(0.1)
-        yield ready.read_text().strip()
+        yield ready.read_text(encoding="utf-8").strip()
         if process.poll() is not None:
             raise RuntimeError(f"{Path(str(arguments[0])).name} ended too early; see {log}.")
     finally:

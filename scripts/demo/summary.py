@@ -30,7 +30,7 @@ def summarise(
         seconds: per stage.
     """
     metrics = read_json_lines(checkpoint_dir / "metrics.jsonl")
-    held_out = json.loads((checkpoint_dir / "held_out.json").read_text())
+    held_out = json.loads((checkpoint_dir / "held_out.json").read_text(encoding="utf-8"))
     given = judged(records)
     calls = [call for record in records for call in record.calls]
     return {

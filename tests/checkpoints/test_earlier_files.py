@@ -20,7 +20,7 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.policy.policy import InspirePolicy
 
 DATA = Path(__file__).parent / "data"
-EXPECTED: Mapping[str, Any] = json.loads((DATA / "expected.json").read_text())
+EXPECTED: Mapping[str, Any] = json.loads((DATA / "expected.json").read_text(encoding="utf-8"))
 REQUESTS = {
     "answer": RequestOptions(),
     "force": RequestOptions(mode="force", targets=["the red block", "the plate"], answers=["left", "grasped"]),
@@ -37,7 +37,7 @@ def test_the_contract_is_read_and_written_again_unchanged() -> None:
     assets = DATA / "checkpoint" / "2" / "assets"
     contract = Contract.read(assets)
     assert contract.revision.startswith(EXPECTED["revision"])
-    assert json.loads(contract.to_json()) == json.loads((assets / "contract.json").read_text())
+    assert json.loads(contract.to_json()) == json.loads((assets / "contract.json").read_text(encoding="utf-8"))
 
 
 def test_the_policy_announces_what_it_did(policy: InspirePolicy) -> None:

@@ -53,8 +53,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert isinstance(VOCABULARY.action, FastTokenizer)
     VOCABULARY.action.save_processor(folder / "processor")
     config = folder / "processor" / "processor_config.json"
-    universal = json.loads(config.read_text()) | {"time_horizon": None, "action_dim": None}
-    config.write_text(json.dumps(universal))
+    universal = json.loads(config.read_text(encoding="utf-8")) | {"time_horizon": None, "action_dim": None}
+    config.write_text(json.dumps(universal), encoding="utf-8")
     return folder
 
 
@@ -189,34 +189,34 @@ def test_openpis_decoding_is_not_imported_with_questions(home: Path, tmp_path: P
 def test_statistics_that_are_no_object_are_refused(home: Path, tmp_path: Path, content: str) -> None:
     file = home / "run" / "9" / "assets" / "odd" / "norm_stats.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(f'{{"norm_stats": {content}}}')
+    file.write_text(f'{{"norm_stats": {content}}}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"odd/norm_stats\.json is not openpi's format"):
         bring(home, "pi0_fast_libero", tmp_path / "out", asset_id="odd")
 
 
 def test_an_architecture_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "network.json"
-    file.write_text(json.dumps(asdict(NETWORK)))
+    file.write_text(json.dumps(asdict(NETWORK)), encoding="utf-8")
     assert read_model(str(file)) == NETWORK
     assert read_model("test") == TEST
     with pytest.raises(KeyError, match="Did you mean 'gemma_2b'"):
         read_model("gemma_2")
     for content, words in (("[]", "network.json"), ('{"vision": ', "network.json"), ('{"vocab_size": 3}', "'vision'")):
-        file.write_text(content)
+        file.write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=f"{words}.*|no architecture.*{words}"):
             read_model(str(file))
 
 
 def test_a_new_folder_touches_no_other(tmp_path: Path) -> None:
     (tmp_path / ".out.partial").mkdir()
-    (tmp_path / ".out.partial" / "precious").write_text("mine")
+    (tmp_path / ".out.partial" / "precious").write_text("mine", encoding="utf-8")
     (tmp_path / "plain").mkdir()
     with StagedFolder(tmp_path / "out") as folder, StagedFolder(tmp_path / "out2") as second:
         (folder / "file").touch()
         assert second != folder
     assert sorted(p.name for p in tmp_path.iterdir()) == [".out.partial", "out", "out2", "plain"]
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
-    assert (tmp_path / ".out.partial" / "precious").read_text() == "mine"
+    assert (tmp_path / ".out.partial" / "precious").read_text(encoding="utf-8") == "mine"
 
 
 TEST_LARGER = replace(NETWORK, language=replace(NETWORK.language, width=64))
@@ -270,7 +270,7 @@ def test_lora_is_kept_merged_or_taken_off_its_base(tmp_path: Path) -> None:
     write_params(tmp_path / "lora", params)
     (step / "params").rename(tmp_path / "unused")
     (tmp_path / "lora" / "params").rename(step / "params")
-    (step / "assets" / "contract.json").write_text(contract.to_json())
+    (step / "assets" / "contract.json").write_text(contract.to_json(), encoding="utf-8")
 
     merged = export_checkpoint(step, tmp_path / "merged", lora="merge")
     assert not Contract.read(merged / "assets").model.language.has_lora

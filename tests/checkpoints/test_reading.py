@@ -168,9 +168,9 @@ def test_arrays_whose_files_are_lost_are_not_read_as_zeros(tmp_path: Path) -> No
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
         tree = {name: np.full((2, 3), n + 1.0, np.float32) for n, name in enumerate("abc")}
         checkpointer.save(folder, args=ocp.args.PyTreeSave({"params": tree | {"scalar": np.float32(1)}}))
-    description = json.loads((folder / "_METADATA").read_text())
+    description = json.loads((folder / "_METADATA").read_text(encoding="utf-8"))
     del description["store_array_data_equal_to_fill_value"]  # as older Orbax wrote it
-    (folder / "_METADATA").write_text(json.dumps(description))
+    (folder / "_METADATA").write_text(json.dumps(description), encoding="utf-8")
     assert read_params(tmp_path / "0")["b"].tolist() == tree["b"].tolist()
     for name in "ab":
         (folder / f"params.{name}" / "0.0").unlink()

@@ -22,7 +22,7 @@ print(*names)
     [("inspire_fast.client", "websocket_client"), ("inspire_fast.robots.control", "runtime")],
 )
 def test_every_module_imports_without_heavy_packages(package, expected):
-    run = subprocess.run([sys.executable, "-c", PROGRAM, package], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", PROGRAM, package], capture_output=True, encoding="utf-8", check=True)
     loaded, names = (set(line.split()) for line in run.stdout.splitlines())
     assert f"{package}.{expected}" in names
     assert not loaded & HEAVY

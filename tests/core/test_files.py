@@ -39,7 +39,9 @@ with StagedFolder(path, overwrite=True) as folder:
 
 
 def start(kind: str, path: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", WRITER, kind, str(path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, kind, str(path)], stdout=subprocess.PIPE, encoding="utf-8"
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
     return process
@@ -61,9 +63,9 @@ def test_a_killed_process_leaves_the_old_file_or_none(tmp_path: Path) -> None:
     write_text(path, "old")
     assert names(tmp_path) == ["file"]  # the left-over was taken over
     kill(start("file", path))
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     write_text(path, "new")
-    assert path.read_text() == "new"
+    assert path.read_text(encoding="utf-8") == "new"
     assert names(tmp_path) == ["file"]
 
 
@@ -85,7 +87,7 @@ def test_a_killed_process_leaves_the_old_folder_or_none(tmp_path: Path) -> None:
 def test_two_processes_write_one_file_and_the_last_wins(tmp_path: Path) -> None:
     path, process = tmp_path / "file", start("file", tmp_path / "file")
     write_text(path, "mine")
-    assert path.read_text() == "mine"
+    assert path.read_text(encoding="utf-8") == "mine"
     assert names(tmp_path) == [".file.partial", "file"]  # the other one still writes
     kill(process)
     write_text(path, "mine again")
@@ -126,7 +128,7 @@ def test_text_is_utf8_and_folders_are_made(tmp_path: Path) -> None:
     write_text(tmp_path / "a" / "b", "größer\n")
     assert (tmp_path / "a" / "b").read_bytes() == "größer\n".encode()
     write_json(tmp_path / "a" / "c", {"key": [1]}, indent=None)
-    assert (tmp_path / "a" / "c").read_text() == '{"key": [1]}\n'
+    assert (tmp_path / "a" / "c").read_text(encoding="utf-8") == '{"key": [1]}\n'
     (tmp_path / "plain").touch()
     assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -147,13 +149,13 @@ def test_lines_survive_a_killed_writer(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lines.jsonl"
     assert read_json_lines(path) == []
     append_json_line(path, {"a": 1})
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write('{"a": 2')  # killed in the middle of a line
     assert read_json_lines(path) == [{"a": 1}]
     append_json_line(path, {"a": "x" * 100_000})  # longer than a block of the search for the last newline
     append_json_line(path, {"a": 3})
     assert [line["a"] for line in read_json_lines(path)] == [1, "x" * 100_000, 3]
-    path.write_text('{"a": 1}\n{"a"\n')
+    path.write_text('{"a": 1}\n{"a"\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"lines\.jsonl, line 2: not a JSON object"):
         read_json_lines(path)
 

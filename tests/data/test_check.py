@@ -79,9 +79,9 @@ def video_file(root: Path) -> Path:
 
 def empty_task(root: Path) -> None:
     path = root / "meta" / "tasks.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     lines[2]["task"] = ""
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 # What makes episode 2 (8 frames) unusable; episode 3 has 6.

@@ -47,7 +47,7 @@ def recordings(tmp_path: Path) -> Path:
             Image.fromarray(picture(episode, frame)).save(folder / f"episode_{episode}" / "img" / f"{frame}.png")
             content = {"task": f"put can {episode} on the plate", "state": states[frame].tolist()}
             content["action"] = (states[frame] + 1).tolist()
-            (folder / f"episode_{episode}" / kind / f"{frame}.json").write_text(json.dumps(content))
+            (folder / f"episode_{episode}" / kind / f"{frame}.json").write_text(json.dumps(content), encoding="utf-8")
     (folder / "notes").mkdir()
     return folder
 
@@ -81,9 +81,9 @@ def test_inspire_folders(recordings: Path, tmp_path: Path) -> None:
 
 def test_actions_from_the_next_states(recordings: Path, tmp_path: Path) -> None:
     for path in recordings.rglob("*.json"):
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         del content["action"]
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"episode_0: .*0\.json has no usable 'action' \(--actions-from-states"):
         converted(recordings, tmp_path / "set")
     converted(recordings, tmp_path / "set", actions_from_states=True)
@@ -93,7 +93,7 @@ def test_actions_from_the_next_states(recordings: Path, tmp_path: Path) -> None:
 
 
 def edit(path: Path, **changes) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
 
 
 def uneven(folder: Path) -> None:
@@ -105,7 +105,7 @@ def uneven(folder: Path) -> None:
     [
         (lambda f: (f / "img" / "4.png").unlink(), r"img must hold frames 0\.\.11.*not in both: \[4\]"),
         (lambda f: (f / "anno" / "11.json").unlink(), r"img must hold frames 0\.\.10.*not in both: \[11\]"),
-        (lambda f: (f / "anno" / "5.json").write_text("{"), r"anno.5\.json is not valid JSON"),
+        (lambda f: (f / "anno" / "5.json").write_text("{", encoding="utf-8"), r"anno.5\.json is not valid JSON"),
         (lambda f: edit(f / "anno" / "5.json", state=[0.0] * 6), r"5\.json: 'state' must be 7 finite numbers"),
         (lambda f: edit(f / "anno" / "5.json", state=[float("nan")] * 7), r"5\.json: 'state' must be 7 finite numbers"),
         (lambda f: edit(f / "anno" / "5.json", task=""), r"5\.json has no instruction \(`task` is ''\)"),
@@ -125,7 +125,7 @@ def test_bad_recordings_are_named_and_skipped_when_told_to(
     report = converted(recordings, tmp_path / "set", skip_bad_episodes=True)
     assert list(report.names) == ["episode_0", "episode_2"]
     assert list(report.skipped) == ["episode_10"]
-    stored = json.loads((tmp_path / "set" / "conversion.json").read_text())
+    stored = json.loads((tmp_path / "set" / "conversion.json").read_text(encoding="utf-8"))
     assert stored["skipped"].keys() == {"episode_10"}
 
 
@@ -221,7 +221,7 @@ def test_rlds_needs_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_incomplete_and_ambiguous_recordings_are_named(recordings: Path) -> None:
     shutil.rmtree(recordings / "episode_2" / "anno_w_pos")
-    (recordings / "episode_10" / "anno" / "3.json").write_text("[1]")
+    (recordings / "episode_10" / "anno" / "3.json").write_text("[1]", encoding="utf-8")
     pending = {episode.name: episode for episode in inspire_episodes(recordings)}
     assert list(pending) == ["episode_0", "episode_2", "episode_10"]
     with pytest.raises(DatasetError, match="anno does not exist"):

@@ -127,7 +127,7 @@ def write_v3(
         "features": features,
         **info,
     }
-    (root / "meta/info.json").write_text(json.dumps(content))
+    (root / "meta/info.json").write_text(json.dumps(content), encoding="utf-8")
     return root
 
 
@@ -209,9 +209,9 @@ def test_columns_that_the_table_of_features_does_not_name_are_left_alone(tmp_pat
 def test_without_instructions(tmp_path: Path) -> None:
     root = write_v3(tmp_path, {})
     path = root / "meta/info.json"
-    info = json.loads(path.read_text())
+    info = json.loads(path.read_text(encoding="utf-8"))
     del info["features"]["task_index"]
-    path.write_text(json.dumps(info))
+    path.write_text(json.dumps(info), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"column 'task_index'.*Did you mean 'index'"):
         LeRobotDataset(root).row(0)
 
@@ -432,20 +432,23 @@ def test_chunks_size_is_held_against_what_it_must_be(tmp_path: Path, value: Any)
     ) as writer:
         writer.add_episode({"a": np.zeros(3, np.float32)}, task="a task")
     path = tmp_path / "set/meta/info.json"
-    info = json.loads(path.read_text())
+    info = json.loads(path.read_text(encoding="utf-8"))
     info.pop("chunks_size")
-    path.write_text(json.dumps(info if value is ... else {**info, "chunks_size": value}))
+    path.write_text(json.dumps(info if value is ... else {**info, "chunks_size": value}), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"info\.json: `chunks_size`.*must be a whole number from 1 on"):
         LeRobotDataset(tmp_path / "set")
     flat = {"data_path": "data/chunk-000/episode_{episode_index:06d}.parquet"}  # needs none
-    path.write_text(json.dumps({**info, **flat, "video_path": None}))
+    path.write_text(json.dumps({**info, **flat, "video_path": None}), encoding="utf-8")
     assert len(LeRobotDataset(tmp_path / "set")) == 3
 
 
 def edit_line(root: Path, name: str, **changes: Any) -> None:
     path = root / "meta" / name
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({**line, **changes} if n == 0 else line) + "\n" for n, line in enumerate(lines)))
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text(
+        "".join(json.dumps({**line, **changes} if n == 0 else line) + "\n" for n, line in enumerate(lines)),
+        encoding="utf-8",
+    )
 
 
 @pytest.mark.parametrize(
@@ -495,8 +498,8 @@ def test_tables_of_version_3_name_the_field(tmp_path: Path, column: str, value: 
 def test_features_name_the_field(tmp_path: Path, spec: dict) -> None:
     root = write_v3(tmp_path, {})
     path = root / "meta/info.json"
-    info = json.loads(path.read_text())
-    path.write_text(json.dumps({**info, "features": {**info["features"], "state": spec}}))
+    info = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**info, "features": {**info["features"], "state": spec}}), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"info\.json: `features\.state\.(shape|info)` must be"):
         LeRobotDataset(root)
 

@@ -107,11 +107,11 @@ def test_missing_column_suggests_one() -> None:
 def test_wrong_version_and_totals(copy) -> None:
     root = copy("image")
     path = root / "meta" / "info.json"
-    info = json.loads(path.read_text())
-    path.write_text(json.dumps({**info, "codebase_version": "v1.6"}))
+    info = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**info, "codebase_version": "v1.6"}), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"'v1\.6'.*supports v2\.0, v2\.1, v3\.0"):
         LeRobotDataset(root)
-    path.write_text(json.dumps({**info, "total_frames": 40}))
+    path.write_text(json.dumps({**info, "total_frames": 40}), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"announces 3 episodes and 40 frames.*lists 3 and 36"):
         LeRobotDataset(root)
 
@@ -203,9 +203,9 @@ def _as_v2(source: LeRobotDataset, root: Path, version: str, *, embedded: bool) 
     }
     episodes = [{"episode_index": e.index, "tasks": list(e.tasks), "length": e.length} for e in source.episodes]
     tasks = [{"task_index": number, "task": text} for number, text in source.tasks.items()]
-    (root / "meta" / "info.json").write_text(json.dumps(info))
-    (root / "meta" / "episodes.jsonl").write_text("\n".join(map(json.dumps, episodes)) + "\n")
-    (root / "meta" / "tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)) + "\n")
+    (root / "meta" / "info.json").write_text(json.dumps(info), encoding="utf-8")
+    (root / "meta" / "episodes.jsonl").write_text("\n".join(map(json.dumps, episodes)) + "\n", encoding="utf-8")
+    (root / "meta" / "tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("embedded", [True, False])

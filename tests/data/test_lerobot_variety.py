@@ -27,8 +27,8 @@ LENGTHS = (7, 5, 6)
 
 def edit_info(root: Path, **changes) -> dict:
     path = root / "meta" / "info.json"
-    info = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps(info))
+    info = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    path.write_text(json.dumps(info), encoding="utf-8")
     return info
 
 
@@ -37,7 +37,7 @@ def add_column(root: Path, name: str, values: pa.Array, feature: dict) -> LeRobo
     shutil.copytree(GOLDEN / "lerobot_v3" / "image", root)
     path = root / "data" / "chunk-000" / "file-000.parquet"
     pq.write_table(pq.read_table(path).append_column(name, values), path)
-    info = json.loads((root / "meta" / "info.json").read_text())
+    info = json.loads((root / "meta" / "info.json").read_text(encoding="utf-8"))
     edit_info(root, features={**info["features"], name: feature})
     return LeRobotDataset(root)
 
@@ -192,9 +192,9 @@ def test_version_2_1(tmp_path: Path, storage, codec) -> None:
     videos = {f"videos/chunk-000/{camera}/episode_{e:06d}.mp4" for e in range(3) for camera in cameras}
     meta = {f"meta/{name}" for name in ("info.json", "episodes.jsonl", "episodes_stats.jsonl", "tasks.jsonl")}
     assert names == data | videos | meta
-    info = json.loads((root / "meta" / "info.json").read_text())
+    info = json.loads((root / "meta" / "info.json").read_text(encoding="utf-8"))
     assert (info["codebase_version"], info["total_chunks"], info["total_videos"]) == ("v2.1", 1, len(videos))
-    lines = (root / "meta" / "episodes_stats.jsonl").read_text().splitlines()
+    lines = (root / "meta" / "episodes_stats.jsonl").read_text(encoding="utf-8").splitlines()
     stats = json.loads(lines[1])
     assert stats["episode_index"] == 1
     assert set(stats["stats"]["state"]) == {"min", "max", "mean", "std", "count"}
@@ -264,7 +264,7 @@ def test_a_copy_leaves_bad_episodes_out_when_told_to(tmp_path: Path) -> None:
     report = copy_dataset(source, tmp_path / "copy", storage=Storage(skip_bad_episodes=True))
     assert list(report.skipped) == ["episode 1"]
     assert "left out: episode 1" in str(report)
-    stored = json.loads((tmp_path / "copy" / REPORT_FILE).read_text())
+    stored = json.loads((tmp_path / "copy" / REPORT_FILE).read_text(encoding="utf-8"))
     assert [row["source"] for row in stored["episodes"]] == ["episode 0", "episode 2"]
     facts = [FactsTable.load(root).facts(e, 3) for root, e in ((source, 2), (tmp_path / "copy", 1))]
     np.testing.assert_array_equal(facts[0].targets[0].offset_m, facts[1].targets[0].offset_m)
@@ -279,7 +279,7 @@ def test_info_names_the_field_that_is_wrong(tmp_path: Path, field: str, value) -
     edit_info(root, **{field: value})
     with pytest.raises(DatasetError, match=rf"info\.json: `{field}` must be"):
         LeRobotDataset(root)
-    (root / "meta" / "info.json").write_text("[]")
+    (root / "meta" / "info.json").write_text("[]", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"info\.json must hold a JSON object"):
         LeRobotDataset(root)
 

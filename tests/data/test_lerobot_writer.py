@@ -42,7 +42,7 @@ def test_same_layout_as_lerobot(tmp_path: Path, storage) -> None:
     theirs, ours = GOLDEN / "lerobot_v3" / storage, rewrite_golden(tmp_path / "set", storage)
     files = [sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()) for root in (theirs, ours)]
     assert files[0] == files[1]
-    info = [json.loads((root / "meta" / "info.json").read_text()) for root in (theirs, ours)]
+    info = [json.loads((root / "meta" / "info.json").read_text(encoding="utf-8")) for root in (theirs, ours)]
     assert info[0] == info[1]
     for name in (f for f in files[0] if f.endswith(".parquet")):
         schemas = [pq.read_schema(root / name) for root in (theirs, ours)]
@@ -65,7 +65,7 @@ def test_same_statistics_as_lerobot(tmp_path: Path, storage) -> None:
     the variation between frames: 0 for an episode of plain frames of different greys) only shapes are compared.
     """
     roots = GOLDEN / "lerobot_v3" / storage, rewrite_golden(tmp_path / "set", storage)
-    theirs, ours = (json.loads((root / "meta" / "stats.json").read_text()) for root in roots)
+    theirs, ours = (json.loads((root / "meta" / "stats.json").read_text(encoding="utf-8")) for root in roots)
     assert theirs.keys() == ours.keys()
     for feature, stats in theirs.items():
         assert stats.keys() == ours[feature].keys()
@@ -100,7 +100,7 @@ def test_round_trip(tmp_path: Path, storage, codec) -> None:
 
 def test_quantiles_are_exact(tmp_path: Path) -> None:
     root = write_dataset(tmp_path / "set", (40, 30))
-    stats = json.loads((root / "meta" / "stats.json").read_text())
+    stats = json.loads((root / "meta" / "stats.json").read_text(encoding="utf-8"))
     columns = [episode_columns(e, n) for e, n in enumerate((40, 30))]
     state = np.concatenate([c["state"] for c in columns]).astype(float)
     np.testing.assert_allclose(stats["state"]["q99"], np.quantile(state, 0.99, axis=0))
@@ -185,7 +185,10 @@ def test_killed_writer_leaves_no_dataset_and_the_next_one_clears_up(tmp_path: Pa
     )
     root = tmp_path / "set"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(root)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", program, str(root)],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "written\n"

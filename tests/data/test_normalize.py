@@ -56,13 +56,13 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"norm_stats\.json.*uv run scripts/compute_norm_stats\.py my_run"):
         load_norm_stats(tmp_path, config_name="my_run")
     path = tmp_path / "norm_stats.json"
-    path.write_text("{}")
+    path.write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="not openpi's format"):
         load_norm_stats(path)
-    path.write_text('{"norm_stats": {"state": {"mean": [0, NaN], "std": [1, 1]}}}')
+    path.write_text('{"norm_stats": {"state": {"mean": [0, NaN], "std": [1, 1]}}}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"'state' are unusable.*mean holds NaN"):
         load_norm_stats(path)
-    path.write_text('{"norm_stats": {"state": {"mean": [0, 1], "std": [1]}}}')
+    path.write_text('{"norm_stats": {"state": {"mean": [0, 1], "std": [1]}}}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"one length; got \{'mean': \(2,\), 'std': \(1,\)\}"):
         load_norm_stats(path)
 

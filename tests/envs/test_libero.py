@@ -158,7 +158,7 @@ def test_without_a_renderer_it_steps_but_does_not_observe(tmp_path: Path):
         [sys.executable, "-c", code],
         env={**os.environ, "MUJOCO_GL": "disable", "TMPDIR": str(tmp_path)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=240,
     )

@@ -46,7 +46,7 @@ def test_listing_tasks_starts_no_simulator():
         "before = [m for m in ('libero', 'mujoco') if m in sys.modules]; tasks('libero_90');"
         "print(before, [m for m in ('mujoco', 'robosuite', 'jax', 'torch') if m in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=120)
     assert out.stdout.strip() == "[] []"
 
 

@@ -21,7 +21,9 @@ def test_the_checked_in_table_is_what_the_bddl_files_give():
 
 def test_an_edited_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     edited = tmp_path / "target_table.json"
-    edited.write_text(make_table.TARGETS_PATH.read_text().replace("cabinet_middle", "cabinet_top"))
+    edited.write_text(
+        make_table.TARGETS_PATH.read_text(encoding="utf-8").replace("cabinet_middle", "cabinet_top"), encoding="utf-8"
+    )
     monkeypatch.setattr(make_table, "TARGETS_PATH", edited)
     diff = make_table.differences()
     assert str(edited) in diff

@@ -19,7 +19,7 @@ def test_a_log_gives_back_what_was_added_and_survives_a_cut(tmp_path: Path):
     for each in trials:
         append(path, spec, each)
     assert read(path, spec) == {each.key: each for each in trials}
-    path.write_text(path.read_text() + '{"suite": "libero_g')  # killed while it wrote
+    path.write_text(path.read_text(encoding="utf-8") + '{"suite": "libero_g', encoding="utf-8")  # killed while it wrote
     assert list(read(path, spec)) == [each.key for each in trials]
     append(path, spec, trial(2))
     assert sorted(key[2] for key in read(path, spec)) == [0, 1, 2]

@@ -34,7 +34,7 @@ class Faked:
 
     def reset(self, episode: int) -> None:
         orders = Path(os.environ.get("FAKED_DIE", "/nonexistent"))
-        if orders.exists() and orders.read_text() == str(episode):
+        if orders.exists() and orders.read_text(encoding="utf-8") == str(episode):
             orders.unlink()
             os.kill(os.getpid(), 9)
         self._rng = np.random.default_rng([*self._seed, episode])

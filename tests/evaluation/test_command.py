@@ -16,7 +16,13 @@ from inspire_fast.serving.testing import PuppetPolicy
 def command(root: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "examples/libero/main.py", *map(str, arguments)]
     return subprocess.run(
-        words, cwd=root, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=280
+        words,
+        cwd=root,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=280,
     )
 
 
@@ -47,13 +53,13 @@ def test_two_simulators_a_disturbance_a_video_and_the_page(root: Path, tmp_path:
         done = command(root, *arguments)
         assert done.returncode == 0, done.stderr
         assert "quick with other max_steps" in done.stdout
-        lines = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text(encoding="utf-8").splitlines()]
         assert sorted((line["suite"], line["steps"]) for line in lines) == [
             ("libero_goal", 10),
             ("libero_goal_swap", 10),
         ]
         assert len(list(tmp_path.glob("*.mp4"))) == 2
-        assert "disturbed by lighting 2" in (tmp_path / "report.html").read_text()
+        assert "disturbed by lighting 2" in (tmp_path / "report.html").read_text(encoding="utf-8")
         again = command(root, *arguments)  # nothing is left to do
         assert again.returncode == 0
         assert "episode 0:" not in again.stdout

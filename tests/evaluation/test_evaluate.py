@@ -82,7 +82,7 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same(
 ) -> None:
     expected = table(run_missing_episodes(replace(job, out=tmp_path / "whole"), KEYS, in_this_process(PuppetPolicy())))
     script, out = tmp_path / "script.py", tmp_path / "killed"
-    script.write_text(SCRIPT)
+    script.write_text(SCRIPT, encoding="utf-8")
     command = [sys.executable, str(script), str(server.port), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(root), "FAKED_STEP_S": "0.02"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -98,9 +98,9 @@ def test_killed_anywhere_and_run_again_the_table_is_the_same(
         file.write(b'{"suite": "libero_obj')  # killed within a line
     kept = records.read(out)
     assert 3 <= len(kept) < len(KEYS)
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    finished = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True, timeout=120)
     assert finished.stdout.strip() == expected.strip()
-    assert len(lines.read_text().splitlines()) == len(KEYS)  # nothing twice
+    assert len(lines.read_text(encoding="utf-8").splitlines()) == len(KEYS)  # nothing twice
     assert {r.key for r in kept} <= {r.key for r in records.read(out)}
     assert not list(out.glob(".*.partial"))
     assert len(list(out.glob("*.mp4"))) == len(KEYS)
@@ -110,7 +110,7 @@ def test_a_worker_that_is_killed_is_the_machines_failure(
     job: Job, server: PolicyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders = tmp_path / "die"
-    orders.write_text("4")
+    orders.write_text("4", encoding="utf-8")
     monkeypatch.setenv("FAKED_DIE", str(orders))
     address = Address(port=server.port)
     found = run_missing_episodes(job, KEYS, in_processes(address, 2))
@@ -261,6 +261,6 @@ def test_simulator_workers_never_load_jax(root: Path) -> None:
         "runpy.run_path('examples/libero/main.py', run_name='__mp_main__'); print('jax' in sys.modules)"
     )
     said = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], cwd=root, capture_output=True, encoding="utf-8", check=True, timeout=120
     )
     assert said.stdout.strip() == "False"

@@ -31,7 +31,7 @@ def test_a_cluster_of_two_nodes_gives_the_same_table(
         ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
         Cluster = importlib.import_module("ray.cluster_utils").Cluster  # noqa: N806
     orders = tmp_path / "die"
-    orders.write_text("3")
+    orders.write_text("3", encoding="utf-8")
     monkeypatch.setenv("FAKED_DIE", str(orders))
     monkeypatch.setenv("PYTHONPATH", str(root))  # of the nodes' processes
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")

@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_shows_what_was_measured(folder: Path) -> None:
-    page = write_page(folder).read_text()
+    page = write_page(folder).read_text(encoding="utf-8")
     for text in (
         f"<code>{PROTOCOL.hash}</code>",
         "5 episodes of 1 tasks, 1 of them with fewer than the protocol&#x27;s 6 trials",
@@ -73,7 +73,7 @@ def test_the_page_shows_what_was_measured(folder: Path) -> None:
 
 
 def test_videos_may_lie_beside_the_page(folder: Path) -> None:
-    page = write_page(folder, embed=False).read_text()
+    page = write_page(folder, embed=False).read_text(encoding="utf-8")
     assert "data:video" not in page
     names = [name for name in page.split('"') if name.endswith(".mp4")]
     assert len(names) == 5
@@ -82,10 +82,10 @@ def test_videos_may_lie_beside_the_page(folder: Path) -> None:
 
 
 def test_attention_can_be_switched_on_where_there_is_some(folder: Path) -> None:
-    assert "id=maps" not in write_page(folder).read_text()
+    assert "id=maps" not in write_page(folder).read_text(encoding="utf-8")
     picture = AttentionImage(step=4, target="the bowl", answer="left", image=b"png", heat=b"heat")
     write_attention_images(folder, KEYS[5], [picture])
-    page = write_page(folder).read_text()
+    page = write_page(folder).read_text(encoding="utf-8")
     assert "<input type=checkbox id=maps>" in page
     assert page.count('<figure class="stack">') == 1
     assert "step 4: the bowl – left" in page
@@ -94,17 +94,16 @@ def test_attention_can_be_switched_on_where_there_is_some(folder: Path) -> None:
 def test_two_evaluations_are_paired_by_episode(folder: Path, tmp_path: Path) -> None:
     job = Job(protocol=PROTOCOL, policy=POLICY, answering="oracle", videos="none", out=tmp_path / "other", make=Slower)
     run_missing_episodes(job, KEYS, in_this_process(Policy()))
-    page = write_page(folder, compare=tmp_path / "other").read_text()
+    page = write_page(folder, compare=tmp_path / "other").read_text(encoding="utf-8")
     assert "Compared with other" in page
     assert "common episodes the other solves" in page
     assert "fewer; they agree on" in page
     assert "The same policy, asked in the same way." in page
     liar = replace(job, answering="adversarial", out=tmp_path / "liar")
     run_missing_episodes(liar, KEYS, in_this_process(Policy()))
-    assert (
-        "<li>answers: &#x27;oracle&#x27; here, &#x27;adversarial&#x27; there</li>"
-        in write_page(folder, compare=tmp_path / "liar").read_text()
-    )
+    assert "<li>answers: &#x27;oracle&#x27; here, &#x27;adversarial&#x27; there</li>" in write_page(
+        folder, compare=tmp_path / "liar"
+    ).read_text(encoding="utf-8")
     changed = replace(job, protocol=PROTOCOL.changed(execute=3), out=tmp_path / "changed")
     run_missing_episodes(changed, KEYS[:2], in_this_process(Policy()))
     with pytest.raises(ValueError, match="different protocols cannot be paired"):
@@ -124,7 +123,9 @@ def test_text_of_others_cannot_break_the_page(tmp_path: Path) -> None:
     records.append(tmp_path, record)
     failure = {"suite": HOSTILE, "task": 0, "episode": 1, "kind": HOSTILE, "reason": HOSTILE}
     append_json_line(tmp_path / FAILURES, failure)
-    require_harmless(write_page(tmp_path, compare=tmp_path, embed=False).read_text(), shown=20, scripts=1)
+    require_harmless(
+        write_page(tmp_path, compare=tmp_path, embed=False).read_text(encoding="utf-8"), shown=20, scripts=1
+    )
 
 
 def test_a_folder_without_an_evaluation_says_so(tmp_path: Path) -> None:

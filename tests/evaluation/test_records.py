@@ -42,12 +42,14 @@ RECORD = EpisodeRecord(
 def test_records_survive_the_disk_and_a_killed_writer(tmp_path: Path) -> None:
     records.append(tmp_path, RECORD)
     path = tmp_path / records.FILE
-    path.write_text(path.read_text() + '{"suite": "libero_obj')  # killed in the middle of a line
+    path.write_text(
+        path.read_text(encoding="utf-8") + '{"suite": "libero_obj', encoding="utf-8"
+    )  # killed in the middle of a line
     assert records.read(tmp_path) == [RECORD]
     second = replace(RECORD, episode=4)
     records.append(tmp_path, second)
     assert records.read(tmp_path) == [RECORD, second]
-    assert all(json.loads(line) for line in path.read_text().splitlines())
+    assert all(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
 
 
 def test_accuracy_and_majority() -> None:

@@ -39,8 +39,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if target := os.environ.get("INSPIRE_FAST_PARITY"):
         path = Path(target)
-        text = path.read_text() if path.is_file() else MARKER
-        path.write_text(text[: text.index(MARKER)] + MARKER + "\n\n" + "\n".join(_rows()) + "\n")
+        text = path.read_text(encoding="utf-8") if path.is_file() else MARKER
+        path.write_text(text[: text.index(MARKER)] + MARKER + "\n\n" + "\n".join(_rows()) + "\n", encoding="utf-8")
 
 
 def _rows() -> list[str]:

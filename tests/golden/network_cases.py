@@ -39,7 +39,7 @@ def folders(kind: str) -> list:
     found = cases("b_model/*/info.json")
     if found[0].values[0] is None:
         return found
-    infos = {param.values[0].parent: json.loads(param.values[0].read_text()) for param in found}
+    infos = {param.values[0].parent: json.loads(param.values[0].read_text(encoding="utf-8")) for param in found}
     chosen = [
         f for f, info in infos.items() if (kind == "tower" if isinstance(info, list) else KINDS.get(kind) in info)
     ]
@@ -199,7 +199,7 @@ class Case:
         self.info = self.read_info(folder)
         self.z = np.load(folder / "vectors.npz")
         self.config = model_config(self.info, tuple(self.info["image_names"]))
-        self.params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text()))
+        self.params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text(encoding="utf-8")))
         self.model = network_of(self.config, self.params)
         names, rows = self.config.cameras, self.info["batch"]
         self.images = images_of(self.info["image_seed"], names, rows, self.config.image_hw)
@@ -211,7 +211,7 @@ class Case:
     @staticmethod
     def read_info(folder: Path) -> dict:
         """What the vectors say of themselves."""
-        return json.loads((folder / "info.json").read_text())
+        return json.loads((folder / "info.json").read_text(encoding="utf-8"))
 
     def batch(self, ids: np.ndarray, valid: np.ndarray, causal: np.ndarray, supervised: np.ndarray) -> Batch:
         """Text with per-token flags as our loss takes it, with a target per position, so that shapes agree."""

@@ -53,12 +53,12 @@ class Case:
     def __init__(self, params: Path) -> None:
         self.step = params.parent
         self.home = next(p for p in params.parents if (p / "orbax_layout.json").is_file())
-        self.about = json.loads((self.home / "orbax_layout.json").read_text())
+        self.about = json.loads((self.home / "orbax_layout.json").read_text(encoding="utf-8"))
         self.sections = {k: v for k, v in self.about.items() if isinstance(v, dict) and "on_disk_leaves" in v}
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        return recipe().load_params(json.loads((self.home / "ckpt_params_manifest.json").read_text()))
+        return recipe().load_params(json.loads((self.home / "ckpt_params_manifest.json").read_text(encoding="utf-8")))
 
     @property
     def section(self) -> dict:
@@ -148,7 +148,7 @@ def with_stats(case: Case, folder: Path) -> tuple[Path, OpenpiConfig]:
     robot, asset = ROBOTS["inspire_arm"], "some/asset"
     stored = sorted((case.step / "assets").rglob("norm_stats.json"))
     for file in stored:
-        entries = json.loads(file.read_text())["norm_stats"]
+        entries = json.loads(file.read_text(encoding="utf-8"))["norm_stats"]
         dims = tuple(len(entries[key]["mean"]) for key in ("state", "actions"))
         fitting = [r for r in map(ROBOTS.__getitem__, ROBOTS) if (r.state_dim, r.action_dim) == dims]
         if fitting:
@@ -208,7 +208,9 @@ def test_an_imported_checkpoint_serves_and_goes_back(case: Case, tmp_path: Path)
     assert contract.asset_id == config.asset_id
     assert (
         contract.stats["state"]["q99"]
-        == json.loads((step / "assets" / config.asset_id / "norm_stats.json").read_text())["norm_stats"]["state"]["q99"]
+        == json.loads((step / "assets" / config.asset_id / "norm_stats.json").read_text(encoding="utf-8"))[
+            "norm_stats"
+        ]["state"]["q99"]
     )
 
     policy = InspirePolicy.load(out, dtype="float32")

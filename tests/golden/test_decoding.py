@@ -21,12 +21,12 @@ class EndCase:
     """A network and groups of observations, each the rows of one batch; the group `many` is batches of one row."""
 
     def __init__(self, folder: Path) -> None:
-        self.info = json.loads((folder / "info.json").read_text())
+        self.info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
         self.z = np.load(folder / "vectors.npz")
         count, names = re.search(r"(\d+) cameras? ([\w, ]+?), prefix only", self.info["obs_recipe"]).groups()
         self.cameras = tuple(self.info.get("image_names") or re.findall(r"\w+", names)[: int(count)])
         self.config = model_config(self.info, self.cameras)
-        params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text()))
+        params = RECIPE.load_params(json.loads((folder / "params_manifest.json").read_text(encoding="utf-8")))
         self.model = network_of(self.config, params)
 
     def seed(self, kind: str, index: int) -> int:

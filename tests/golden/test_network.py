@@ -126,7 +126,11 @@ def towers() -> list:
     found = folders("tower")
     if found[0].values[0] is None:
         return [pytest.param(None, {}, id="none", marks=found[0].marks)]
-    listed = [(p.values[0], stored) for p in found for stored in json.loads((p.values[0] / "info.json").read_text())]
+    listed = [
+        (p.values[0], stored)
+        for p in found
+        for stored in json.loads((p.values[0] / "info.json").read_text(encoding="utf-8"))
+    ]
     return [pytest.param(folder, stored, id=stored["name"]) for folder, stored in listed]
 
 

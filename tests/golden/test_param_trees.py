@@ -56,7 +56,7 @@ def architecture(shapes: Shapes) -> ModelConfig:
 
 @pytest.mark.parametrize("path", TREES)
 def test_the_tree_is_upstreams(path: Path) -> None:
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text(encoding="utf-8"))
     expected = {leaf["path"]: (tuple(leaf["shape"]), leaf["dtype"]) for leaf in stored["leaves"]}
     shapes = {name: shape for name, (shape, _) in expected.items()}
     known = [PRESETS[name] for name in PRESETS if name == stored["variant"]]

@@ -24,7 +24,7 @@ SCRIPT = SCRIPTS["pi0_fast"](DIRECTION)
 
 @pytest.mark.parametrize("path", PROMPTS)
 def test_state_bins(path: Path) -> None:
-    for case in json.loads(path.read_text())["discretization"]:
+    for case in json.loads(path.read_text(encoding="utf-8"))["discretization"]:
         bins = discretise(np.array(case["state"], case["state_dtype"]))
         np.testing.assert_array_equal(
             list(map(int, bins.split())), case["discretized"], err_msg=f"state bins of {path.parent.name}"
@@ -33,7 +33,7 @@ def test_state_bins(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PROMPTS)
 def test_prefix_text(path: Path) -> None:
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text(encoding="utf-8"))
     states = {case["state_name"]: case["state"] for case in stored["discretization"]}
     kinds = [key for key in stored if key.startswith(STATES)]
     assert kinds

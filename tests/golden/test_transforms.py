@@ -90,7 +90,7 @@ def test_actions(path: Path) -> None:
 
 @pytest.mark.parametrize("path", cases("c_transforms*/dict_transforms.json", "{0.parent.name}"))
 def test_dictionaries(path: Path) -> None:
-    case = json.loads(path.read_text())
+    case = json.loads(path.read_text(encoding="utf-8"))
     before = json.dumps(case["tree"])
     assert transform_dict(case["patterns"], case["tree"]) == case["transform_dict"]
     assert RepackTransform(case["repack_structure"])(case["tree"]) == case["repack"]
@@ -137,7 +137,9 @@ def stats_of(vectors: dict[str, np.ndarray]) -> dict[str, NormStats]:
 def test_statistics_on_disk(path: Path, tmp_path: Path) -> None:
     stats = load_norm_stats(path)
     save_norm_stats(tmp_path / "norm_stats.json", stats)
-    assert (tmp_path / "norm_stats.json").read_text().rstrip("\n") == path.read_text().rstrip("\n")
+    assert (tmp_path / "norm_stats.json").read_text(encoding="utf-8").rstrip("\n") == path.read_text(
+        encoding="utf-8"
+    ).rstrip("\n")
     if (beside := path.with_name("normalize.npz")).is_file():
         for key, wanted in stats_of(load(beside)).items():
             for name in ("mean", "std", "q01", "q99"):
@@ -167,7 +169,7 @@ def test_running_statistics(path: Path) -> None:
 @pytest.mark.parametrize("path", cases("c_transforms*/resize.json", "{0.parent.name}"))
 def test_resize(path: Path, record_property: Callable[[str, object], None]) -> None:
     vectors, make = load(path.with_suffix(".npz")), recipe().resize_input
-    for case in json.loads(path.read_text()):
+    for case in json.loads(path.read_text(encoding="utf-8")):
         image = make(case["h"], case["w"], case["seed"], case["i"])
         assert sha256(image) == case["input_sha256"]
         image.flags.writeable = False
@@ -208,7 +210,7 @@ def test_resize_of_batches_and_conversion(path: Path) -> None:
 
 @pytest.mark.parametrize("path", cases("c_transforms*/preprocess_eval.npz", "{0.parent.name}"))
 def test_preprocess(path: Path, record_property: Callable[[str, object], None]) -> None:
-    vectors, about = load(path), json.loads(path.with_name("preprocess.json").read_text())
+    vectors, about = load(path), json.loads(path.with_name("preprocess.json").read_text(encoding="utf-8"))
     random, images = np.random.RandomState(about["seed"]), {}
     for line in about["order"]:
         camera, kind, shape = re.fullmatch(

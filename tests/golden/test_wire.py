@@ -27,7 +27,7 @@ def entries(pattern: str, key: str) -> list:
     found = []
     for case in cases(pattern):
         path = case.values[0]
-        names = sorted(json.loads(path.read_text())[key]) if path else [None]
+        names = sorted(json.loads(path.read_text(encoding="utf-8"))[key]) if path else [None]
         found += [pytest.param(path, name, id=f"{name}", marks=case.marks) for name in names]
     return found
 
@@ -69,7 +69,7 @@ def same(left: Any, right: Any) -> bool:
 
 @pytest.mark.parametrize(("path", "name"), entries("d_wire*/msgpack_vectors.json", "vectors"))
 def test_messages(path: Path, name: str) -> None:
-    vector = json.loads(path.read_text())["vectors"][name]
+    vector = json.loads(path.read_text(encoding="utf-8"))["vectors"][name]
     value, packed = build(vector["value"]), bytes.fromhex(vector["hex"])
     assert pack(value) == packed
     read = unpack(packed)
@@ -80,7 +80,7 @@ def test_messages(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("path", "name"), entries("d_wire*/msgpack_vectors.json", "must_raise"))
 def test_what_upstream_cannot_pack_neither_do_we(path: Path, name: str) -> None:
-    message = json.loads(path.read_text())["must_raise"][name]
+    message = json.loads(path.read_text(encoding="utf-8"))["must_raise"][name]
     kind = message.partition("dtype: ")[2]
     dtype = np.dtype(ast.literal_eval(kind) if kind.startswith("[") else kind)
     with pytest.raises(CodecError, match="Unsupported dtype"):
@@ -105,7 +105,7 @@ TRANSCRIPTS = cases("d_wire*/live_transcript.json", "{0.parent.name}")
 
 @pytest.fixture
 def transcript(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return json.loads(request.param.read_text())
+    return json.loads(request.param.read_text(encoding="utf-8"))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class ToyCodec:
 
 def rows(path: Path) -> list[tuple[dict, dict[str, np.ndarray], Vocabulary]]:
     """(row, its arrays, its vocabulary) of every row; a row without arrays or arrays without a row is an error."""
-    described, arrays = json.loads(path.read_text()), np.load(path.with_suffix(".npz"))
+    described, arrays = json.loads(path.read_text(encoding="utf-8")), np.load(path.with_suffix(".npz"))
     skip = re.search(r"vocab_size-1-(\d+)-", described["mapping"])
     assert skip, described["mapping"]
     text, codec = TextTokenizer.load(path.with_name("toy_sp.model")), ToyCodec(described["toy_fast"])

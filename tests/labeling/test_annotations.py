@@ -25,7 +25,9 @@ def dataset(tmp_path: Path) -> LeRobotDataset:
 
 def label(dataset: LeRobotDataset, lines: Sequence[Any]) -> FactsTable:
     path = dataset.root.parent / "labels.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n", encoding="utf-8"
+    )
     label_dataset(dataset, Annotations(file=path), robot=LIBERO, progress=False)
     return FactsTable.load(dataset.root)
 

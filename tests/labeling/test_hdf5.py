@@ -92,7 +92,7 @@ def test_recorded_pictures_need_no_simulator(tmp_path: Path) -> None:
         np.testing.assert_array_equal(row["state"], np.concatenate(parts).astype(np.float32))
         np.testing.assert_array_equal(row["actions"], demo["actions"][step].astype(np.float32))
         assert row["task"] == TASK.prompt
-    notes = json.loads((tmp_path / "set" / "conversion.json").read_text())["episodes"][1]
+    notes = json.loads((tmp_path / "set" / "conversion.json").read_text(encoding="utf-8"))["episodes"][1]
     assert (notes["suite"], notes["task"], notes["steps_left_out"]) == ("libero_object", TASK.name, 1)
 
 

@@ -101,7 +101,7 @@ def test_bad_episodes_stop_or_are_listed(tmp_path: Path):
     assert "frame 17" in report.skipped[1]
     assert "Patterns tried" in report.skipped[2]
     assert report.refused == {"never grasped": 2}
-    stored = json.loads((dataset.root / REPORT_FILE).read_text())
+    stored = json.loads((dataset.root / REPORT_FILE).read_text(encoding="utf-8"))
     assert stored["by_episode"]["3"]["refused"] == {"the can": "never grasped", "the bin": "never grasped"}
     assert set(stored["skipped"]) == {"1", "2"}
     for line in ("left out: episode 1", "refused, 2 times: never grasped", "in 2 episodes"):
@@ -123,11 +123,14 @@ def test_a_robot_whose_gripper_is_not_described_is_refused(tmp_path: Path):
 def test_a_robot_whose_gripper_is_described_in_a_file(tmp_path: Path):
     dataset = write(tmp_path / "d", [(libero_states(), PUT)])
     path = tmp_path / "gripper.json"
-    path.write_text(json.dumps({"position": [0, 1, 2], "opening": {"6": 2.0}, "closed_below": 0.9, "open_above": 0.93}))
+    path.write_text(
+        json.dumps({"position": [0, 1, 2], "opening": {"6": 2.0}, "closed_below": 0.9, "open_above": 0.93}),
+        encoding="utf-8",
+    )
     known = label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
     given = label_dataset(dataset, Hindsight(gripper=path), robot=LIBERO, progress=False)
     assert given.frames_labelled == known.frames_labelled > 0
-    path.write_text('{"position": [0, 1, 8], "opening": {"6": 1.0}}')
+    path.write_text('{"position": [0, 1, 8], "opening": {"6": 1.0}}', encoding="utf-8")
     with pytest.raises(DatasetError, match=r"dimensions 0\.\.7"):
         label_dataset(dataset, Hindsight(gripper=path), robot=LIBERO, progress=False)
 
@@ -151,7 +154,7 @@ def test_a_part_keeps_the_other_episodes_reports(tmp_path: Path):
     dataset = write(tmp_path / "d", [(libero_states(grasp=number > 0), PUT) for number in range(3)])
     label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
     label_dataset(dataset, Hindsight(), robot=ROBOTS["libero_front"], episodes=[2], progress=False)
-    stored = json.loads((dataset.root / REPORT_FILE).read_text())
+    stored = json.loads((dataset.root / REPORT_FILE).read_text(encoding="utf-8"))
     assert list(stored["by_episode"]) == ["0", "1", "2"]
     assert stored["refused"] == {"never grasped": 2}
     with pytest.raises(ValueError, match="empty"):
@@ -160,12 +163,12 @@ def test_a_part_keeps_the_other_episodes_reports(tmp_path: Path):
 
 def test_changed_inputs_are_not_resumed(tmp_path: Path):
     path, file = tmp_path / "cached.json", tmp_path / "input.json"
-    file.write_text("old")
+    file.write_text("old", encoding="utf-8")
     inputs = episode_cache.digest([file])
     episode_cache.save(path, [], {}, inputs=inputs, rows="a")
     assert episode_cache.load(path, inputs=inputs, rows="a") is not None
     assert episode_cache.load(path, inputs=inputs, rows="b") is None
-    file.write_text("new")
+    file.write_text("new", encoding="utf-8")
     assert episode_cache.load(path, inputs=episode_cache.digest([file]), rows="a") is None
 
 
@@ -236,10 +239,12 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, monkeypa
 def test_the_command_labels_and_says_what_it_refused(tmp_path: Path):
     write(tmp_path / "d", [(libero_states(), PUT), (libero_states(grasp=False), PUT)])
     command = [sys.executable, str(SCRIPT), "hindsight", "--root", str(tmp_path / "d")]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    out = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=240)
     assert "refused, 2 times: never grasped" in out.stdout
     assert (tmp_path / "d" / FACTS_PATH).is_file()
-    failed = subprocess.run([*command, "--robot", "pandda"], capture_output=True, text=True, check=False, timeout=240)
+    failed = subprocess.run(
+        [*command, "--robot", "pandda"], capture_output=True, encoding="utf-8", check=False, timeout=240
+    )
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: ")
     assert not failed.stderr.startswith(("error: '", 'error: "'))  # as KeyError prints

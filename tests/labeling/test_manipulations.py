@@ -54,7 +54,8 @@ def test_every_libero_instruction_has_a_plan_about_its_own_phrases():
 def test_overrides_say_what_the_grammar_cannot(tmp_path: Path):
     path = tmp_path / "meaning.json"
     path.write_text(
-        json.dumps({"Tidy up!": [{"thing": "the can", "place": "the bin"}, {"thing": "the lid", "handled": True}]})
+        json.dumps({"Tidy up!": [{"thing": "the can", "place": "the bin"}, {"thing": "the lid", "handled": True}]}),
+        encoding="utf-8",
     )
     made = parse_instruction("tidy up", load_overrides(path))
     assert made.phrases == ("the can", "the bin", "the lid")
@@ -78,6 +79,6 @@ def test_overrides_say_what_the_grammar_cannot(tmp_path: Path):
 )
 def test_damaged_overrides_name_the_file(tmp_path: Path, text: str):
     path = tmp_path / "meaning.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match=r"meaning\.json"):
         load_overrides(path)

@@ -52,7 +52,7 @@ def labelled(tmp_path: Path) -> tuple[LeRobotDataset, Path]:
         content["state"] = state.tolist()
         content["object_info"]["position"]["robot"] = state[:3].tolist()
         content["object_info"]["catch"]["the can"] = frame == 1
-        (folder / f"{frame}.json").write_text(json.dumps(content))
+        (folder / f"{frame}.json").write_text(json.dumps(content), encoding="utf-8")
     return arm_dataset(tmp_path / "d", states), tmp_path / "real"
 
 
@@ -75,15 +75,15 @@ def test_the_real_robots_layout(labelled: tuple[LeRobotDataset, Path]):
 def test_labels_of_another_episode_or_damaged_ones_are_noticed(labelled: tuple[LeRobotDataset, Path], tmp_path: Path):
     dataset, folder = labelled
     file = folder / "episode_0" / "anno_w_pos" / "1.json"
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps({**content, "state": STATE}))
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**content, "state": STATE}), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"1\.json labels another frame"):
         label_dataset(dataset, ObjectInfo(folder=folder), robot=ARM, progress=False)
     content["object_info"]["position"]["the can"][1] = float("nan")
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DatasetError, match=r"episode 0: .*1\.json: .*finite"):
         label_dataset(dataset, ObjectInfo(folder=folder), robot=ARM, progress=False)
-    file.write_text("{")
+    file.write_text("{", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"1\.json cannot be read"):
         label_dataset(dataset, ObjectInfo(folder=folder), robot=ARM, progress=False)
     file.unlink()
@@ -94,7 +94,7 @@ def test_labels_of_another_episode_or_damaged_ones_are_noticed(labelled: tuple[L
 def test_libero_files_aim_at_openings_and_add_up_nothing(tmp_path: Path):
     path = tmp_path / "a.json"
     vectors = {"alphabet_soup_1_main": [0.1, -0.2, -0.1], "basket_1_main": [0.2, 0.3, -0.2], "milk_1_main": [0, 0, 0]}
-    path.write_text(json.dumps({"gripper_to_obj": vectors, "is_grasp": {"alphabet_soup_1": True}}))
+    path.write_text(json.dumps({"gripper_to_obj": vectors, "is_grasp": {"alphabet_soup_1": True}}), encoding="utf-8")
     instruction = "pick up the alphabet soup and place it in the basket"
     for _ in range(2):
         soup, basket = libero_facts(path, instruction).targets
@@ -103,7 +103,9 @@ def test_libero_files_aim_at_openings_and_add_up_nothing(tmp_path: Path):
         assert (soup.grasped, basket.grasped) == (True, False)
     with pytest.raises(DatasetError, match="another task"):
         libero_facts(path, "put the bowl on the plate")
-    path.write_text(json.dumps({"gripper_to_obj": {**vectors, "basket_1_main": [0, None, 0]}, "is_grasp": {}}))
+    path.write_text(
+        json.dumps({"gripper_to_obj": {**vectors, "basket_1_main": [0, None, 0]}, "is_grasp": {}}), encoding="utf-8"
+    )
     with pytest.raises(DatasetError, match=r"a\.json"):
         libero_facts(path, instruction)
 
@@ -114,7 +116,7 @@ def test_a_handle_beside_its_body_is_refused_with_the_reason(tmp_path: Path):
         f"wooden_cabinet_1_cabinet_{name}": [x, 0.0, 0.0]
         for name, x in (("top", 0.1), ("middle", 0.2), ("bottom", 0.3))
     }
-    path.write_text(json.dumps({"gripper_to_obj": levels, "is_grasp": {}}))
+    path.write_text(json.dumps({"gripper_to_obj": levels, "is_grasp": {}}), encoding="utf-8")
     instruction = "open the middle drawer of the cabinet"
     assert libero_facts(path, instruction) is None  # the file knows the drawer's origin, not where its handle is
     assert list(off_the_body(instruction)) == ["the middle drawer of the cabinet"]

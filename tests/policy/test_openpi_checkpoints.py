@@ -49,7 +49,10 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert isinstance(VOCABULARY.action, FastTokenizer)
     VOCABULARY.action.save_processor(tmp_path / "processor")
     config = tmp_path / "processor" / "processor_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"time_horizon": None, "action_dim": None}))
+    config.write_text(
+        json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"time_horizon": None, "action_dim": None}),
+        encoding="utf-8",
+    )
     return step
 
 

@@ -188,7 +188,7 @@ def test_a_contract_that_cannot_be_read_says_why(policy: InspirePolicy, tmp_path
         ({**good, "robot": "liberro"}, "Did you mean 'libero'"),
         ({**good, "image_orientation": "upright"}, "'upright' images"),
     ):
-        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
         with pytest.raises(ValueError, match=words) as caught:
             Contract.read(tmp_path)
         assert str(file) in str(caught.value)

@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Path:
         {"step": 1, "answer_loss": 2.0, "action_loss": 3.0, "held_out_answer_loss": 2.5, "held_out_action_loss": 3.5},
         {"step": 2, "answer_loss": 1.0, "action_loss": 2.0},
     ]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     held_out = {
         "samples": 4,
         "answer_accuracy": 0.75,
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
         "action_error_by_dim": [0.1] * 7,
         "confusion": [["left", "left", 3], ["up", "left", 1]],
     }
-    (tmp_path / "held_out.json").write_text(json.dumps(held_out))
+    (tmp_path / "held_out.json").write_text(json.dumps(held_out), encoding="utf-8")
     episodes = tmp_path / "episodes"
     film = VideoEncoder(episodes / "film.mp4", fps=4, height=32, width=32, codec="h264")
     film.add(np.zeros((32, 32, 3), np.uint8))
@@ -84,8 +84,8 @@ def summary(run: Path, seconds: dict[str, float]) -> dict[str, Any]:
 
 def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
     report = summary(run, {"train": 10.0, "evaluate": 5.0})
-    page = write_report(report, records.read(run / "episodes"), run).read_text()
-    stored = json.loads((run / "report.json").read_text())
+    page = write_report(report, records.read(run / "episodes"), run).read_text(encoding="utf-8")
+    stored = json.loads((run / "report.json").read_text(encoding="utf-8"))
     assert (stored["successes"], stored["episodes"], stored["demonstrations"], stored["steps"]) == (1, 2, 12, 2)
     assert stored["rollout_answer_accuracy"] == 0.5
     assert stored["losses"]["answer_loss"] == [[1, 2.0], [2, 1.0]]
@@ -101,7 +101,7 @@ def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
 def test_text_of_others_cannot_break_the_page(run: Path) -> None:
     report = {**summary(run, {HOSTILE: 10.0}), "confusion": [[HOSTILE, HOSTILE, 1]]}
     found = [replace(record, suite=HOSTILE, prompt=HOSTILE) for record in records.read(run / "episodes")]
-    require_harmless(write_report(report, found, run).read_text(), shown=6, scripts=1)
+    require_harmless(write_report(report, found, run).read_text(encoding="utf-8"), shown=6, scripts=1)
 
 
 def test_a_picture_has_even_sizes_and_the_answers_colours() -> None:

@@ -97,7 +97,7 @@ class ServerProcess:
 
     def start(self) -> int:
         arguments = [sys.executable, "-c", PROGRAM, str(self.port_file), str(self.port)]
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
         return self.port
 
     def wait_for_port(self) -> int:
@@ -107,7 +107,7 @@ class ServerProcess:
             assert self.process.poll() is None, self.process.communicate()[0]
             assert time.monotonic() < end, "the server did not start"
             time.sleep(0.02)
-        self.port = int(self.port_file.read_text())
+        self.port = int(self.port_file.read_text(encoding="utf-8"))
         return self.port
 
     def kill(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from openpi_client import action_chunk_broker, websocket_client_policy
 import pytest
 
-TRANSCRIPT = json.loads((Path(__file__).parents[1] / "golden/d_wire/live_transcript.json").read_text())
+TRANSCRIPT = json.loads((Path(__file__).parents[1] / "golden/d_wire/live_transcript.json").read_text(encoding="utf-8"))
 # websockets 17 warns about the way in which openpi's client connects.
 pytestmark = pytest.mark.filterwarnings("ignore:connect\\(\\) must be used as a context manager:DeprecationWarning")
 

@@ -164,7 +164,7 @@ def test_a_browser_draws_the_page(serve, connect, observation, tmp_path) -> None
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=3000", "--dump-dom"]
     done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/live"], capture_output=True, text=True, timeout=120, check=True
+        [*command, f"http://127.0.0.1:{port}/live"], capture_output=True, encoding="utf-8", timeout=120, check=True
     )
     for shown in ("1 connection", "direction: the &lt;b&gt;bowl", ">left<", "data:image/jpeg", "action 6", "call 2"):
         assert shown in done.stdout, shown

@@ -23,7 +23,7 @@ def test_a_client_waits_for_a_server_that_is_still_starting(server_process, conn
     timer.start()
     client = connect(server_process.port)
     assert client.infer(observation()).status is Status.OK
-    assert int(server_process.port_file.read_text()) == server_process.port
+    assert int(server_process.port_file.read_text(encoding="utf-8")) == server_process.port
 
 
 def test_waiting_is_bounded_and_reported(monkeypatch):

@@ -242,7 +242,7 @@ def test_the_disk_is_never_used_beyond_the_bound_and_the_oldest_goes_first(recor
 
 def test_what_others_put_into_the_directory_is_left_alone(record, directory):
     directory.mkdir()
-    (directory / "notes.txt").write_text("x" * (2 << 20))
+    (directory / "notes.txt").write_text("x" * (2 << 20), encoding="utf-8")
     (directory / "20240101T000000Z-mine").mkdir()
     for _ in range(2):
         recorder = record(max_bytes=1 << 20)

@@ -212,7 +212,7 @@ def test_a_full_queue_says_so(serve, connect, observation, gate):
 
 def test_api_keys(serve, connect, observation, get, tmp_path):
     file = tmp_path / "keys"
-    file.write_text("# robots\nfirst-key\n\nsecond-key\n")
+    file.write_text("# robots\nfirst-key\n\nsecond-key\n", encoding="utf-8")
     keys = load_api_keys(file, {"INSPIRE_FAST_API_KEYS": "third-key, "})
     assert keys == ("third-key", "first-key", "second-key")
     port = serve(api_keys=keys).port
@@ -228,7 +228,7 @@ def test_api_keys(serve, connect, observation, get, tmp_path):
 
 
 def test_a_key_file_without_keys_is_an_error(tmp_path):
-    (tmp_path / "keys").write_text("# none yet\n")
+    (tmp_path / "keys").write_text("# none yet\n", encoding="utf-8")
     with pytest.raises(ValueError, match="holds no key"):
         load_api_keys(tmp_path / "keys", {})
 
@@ -263,8 +263,8 @@ def test_readyz_waits_for_the_warm_up(observation, get, gate, tmp_path):
     thread = threading.Thread(target=asyncio.run, args=(start(),))
     thread.start()
     wait_until(port_file.exists)
-    assert get(int(port_file.read_text()), "/readyz") == (503, "not ready\n")
-    assert get(int(port_file.read_text()), "/healthz") == (200, "OK\n")
+    assert get(int(port_file.read_text(encoding="utf-8")), "/readyz") == (503, "not ready\n")
+    assert get(int(port_file.read_text(encoding="utf-8")), "/healthz") == (200, "OK\n")
     gate.open()
     thread.join()
     assert statuses == [(200, "OK\n")]

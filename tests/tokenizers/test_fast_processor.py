@@ -20,7 +20,7 @@ class Processor:
     """The public processor's steps, written independently: SciPy's transform, characters, the library's BPE."""
 
     def __init__(self, folder: Path) -> None:
-        self.config = json.loads((folder / "processor_config.json").read_text())
+        self.config = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
         self.bpe = hf.Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def encode(self, chunk: np.ndarray) -> list[int]:
@@ -59,8 +59,10 @@ def write_public_folder(folder: Path, chunks: np.ndarray, vocab_size: int) -> Pa
         "scale": SCALE,
         "vocab_size": vocab_size,
     }
-    (folder / "processor_config.json").write_text(json.dumps(config))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    (folder / "processor_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8"
+    )
     return folder
 
 
@@ -144,7 +146,7 @@ def test_a_repository_is_found_in_the_cache(public: Path, tmp_path: Path) -> Non
     repository = tmp_path / "models--someone--fast"
     shutil.copytree(public, repository / "snapshots/0123")
     (repository / "refs").mkdir()
-    (repository / "refs/main").write_text("0123")
+    (repository / "refs/main").write_text("0123", encoding="utf-8")
     found = FastTokenizer.load_processor("someone/fast", cache_dir=tmp_path)
     assert found.fingerprint == FastTokenizer.load_processor(public).fingerprint
 
@@ -156,7 +158,7 @@ def test_what_is_missing_says_where_it_was_looked_for(public: Path, tmp_path: Pa
     (tmp_path / "cut/tokenizer.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks tokenizer\.json; it holds processor_config\.json"):
         FastTokenizer.load_processor(tmp_path / "cut")
-    (tmp_path / "cut/processor_config.json").write_text('{"scale": 10}')
+    (tmp_path / "cut/processor_config.json").write_text('{"scale": 10}', encoding="utf-8")
     with pytest.raises(ValueError, match="must hold the numbers `scale` and `min_token`"):
         FastTokenizer.load_processor(tmp_path / "cut")
 

@@ -46,7 +46,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("added", [(), (*LOCATIONS, *SEGMENTS, "<image>")], ids=["Gemma's", "PaliGemma's"])
 def test_locations_stand_where_paligemma_has_them(tmp_path: Path, added: tuple[str, ...]) -> None:
-    (tmp_path / "tokenizer.json").write_text(tokenizer_json(size=256_000, added=added))
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(size=256_000, added=added), encoding="utf-8")
     tokenizer = load_paligemma(tmp_path)
     assert tokenizer.vocab_size == 257_152  # without `<image>`, which openpi does not have
     np.testing.assert_array_equal(tokenizer.location_ids, np.arange(256_000, 257_024))
@@ -70,8 +70,8 @@ def test_the_caches_are_searched(caches: Path) -> None:
     snapshot = caches / "hub/models--google--paligemma-3b-pt-224/snapshots/0"
     snapshot.mkdir(parents=True)
     (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs/main").write_text("0")
-    (snapshot / "tokenizer.json").write_text(tokenizer_json(size=256_000))
+    (snapshot.parents[1] / "refs/main").write_text("0", encoding="utf-8")
+    (snapshot / "tokenizer.json").write_text(tokenizer_json(size=256_000), encoding="utf-8")
     assert paligemma.find_paligemma() == snapshot / "tokenizer.json"
     openpi_cache().parent.mkdir(parents=True)
     openpi_cache().write_bytes(SMALL._model.data)

@@ -24,11 +24,11 @@ def write_run(
     """A run's folder as training leaves it, two seconds a step; with a checkpoint where there is a contract."""
     folder.mkdir(parents=True)
     lines = [json.dumps({"time": 1000.0 + 2 * row["step"], **row}) + "\n" for row in rows]
-    (folder / "metrics.jsonl").write_text("".join(lines) + tail)
+    (folder / "metrics.jsonl").write_text("".join(lines) + tail, encoding="utf-8")
     if contract is not None:
         (folder / "20/params").mkdir(parents=True)
         (folder / "20/assets").mkdir()
-        (folder / "20/assets/contract.json").write_text(json.dumps(contract))
+        (folder / "20/assets/contract.json").write_text(json.dumps(contract), encoding="utf-8")
     return folder
 
 
@@ -48,7 +48,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         "confusion": [["left", "right", 3]],
         "samples": 8,
     }
-    (b / "held_out.json").write_text(json.dumps(held_out))
+    (b / "held_out.json").write_text(json.dumps(held_out), encoding="utf-8")
     return a, b
 
 
@@ -137,7 +137,7 @@ def test_damage_and_repetition_are_refused(folders, tmp_path):
 
 def test_the_page_holds_every_group_and_marks_the_best(folders, tmp_path):
     runs = read_runs(folders)
-    page = write_page(runs, tmp_path / "out/comparison.html").read_text()
+    page = write_page(runs, tmp_path / "out/comparison.html").read_text(encoding="utf-8")
     groups = re.findall(r'<h2>([^<]+)</h2><img alt="" src="data:image/png;base64,', page)
     assert groups == [TITLES["losses"], TITLES["held_out"], TITLES["speed"]]
     best = '<td class="n"><span class="best">0.1</span> <span class="note">at 40</span></td>'
@@ -152,7 +152,9 @@ def test_names_and_configs_cannot_break_the_page(tmp_path):
     metrics = [{"step": 1, HOSTILE: 1.0}]
     hostile = write_run(tmp_path / HOSTILE.replace("/", ""), metrics, contract=contract)
     plain = write_run(tmp_path / "plain", metrics, contract={"config": {"name": "plain"}, "script": "pi0_fast"})
-    require_harmless(write_page(read_runs([hostile, plain]), tmp_path / "page.html").read_text(), shown=3)
+    require_harmless(
+        write_page(read_runs([hostile, plain]), tmp_path / "page.html").read_text(encoding="utf-8"), shown=3
+    )
 
 
 def test_each_run_is_one_colour_and_a_missing_metric_leaves_it_out(folders):
@@ -175,6 +177,6 @@ def test_the_table_is_printed(folders):
 def test_the_command_writes_the_page(folders, tmp_path):
     root = Path(__file__).parents[2]
     line = [sys.executable, root / "scripts/compare_runs.py", *folders, "--out", tmp_path / "out"]
-    done = subprocess.run(line, check=False, capture_output=True, text=True, cwd=root)
+    done = subprocess.run(line, check=False, capture_output=True, encoding="utf-8", cwd=root)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, [str(tmp_path / "out/comparison.html")]), done.stderr
     assert (tmp_path / "out/comparison.html").is_file()

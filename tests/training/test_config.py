@@ -28,7 +28,7 @@ def test_every_config_builds(name: str) -> None:
         config.optimizer.peak_lr, rel=0.01
     )
     assert config.steps % config.checkpoint.every == 0
-    text = (Path(__file__).parents[2] / "configs" / f"{name}.py").read_text()
+    text = (Path(__file__).parents[2] / "configs" / f"{name}.py").read_text(encoding="utf-8")
     assert "Launch:" in text
     assert "Hardware:" in text
 
@@ -103,7 +103,7 @@ def test_an_old_option_fails_with_its_new_name(old: str, new: str, capsys: pytes
 
 def test_a_stored_config_of_before_has_the_names_of_today() -> None:
     """Written by `make_contract` before fields were grouped, for a variant of `demo`."""
-    stored = json.loads((Path(__file__).parent / "config_of_format_2.json").read_text())
+    stored = json.loads((Path(__file__).parent / "config_of_format_2.json").read_text(encoding="utf-8"))
     demo = load_config("demo")
     same = replace(
         demo,

@@ -71,19 +71,19 @@ def get_config():
 
 def test_a_file_gives_a_config(tmp_path: Path) -> None:
     path = tmp_path / "sweep.py"
-    path.write_text(CONFIG_DICT)
+    path.write_text(CONFIG_DICT, encoding="utf-8")
     config = load_config(path)
     assert isinstance(config, TrainConfig)
     assert (config.name, config.data.root, config.optimizer.peak_lr) == ("mine", Path("data/mine"), 1e-4)
-    path.write_text(TRAIN_CONFIG)
+    path.write_text(TRAIN_CONFIG, encoding="utf-8")
     assert load_config(str(path)).name == "mine"
-    path.write_text("from inspire_fast import load_config\nCONFIG = load_config('debug')\n")
+    path.write_text("from inspire_fast import load_config\nCONFIG = load_config('debug')\n", encoding="utf-8")
     assert load_config(path) == load_config("debug")
-    path.write_text("def get_config():\n    return {}\n")
+    path.write_text("def get_config():\n    return {}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"must define CONFIG = TrainConfig\(name='sweep'.*got {}"):
         load_config(path)
     for changes, words in (("ema_decay=None", "ema_decay is now optimizer.ema_decay"), ("steqs=1", "argument 'steqs'")):
-        path.write_text(TRAIN_CONFIG.replace('name="mine"', changes))
+        path.write_text(TRAIN_CONFIG.replace('name="mine"', changes), encoding="utf-8")
         with pytest.raises((ValueError, TypeError), match=words):
             load_config(path)
     with pytest.raises(KeyError, match=r"no config file .*absent\.py"):

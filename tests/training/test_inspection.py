@@ -62,7 +62,7 @@ def test_texts_read_like_the_dialogue(inspection: Inspection) -> None:
 
 
 def test_the_page_holds_every_sample_with_its_ids(inspection: Inspection, tmp_path: Path) -> None:
-    page = write_page(inspection, tmp_path / "new" / "page.html").read_text()
+    page = write_page(inspection, tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     assert page.count('class="sample">') == len(inspection.shown) == 5
     tokens = inspection.shown[0].rendered.tokens
     spans = re.search(r'<p class="ids">(.*?)</p>', page)
@@ -87,7 +87,7 @@ def test_instructions_cannot_break_the_page(inspection: Inspection, tmp_path: Pa
         parts=(part, part),
         config=replace(inspection.config, name=HOSTILE),
     )
-    require_harmless(write_page(hostile, tmp_path / "page.html").read_text(), shown=17)
+    require_harmless(write_page(hostile, tmp_path / "page.html").read_text(encoding="utf-8"), shown=17)
 
 
 def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:

@@ -319,11 +319,11 @@ def test_a_dataset_of_another_robot(config: TrainConfig, tmp_path: Path) -> None
     first = config.data.parts[0]
     other = DataPart(root=write_fake_dataset(tmp_path / "other", episodes=2, frames=4), weight=1)
     path = other.root / "meta" / "info.json"
-    info = json.loads(path.read_text())
-    path.write_text(json.dumps({**info, "robot_type": "so100"}))
+    info = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**info, "robot_type": "so100"}), encoding="utf-8")
     refused(with_parts(config, first, other), r"different robot types.*'large': 'panda', 'other': 'so100'.*may-differ")
     info["features"]["actions"]["shape"] = [6]
-    path.write_text(json.dumps(info))
+    path.write_text(json.dumps(info), encoding="utf-8")
     label_anew(other.root)
     refused(with_parts(config, first, other), r"other: column 'actions' has shape \(6,\); robot 'libero' needs \(7,\)")
 
@@ -338,7 +338,7 @@ def test_datasets_of_different_rates(config: TrainConfig, tmp_path: Path) -> Non
     first = config.data.parts[0]
     root = write_fake_dataset(tmp_path / "slow", episodes=2, frames=4)
     path = root / "meta" / "info.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "fps": 10}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "fps": 10}), encoding="utf-8")
     both = with_parts(config, first, DataPart(root=root, weight=1))
     refused(both, r"different frame rates.*'large': 20\.0, 'slow': 10\.0.*--data\.parts-may-differ")
     with pytest.raises(ValueError, match="labels another dataset"):  # past that check, on to the next
@@ -386,7 +386,7 @@ def test_the_page_tells_the_parts_apart(config: TrainConfig, tmp_path: Path) -> 
     key = ("direction", "grasped")
     counts = [part.answers[key] for part in inspection.parts]
     assert drawn[key] == pytest.approx(78 * (0.25 * counts[0] / 60 + 0.75 * counts[1] / 18))
-    page = write_page(inspection, tmp_path / "page.html").read_text()
+    page = write_page(inspection, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "78 training samples of large, small" in page
     assert "<td>small</td><td>18</td><td>75.0%</td><td>none</td>" in page
     assert "<td>large</td><td>60</td><td>25.0%</td><td>episode 2: excluded by its number" in page
@@ -403,8 +403,8 @@ def test_statistics_of_parts_come_with_a_report_on_each(
     assert "78 samples, exact quantiles" in printed
     assert "report on large:" in printed
     assert "report on small:" in printed
-    ours = json.loads((tmp_path / "assets/debug/libero/norm_stats.json").read_text())
-    assert ours == json.loads(stats_path(config).read_text())
+    ours = json.loads((tmp_path / "assets/debug/libero/norm_stats.json").read_text(encoding="utf-8"))
+    assert ours == json.loads(stats_path(config).read_text(encoding="utf-8"))
 
 
 def test_bad_episodes_of_parts_are_named_by_folder(

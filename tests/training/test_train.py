@@ -159,7 +159,7 @@ def test_a_killed_run_continues_bit_equal_from_a_checkpoint_between_two_lines(
     run = replace(preempted, exp_name="killed", resume=True)
     shutil.copytree(preempted.checkpoint_dir, run.checkpoint_dir)
     shutil.rmtree(run.checkpoint_dir / "3")  # as if it had been killed after step 2; step 3 has a line already
-    with (run.checkpoint_dir / "metrics.jsonl").open("a") as log:
+    with (run.checkpoint_dir / "metrics.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"st')  # cut off
     train(run)
     assert_as_straight(run, straight)
@@ -355,7 +355,11 @@ def test_a_dialogue_that_does_not_fit_is_refused(config: TrainConfig) -> None:
 def test_the_command_explains_itself() -> None:
     root = Path(__file__).parents[2]
     finished = subprocess.run(
-        [sys.executable, root / "scripts/train.py", "demoo"], check=False, capture_output=True, text=True, cwd=root
+        [sys.executable, root / "scripts/train.py", "demoo"],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        cwd=root,
     )
     assert finished.returncode == 2
     assert "Did you mean 'demo'?" in finished.stderr

@@ -129,7 +129,7 @@ class OrbaxParams:
                 f"There is: {there}."
             )
         try:
-            description = json.loads(file.read_text())
+            description = json.loads(file.read_text(encoding="utf-8"))
             keys = [
                 tuple(str(k["key"]) for k in leaf["key_metadata"]) for leaf in description["tree_metadata"].values()
             ]

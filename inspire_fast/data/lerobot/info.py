@@ -30,7 +30,7 @@ def read_info(root: Path) -> dict[str, Any]:
             "Pass the folder that contains `meta`, `data` and, with videos, `videos`."
         )
     try:
-        info = json.loads(path.read_text())
+        info = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no JSON, or no text
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(info, dict):

@@ -150,7 +150,7 @@ def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, N
             f"Compute them with `uv run scripts/compute_norm_stats.py {config_name}`."
         )
     try:
-        content = json.loads(path.read_text())["norm_stats"]
+        content = json.loads(path.read_text(encoding="utf-8"))["norm_stats"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not openpi's format, a JSON object with the key `norm_stats`: {error!r}."

@@ -60,5 +60,5 @@ def read_attention_images(folder: Path, key: Key) -> list[AttentionImage]:
             image=(listed.parent / row["image"]).read_bytes(),
             heat=(listed.parent / row["heat"]).read_bytes(),
         )
-        for row in json.loads(listed.read_text())
+        for row in json.loads(listed.read_text(encoding="utf-8"))
     ]

@@ -119,7 +119,7 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
     path = folder / CLAIM
     now = json.loads(json.dumps({"settings": dict(settings), "policy": dict(policy)}))
     if path.exists():
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text(encoding="utf-8"))
         differing = list(differences(before, now))
         if differing:
             raise ValueError(

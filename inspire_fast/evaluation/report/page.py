@@ -55,7 +55,7 @@ class Evaluation:
             ValueError: the folder holds no evaluation, or one of another version.
         """
         try:
-            claim = json.loads((folder / records.CLAIM).read_text())
+            claim = json.loads((folder / records.CLAIM).read_text(encoding="utf-8"))
             settings = claim["settings"]
             protocol = protocol_from(settings["protocol"])
         except (OSError, KeyError, TypeError) as error:

@@ -204,10 +204,10 @@ def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress:
 def _claim(spec: RecordSpec, out_dir: Path) -> None:
     """Writes the spec into the folder, or checks that the folder's spec is the same."""
     path, text = out_dir / SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
-    # Recordings begun before there was execution noise had none.
-    if path.exists() and {"execution_noise": 0.0} | json.loads(path.read_text()) != json.loads(text):
+    before = path.read_text(encoding="utf-8") if path.exists() else text
+    if {"execution_noise": 0.0} | json.loads(before) != json.loads(text):  # older recordings had no execution noise
         raise ValueError(
-            f"{out_dir} holds a recording of another spec:\n{path.read_text()}\nnow asked for:\n{text}\n"
+            f"{out_dir} holds a recording of another spec:\n{before}\nnow asked for:\n{text}\n"
             "Choose another folder, or delete this one."
         )
     write_text(path, text)

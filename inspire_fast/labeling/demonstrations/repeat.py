@@ -52,7 +52,7 @@ def repeat_all(folder: Path) -> Iterator[Repeated]:
         raise ValueError(
             f"{folder} holds no recording ({SPEC_FILE} is missing); name a recording's `.episodes` folder."
         )
-    spec = json.loads((folder / SPEC_FILE).read_text())
+    spec = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
     settings = LiberoSettings(seed=spec["seed"], initial_states=spec["initial_states"])
     episodes = ((path, load_episode(path)) for path in sorted(folder.glob("*.npz")))
     for (suite, task), group in groupby(episodes, key=lambda pair: (pair[1].suite, pair[1].task)):

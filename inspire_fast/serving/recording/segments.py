@@ -92,7 +92,7 @@ class Segments:
         self._features: Features = {}
         self._begun_s, self._metadata_bytes, self._rows = 0.0, 0, 0
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock = (directory / ".lock").open("w")
+        self._lock = (directory / ".lock").open("w", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -146,7 +146,7 @@ def _optional(value: Any) -> int | None:
 def _json(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / name).is_file():
         raise FileNotFoundError(_missing(folder, name))
-    return json.loads((folder / name).read_text())
+    return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
 def _missing(folder: Path, name: str) -> str:

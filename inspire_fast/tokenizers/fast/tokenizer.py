@@ -189,7 +189,7 @@ class FastTokenizer:
     @classmethod
     def load(cls, directory: Path) -> FastTokenizer:
         """Reads `fast_tokenizer.json`."""
-        stored = json.loads(require_file(directory, FILE, cls).read_text())
+        stored = json.loads(require_file(directory, FILE, cls).read_text(encoding="utf-8"))
         horizon, action_dim = stored.get("shape", (None, None))
         return cls(
             hf.Tokenizer.from_str(json.dumps(stored["bpe"])),

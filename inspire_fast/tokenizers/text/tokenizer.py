@@ -126,7 +126,7 @@ class TextTokenizer:
                 "small one."
             )
         appended = file.parent / APPENDED
-        names = json.loads(appended.read_text()) if file.stem == STEM and appended.is_file() else ()
+        names = json.loads(appended.read_text(encoding="utf-8")) if file.stem == STEM and appended.is_file() else ()
         data = file.read_bytes()
         model = TokenizerJson(data) if file.suffix == TokenizerJson.suffix else SentencePieceModel(data)
         return cls(model, appended=names)

@@ -139,7 +139,7 @@ def _nvidia() -> str:
         return ""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=30, check=False)
     except subprocess.TimeoutExpired:
         return "a GPU whose nvidia-smi does not answer"
     return done.stdout.strip().replace("\n", "; ") if done.returncode == 0 else ""
@@ -174,7 +174,7 @@ def rendering() -> Finding:
     """An image of a sphere, rendered without a screen."""
     command = [sys.executable, "-c", _RENDER]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
     except subprocess.TimeoutExpired:
         says = "the OpenGL driver did not answer within two minutes"
         return Finding(level="note", what="rendering", says=says, do="MUJOCO_GL=osmesa renders without it")

@@ -130,7 +130,9 @@ def device_memory() -> int | None:
 def free_memory() -> int | None:
     """Bytes of main memory that are free; None if unknown (not Linux)."""
     meminfo = Path("/proc/meminfo")
-    fields = dict(line.split(":") for line in meminfo.read_text().splitlines()) if meminfo.is_file() else {}
+    fields = (
+        dict(line.split(":") for line in meminfo.read_text(encoding="utf-8").splitlines()) if meminfo.is_file() else {}
+    )
     return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 

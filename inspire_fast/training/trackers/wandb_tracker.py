@@ -75,4 +75,4 @@ def run_id(folder: Path) -> str:
     file = folder / ID_FILE
     if not file.exists():
         write_text(file, secrets.token_hex(4))
-    return file.read_text().strip()
+    return file.read_text(encoding="utf-8").strip()
