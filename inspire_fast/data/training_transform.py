@@ -143,8 +143,13 @@ class TrainingTransform:
         return replace(stored, targets=tuple(known)) if self.unlabelled == "ask_known" and known else None
 
     def action_ids(self, actions: np.ndarray, state: np.ndarray) -> list[int]:
-        """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`."""
-        return self.vocabulary.action.encode(self.inputs.normalizer.actions(actions, state))
+        """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`; at least one."""
+        if ids := self.vocabulary.action.encode(self.inputs.normalizer.actions(actions, state)):
+            return ids
+        raise ValueError(
+            "The action tokenizer wrote no ids for a chunk: a policy trained on that learns no motion. Fit it anew "
+            "(`scripts/fit_tokenizers.py`)."
+        )
 
     def _pad(self, rendered: Rendered) -> dict[str, np.ndarray]:
         tokens = rendered.tokens

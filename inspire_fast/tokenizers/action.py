@@ -11,6 +11,8 @@ import numpy as np
 
 from inspire_fast.tokenizers.grammar import Grammar
 
+TRIED_AT_ONCE = 4096  # chunks
+
 
 @runtime_checkable
 class ActionTokenizer(Protocol):
@@ -79,13 +81,21 @@ class RoundTrip:
 
 
 def round_trip(tokenizer: ActionTokenizer, chunks: np.ndarray) -> RoundTrip:
-    """Encodes and decodes chunks `[n, t, a]`."""
-    ids = tokenizer.encode_batch(chunks)
-    error = np.abs(tokenizer.decode_batch(ids, *chunks.shape[1:]) - chunks)
-    lengths = [len(row) for row in ids]
+    """Encodes and decodes chunks `[n, t, a]`.
+
+    Raises:
+        ValueError: a chunk cannot be encoded, or its ids cannot be decoded.
+    """
+    total, largest, lengths = 0.0, 0.0, list[int]()
+    for start in range(0, len(chunks), TRIED_AT_ONCE):
+        part = chunks[start : start + TRIED_AT_ONCE]
+        ids = tokenizer.encode_batch(part)
+        error = np.abs(tokenizer.decode_batch(ids, *part.shape[1:]) - part)
+        total, largest = total + float(error.sum()), max(largest, float(error.max()))
+        lengths += [len(row) for row in ids]
     return RoundTrip(
-        mean_error=float(error.mean()),
-        max_error=float(error.max()),
+        mean_error=total / chunks.size,
+        max_error=largest,
         mean_ids=float(np.mean(lengths)),
         max_ids=max(lengths),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 import inspect
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import Registry, unknown_name
-from inspire_fast.tokenizers.action import ActionTokenizer
+from inspire_fast.tokenizers.action import ActionTokenizer, round_trip
 from inspire_fast.tokenizers.bins import UniformBins
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.tokenizers.vq import ResidualVq
@@ -41,7 +41,7 @@ def fit_action_tokenizer(
     cover: np.ndarray | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> ActionTokenizer:
-    """Fits the action tokenizer `name`. Shows progress bars on a terminal.
+    """Fits the action tokenizer `name` and tries it on all chunks. Shows progress bars on a terminal.
 
     Args:
         name: of `ACTION_TOKENIZERS`.
@@ -52,10 +52,25 @@ def fit_action_tokenizer(
 
     Raises:
         KeyError: no such tokenizer, or no such parameter; suggests the closest name.
+        ValueError: a chunk cannot be written, or not be read back.
     """
-    kind, parameters = ACTION_TOKENIZERS[name], parameters or {}
-    known = [p for p in inspect.signature(kind.fit).parameters if p not in ("chunks", "vocab_size", "cover")]
+    parameters = parameters or {}
+    require_fit_parameters(name, parameters)
+    fitted = ACTION_TOKENIZERS[name].fit(chunks, vocab_size=vocab_size, cover=cover, **parameters)
+    for tried in (chunks, cover):
+        if tried is not None:
+            round_trip(fitted, tried)
+    return fitted
+
+
+def require_fit_parameters(name: str, parameters: Collection[str]) -> None:
+    """Checks the names of further parameters of a tokenizer's `fit`.
+
+    Raises:
+        KeyError: no such tokenizer, or no such parameter; suggests the closest name.
+    """
+    signature = inspect.signature(ACTION_TOKENIZERS[name].fit).parameters
+    known = [p for p in signature if p not in ("chunks", "vocab_size", "cover")]
     for parameter in parameters:
         if parameter not in known:
             raise UnknownNameError(unknown_name(f"parameter of action tokenizer {name!r},", parameter, known))
-    return kind.fit(chunks, vocab_size=vocab_size, cover=cover, **parameters)

@@ -77,6 +77,23 @@ def test_the_error_of_what_is_encoded_is_bounded(name: str, seed: int) -> None:
 
 
 @every_kind
+@pytest.mark.parametrize("width", [0.0, 0.02, 0.05, 0.1, 0.2, 0.5])
+def test_narrow_chunks_are_written_and_read_back(name: str, width: float) -> None:
+    """FAST's coefficients then span a few integers, one at least."""
+    chunks = np.random.default_rng(0).uniform(-width, width, (100, HORIZON, DIMS))
+    tokenizer = fit_action_tokenizer(name, chunks, vocab_size=256)
+    assert round_trip(tokenizer, chunks).max_error <= BOUNDS[name](tokenizer) + 1e-6
+    assert all(map(tokenizer.grammar(HORIZON, DIMS).accepts, tokenizer.encode_batch(chunks[:10])))
+
+
+@every_kind
+def test_a_tokenizer_that_loses_chunks_is_no_result_of_a_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ACTION_TOKENIZERS[name], "encode_batch", lambda _, chunks: [[]] * len(chunks))
+    with pytest.raises(ValueError, match=r"a chunk of 6 x 3 needs"):
+        fit_action_tokenizer(name, TRAIN, vocab_size=256)
+
+
+@every_kind
 def test_everything_covered_is_encoded_and_obeys_the_grammar(name: str) -> None:
     tokenizer = fitted(name)
     grammar = tokenizer.grammar(HORIZON, DIMS)

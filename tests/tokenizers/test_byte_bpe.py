@@ -61,6 +61,16 @@ def test_ids_are_the_librarys_on_thousands_of_chunks(noise: float) -> None:
     assert fast.encode_batch(chunks) == [encoding.ids for encoding in fast.bpe.encode_batch(texts)]
 
 
+@pytest.mark.parametrize("characters", [*range(1, 12), 32, 33, 48, 49, 58, 65, 66, 128])
+def test_ids_are_the_librarys_over_every_small_alphabet(characters: int) -> None:
+    """Some have no letters, numbers or spaces: a class of the regular expression is empty."""
+    encoder, rng = ByteBpe(trained(), characters=characters), np.random.default_rng(characters)
+    for length in (0, 1, 70, 70, 70):
+        text = "".join(map(chr, rng.integers(characters, size=length)))
+        assert encoder.encode(text) == trained().encode(text).ids
+        assert encoder.decode(encoder.encode(text)) == text.encode()
+
+
 def test_several_merges_may_spell_one_id() -> None:
     merges = [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc"), ("abc", "d"), ("d", "abc")]
     pieces = ["a", "b", "c", "d", "ab", "bc", "abc", "abcd", "dabc"]
@@ -76,7 +86,10 @@ def test_several_merges_may_spell_one_id() -> None:
 def test_characters_without_ids_are_known() -> None:
     tokenizer = new_byte_bpe()
     tokenizer.train_from_iterator(["abc"], trainer=trainers.BpeTrainer(show_progress=False))
-    assert ByteBpe(tokenizer, characters=128).unspelled("abxc\u00e9") == "x\u00e9"
+    encoder = ByteBpe(tokenizer, characters=128)
+    assert encoder.unspelled("abxc\u00e9") == "x\u00e9"
+    with pytest.raises(ValueError, match=r"wrote 3 of the text's 5 bytes; it lacks ids for 'x\^'"):
+        encoder.encode("abxc^")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tokenizers import ByteLevelBPETokenizer, trainers
 
 from inspire_fast.dialogue.testing import random_chunks
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.registry import fit_action_tokenizer
 
 SCALE = 10
 
@@ -168,4 +169,4 @@ def test_a_processor_can_stand_in_for_fitting(public: Path) -> None:
     fitted = FastTokenizer.fit(chunks, processor=str(public))
     assert fitted.fingerprint == FastTokenizer.load_processor(public).fingerprint
     with pytest.raises(ValueError, match="outside the fitted range"):
-        FastTokenizer.fit(chunks * 1000, processor=str(public))
+        fit_action_tokenizer("fast", chunks * 1000, vocab_size=1024, parameters={"processor": str(public)})

@@ -168,6 +168,16 @@ def test_models_that_cannot_serve_are_refused() -> None:
         TextTokenizer(TokenizerJson(lonely.to_str().encode()))
 
 
+def test_characters_without_ids_are_refused() -> None:
+    """The library drops them, or writes one id for all of them."""
+    merges = {"<bos>": 0, "<eos>": 1, "a": 2, "b": 3}
+    for model in (models.BPE(merges, []), models.BPE({**merges, "<unk>": 4}, [], unk_token="<unk>")):
+        tokenizer = TextTokenizer(TokenizerJson(hf.Tokenizer(model).to_str().encode()))
+        assert tokenizer.encode("abba") == [2, 3, 3, 2]
+        with pytest.raises(ValueError, match=r"no ids for \['c', 'é'\] in 'abcé'"):
+            tokenizer.encode("abcé")
+
+
 def test_location_ids_are_an_integer_array() -> None:
     assert TextTokenizer(SentencePieceModel(DATA)).location_ids.tolist() == []
     assert TextTokenizer(SentencePieceModel(OWN_LOCATIONS)).location_ids.dtype == np.int32

@@ -20,6 +20,7 @@ from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.models.config import TEST
+from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.training.config import CheckpointConfig, DataConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
 from inspire_fast.training.datasets.assets import (
@@ -35,7 +36,7 @@ from inspire_fast.training.inspection.page import write_page
 from inspire_fast.training.inspection.samples import inspect
 from inspire_fast.training.loop import train
 from inspire_fast.training.named_configs import load_config
-from inspire_fast.training.prepare import fixed_batches
+from inspire_fast.training.prepare import fixed_batches, prepare
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,6 +169,21 @@ def test_streamed_statistics_are_of_the_samples_as_they_are_drawn(config: TrainC
     np.testing.assert_allclose(streamed.mean, exact.mean, atol=1e-5)
     np.testing.assert_allclose(streamed.std, exact.std, atol=1e-5)
     np.testing.assert_allclose(streamed.q99, exact.q99, atol=0.02)
+
+
+def test_tokenizers_are_saved_only_after_they_were_tried(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(config, assets=config.assets / "tried")
+    compute_stats(new)
+    monkeypatch.setattr(FastTokenizer, "encode_batch", lambda _, chunks: [[]] * len(chunks))
+    with pytest.raises(ValueError, match="hold 0 coefficients"):
+        fit_tokenizers(new)
+    assert [path.name for path in new.assets_dir.iterdir()] == [new.asset_id], "the statistics alone"
+
+
+def test_a_run_without_action_ids_is_refused(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FastTokenizer, "encode", lambda *_: [])
+    with pytest.raises(ValueError, match="wrote no ids"):
+        prepare(config)
 
 
 # Naming

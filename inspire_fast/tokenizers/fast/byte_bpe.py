@@ -25,7 +25,7 @@ MARK = chr(0xDC00 + SEPARATOR)  # how `surrogateescape` writes that byte in text
 
 
 class ByteBpe:
-    """Text over the characters `chr(0) .. chr(characters - 1)` <-> ids. Other text may get other ids.
+    """Text over the characters `chr(0) .. chr(characters - 1)` <-> ids. Other text may get other ids, or be refused.
 
     Args:
         tokenizer: tokenizer of the `tokenizers` library.
@@ -40,6 +40,7 @@ class ByteBpe:
         self.tokenizer = tokenizer
         self.token_bytes = token_bytes(tokenizer)
         self._bytes = dict(enumerate(self.token_bytes))
+        self._lengths = tuple(map(len, self.token_bytes))
         self._words = word_splitter(tokenizer, characters)
         vocabulary = tokenizer.get_vocab(with_added_tokens=False)
         # Every id that merging can make, as letters; a byte is the letter of the same number.
@@ -74,17 +75,28 @@ class ByteBpe:
         return len(self.token_bytes)
 
     def unspelled(self, characters: str) -> str:
-        """Characters with a byte that has no id. The library drops them silently, and so does `encode`."""
+        """Characters with a byte that has no id. The library drops them silently; `encode` raises."""
         return "".join(c for c in characters if not self._single.issuperset(c.encode()))
 
     def encode(self, text: str) -> list[int]:
-        """Text -> ids."""
+        """Text -> ids that spell all of it.
+
+        Raises:
+            ValueError: ids are missing for some of the text.
+        """
         marked = text if self._words is None else MARK.join(self._words(text))
         letters = marked.encode("utf-8", "surrogateescape").decode("latin-1")
         for pair, merged in self._early:
             letters = letters.replace(pair, merged)
         separator = self.vocab_size
-        return [i for token in self._model.tokenize(letters) if (i := token.id) != separator]
+        ids = [i for token in self._model.tokenize(letters) if (i := token.id) != separator]
+        if (written := sum(map(self._lengths.__getitem__, ids))) != (length := len(text.encode())):
+            missing = "".join(dict.fromkeys(self.unspelled(text)))[:20]
+            raise ValueError(
+                f"The BPE wrote {written} of the text's {length} bytes; it lacks ids for {missing!r}. Train it on text "
+                "that holds these characters."
+            )
+        return ids
 
     def decode(self, ids: Sequence[int]) -> bytes:
         """Ids -> bytes.

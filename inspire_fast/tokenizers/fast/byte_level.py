@@ -13,7 +13,6 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 
 # GPT-2's words; L, N, S are letters, numbers and spaces, O everything else, V everything but spaces.
 WORDS = "'s|'t|'re|'ve|'m|'ll|'d| ?{L}+| ?{N}+| ?{O}+|{S}+(?!{V})|{S}+"
-NOTHING = r"[^\s\S]"
 
 
 @lru_cache(maxsize=1)
@@ -76,10 +75,19 @@ def word_splitter(tokenizer: hf.Tokenizer, characters: int) -> Callable[[str], l
         return None
     alphabet = "".join(map(chr, range(characters)))
     letters, numbers, spaces = (_runs(alphabet, others) for others in (r"\P{L}", r"\P{N}", r"\S"))
-    named = {"L": letters, "N": numbers, "S": spaces}
-    classes = {name: f"[{runs}]" if runs else NOTHING for name, runs in named.items()}
-    visible = f"[^{spaces}]" if spaces else r"[\s\S]"
-    return re.compile(WORDS.format(**classes, O=f"[^{spaces}{letters}{numbers}]", V=visible)).findall
+    classes = {"L": _one_of(letters), "N": _one_of(numbers), "S": _one_of(spaces)}
+    others = {"O": _none_of(spaces + letters + numbers), "V": _none_of(spaces)}
+    return re.compile(WORDS.format(**classes, **others)).findall
+
+
+def _one_of(runs: str) -> str:
+    """A character of these. `[]` would be read on to the next bracket, so an empty class is written as its meaning."""
+    return f"[{runs}]" if runs else r"[^\s\S]"
+
+
+def _none_of(runs: str) -> str:
+    """A character that is not of these."""
+    return f"[^{runs}]" if runs else r"[\s\S]"
 
 
 def _runs(alphabet: str, others: str) -> str:

@@ -240,15 +240,12 @@ class FastTokenizer:
             cover: further chunks `[n, t, a]` that must be expressible (held-out ones); the BPE does not see them.
             scale: see the class.
             coefficient_range: widens the range of coefficients beyond that of the chunks (from a robot's limits).
-            processor: folder or repository of a public processor to use instead of fitting; the chunks must be within
-                its range.
+            processor: folder or repository of a public processor to use instead of fitting.
             download: fetch the processor if the Hugging Face cache lacks it.
         """
         train = _stack(chunks)
         if processor is not None:
-            found = cls.load_processor(processor, download=download)
-            found.encode_batch(train if cover is None else np.concatenate([train, cover]))
-            return found
+            return cls.load_processor(processor, download=download)
         coefficients = quantise(train, scale)
         seen = [coefficients] if cover is None else [coefficients, quantise(cover, scale)]
         ends = [int(end) for c in seen for end in (c.min(), c.max())] + list(coefficient_range or ())

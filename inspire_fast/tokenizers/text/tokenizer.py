@@ -21,6 +21,8 @@ from inspire_fast.core.files import write_bytes, write_json
 from inspire_fast.tokenizers.text.models import SentencePieceModel, TextModel, TokenizerJson
 
 STEM, APPENDED = "text_tokenizer", "text_tokenizer_appended.json"
+UNKNOWN = ("<unk>", "[UNK]")  # pieces in place of characters that a model lacks
+_PRIVATE = "\U0010fffd"  # only a model with an id for every byte can write it
 # File names in a folder: ours, openpi's, a Hugging Face repository's.
 NAMES = (f"{STEM}.model", f"{STEM}.json", "paligemma_tokenizer.model", "tokenizer.model", "tokenizer.json")
 # PaliGemma's 1024 bins of an image's height and width, and its 128 codes of a mask's shape.
@@ -51,6 +53,8 @@ class TextTokenizer:
         self._model = model
         self._appended = tuple(appended)
         self.bos_id, self.eos_id = bos, eos
+        self._unknown = frozenset(map(model.find, UNKNOWN))
+        self._writes_all = self._writes(_PRIVATE)
 
     @property
     def vocab_size(self) -> int:
@@ -63,9 +67,22 @@ class TextTokenizer:
         return hashlib.sha256(self._model.data + appended).hexdigest()
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
-        """Text -> ids, with BOS and EOS on request. Names of special ids inside the text stay text."""
+        """Text -> ids, with BOS and EOS on request. Names of special ids inside the text stay text.
+
+        Raises:
+            ValueError: the model has no ids for a character (none that has ids for bytes, such as PaliGemma's).
+        """
+        if not self._writes_all and (missing := [c for c in dict.fromkeys(text) if not self._writes(c)]):
+            raise ValueError(
+                f"The text tokenizer has no ids for {missing[:10]} in {text!r:.80}, which would be lost. Reword it, or "
+                "use a tokenizer with an id for every byte (PaliGemma's, or one fitted here)."
+            )
         ids = list(itertools.chain.from_iterable(map(self._model.encode, self._plain_parts(text))))
         return [self.bos_id] * bos + ids + [self.eos_id] * eos
+
+    def _writes(self, character: str) -> bool:
+        ids = self._model.encode(character)
+        return bool(ids) and self._unknown.isdisjoint(ids)
 
     def _plain_parts(self, text: str) -> list[str]:
         """The text, cut after the first character of every reserved name, so that the model reads none as one id."""
