@@ -118,11 +118,41 @@ def project(root: Path) -> dict[str, Any]:
 
 def test_every_command_is_a_script_too(root: Path) -> None:
     commands = {name: target.partition(":") for name, target in project(root)["project"]["scripts"].items()}
-    modules = {module for module, _, _ in commands.values()}
     assert all(name.startswith("inspire-") for name in commands)
-    assert {f"inspire_fast.commands.{p.stem}" for p in (root / "scripts").glob("*.py")} <= modules
-    for module, _, function in commands.values():
-        assert callable(getattr(importlib.import_module(module), function))
+    assert {module for module, _, _ in commands.values()} == {"inspire_fast.commands.entry_points"}
+    modules = {name for _, _, name in commands.values()}
+    assert {p.stem for p in (root / "scripts").glob("*.py")} <= modules
+    for module in modules:
+        assert callable(importlib.import_module(f"inspire_fast.commands.{module}").main)
+
+
+def test_every_command_of_the_base_install_names_the_missing_extra(root: Path) -> None:
+    names = [target.partition(":")[2] for target in project(root)["project"]["scripts"].values()]
+    program = """
+import json, sys
+from inspire_fast.commands import entry_points
+base = {*sys.stdlib_module_names, "inspire_fast", "msgpack", "numpy", "PIL", "websockets"}
+class BaseInstall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in base:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, BaseInstall())
+said = {}
+for name in sys.argv[1:]:
+    try:
+        getattr(entry_points, name)([])
+    except SystemExit as ended:
+        said[name] = ended.code
+print(json.dumps(said))
+"""
+    done = subprocess.run([sys.executable, "-c", program, *names], cwd=root, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert {*said} == {*names}
+    for name, message in said.items():
+        assert re.search(r"needs the package '\w+', which is not installed.*'inspire-fast\[(train|sim)\]'", message), (
+            name
+        )
+    assert not done.stderr
 
 
 def test_every_command_answers_help(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

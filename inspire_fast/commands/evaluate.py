@@ -130,7 +130,7 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
     if options.attention and isinstance(policy, str | Path):
         from inspire_fast.evaluation.records.attention import AttentionProbe, draw_attention
 
-        draw_attention(AttentionProbe.load(Path(policy)), options.out, found, every=options.attention)
+        draw_attention(AttentionProbe.load(policy), options.out, found, every=options.attention)
     _print_results(job, found)
     if missing := len(keys) - len(found):
         raise StoppedError(
@@ -142,8 +142,8 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
 def _check(policy: Policy | Address | str | Path, options: EvaluationOptions) -> None:
     if options.workers < (1 if isinstance(policy, Address) else 0):
         raise ValueError(f"workers must be at least 1 (0 with a policy in this process); got {options.workers}.")
-    if options.attention and not (isinstance(policy, str | Path) and Path(policy).is_dir()):
-        raise ValueError("attention needs the folder of a checkpoint: a server does not show its network's attention.")
+    if options.attention and not isinstance(policy, str | Path):
+        raise ValueError("attention needs a folder, an address or a published name: a server shows no attention.")
 
 
 def _run_missing(job: Job, keys: list[Key], run: Run, *, patience: int) -> list[EpisodeRecord]:

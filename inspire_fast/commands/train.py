@@ -18,6 +18,6 @@ def train(config: ConfigArgument) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", force=True)
     logging.getLogger("inspire_fast").setLevel(logging.INFO)
     run_with_config(train, args)

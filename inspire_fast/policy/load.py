@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -52,26 +53,54 @@ def load_policy(
         checkpoint: folder of a step or of a run (then its latest step); address (`gs://...`), which is downloaded once
             into openpi's cache; or a name of `PUBLISHED`.
         config: openpi config of the checkpoint. Published checkpoints imply it; a contract makes it needless.
-        tokenizers: see `load_openpi`.
+        tokenizers: of an openpi checkpoint; by default the caches are searched.
         serving: storage types and drafts.
         cache_dir: openpi's cache; by default `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
 
     Raises:
-        KeyError: neither a folder nor a known name; suggests the closest.
-        FileNotFoundError: no checkpoint in the folder, or a download failed.
-        ValueError: another format, or an openpi checkpoint without `config`; says what is there.
+        KeyError: neither a folder nor a known name, or an unknown config; suggests the closest.
+        FileNotFoundError: no checkpoint in the folder, a download failed, or a tokenizer is missing.
+        ValueError: another format, an openpi checkpoint without `config`, or a contract that disagrees with it; says
+            what is there.
+    """
+    with open_checkpoint(checkpoint, config=config, tokenizers=tokenizers, cache_dir=cache_dir) as step:
+        return InspirePolicy.load(step, serving=serving)
+
+
+@contextlib.contextmanager
+def open_checkpoint(
+    checkpoint: str | Path,
+    *,
+    config: str | None = None,
+    tokenizers: Tokenizers | None = None,
+    cache_dir: Path | None = None,
+) -> Iterator[Path]:
+    """The folder of a step with a contract; arguments and errors as of `load_policy`.
+
+    A checkpoint of openpi's is imported first, into a temporary folder next to it that shares its files and is gone
+    when the block ends.
     """
     source, implied = _find(checkpoint)
-    folder, config = local_path(source, cache_dir), config or implied
-    if config is not None:
-        return load_openpi(folder, config, tokenizers=tokenizers, serving=serving)
-    step = find_step(folder)
+    step, config = find_step(local_path(source, cache_dir)), config or implied
     if (step / FOLDER / FILE).is_file():
-        return InspirePolicy.load(step, serving=serving)
-    raise ValueError(
-        f"{step} has parameters but no {FOLDER}/{FILE}: it is a checkpoint of openpi's. Give the config that it was "
-        f"trained with, load_policy(..., config=NAME), one of: {', '.join(sorted(OPENPI_CONFIGS))}."
-    )
+        if config is not None:
+            _require_unused(tokenizers or Tokenizers(), step)
+            require_agreement(Contract.read(step / FOLDER), config, step)
+        yield step
+        return
+    if config is None:
+        raise ValueError(
+            f"{step} has parameters but no {FOLDER}/{FILE}: it is a checkpoint of openpi's. Give the config that it "
+            f"was trained with, load_policy(..., config=NAME), one of: {', '.join(sorted(OPENPI_CONFIGS))}."
+        )
+    _ = OPENPI_CONFIGS[config]  # before a folder is made
+    writable = os.access(step.parent, os.W_OK)
+    if not writable:
+        logger.warning(
+            "%s cannot be written: on another disk than its own, the checkpoint is copied first.", step.parent
+        )
+    with tempfile.TemporaryDirectory(prefix=".serving-", dir=step.parent if writable else None) as around:
+        yield import_checkpoint(step, config, Path(around) / step.resolve().name, tokenizers=tokenizers)
 
 
 def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
@@ -117,35 +146,6 @@ def default_checkpoint(env: str) -> str:
             "yours with --checkpoint DIR, or policy:checkpoint --policy.config=... --policy.dir=DIR."
         )
     return DEFAULTS[env]
-
-
-def load_openpi(
-    directory: Path, config: str, *, tokenizers: Tokenizers | None = None, serving: ServingOptions | None = None
-) -> InspirePolicy:
-    """The policy of a checkpoint that was trained with a named config.
-
-    A checkpoint with a contract is served by that, and the config must agree with it; one of openpi's is imported
-    first, into a temporary folder next to it that shares its files.
-
-    Raises:
-        FileNotFoundError: no checkpoint there, or a tokenizer is missing.
-        KeyError: unknown config; suggests the closest.
-        ValueError: the contract says otherwise than the config; or see `import_checkpoint`.
-    """
-    step, tokenizers = find_step(directory), tokenizers or Tokenizers()
-    if (step / FOLDER / FILE).is_file():
-        _require_unused(tokenizers, step)
-        require_agreement(Contract.read(step / FOLDER), config, step)
-        return InspirePolicy.load(step, serving=serving)
-    _ = OPENPI_CONFIGS[config]  # before a folder is made
-    writable = os.access(step.parent, os.W_OK)
-    if not writable:
-        logger.warning(
-            "%s cannot be written: on another disk than its own, the checkpoint is copied first.", step.parent
-        )
-    with tempfile.TemporaryDirectory(prefix=".serving-", dir=step.parent if writable else None) as around:
-        out = import_checkpoint(step, config, Path(around) / step.resolve().name, tokenizers=tokenizers)
-        return InspirePolicy.load(out, serving=serving)
 
 
 def require_agreement(contract: Contract, config: str, step: Path) -> None:

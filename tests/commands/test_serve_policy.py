@@ -34,12 +34,15 @@ UPSTREAM = ("policy:checkpoint", "--policy.config=pi0_fast_libero", "--policy.di
 
 @pytest.fixture
 def loads(monkeypatch):
-    """What would have been loaded."""
+    """(step, options) of every policy that would have been loaded; of an import, its config and tokenizers, too."""
     calls = []
-    monkeypatch.setattr(
-        policy_load, "load_openpi", lambda folder, config, **options: calls.append((folder, config, options))
-    )
-    monkeypatch.setattr(policy_load.InspirePolicy, "load", lambda folder, **options: calls.append((folder, options)))
+
+    def imported(step, config, _, *, tokenizers):
+        calls.append((step, config, tokenizers))
+        return step
+
+    monkeypatch.setattr(policy_load, "import_checkpoint", imported)
+    monkeypatch.setattr(policy_load.InspirePolicy, "load", lambda step, **options: calls.append((step, options)))
     return calls
 
 
@@ -73,16 +76,18 @@ def test_upstreams_command_is_understood_in_any_order(line):
     assert (args.port, args.env) == (8001, "LIBERO")
 
 
-def test_a_named_checkpoint_is_loaded(loads, tmp_path):
+def test_a_named_checkpoint_is_loaded(loads, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    step = Path("runs/9")
+    (step / "params").mkdir(parents=True)
     load(parse(("--weights=int8", "--env=DROID", *UPSTREAM, "--policy.text-tokenizer=tok", "--policy.download")))
-    serving = ServingOptions(weights="int8")
     tokenizers = Tokenizers(text=Path("tok"), download=True)
-    assert loads == [(Path("runs/9"), "pi0_fast_libero", {"tokenizers": tokenizers, "serving": serving})]
+    assert loads == [(step, "pi0_fast_libero", tokenizers), (step, {"serving": ServingOptions(weights="int8")})]
     folder = tmp_path / "bucket/x"
-    folder.mkdir(parents=True)
-    line = ("policy:checkpoint", "--policy.config=c", "--policy.dir=gs://bucket/x", f"--cache-dir={tmp_path}")
-    load(parse(line))
-    assert loads[1][0] == folder
+    (folder / "params").mkdir(parents=True)
+    config = "--policy.config=pi0_fast_droid"
+    load(parse(("policy:checkpoint", config, "--policy.dir=gs://bucket/x", f"--cache-dir={tmp_path}")))
+    assert loads[2][:2] == (folder, "pi0_fast_droid")
 
 
 def test_a_plain_checkpoint_is_loaded(loads, tmp_path):
@@ -101,9 +106,9 @@ def test_the_default_policy_of_an_environment_is_loaded(line, loads, tmp_path, m
     with pytest.raises(FileNotFoundError, match="gsutil -m cp -r gs://openpi-assets/checkpoints/pi0_fast_libero"):
         load(args)
     folder = tmp_path / "openpi-assets/checkpoints/pi0_fast_libero"
-    folder.mkdir(parents=True)
+    (folder / "params").mkdir(parents=True)
     load(args)
-    assert [call[:2] for call in loads] == [(folder, "pi0_fast_libero")]
+    assert loads[0][:2] == (folder, "pi0_fast_libero")
 
 
 def test_a_replay_is_loaded(tmp_path):

@@ -13,7 +13,7 @@ from inspire_fast.evaluation.records.attention_files import read_attention_image
 from inspire_fast.evaluation.records.observations import ObservationLog, load_observations, observations_file
 from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.models.testing import random_model
-from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.policy.testing import tiny_policy, write_checkpoint
 from inspire_fast.robots import ROBOTS
 from tests.evaluation.test_accuracy import call, episode
 
@@ -33,6 +33,16 @@ def probe() -> AttentionProbe:
     policy = tiny_policy()
     model = random_model(policy.contract.model, 0)
     return AttentionProbe(model, policy.contract, policy.vocabulary)
+
+
+def test_a_checkpoint_is_found_as_load_policy_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy()
+    write_checkpoint(policy, tmp_path / "bucket/run" / "3")
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path))
+    for checkpoint in ("gs://bucket/run", tmp_path / "bucket/run", str(tmp_path / "bucket/run/3")):
+        assert AttentionProbe.load(checkpoint)._robot is LIBERO
+    with pytest.raises(KeyError, match="Did you mean 'pi0_fast_libero'"):
+        AttentionProbe.load("pi0_fast_lbero")
 
 
 def test_answers_are_looked_at_from_where_they_are_predicted(probe: AttentionProbe) -> None:

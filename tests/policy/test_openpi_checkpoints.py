@@ -21,7 +21,6 @@ from inspire_fast.policy.load import (
     Env,
     Tokenizers,
     default_checkpoint,
-    load_openpi,
     load_policy,
     require_agreement,
 )
@@ -59,7 +58,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_checkpoint_of_openpis_is_served_as_it_lies(raw: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     tokenizers = Tokenizers(text=tmp_path, action=str(tmp_path / "processor"))
-    policy = load_openpi(raw.parent, "pi0_fast_libero", tokenizers=tokenizers)
+    policy = load_policy(raw.parent, config="pi0_fast_libero", tokenizers=tokenizers)
     assert sorted(tmp_path.rglob("*")) == before  # what was made to load it is gone
     assert policy.contract.config["imported_from"] == "pi0_fast_libero"
     assert policy.metadata["checkpoint"].startswith("step 9, ")
@@ -75,13 +74,14 @@ def test_a_published_checkpoint_is_loaded_by_name_and_by_address(
     copy = tmp_path / "cache" / address.removeprefix("gs://")
     copy.parent.mkdir(parents=True)
     raw.parent.rename(copy)
-    loaded = []
-    monkeypatch.setattr(load, "load_openpi", lambda folder, config, **_: loaded.append((folder, config)))
+    imported = []
+    monkeypatch.setattr(load, "import_checkpoint", lambda step, config, _, **__: imported.append((step, config)))
+    monkeypatch.setattr(InspirePolicy, "load", lambda *_, **__: None)
     load_policy("pi0_fast_libero", cache_dir=tmp_path / "cache")
     load_policy(address, cache_dir=tmp_path / "cache")
     load_policy(address.replace("libero", "libero/"), cache_dir=tmp_path / "cache")
     load_policy(copy, config="pi0_fast_libero")
-    assert loaded == [(copy, "pi0_fast_libero")] * 4
+    assert imported == [(copy / "9", "pi0_fast_libero")] * 4
     with pytest.raises(ValueError, match=r"has parameters but no assets/contract.json.*config=NAME.*pi0_fast_libero"):
         load_policy(copy)
 
@@ -110,9 +110,9 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_unknown_config_is_refused_before_anything_is_made(raw: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(KeyError, match="Did you mean 'pi0_fast_libero'"):
-        load_openpi(raw, "pi0_fast_lbero")
+        load_policy(raw, config="pi0_fast_lbero")
     with pytest.raises(FileNotFoundError, match="No checkpoint at"):
-        load_openpi(tmp_path / "nothing", "pi0_fast_libero")
+        load_policy(tmp_path / "nothing", config="pi0_fast_libero")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -124,15 +124,15 @@ def test_a_checkpoint_with_a_contract_is_served_by_it(tmp_path: Path, monkeypatc
     step = write_checkpoint(policy, tmp_path / "0")
     loaded = []
     monkeypatch.setattr(InspirePolicy, "load", lambda step, **_: loaded.append(step))
-    load_openpi(tmp_path, "mine")
-    load_openpi(tmp_path, "pi0_fast_libero")  # says the same
+    load_policy(tmp_path, config="mine")
+    load_policy(tmp_path, config="pi0_fast_libero")  # says the same
     assert loaded == [step, step]
     with pytest.raises(ValueError, match="brings its tokenizers"):
-        load_openpi(tmp_path, "mine", tokenizers=Tokenizers(download=True))
+        load_policy(tmp_path, config="mine", tokenizers=Tokenizers(download=True))
     with pytest.raises(ValueError, match=r"not trained with config 'pi0_fast_droid': its contract says robot 'libero'"):
-        load_openpi(tmp_path, "pi0_fast_droid")
+        load_policy(tmp_path, config="pi0_fast_droid")
     with pytest.raises(ValueError, match=r"Unknown config 'mein'\. Did you mean 'mine'.*needs none"):
-        load_openpi(tmp_path, "mein")
+        load_policy(tmp_path, config="mein")
     assert len(loaded) == 2
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from inspire_fast.checkpoints.contract import Contract
-from inspire_fast.checkpoints.reading import find_step, load_model
+from inspire_fast.checkpoints.reading import load_model
 from inspire_fast.core.html import png
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.render import Kind, Rendered, render
@@ -25,6 +25,7 @@ from inspire_fast.evaluation.records.observations import load_observations, obse
 from inspire_fast.evaluation.records.records import AnswerRecord, EpisodeRecord
 from inspire_fast.models.inference.attention_maps import attention_maps
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.load import open_checkpoint
 from inspire_fast.robots import ROBOTS
 
 _PAD = 64  # dialogues are padded to multiples of this, so that few programs are compiled
@@ -50,11 +51,11 @@ class AttentionProbe:
         self._maps = jax.jit(functools.partial(attention_maps, layers=(self.layer,)))
 
     @classmethod
-    def load(cls, checkpoint: Path) -> AttentionProbe:
-        """Loads a checkpoint; this network is a second one in memory when the policy runs in the same process."""
-        step = find_step(checkpoint)
-        contract = Contract.read(step / "assets")
-        return cls(load_model(step, contract.model), contract, contract.load_vocabulary(step / "assets"))
+    def load(cls, checkpoint: str | Path) -> AttentionProbe:
+        """Loads what `load_policy` takes; this network is a second one in memory when the policy runs here, too."""
+        with open_checkpoint(checkpoint) as step:
+            contract = Contract.read(step / "assets")
+            return cls(load_model(step, contract.model), contract, contract.load_vocabulary(step / "assets"))
 
     def maps(self, observation: Mapping[str, Any], answers: Sequence[AnswerRecord]) -> np.ndarray:
         """Attention of each answer over the front image, in the network's orientation.
