@@ -162,6 +162,8 @@ _OPTION_PARSERS = {
     "seed": _parse_integer,
     "reask_every": _parse_integer,
     "session": _parse_name,
+    "episode": _parse_name,
+    "chunks": _parse_integer,
     "deadline_s": _parse_number,
 }
 

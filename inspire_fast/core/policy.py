@@ -33,6 +33,10 @@ class RequestOptions:
         reask_every: ask on every n-th call with the same targets only; in between, the last answers are given. 1 asks
             on every call.
         session: name of the robot, where one connection (or process) serves several; each has its own last answers.
+        episode: name of the episode, unique in the world. What a policy remembers between calls (last answers, the
+            place in a replay) belongs to the episode, over any number of connections. "" leaves it to the client and
+            the control loop, which mark their episodes by themselves (`core.episode`).
+        chunks: how many chunks the episode has received before; counted by whoever marks the episode.
         deadline_s: after this time a server returns an error instead of an answer; 0 is never.
     """
 
@@ -44,6 +48,8 @@ class RequestOptions:
     seed: int = 0
     reask_every: int = 1
     session: str = ""
+    episode: str = ""
+    chunks: int = 0
     deadline_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -53,12 +59,19 @@ class RequestOptions:
             raise ValueError(f"temperature must be finite and >= 0; got {self.temperature}.")
         if self.top_k < 0 or self.reask_every < 1:
             raise ValueError(f"top_k must be >= 0 and reask_every >= 1; got {self.top_k} and {self.reask_every}.")
+        if self.chunks < 0 or (self.chunks and not self.episode):
+            raise ValueError(f"chunks counts those of an episode; got {self.chunks}, episode {self.episode!r}.")
         if not 0 <= self.deadline_s < math.inf:
             raise ValueError(f"deadline_s must be finite and >= 0; got {self.deadline_s}.")
         if (self.mode == "force") != (self.answers is not None):
             raise ValueError(
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."
             )
+
+    @property
+    def memory_key(self) -> str:
+        """Key of what a policy remembers between calls: the same robot in the same episode."""
+        return f"{self.episode}/{self.session}" if self.episode else self.session
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ import numpy as np
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import find_step, identity, load_model
+from inspire_fast.core.episode import marked
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Observation, Status
 from inspire_fast.data.training_transform import ModelInput
@@ -28,6 +29,7 @@ from inspire_fast.policy.batching import Row
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.control.identity import robot_metadata
 
 WARM_UP_PROMPTS = (
     "open the drawer",
@@ -135,15 +137,11 @@ class InspirePolicy:
         """Facts that a client may rely on; see `core.policy.Policy`."""
         return {
             "checkpoint": self.checkpoint,
-            "robot": self.robot.name,
+            **robot_metadata(self.robot),
             "script": self.script.name,
             "questions": {q.name: q.parameters() for q in self.script.questions},
             "answers": {q.name: list(q.answers) for q in self.script.questions},
             "action_horizon": self.contract.horizon,
-            "action_dim": self.robot.action_dim,
-            "cameras": sorted(self.robot.cameras),
-            "state_key": self.robot.state_key,
-            "state_keys": dict(self.robot.state_keys),
             "image_orientation": self.contract.image_orientation,
             "package_version": self.contract.package_version,
         }
@@ -154,7 +152,7 @@ class InspirePolicy:
         Raises:
             ValueError: the observation breaks the contract, or answers do not fit the questions.
         """
-        return self.infer_prepared([self.prepare(observation, options or RequestOptions())])[0]
+        return self.infer_prepared([self.prepare(observation, marked(options))])[0]
 
     def infer_batch(
         self, observations: Sequence[Mapping[str, Any]], options: Sequence[RequestOptions]
@@ -230,7 +228,7 @@ class InspirePolicy:
         options, targets = prepared.options, prepared.fields.targets
         if options.mode == "force" or not targets:
             return None
-        return self.recent.kept(options.session, targets, options.reask_every)
+        return self.recent.kept(options.memory_key, targets, options.reask_every)
 
     def _with_answers(self, prepared: Prepared, kept: CachedAnswers | None) -> Prepared:
         """The request with kept answers in its prompt, or with a draft of the model's."""
@@ -239,17 +237,17 @@ class InspirePolicy:
             return replace(prepared, row=prepared.row.with_answers(kept.answers, trusted=True))
         if options.mode == "force" or not targets or not self.serving.speculate:
             return prepared
-        draft = self.recent.draft(options.session, targets)
+        draft = self.recent.draft(options.memory_key, targets)
         return replace(prepared, row=prepared.row.with_answers(draft, trusted=False))
 
     def _remember(self, row: Decoded, prepared: Prepared, kept: CachedAnswers | None) -> Decoded:
         """Stores the model's answers for later calls; kept answers are reported with their first probability."""
         options, targets = prepared.options, prepared.fields.targets
         if kept is not None:
-            self.recent.used(options.session, targets)
+            self.recent.used(options.memory_key, targets)
             return replace(row, answer_probabilities=kept.probabilities)
         if row.answers and options.mode != "force":
-            self.recent.asked(options.session, targets, row.answers, row.answer_probabilities)
+            self.recent.asked(options.memory_key, targets, row.answers, row.answer_probabilities)
         return row
 
     def warm_up(self, prompts: Sequence[str] = WARM_UP_PROMPTS, *, rows: Sequence[int] = (1,)) -> int:

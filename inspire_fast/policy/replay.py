@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.episode import marked
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.robots import Robot
+from inspire_fast.robots.control.identity import robot_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,10 @@ ACTION_COLUMNS = ("actions", "action")
 class ReplayPolicy:
     """Answers an episode's recorded actions chunk by chunk. Implements `inspire_fast.core.policy.Policy`.
 
-    Every session has its own place in the episode and begins at its start. What the robot sees decides nothing, but it
-    is checked as a model's policy checks it. After the last action the robot is held; it never starts anew by itself.
+    A request with an episode mark is answered by the mark alone: the chunk after those that the episode has received,
+    whatever became of connections and servers in between. Without a mark every session has its own place and begins at
+    the start. What the robot sees decides nothing, but it is checked as a model's policy checks it. After the last
+    action the robot is held; it never starts anew by itself.
 
     Args:
         root: a LeRobot dataset.
@@ -37,7 +41,7 @@ class ReplayPolicy:
         loop: begin anew after the last action. The robot jumps to where the episode began: only for motions that end
             there.
         action_column: None takes `actions` or `action`, whichever the dataset has.
-        sessions: places remembered; the longest unused is forgotten, and would begin anew.
+        sessions: places remembered of requests without a mark; the longest unused is forgotten, and would begin anew.
 
     Raises:
         DatasetError: no dataset or column, actions of another robot, or NaN.
@@ -66,7 +70,8 @@ class ReplayPolicy:
         self._robot, self._horizon, self._execute, self._loop = robot, horizon, execute, loop
         self._name = f"{root}, episode {episode}"
         self._prompt = recorded.tasks[0] if recorded.tasks else ""
-        self._places: OrderedDict[str, int] = OrderedDict()
+        self._chunks = -(-len(self._actions) // execute)
+        self._calls: OrderedDict[str, int] = OrderedDict()  # of sessions without a mark
         self._sessions = sessions
         if dataset.fps != robot.control_hz:
             logger.warning(
@@ -90,13 +95,9 @@ class ReplayPolicy:
         return {
             "replay": self._name,
             "prompt": self._prompt,
-            "robot": robot.name,
+            **robot_metadata(robot),
             "action_horizon": self._horizon,
             "execute": self._execute,
-            "action_dim": robot.action_dim,
-            "cameras": sorted(robot.cameras),
-            "state_key": robot.state_key,
-            "state_keys": dict(robot.state_keys),
             "image_orientation": robot.image_orientation,
         }
 
@@ -107,27 +108,29 @@ class ReplayPolicy:
             ValueError: the observation does not meet the robot's contract, or answers were to be forced: there is no
                 model to be steered by them. The session stays where it is.
         """
-        options = options or RequestOptions()
+        options = marked(options)
         self._robot.canonical(observation)
         if options.mode == "force":
             raise ValueError(
                 f"{self._name} is replayed: no model is there that answers could steer. Leave mode='force'."
             )
-        place = self._places.get(options.session, 0)
-        if place >= len(self._actions):
-            if not self._loop:
-                count = len(self._actions)
-                reason = f"The replay of {self._name} is over after {count} actions; connect again to repeat it."
-                return ActionChunk(actions=None, status=Status.HELD, reason=reason)
-            place = 0
-        self._remember(options.session, place + self._execute)
+        calls = options.chunks if options.episode else self._calls.get(options.session, 0)
+        if calls >= self._chunks and not self._loop:
+            reason = (
+                f"The replay of {self._name} is over after {len(self)} actions; begin another episode to repeat it "
+                "(PolicyClient.reset, or connect again)."
+            )
+            return ActionChunk(actions=None, status=Status.HELD, reason=reason)
+        if not options.episode:
+            self._remember(options.session, calls + 1)
+        place = calls % self._chunks * self._execute
         return ActionChunk(actions=self._actions[place : place + self._horizon].copy())
 
-    def _remember(self, session: str, place: int) -> None:
-        self._places[session] = place
-        self._places.move_to_end(session)
-        while len(self._places) > self._sessions:
-            self._places.popitem(last=False)
+    def _remember(self, session: str, calls: int) -> None:
+        self._calls[session] = calls
+        self._calls.move_to_end(session)
+        while len(self._calls) > self._sessions:
+            self._calls.popitem(last=False)
 
 
 def _recorded_actions(dataset: LeRobotDataset, start: int, stop: int, robot: Robot, column: str | None) -> np.ndarray:

@@ -82,7 +82,7 @@ def test_the_longest_unused_place_is_forgotten(dataset):
     policy = ReplayPolicy(dataset.root, robot=LIBERO, horizon=10, sessions=2)
     for name in ("a", "b", "a", "c"):
         policy.infer(observation(), in_session(name))
-    assert list(policy._places) == ["a", "c"]
+    assert list(policy._calls) == ["a", "c"]
 
 
 def test_a_loop_begins_anew(dataset):
@@ -139,3 +139,13 @@ def test_what_cannot_be_replayed_is_refused(dataset, tmp_path):
 def test_no_accelerator_is_started():
     program = "import sys, inspire_fast.policy.replay; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_marked_request_goes_on_where_its_episode_is_whatever_the_server_remembers(dataset):
+    actions = recorded(dataset, 0)
+    for chunks in (1, 1, 0, 2):  # asked again after a lost reply; a server that knows nothing of the episode
+        policy = ReplayPolicy(dataset.root, robot=LIBERO, horizon=10, execute=5)
+        chunk = policy.infer(observation(), RequestOptions(episode="e", chunks=chunks))
+        np.testing.assert_array_equal(chunk.actions, actions[5 * chunks : 5 * chunks + 10])
+    assert policy.infer(observation(), RequestOptions(episode="e", chunks=5)).status is Status.HELD
+    np.testing.assert_array_equal(policy.infer(observation()).actions, actions[:10])  # no mark: the connection's place

@@ -35,6 +35,7 @@ class Rollout:
         every_step: the video shows every control step, rendered for the video alone; else every call of the policy.
         observations: folder of the evaluation, to save the policy's observations in (see `ObservationLog`), or None.
         protocol: hash, for the records.
+        policy: metadata of the policy, compared with the robot before each episode; None: see `run_episode`.
     """
 
     robot: Robot
@@ -45,6 +46,7 @@ class Rollout:
     every_step: bool = False
     observations: Path | None = None
     protocol: str = ""
+    policy: Mapping[str, Any] | None = None
 
     def run(self, environment: Environment, infer: Infer, key: Key) -> EpisodeRecord:
         """Runs one episode and returns its record; the video appears when it is complete."""
@@ -58,6 +60,7 @@ class Rollout:
                 infer,
                 LoopConfig(execute=self.execute, max_steps=self.max_steps),
                 safety=SafetyFilter(robot=self.robot),
+                metadata=self.policy,
                 episode=episode,
                 on_chunk=recorder.on_chunk,
                 on_step=recorder.on_step,

@@ -125,6 +125,7 @@ class Runner:
             every_step=job.videos == "steps",
             observations=job.out if job.keep_observations else None,
             protocol=job.protocol.hash,
+            policy={"robot": self._robot.name, **job.policy},  # `check_policy` has warned of one that does not say it
         )
         try:
             with infrastructure_errors():

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.episode import Infer
 from inspire_fast.core.types import ActionChunk, Status
 
 logger = logging.getLogger(__name__)
 
 Observe = Callable[[], Mapping[str, Any]]
-Infer = Callable[[Mapping[str, Any]], ActionChunk]
 
 # Errors of a policy, local or on a server, that cannot answer: its own, lost connections and timeouts (OSError),
 # observations that it refuses (ValueError). Anything else is a bug and must not look like a held robot.

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from inspire_fast.core.episode import in_new_episode
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
 from inspire_fast.robots.control.environment import Environment
+from inspire_fast.robots.control.identity import metadata_of, require_policy_of
 from inspire_fast.robots.control.safety import SafetyFilter
 
 Stopped = Literal["success", "max_steps", "held"]
@@ -194,6 +196,7 @@ def run_episode(
     config: LoopConfig,
     *,
     safety: SafetyFilter,
+    metadata: Mapping[str, Any] | None = None,
     episode: int = 0,
     on_chunk: OnChunk | None = None,
     on_step: OnStep | None = None,
@@ -209,11 +212,18 @@ def run_episode(
             for one step, then it looks and asks again.
         config: lengths, limits and pace.
         safety: the robot and its limits.
+        metadata: of the policy, compared with the robot before anything moves; by default those of the policy whose
+            method `infer` is.
         episode: number given to `environment.reset`.
         on_chunk: called for every chunk, held ones included.
         on_step: called after every step.
+
+    Raises:
+        WrongPolicyError: the policy drives another robot; nothing was moved.
     """
-    broker, pacer = ActionChunkBroker(infer, execute=config.execute), Pacer(config.control_hz)
+    policy = metadata_of(infer) if metadata is None else metadata
+    require_policy_of(safety.robot, policy, execute=config.execute)
+    broker, pacer = ActionChunkBroker(in_new_episode(infer), execute=config.execute), Pacer(config.control_hz)
     loop = _Loop(environment, broker, safety, pacer, on_chunk, on_step)
     environment.reset(episode)
     for step in range(config.max_steps):
