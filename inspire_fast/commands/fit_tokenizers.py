@@ -5,6 +5,7 @@ from functools import partial
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.tokenizers.action import round_trip
 from inspire_fast.training.datasets.assets import fit_tokenizers, load_stats, normalised_chunks
+from inspire_fast.training.datasets.sources import of_split, open_parts
 
 
 def fit(config: ConfigArgument) -> None:
@@ -14,8 +15,9 @@ def fit(config: ConfigArgument) -> None:
         f"text: {vocabulary.text.vocab_size} ids, actions ({config.tokenizers.action}): "
         f"{vocabulary.action.vocab_size} ids, in {config.assets_dir}"
     )
-    for split in ("train", "held_out"):
-        chunks = normalised_chunks(config, load_stats(config), split)
+    train = open_parts(config, "train")
+    for split, parts in (("train", train), ("held_out", of_split(train, "held_out"))):
+        chunks = normalised_chunks(config, load_stats(config), parts)
         print(f"{split}: {round_trip(vocabulary.action, chunks) if len(chunks) else 'no chunks'}")
 
 

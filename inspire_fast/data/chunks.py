@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 import logging
 from typing import Literal
 
 import numpy as np
 
 from inspire_fast.core.errors import OutOfRangeError
-from inspire_fast.core.types import Sample
+from inspire_fast.core.types import Sample, SceneFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.check import clock, find_bad_episodes, refuse_bad_rows
@@ -106,7 +107,17 @@ class ChunkSource:
         refuse_bad_rows(dataset, values)
         self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))
         self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
-        self._in_split = _in_split(dataset, config)
+        self._choose_rows(config)
+
+    def of_split(self, split: Split) -> ChunkSource:
+        """The samples of another split of the same dataset; numbers and labels are shared, not read again."""
+        other = copy.copy(self)
+        other._choose_rows(replace(self._config, split=split))  # noqa: SLF001  (a copy of ours)
+        return other
+
+    def _choose_rows(self, config: ChunkConfig) -> None:
+        self._config = config
+        self._in_split = _in_split(self.dataset, config)
         self._rows = self._usable_rows(config)
 
     def _usable_rows(self, config: ChunkConfig) -> np.ndarray:
@@ -173,6 +184,21 @@ class ChunkSource:
         """The instructions of the samples, each once."""
         numbers = np.unique(self.dataset.columns(["task_index"])["task_index"][self._rows], return_index=True)[1]
         return tuple(self.dataset.task(int(self._rows[i])) for i in numbers)
+
+    def first_facts(self) -> dict[str, SceneFacts]:
+        """Instruction -> the facts of its first sample with targets; without those that have none."""
+        if self.facts is None:
+            return {}
+        labelled = np.zeros(len(self.dataset), bool)
+        labelled[self.facts.rows_with_targets()] = True
+        rows = self._rows[labelled[self._rows]]
+        firsts = np.unique(self.dataset.columns(["task_index"])["task_index"][rows], return_index=True)[1]
+        found: dict[str, SceneFacts] = {}
+        for row in rows[np.sort(firsts)].tolist():
+            episode, frame = self.dataset.locate(row)
+            if scene := self.facts.facts(episode.index, frame):
+                found.setdefault(self.dataset.task(row), scene)
+        return found
 
     def _row(self, i: int) -> int:
         if not -len(self) <= i < len(self):

@@ -23,7 +23,7 @@ from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.lerobot.meta import Meta, load_meta
-from inspire_fast.data.lerobot.parquet import read_table
+from inspire_fast.data.lerobot.parquet import read_schema, read_table
 
 FACTS_PATH = "labels/facts.parquet"
 _METADATA_KEY = b"inspire_fast"
@@ -84,13 +84,12 @@ def write_facts(
         DatasetError: the dataset lacks an episode, or its length differs.
     """
     meta = load_meta(root)
-    _check_episodes(meta, episodes)
     header = {"robot": robot, "frame": frame_description, "dataset": asdict(DatasetIdentity.of(meta))}
     if producer:
         header["producer"] = producer
     schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(header, sort_keys=True)})
     path = root / FACTS_PATH
-    rows = _all_rows(episodes)
+    rows = _all_rows(meta, episodes)
     with open_atomic(path) as stream, pq.ParquetWriter(stream, schema) as file:
         batch = list(itertools.islice(rows, _WRITTEN_ROWS))
         file.write_table(pa.Table.from_pylist(batch, schema=schema))  # even without rows
@@ -99,15 +98,14 @@ def write_facts(
     return path
 
 
-def _check_episodes(meta: Meta, episodes: Mapping[int, Sequence[SceneFacts | None]]) -> None:
-    for number, frames in episodes.items():
-        if not 0 <= number < len(meta.episodes):
-            raise DatasetError(f"Facts of episode {number}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}.")
-        if len(frames) != meta.episodes[number].length:
-            raise DatasetError(
-                f"Facts of episode {number} cover {len(frames)} frames; the episode in {meta.root} has "
-                f"{meta.episodes[number].length}."
-            )
+def _require_episode(meta: Meta, number: int, frames: Sequence[SceneFacts | None]) -> None:
+    if not 0 <= number < len(meta.episodes):
+        raise DatasetError(f"Facts of episode {number}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}.")
+    if len(frames) != meta.episodes[number].length:
+        raise DatasetError(
+            f"Facts of episode {number} cover {len(frames)} frames; the episode in {meta.root} has "
+            f"{meta.episodes[number].length}."
+        )
 
 
 def stored_producer(root: Path) -> str | None:
@@ -126,9 +124,11 @@ def stored_producer(root: Path) -> str | None:
         raise DatasetError(f"{path} cannot be read as facts: {error}") from error
 
 
-def _all_rows(episodes: Mapping[int, Sequence[SceneFacts | None]]) -> Iterator[dict[str, Any]]:
+def _all_rows(meta: Meta, episodes: Mapping[int, Sequence[SceneFacts | None]]) -> Iterator[dict[str, Any]]:
     for number in sorted(episodes):
-        for frame, scene in enumerate(episodes[number]):
+        frames = episodes[number]  # once: they may be read from a file
+        _require_episode(meta, number, frames)
+        for frame, scene in enumerate(frames):
             if scene is not None:
                 yield from _rows(number, frame, scene)
 
@@ -165,17 +165,20 @@ class FactsTable:
         self._episodes = meta.episodes
         starts = np.array([episode.start for episode in meta.episodes])
         rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()
-        order = np.lexsort((table["target"].to_numpy(), rows))
-        table = table.take(pa.array(order))
-        self._rows = rows[order]
+        steps = np.diff(rows), np.diff(table["target"].to_numpy())
+        if not ((steps[0] > 0) | ((steps[0] == 0) & (steps[1] > 0))).all():  # not written by `write_facts`
+            order = np.lexsort((table["target"].to_numpy(), rows))
+            table, rows = table.take(pa.array(order)), rows[order]
+        self._rows = rows
+        self._frames_labelled = int(np.count_nonzero(np.diff(rows))) + (len(rows) > 0)
         self._targets = table["target"].to_numpy()
-        self._phrases = table["phrase"].combine_chunks().dictionary_encode()
+        self._phrases = table["phrase"].combine_chunks()
         self._offsets = np.array(table["offset_m"].combine_chunks().fill_null([0.0] * 3).flatten()).reshape(-1, 3)
         self._grasped = table["grasped"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)
-        self._points = table["point_px"].combine_chunks()
-        self._grippers = table["gripper_px"].combine_chunks() if "gripper_px" in table.column_names else None
-        stored = table["rotations"].combine_chunks() if "rotations" in table.column_names else None
-        self._rotations = stored if stored is not None and len(stored.keys) else None
+        self._points = table["point_px"]
+        self._grippers = table["gripper_px"] if "gripper_px" in table.column_names else None
+        stored = table["rotations"] if "rotations" in table.column_names else None
+        self._rotations = stored if stored is not None and any(len(c.keys) for c in stored.chunks) else None
 
     @classmethod
     def load(cls, root: Path, folder: Path | None = None) -> FactsTable:
@@ -196,21 +199,26 @@ class FactsTable:
                 f"{root} has no labels: looked for {path}. Label the dataset first (`uv run "
                 "scripts/label_dataset.py`), or train without questions (`--dialogue.script pi0_fast`)."
             )
-        table = read_table(path)
-        if _METADATA_KEY not in (table.schema.metadata or {}) or not any(map(table.schema.equals, _known_schemas())):
-            raise DatasetError(f"{path} is not a facts file of this package; its columns are {table.column_names}.")
-        header = json.loads(table.schema.metadata[_METADATA_KEY])
+        schema = read_schema(path)
+        if _METADATA_KEY not in (schema.metadata or {}) or not any(map(schema.equals, _known_schemas())):
+            raise DatasetError(f"{path} is not a facts file of this package; its columns are {schema.names}.")
+        header = json.loads(schema.metadata[_METADATA_KEY])
         labelled, found = DatasetIdentity(**header["dataset"]), DatasetIdentity.of(meta)
         if labelled != found:
             raise DatasetError(
                 f"{path} labels another dataset ({labelled}) than the one at {root} ({found}). Label this dataset "
                 "again."
             )
+        table = read_table(path, dictionaries=["phrase"])
         return cls(table, meta, robot=header["robot"], frame_description=header["frame"])
 
     def __len__(self) -> int:
         """Number of labelled frames."""
-        return len(np.unique(self._rows))
+        return self._frames_labelled
+
+    def rows_with_targets(self) -> np.ndarray:
+        """Dataset rows whose facts name a target, ascending, once per target."""
+        return self._rows[self._targets >= 0]
 
     def facts(self, episode: int, frame: int) -> SceneFacts | None:
         """Facts of one frame; None if it is not labelled.
@@ -243,7 +251,7 @@ class FactsTable:
         return {frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored}
 
 
-def _point(points: pa.Array | None, i: int) -> tuple[float, float] | None:
+def _point(points: pa.ChunkedArray | None, i: int) -> tuple[float, float] | None:
     point = None if points is None else points[i].as_py()
     return None if point is None else (point[0], point[1])
 

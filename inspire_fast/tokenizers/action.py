@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,10 @@ import numpy as np
 
 from inspire_fast.tokenizers.grammar import Grammar
 
-TRIED_AT_ONCE = 4096  # chunks
+Chunks = np.ndarray | Iterable[np.ndarray]
+"""Action chunks for fitting: one array `[n, t, a]`, or a collection of such arrays that can be read several times."""
+BLOCK = 4096  # chunks that are in memory at a time
+TRIED = 100_000  # chunks that are written and read back where there are more
 
 
 @runtime_checkable
@@ -80,25 +83,67 @@ class RoundTrip:
         )
 
 
-def round_trip(tokenizer: ActionTokenizer, chunks: np.ndarray) -> RoundTrip:
-    """Encodes and decodes chunks `[n, t, a]`.
+def round_trip(tokenizer: ActionTokenizer, chunks: Chunks) -> RoundTrip:
+    """Encodes and decodes chunks, a block at a time: `TRIED` of them, evenly spread, where there are more.
 
     Raises:
         ValueError: a chunk cannot be encoded, or its ids cannot be decoded.
     """
-    total, largest, lengths = 0.0, 0.0, list[int]()
-    for start in range(0, len(chunks), TRIED_AT_ONCE):
-        part = chunks[start : start + TRIED_AT_ONCE]
-        ids = tokenizer.encode_batch(part)
-        error = np.abs(tokenizer.decode_batch(ids, *part.shape[1:]) - part)
-        total, largest = total + float(error.sum()), max(largest, float(error.max()))
-        lengths += [len(row) for row in ids]
+    number = shape_of(chunks, "round_trip")[0]
+    tried = np.unique(np.linspace(0, number - 1, min(number, TRIED)).round().astype(np.int64))
+    lengths: list[int] = []
+    total, values, largest = 0.0, 0, 0.0
+    for block in picked(chunks, "round_trip", tried):
+        ids = tokenizer.encode_batch(block)
+        error = np.abs(tokenizer.decode_batch(ids, *block.shape[1:]) - block)
+        total, values, largest = total + float(error.sum()), values + error.size, max(largest, float(error.max()))
+        lengths += map(len, ids)
     return RoundTrip(
-        mean_error=total / chunks.size,
-        max_error=largest,
-        mean_ids=float(np.mean(lengths)),
-        max_ids=max(lengths),
+        mean_error=total / values, max_error=largest, mean_ids=float(np.mean(lengths)), max_ids=max(lengths)
     )
+
+
+def blocks(chunks: Chunks, kind: str) -> Iterator[np.ndarray]:
+    """Chunks as float64 arrays `[m, t, a]` of at most `BLOCK` chunks, so that a dataset need not fit in memory.
+
+    Args:
+        chunks: see `Chunks`.
+        kind: name of the tokenizer, for messages.
+
+    Raises:
+        ValueError: an iterator, which can be read only once; chunks of different shapes; NaN or infinity.
+    """
+    if isinstance(chunks, Iterator):
+        raise ValueError(f"{kind} reads its chunks several times; got {type(chunks).__name__}. Pass a list of arrays.")
+    shape: tuple[int | None, int | None] = (None, None)
+    several: Iterable[np.ndarray] = [chunks] if isinstance(chunks, np.ndarray) else chunks
+    for given in several:
+        for start in range(0, len(given), BLOCK):
+            block = require_chunks(given[start : start + BLOCK], kind, ndim=3, shape=shape)
+            shape = (block.shape[1], block.shape[2])
+            yield block
+
+
+def picked(chunks: Chunks, kind: str, numbers: np.ndarray) -> Iterator[np.ndarray]:
+    """The chunks of the given numbers (ascending, int64 `[k]`), in blocks as `blocks` gives them."""
+    start = 0
+    for block in blocks(chunks, kind):
+        first, stop = np.searchsorted(numbers, [start, start + len(block)])
+        start += len(block)
+        if stop > first:
+            yield block[numbers[first:stop] - (start - len(block))]
+
+
+def shape_of(chunks: Chunks, kind: str) -> tuple[int, int, int]:
+    """Shape `(n, t, a)` of all chunks together.
+
+    Raises:
+        ValueError: there is none; see also `blocks`.
+    """
+    shapes = [block.shape for block in blocks(chunks, kind)]
+    if not shapes:
+        raise ValueError(f"Cannot fit {kind} on no chunks.")
+    return sum(n for n, _, _ in shapes), *shapes[0][1:]
 
 
 def require_chunks(

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.core.files import write_text
-from inspire_fast.tokenizers.action import require_chunks, require_count, require_file
+from inspire_fast.tokenizers.action import Chunks, blocks, require_chunks, require_count, require_file, shape_of
 from inspire_fast.tokenizers.grammar import Grammar, fixed_length
 
 FILE = "bins_tokenizer.json"
@@ -111,18 +111,19 @@ class UniformBins:
 
     @classmethod
     def fit(
-        cls, chunks: np.ndarray, *, vocab_size: int = 256, cover: np.ndarray | None = None, clip: bool = True
+        cls, chunks: Chunks, *, vocab_size: int = 256, cover: Chunks | None = None, clip: bool = True
     ) -> UniformBins:
         """Finds the range of the values.
 
         Args:
-            chunks: normalised training chunks `[n, t, a]`.
+            chunks: normalised training chunks.
             vocab_size: number of bins.
             cover: further chunks that must be expressible (held-out ones).
             clip: True clips values outside [-1, 1] to the outermost bins; False widens the bins to hold all of them.
         """
-        given = [chunks] if cover is None else [chunks, cover]
-        values = [require_chunks(c, "uniform-bin", ndim=3) for c in given]
-        low = min(-1.0, *(float(v.min()) for v in values))
-        high = max(1.0, *(float(v.max()) for v in values))
+        shape_of(chunks, "uniform-bin")  # refuses no chunks
+        low, high = -1.0, 1.0
+        for given in (chunks, () if cover is None else cover):
+            for block in blocks(given, "uniform-bin"):
+                low, high = min(low, float(block.min())), max(high, float(block.max()))
         return cls(bins=vocab_size, reach=(low, high)) if clip else cls(bins=vocab_size, low=low, high=high)

@@ -7,11 +7,9 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import Registry, unknown_name
-from inspire_fast.tokenizers.action import ActionTokenizer, round_trip
+from inspire_fast.tokenizers.action import ActionTokenizer, Chunks, round_trip
 from inspire_fast.tokenizers.bins import UniformBins
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.tokenizers.vq import ResidualVq
@@ -35,17 +33,17 @@ def load_action_tokenizer(name: str, directory: Path) -> ActionTokenizer:
 
 def fit_action_tokenizer(
     name: str,
-    chunks: np.ndarray,
+    chunks: Chunks,
     *,
     vocab_size: int,
-    cover: np.ndarray | None = None,
+    cover: Chunks | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> ActionTokenizer:
-    """Fits the action tokenizer `name` and tries it on all chunks. Shows progress bars on a terminal.
+    """Fits the action tokenizer `name` and tries it on the chunks (see `round_trip`). Shows progress bars on a terminal.
 
     Args:
         name: of `ACTION_TOKENIZERS`.
-        chunks: normalised training chunks `[n, t, a]`.
+        chunks: normalised training chunks, read in blocks.
         vocab_size: number of ids: an upper limit for FAST, the number of bins, all code books of VQ together.
         cover: further chunks that must be expressible (held-out ones).
         parameters: further parameters of the tokenizer's `fit`.
@@ -58,7 +56,7 @@ def fit_action_tokenizer(
     require_fit_parameters(name, parameters)
     fitted = ACTION_TOKENIZERS[name].fit(chunks, vocab_size=vocab_size, cover=cover, **parameters)
     for tried in (chunks, cover):
-        if tried is not None:
+        if tried is not None and len(tried):
             round_trip(fitted, tried)
     return fitted
 

@@ -22,7 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.core.files import open_atomic
-from inspire_fast.tokenizers.action import require_chunks, require_count, require_file, require_shape
+from inspire_fast.tokenizers.action import (
+    Chunks,
+    blocks,
+    picked,
+    require_chunks,
+    require_count,
+    require_file,
+    require_shape,
+    shape_of,
+)
 from inspire_fast.tokenizers.grammar import Grammar, fixed_length
 from inspire_fast.tokenizers.kmeans import fit_residual_books, nearest
 
@@ -153,10 +162,10 @@ class ResidualVq:
     @classmethod
     def fit(
         cls,
-        chunks: np.ndarray,
+        chunks: Chunks,
         *,
         vocab_size: int = 1024,
-        cover: np.ndarray | None = None,
+        cover: Chunks | None = None,
         stages: int = 4,
         block: int | None = None,
         iterations: int = 20,
@@ -166,7 +175,7 @@ class ResidualVq:
         """Fits the code books by k-means; the same data and seed give the same books.
 
         Args:
-            chunks: normalised training chunks `[n, t, a]`.
+            chunks: normalised training chunks.
             vocab_size: number of ids, shared evenly among the books: `vocab_size / stages` codes each.
             cover: further chunks that must be expressible (held-out ones); they widen the tolerance, not the books.
             stages: number of code books, and of ids per block.
@@ -175,19 +184,36 @@ class ResidualVq:
             seed: seed of the starting points.
             max_vectors: the books are fitted to a random subset if the data hold more vectors.
         """
-        _, horizon, action_dim = (train := require_chunks(chunks, "VQ", ndim=3)).shape
+        number, horizon, action_dim = shape_of(chunks, "VQ")
         steps, rng = horizon if block is None else block, np.random.default_rng(seed)
         if stages < 1 or vocab_size % stages or steps < 1 or horizon % steps:
             raise ValueError(
                 f"VQ needs vocab_size in equal shares and blocks that divide the chunk; got {vocab_size} ids for "
                 f"{stages} stages, and blocks of {block} steps in a horizon of {horizon}."
             )
-        vectors = train.reshape(-1, steps * action_dim)
-        if len(vectors) > max_vectors:
-            vectors = vectors[rng.choice(len(vectors), max_vectors, replace=False)]
+        vectors = _vectors(chunks, (number, horizon // steps), max_vectors, rng)
         books = fit_residual_books(vectors, stages=stages, codes=vocab_size // stages, iterations=iterations, rng=rng)
-        held_out = train[:0] if cover is None else require_chunks(cover, "VQ", ndim=3, shape=train.shape[1:])
-        seen = np.vstack([train, held_out])
-        fitted = cls(books, horizon=horizon, action_dim=action_dim, low=seen.min(), high=seen.max(), tolerance=0.0)
-        fitted.tolerance = MARGIN * float(np.abs(fitted._chunks(fitted._codes(seen)) - seen).max())
+        seen = [chunks] if cover is None else [chunks, cover]
+        every = [block for given in seen for block in _ends(given)]
+        low, high = min(low for low, _ in every), max(high for _, high in every)
+        fitted = cls(books, horizon=horizon, action_dim=action_dim, low=low, high=high, tolerance=0.0)
+        fitted.tolerance = MARGIN * max(fitted._largest_error(given) for given in seen)
         return fitted
+
+    def _largest_error(self, chunks: Chunks) -> float:
+        errors = (np.abs(self._chunks(self._codes(block)) - block).max() for block in blocks(chunks, "VQ"))
+        return float(max(errors, default=0.0))
+
+
+def _ends(chunks: Chunks) -> list[tuple[float, float]]:
+    """Smallest and largest value of each block."""
+    return [(float(block.min()), float(block.max())) for block in blocks(chunks, "VQ")]
+
+
+def _vectors(chunks: Chunks, counts: tuple[int, int], limit: int, rng: np.random.Generator) -> np.ndarray:
+    """The vectors that chunks consist of, or a random subset, `[k, d]`; counts are of chunks, and of vectors in one."""
+    total, per_chunk = counts[0] * counts[1], counts[1]
+    chosen = rng.choice(total, limit, replace=False) if total > limit else np.arange(total)
+    numbers, place = np.unique(chosen // per_chunk, return_inverse=True)
+    whole = np.concatenate([*picked(chunks, "VQ", numbers)])
+    return whole.reshape(len(numbers) * per_chunk, -1)[place * per_chunk + chosen % per_chunk]

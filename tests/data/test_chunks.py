@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.chunks import ChunkConfig, ChunkSource
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable, write_facts
@@ -16,7 +17,7 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.spec import Axes
-from tests.data.synthetic import GOLDEN, episode_columns, label, write_dataset
+from tests.data.synthetic import GOLDEN, episode_columns, label, scene, write_dataset
 
 LIBERO = ROBOTS["libero"]
 LENGTHS = (7, 5, 6)
@@ -77,8 +78,28 @@ def test_splits_are_disjoint_by_episode(root: Path) -> None:
         source = ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(split=split, held_out_every=3))
         episodes[split] = {source.location(i)[0] for i in range(len(source))}
         assert source.actions().shape == (sum(LENGTHS[e] for e in episodes[split]), 7)
+        again = ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(held_out_every=3)).of_split(
+            split
+        )
+        assert [again.location(i) for i in range(len(again))] == [source.location(i) for i in range(len(source))]
     assert episodes == {"all": {0, 1, 2}, "train": {0, 2}, "held_out": {1}}  # by task: episodes 0, 2, 1
     assert not len(ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(split="held_out")))
+
+
+def test_the_first_facts_of_each_instruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look-up per instruction, however many rows there are."""
+    folder = write_dataset(tmp_path / "set", LENGTHS)
+    frames = [None, SceneFacts(targets=()), scene(3), *map(scene, range(4, 7))]
+    write_facts(folder, {0: [*frames, scene(9)], 2: frames}, robot="libero", frame_description="")
+    table = FactsTable.load(folder)
+    source = ChunkSource(LeRobotDataset(folder), table, robot=LIBERO, horizon=4)
+    looked_up: list[tuple[int, int]] = []
+    facts = table.facts
+    monkeypatch.setattr(table, "facts", lambda *place: looked_up.append(place) or facts(*place))
+    first = source.first_facts()
+    assert [*first] == ["put thing 0 on the plate"]  # episode 1, the other instruction's only one, has no labels
+    np.testing.assert_array_equal(first["put thing 0 on the plate"].targets[0].offset_m, scene(3).targets[0].offset_m)
+    assert looked_up == [(0, 2)]
 
 
 def test_tasks_that_take_turns_are_all_held_out(tmp_path: Path) -> None:

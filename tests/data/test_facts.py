@@ -6,6 +6,7 @@ from pathlib import Path
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -132,3 +133,24 @@ def test_the_gripper_point_comes_back_and_older_files_lack_it(tmp_path: Path) ->
     assert [FactsTable.load(root).facts(0, frame).gripper_px for frame in range(3)] == [(0.25, 0.75), (0, 1), None]
     pq.write_table(pq.read_table(path).drop_columns(["gripper_px"]), path)
     assert FactsTable.load(root).facts(0, 0).gripper_px is None
+
+
+def test_phrases_are_read_as_numbers_of_distinct_texts(tmp_path: Path) -> None:
+    """As plain text, the phrases of 140 million rows exceed the 2 GiB of one arrow array."""
+    root = write_dataset(tmp_path / "set")
+    label(root)
+    table = FactsTable.load(root)
+    assert pa.types.is_dictionary(table._phrases.type)
+    assert len(table._phrases.dictionary) < len(table)
+
+
+def test_rows_in_any_order_are_read(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set")
+    path = write_facts(root, {0: [scene(i) for i in range(7)], 2: [scene(9)] * 6}, robot="libero", frame_description="")
+    stored = pq.read_table(path)
+    before = FactsTable.load(root)
+    pq.write_table(stored.take(np.random.default_rng(0).permutation(len(stored))), path)
+    after = FactsTable.load(root)
+    assert len(after) == len(before) == 13
+    for episode, frame in ((0, 0), (0, 6), (2, 3)):
+        assert_same(after.facts(episode, frame), before.facts(episode, frame))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.dialogue.testing import random_chunks
-from inspire_fast.tokenizers.action import ActionTokenizer, round_trip
+from inspire_fast.tokenizers.action import ActionTokenizer, blocks, round_trip
 from inspire_fast.tokenizers.bins import UniformBins
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
 from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS, fit_action_tokenizer, load_action_tokenizer
@@ -185,3 +185,46 @@ def test_unknown_names_suggest_a_known_one() -> None:
         fit_action_tokenizer("bin", TRAIN, vocab_size=8)
     with pytest.raises(KeyError, match=r"action tokenizer 'vq'.*Did you mean 'stages'\? Available: block, .*seed"):
         fit_action_tokenizer("vq", TRAIN, vocab_size=8, parameters={"stage": 2})
+
+
+@every_kind
+def test_chunks_in_blocks_give_the_same_tokenizer_and_report(name: str) -> None:
+    """A dataset's chunks need not be one array."""
+    train, held_out = [TRAIN[:150], TRAIN[150:]], [HELD_OUT[:10], HELD_OUT[10:]]
+    streamed = fit_action_tokenizer(name, train, vocab_size=256, cover=held_out)
+    assert streamed.fingerprint == fitted(name).fingerprint
+    report, whole = (round_trip(streamed, chunks) for chunks in (held_out, HELD_OUT))
+    assert (report.max_ids, report.mean_ids, report.max_error) == (whole.max_ids, whole.mean_ids, whole.max_error)
+    assert report.mean_error == pytest.approx(whole.mean_error)
+
+
+@every_kind
+def test_chunks_that_cannot_be_read_again_are_refused(name: str) -> None:
+    """An iterator would be used up by the first reading, and the later ones would see no chunks."""
+    with pytest.raises(ValueError, match=r"several times; got list_iterator\. Pass a list"):
+        fit_action_tokenizer(name, iter([TRAIN]), vocab_size=256)
+    for nothing in ([], TRAIN[:0]):
+        with pytest.raises(ValueError, match="on no chunks"):
+            fit_action_tokenizer(name, nothing, vocab_size=256)
+    with pytest.raises(ValueError, match="made for chunks of 6 x 3"):
+        fit_action_tokenizer(name, [TRAIN, TRAIN[:, :5]], vocab_size=256)
+
+
+def test_blocks_are_small_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspire_fast.tokenizers.action.BLOCK", 64)
+    parts = [*blocks([TRAIN[:100], TRAIN[100:]], "test")]
+    assert [len(part) for part in parts] == [64, 36, 64, 64, 64, 64, 44]
+    np.testing.assert_array_equal(np.concatenate(parts), TRAIN)
+
+
+def test_fast_learns_from_a_sample_and_covers_all() -> None:
+    """Beyond `max_chunks` the BPE's memory stops growing; no chunk becomes inexpressible."""
+    outlier = np.concatenate([TRAIN, TRAIN[:1] * 5])
+    sampled = FastTokenizer.fit(outlier, vocab_size=256, max_chunks=50)
+    assert sampled.fingerprint == FastTokenizer.fit(outlier, vocab_size=256, max_chunks=50).fingerprint
+    assert (sampled.min_token, sampled.max_token) == (
+        (whole := FastTokenizer.fit(outlier, vocab_size=256)).min_token,
+        whole.max_token,
+    )
+    assert sampled.fingerprint != whole.fingerprint
+    assert round_trip(sampled, outlier).max_error <= fast_bound(sampled)

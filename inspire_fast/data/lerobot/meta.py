@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.info import read_info
-from inspire_fast.data.lerobot.parquet import column_names, read_table
+from inspire_fast.data.lerobot.parquet import read_schema, read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +243,8 @@ def _tables_v3(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], lis
     rows: list[dict[str, Any]] = []
     for path in paths:
         # Statistics are most of the file and not needed to find a frame.
-        rows += read_table(path, [name for name in column_names(path) if not name.startswith("stats/")]).to_pylist()
+        wanted = [name for name in read_schema(path).names if not name.startswith("stats/")]
+        rows += read_table(path, wanted).to_pylist()
     rows.sort(key=lambda row: _whole(row, "episode_index", root / "meta" / "episodes"))
     return tasks, _episodes_v3(root, info, rows)
 

@@ -24,28 +24,33 @@ def parquet_errors(path: Path) -> Iterator[None]:
         raise DatasetError(f"{path} cannot be read as parquet: {error}") from error
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(path: Path, columns: Sequence[str] | None = None, *, dictionaries: Sequence[str] = ()) -> pa.Table:
     """A parquet file, or some of its columns.
+
+    Args:
+        path: the file.
+        columns: names; None: all.
+        dictionaries: text columns to be read as dictionary arrays: plain text of more than 2 GiB is no one array.
 
     Raises:
         DatasetError: missing or damaged, or it lacks a column.
     """
     # Not `pq.read_table`: that takes `name=value` anywhere in the path for a column.
-    with parquet_errors(path), pq.ParquetFile(path) as file:
+    with parquet_errors(path), pq.ParquetFile(path, read_dictionary=list(dictionaries)) as file:
         absent = [name for name in columns or () if name not in file.schema_arrow.names]
         if absent:
             raise DatasetError(f"{path} lacks the columns {absent}; it has {file.schema_arrow.names}.")
         return file.read(columns=columns)
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns that a parquet file has; reads its footer only.
+def read_schema(path: Path) -> pa.Schema:
+    """Columns and metadata of a parquet file; reads its footer only.
 
     Raises:
         DatasetError: missing or damaged.
     """
     with parquet_errors(path):
-        return pq.read_schema(path).names
+        return pq.read_schema(path)
 
 
 class ColumnError(ValueError):

@@ -12,7 +12,7 @@ motion). `fast.processor` reads and writes files in the public processor's forma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 import hashlib
@@ -26,7 +26,17 @@ from tokenizers import trainers
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
-from inspire_fast.tokenizers.action import require_chunks, require_count, require_file, require_finite, require_shape
+from inspire_fast.tokenizers.action import (
+    Chunks,
+    blocks,
+    picked,
+    require_chunks,
+    require_count,
+    require_file,
+    require_finite,
+    require_shape,
+    shape_of,
+)
 from inspire_fast.tokenizers.fast import processor as processor_files
 from inspire_fast.tokenizers.fast.byte_bpe import ByteBpe
 from inspire_fast.tokenizers.fast.byte_level import byte_of_symbol, new_byte_bpe
@@ -112,6 +122,19 @@ class FastTokenizer:
         return [self._write(*both) for both in zip(quantise(actions, self.scale), actions, strict=True)]
 
     def _write(self, coefficients: np.ndarray, actions: np.ndarray) -> list[int]:
+        self._require_in_range(coefficients, actions)
+        return self._bpe.encode(_text(coefficients - self.min_token))
+
+    def require_expressible(self, actions: np.ndarray) -> None:
+        """Refuses chunks `[n, t, a]` that `encode` would refuse.
+
+        Raises:
+            ValueError: see `encode`.
+        """
+        actions = require_chunks(actions, "FAST", ndim=3, shape=self.shape, finite=False)
+        self._require_in_range(quantise(actions, self.scale), actions)
+
+    def _require_in_range(self, coefficients: np.ndarray, actions: np.ndarray) -> None:
         low, high = np.minimum.reduce(coefficients, axis=None), np.maximum.reduce(coefficients, axis=None)
         if not self.min_token <= low <= high <= self.max_token:  # false with NaN
             require_finite(actions)
@@ -126,7 +149,6 @@ class FastTokenizer:
                 "drop them silently. Fit a tokenizer on data that holds them (FastTokenizer.fit spells the whole "
                 "range)."
             )
-        return self._bpe.encode(_text(coefficients - self.min_token))
 
     def decode(self, ids: Sequence[int], horizon: int, action_dim: int) -> np.ndarray:
         """Inverse DCT of the coefficients of one chunk."""
@@ -223,50 +245,56 @@ class FastTokenizer:
     @classmethod
     def fit(
         cls,
-        chunks: Iterable[np.ndarray],
+        chunks: Chunks,
         *,
         vocab_size: int = 1024,
-        cover: np.ndarray | None = None,
+        cover: Chunks | None = None,
         scale: float = 10.0,
         coefficient_range: tuple[int, int] | None = None,
+        max_chunks: int = 250_000,
         processor: str | None = None,
         download: bool = False,
     ) -> FastTokenizer:
-        """Fits the BPE on normalised chunks `[t, a]`.
+        """Fits the BPE on normalised chunks, which are read in blocks.
 
         Args:
             chunks: training chunks, all of one shape.
             vocab_size: largest number of ids.
-            cover: further chunks `[n, t, a]` that must be expressible (held-out ones); the BPE does not see them.
+            cover: further chunks that must be expressible (held-out ones); the BPE does not see them.
             scale: see the class.
             coefficient_range: widens the range of coefficients beyond that of the chunks (from a robot's limits).
-            processor: folder or repository of a public processor to use instead of fitting.
+            max_chunks: the BPE learns from a random subset, always the same, if there are more training chunks: it
+                keeps up to 4 kB of each. The range covers all.
+            processor: folder or repository of a public processor to use instead of fitting; the chunks must be within
+                its range.
             download: fetch the processor if the Hugging Face cache lacks it.
         """
-        train = _stack(chunks)
+        number, horizon, action_dim = shape_of(chunks, "FAST")
+        every = [chunks] if cover is None else [chunks, cover]
         if processor is not None:
-            return cls.load_processor(processor, download=download)
-        coefficients = quantise(train, scale)
-        seen = [coefficients] if cover is None else [coefficients, quantise(cover, scale)]
-        ends = [int(end) for c in seen for end in (c.min(), c.max())] + list(coefficient_range or ())
-        low, high = min(ends), max(ends)
-        bpe = _fit_bpe(coefficients - low, high - low + 1, vocab_size)
-        _, horizon, action_dim = train.shape
+            found = cls.load_processor(processor, download=download)
+            for block in (block for given in every for block in blocks(given, "FAST")):
+                found.require_expressible(block)
+            return found
+        low, high = _span(every, scale, coefficient_range or ())
+        rng = np.random.default_rng(0)
+        numbers = np.sort(rng.choice(number, max_chunks, replace=False)) if number > max_chunks else np.arange(number)
+        texts = (_text(c) for b in picked(chunks, "FAST", numbers) for c in quantise(b, scale) - low)
+        bpe = _fit_bpe(texts, len(numbers), high - low + 1, vocab_size)
         return cls(bpe, scale=scale, min_token=low, max_token=high, horizon=horizon, action_dim=action_dim)
 
 
-def _stack(chunks: Iterable[np.ndarray]) -> np.ndarray:
-    listed = list(chunks)
-    if not listed:
-        raise ValueError("Cannot fit FAST on no chunks.")
-    shapes = {np.shape(chunk) for chunk in listed}
-    if len(shapes) > 1:
-        raise ValueError(f"FAST is fitted on chunks of one shape; got {sorted(shapes)}.")
-    return require_chunks(np.stack(listed), "FAST", ndim=3)
+def _span(every: Sequence[Chunks], scale: float, widened: Sequence[int]) -> tuple[int, int]:
+    """Smallest and largest coefficient of all chunks, and of `widened`."""
+    ends = [int(end) for end in widened]
+    for block in (block for chunks in every for block in blocks(chunks, "FAST")):
+        coefficients = quantise(block, scale)
+        ends += [int(coefficients.min()), int(coefficients.max())]
+    return min(ends), max(ends)
 
 
-def _fit_bpe(characters: np.ndarray, size: int, vocab_size: int) -> hf.Tokenizer:
-    """BPE trained on texts, given as code points `[n, t, a]` below `size`."""
+def _fit_bpe(texts: Iterator[str], number: int, size: int, vocab_size: int) -> hf.Tokenizer:
+    """BPE trained on a number of texts, whose characters are code points below `size`."""
     if size > MAX_RANGE:
         raise ValueError(
             f"The chunks' coefficients span {size} integers, more than characters can express. Normalisation makes "
@@ -286,8 +314,7 @@ def _fit_bpe(characters: np.ndarray, size: int, vocab_size: int) -> hf.Tokenizer
         max_token_length=10000,
         show_progress=sys.stderr.isatty(),  # its own bar of the merges, after ours of the chunks
     )
-    read = tqdm(characters, "FAST: reading chunks", disable=None)
-    bpe.train_from_iterator((_text(row) for row in read), trainer=trainer)
+    bpe.train_from_iterator(tqdm(texts, "FAST: reading chunks", total=number, disable=None), trainer=trainer)
     return bpe
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 import shlex
 
 import numpy as np
 
-from inspire_fast.data.chunks import ChunkSource, Split
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.mixture import Part
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.stats import (
@@ -18,12 +21,12 @@ from inspire_fast.data.normalization.stats import (
 from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.dialogue.render import STATE_BINS, PromptFields, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.tokenizers.action import ActionTokenizer
+from inspire_fast.tokenizers.action import BLOCK, ActionTokenizer
 from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_tokenizer
 from inspire_fast.tokenizers.text.paligemma import load_paligemma
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.datasets.sources import open_parts, open_source
+from inspire_fast.training.datasets.sources import of_split, open_parts, open_source
 from inspire_fast.training.named_configs import config_names, load_config
 
 
@@ -73,15 +76,15 @@ def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     covers held-out chunks, so that they can be scored.
     """
     stats, tokenizers = load_stats(config), config.tokenizers
-    train, every = normalised_chunks(config, stats, "train"), normalised_chunks(config, stats, "all")
+    parts = open_parts(config, "train")
     vocabulary = _vocabulary(
         config,
-        text=_text_tokenizer(config, stats),
+        text=_text_tokenizer(config, stats, [part.source for part in parts]),
         action=fit_action_tokenizer(
             tokenizers.action,
-            train,
+            normalised_chunks(config, stats, parts),
             vocab_size=tokenizers.action_vocab_size,
-            cover=every,
+            cover=normalised_chunks(config, stats, of_split(parts, "held_out")),
             parameters=tokenizers.action_parameters,
         ),
     )
@@ -90,16 +93,40 @@ def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     return vocabulary
 
 
-def normalised_chunks(config: TrainConfig, stats: dict[str, NormStats], split: Split) -> np.ndarray:
-    """Normalised action chunks of a split, `[n, t, a]`, dataset after dataset."""
-    sources, normalizer = [part.source for part in open_parts(config, split)], make_normalizer(config, stats)
-    return np.concatenate([normalizer.actions(source.chunks(), source.states()) for source in sources])
+@dataclass(frozen=True, kw_only=True)
+class NormalisedChunks:
+    """Normalised action chunks `[n, t, a]`, dataset after dataset, in blocks; none is kept.
+
+    Attributes:
+        sources: the datasets' samples.
+        normalizer: from the robot's units to the network's.
+    """
+
+    sources: Sequence[ChunkSource]
+    normalizer: Normalizer
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for source in self.sources:
+            for start in range(0, len(source), BLOCK):
+                part = slice(start, start + BLOCK)
+                yield self.normalizer.actions(source.chunks(part), source.states(part))
+
+    def __len__(self) -> int:
+        """Number of chunks."""
+        return sum(map(len, self.sources))
 
 
-def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
+def normalised_chunks(
+    config: TrainConfig, stats: dict[str, NormStats], parts: Sequence[Part[ChunkSource]]
+) -> NormalisedChunks:
+    """The parts' action chunks."""
+    return NormalisedChunks(sources=[part.source for part in parts], normalizer=make_normalizer(config, stats))
+
+
+def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats], sources: Sequence[ChunkSource]) -> TextTokenizer:
     source = config.tokenizers.text
     if source is None:
-        return _fit_text(config, stats)
+        return _fit_text(config, stats, sources)
     return load_paligemma() if source == "paligemma" else TextTokenizer.load(Path(source))
 
 
@@ -107,12 +134,12 @@ def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenize
     return Vocabulary(text=text, action=action, size=config.model.vocab_size, skip=config.skip)
 
 
-def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer:
+def _fit_text(config: TrainConfig, stats: dict[str, NormStats], sources: Sequence[ChunkSource]) -> TextTokenizer:
     """A text tokenizer with one id per answer word and per number of the state, which keeps sequences short."""
     script = config.build_script()
     phrases: dict[str, tuple[str, ...]] = {}
-    for part in open_parts(config, "train"):
-        for task, targets in _phrases(part.source).items():
+    for source in sources:
+        for task, targets in _phrases(source).items():
             phrases[task] = phrases.get(task) or targets
     texts = []
     for task, targets in phrases.items():
@@ -132,13 +159,10 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats]) -> TextTokenizer
 
 
 def _phrases(source: ChunkSource) -> dict[str, tuple[str, ...]]:
-    """Task -> its targets in the words of the labels; empty without labels."""
+    """Task -> its targets in the words of its first labelled sample; empty without labels."""
     phrases: dict[str, tuple[str, ...]] = dict.fromkeys(source.tasks(), ())
-    for sample in range(len(source) if source.facts else 0):
-        episode, frame = source.location(sample)
-        task = source.dataset.task(source.dataset.episode(episode).start + frame)
-        if not phrases.get(task) and source.facts and (scene := source.facts.facts(episode, frame)):
-            phrases[task] = tuple(target.phrase for target in scene.targets)
+    for task, scene in source.first_facts().items():
+        phrases[task] = phrases.get(task) or tuple(target.phrase for target in scene.targets)
     return phrases
 
 

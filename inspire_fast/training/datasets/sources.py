@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from inspire_fast.data.chunks import ChunkConfig, ChunkSource, Split
 from inspire_fast.data.errors import DatasetError
@@ -42,6 +43,11 @@ def open_parts(config: TrainConfig, split: Split) -> tuple[Part[ChunkSource], ..
         )
         for name, part, dataset in zip(names, wanted, datasets, strict=True)
     )
+
+
+def of_split(parts: Sequence[Part[ChunkSource]], split: Split) -> tuple[Part[ChunkSource], ...]:
+    """The same datasets' samples of another split, without reading anything again."""
+    return tuple(replace(part, source=part.source.of_split(split)) for part in parts)
 
 
 def joined(parts: Sequence[Part[ChunkSource]]) -> Source:
