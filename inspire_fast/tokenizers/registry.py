@@ -39,7 +39,7 @@ def fit_action_tokenizer(
     cover: Chunks | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> ActionTokenizer:
-    """Fits the action tokenizer `name` and tries it on the chunks (see `round_trip`). Shows progress bars on a terminal.
+    """Fits the action tokenizer `name` and tries it on chunks (`round_trip`). Shows progress bars on a terminal.
 
     Args:
         name: of `ACTION_TOKENIZERS`.
