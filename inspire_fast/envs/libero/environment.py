@@ -253,6 +253,11 @@ class LiberoEnvironment:
         """Lowest and highest corner `[3]` of an object's collision shapes, world axes."""
         return box_m(self.simulator.sim, self.simulator.get_object(name).contact_geoms)
 
+    def touches(self, name: str) -> bool:
+        """Whether any part of the gripper touches the object or fixture."""
+        domain = self.simulator
+        return bool(domain.check_contact(domain.robots[0].gripper, domain.get_object(name)))
+
     def holds(self, name: str) -> bool:
         """Whether both finger pads touch the object: the simulator's own grasp check."""
         domain = self.simulator

@@ -13,10 +13,12 @@ import numpy as np
 
 from inspire_fast.core.files import write_text
 from inspire_fast.core.html import Markup, document, element, fill, note, table
+from inspire_fast.evaluation.diagnosis.diagnose import read_diagnoses
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import CallRecord, EpisodeRecord
 from inspire_fast.evaluation.report.answers import CONFUSION_STYLE, answers_section
 from inspire_fast.evaluation.report.compare import comparison
+from inspire_fast.evaluation.report.diagnosis import diagnosis_section
 from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.tables import results
@@ -93,6 +95,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         element("h2", "Success"),
         _success(evaluation),
         None if compare is None else _compared(evaluation, Evaluation.read(compare)),
+        *diagnosis_section(read_diagnoses(folder), evaluation.records),
         *answers_section(evaluation.records, forced=evaluation.answers != "own"),
         element("h2", "Time"),
         _time(evaluation.records),

@@ -12,6 +12,7 @@ import numpy as np
 
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
+from inspire_fast.evaluation.records.actions import actions_file, save_actions
 from inspire_fast.evaluation.records.observations import ObservationLog, observations_file
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Key, Phase
 from inspire_fast.evaluation.records.video import EpisodeVideo
@@ -34,6 +35,7 @@ class Rollout:
         videos: folder for one mp4 per episode, or None.
         every_step: the video shows every control step, rendered for the video alone; else every call of the policy.
         observations: folder of the evaluation, to save the policy's observations in (see `ObservationLog`), or None.
+        actions: folder of the evaluation, to save the executed actions in (see `EpisodeActions`), or None.
         protocol: hash, for the records.
         policy: metadata of the policy, compared with the robot before each episode; None: see `run_episode`.
     """
@@ -45,6 +47,7 @@ class Rollout:
     videos: Path | None = None
     every_step: bool = False
     observations: Path | None = None
+    actions: Path | None = None
     protocol: str = ""
     policy: Mapping[str, Any] | None = None
 
@@ -67,6 +70,8 @@ class Rollout:
             )
         if self.observations is not None:
             recorder.observations.save(observations_file(self.observations, key))
+        if self.actions is not None:
+            save_actions(actions_file(self.actions, key), recorder.sent, recorder.chunks)
         return EpisodeRecord(
             suite=suite,
             task=task,
@@ -93,6 +98,8 @@ class _Recorder:
         self._caption = "{} task {}, episode {}, step".format(*key)
         self._phases = Phases()
         self.calls: list[CallRecord] = []
+        self.chunks: list[tuple[int, ActionChunk]] = []
+        self.sent: list[np.ndarray] = []
         self.observations = ObservationLog()
 
     def on_chunk(self, step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
@@ -106,11 +113,13 @@ class _Recorder:
             phase=self._phases.at(facts),
         )
         self.calls.append(call)
+        self.chunks.append((step, chunk))
         if self._rollout.observations is not None:
             self.observations.add(observation)
         self._show(observation, step)
 
     def on_step(self, step: Step) -> None:
+        self.sent.append(step.sent)
         self._phases.at(self._environment.facts())  # a grasp between two calls counts, too
         if self._video is not None and self._rollout.every_step and step.index < self._rollout.execute - 1:
             self._show(self._environment.observe(), step.step + 1)

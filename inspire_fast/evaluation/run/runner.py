@@ -76,10 +76,10 @@ class Job:
         return (self.make or libero)(suite, task, self)
 
 
-def libero(suite: str, task: int, job: Job) -> Environment:
+def simulator(suite: str, task: int, job: Job) -> LiberoEnvironment | Disturbed:
     """The simulator with a protocol's settings, and the job's disturbances."""
     protocol = job.protocol
-    environment: LiberoEnvironment | Disturbed = LiberoEnvironment(
+    environment = LiberoEnvironment(
         suite,
         task,
         LiberoSettings(
@@ -92,9 +92,15 @@ def libero(suite: str, task: int, job: Job) -> Environment:
         ),
     )
     if any(job.disturbances.values()):
-        environment = Disturbed(environment, job.disturbances, seed=protocol.seed)
+        return Disturbed(environment, job.disturbances, seed=protocol.seed)
+    return environment
+
+
+def libero(suite: str, task: int, job: Job) -> Environment:
+    """The simulator as a policy sees it."""
     orientation = str(job.policy.get("image_orientation", "rotated_180"))
-    return OpenpiObservationWrapper(environment, orientation=orientation, image_px=protocol.image_px)
+    environment = simulator(suite, task, job)
+    return OpenpiObservationWrapper(environment, orientation=orientation, image_px=job.protocol.image_px)
 
 
 class Runner:
@@ -124,6 +130,7 @@ class Runner:
             videos=None if job.videos == "none" else job.out,
             every_step=job.videos == "steps",
             observations=job.out if job.keep_observations else None,
+            actions=job.out,
             protocol=job.protocol.hash,
             policy={"robot": self._robot.name, **job.policy},  # `check_policy` has warned of one that does not say it
         )

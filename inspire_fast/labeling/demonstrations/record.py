@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 import contextlib
 import dataclasses
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 import functools
 import json
 import math
-import multiprocessing
 from pathlib import Path
 import time
 
@@ -25,7 +23,7 @@ from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError, Variation
 from inspire_fast.envs.libero.experts.registry import EXPERTS
 from inspire_fast.envs.libero.scene_cache import SceneCache
-from inspire_fast.envs.workers import prepare_worker
+from inspire_fast.envs.workers import run_in_blocks
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode, target_arrays
 from inspire_fast.robots.libero import LIBERO
 
@@ -214,24 +212,9 @@ def _claim(spec: RecordSpec, out_dir: Path) -> None:
 
 
 def _finished(spec: RecordSpec, jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, Sequence[str]]]:
-    """Runs the jobs and yields each when it is finished, with the reasons of its failed attempts if it was skipped.
-
-    Neighbours in the list go to the same worker, because they share a scene.
-    """
-    if workers < 1:
-        raise ValueError(f"workers must be >= 1; got {workers}.")
-    blocks = [block for block in np.array_split(np.arange(len(jobs)), workers) if len(block)]
-    context = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        futures: dict[Future[Sequence[str]], _Job] = {}
-        for block in blocks:
-            pool = ProcessPoolExecutor(
-                max_workers=1, mp_context=context, initializer=prepare_worker, initargs=(workers,)
-            )
-            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-            futures.update({pool.submit(_run, spec, jobs[i]): jobs[i] for i in block})
-        for future in as_completed(futures):
-            job = futures[future]
+    """Runs the jobs and yields each when it is finished, with the reasons of its failed attempts if it was skipped."""
+    with contextlib.closing(run_in_blocks(functools.partial(_run, spec), jobs, workers)) as finished:
+        for job, future in finished:
             try:
                 yield job, future.result()
             except BrokenProcessPool as error:

@@ -39,6 +39,11 @@ class Disturbed:
         self._measured = np.zeros(0)
 
     @property
+    def environment(self) -> LiberoEnvironment:
+        """The simulator below the disturbances."""
+        return self._environment
+
+    @property
     def prompt(self) -> str:
         """The instruction, perhaps in other words."""
         text = self._environment.prompt

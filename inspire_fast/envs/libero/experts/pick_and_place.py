@@ -70,6 +70,10 @@ class PickAndPlace:
             if self._goal not in self._environment.unmet():
                 return
 
+    def transfer(self) -> Iterator[np.ndarray]:
+        """The second half of `run`, for a thing that is held already: carries it to its place and lets go."""
+        return self._put()
+
     def _choose(self) -> Grasp:
         """The grasp that costs least together with the best placement for it."""
         environment = self._environment
