@@ -35,5 +35,6 @@ INSPIRE_ARM = Robot(
     image_orientation="upright",
     columns={"image": "observation/image", "state": "observation/state"},
     gripper=GripperSignal(position=(0, 1, 2), opening={6: 1.0}, metres_per_unit=1e-6),
+    periods=dict.fromkeys(("eef_rx_mdeg", "eef_ry_mdeg", "eef_rz_mdeg"), 360_000.0),
     delta=(True,) * 6 + (False,),
 )

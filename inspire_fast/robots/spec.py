@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-import difflib
 from typing import Any, Literal
 
 import numpy as np
@@ -12,40 +11,14 @@ import numpy as np
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import Observation
+from inspire_fast.robots.axes import Axes as Axes
 from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.images import Layout, parse_image
+from inspire_fast.robots.native import numbers, unknown_keys
+from inspire_fast.robots.periodic import mapped_periods, nearest, shortest
 
 ImageOrientation = Literal["upright", "rotated_180", "flipped_vertically"]
 IMAGE_KEYS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axes:
-    """Words for the signed axes of the frame of `TargetFacts.offset_m`, each `(negative, positive)`.
-
-    LIBERO (robosuite world): x = (back, front), y = (left, right), z = (down, up). InSpire's real arm:
-    x = (left, right), y = (front, back), z = (down, up).
-    """
-
-    x: tuple[str, str]
-    y: tuple[str, str]
-    z: tuple[str, str]
-
-    def __post_init__(self) -> None:
-        words = [*self.x, *self.y, *self.z]
-        if len(set(words)) != 6:
-            raise ValueError(f"Axes need six different words; got {words}.")
-
-    def word(self, axis: int, *, positive: bool) -> str:
-        """The word for one signed axis, e.g. `word(1, positive=True) == "right"` on LIBERO."""
-        return (self.x, self.y, self.z)[axis][int(positive)]
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All six: in the paper's order if they are the paper's words, else x, y, z."""
-        paper = ("right", "left", "up", "down", "front", "back")
-        words = (*self.x, *self.y, *self.z)
-        return paper if set(words) == set(paper) else words
 
 
 def _same(values: np.ndarray) -> np.ndarray:
@@ -91,8 +64,11 @@ class Robot:
             lacks them.
         model_cameras: canonical names that a pi0-FAST network for this robot has; one without an image is black.
         unused_cameras: native keys that clients of this robot may send and that the model does not see.
+        periods: state or action name -> length of its circle, native units, for angles that go on behind their last
+            value (Euler angles, joints without stops): every difference is taken the short way round. A joint with
+            stops is on a line however far it turns, and so are the three numbers of a rotation vector.
         delta: action dimensions that are trained relative to the state at the chunk's start (openpi's delta mask);
-            empty: none.
+            empty: none. See `relative`, which puts a periodic dimension's period in the place of True.
         state_map, action_map: native <-> canonical units.
     """
 
@@ -120,7 +96,8 @@ class Robot:
     optional_cameras: tuple[str, ...] = ()
     unused_cameras: tuple[str, ...] = ()
     model_cameras: tuple[str, ...] = IMAGE_KEYS
-    delta: tuple[bool, ...] = ()
+    periods: Mapping[str, float] = field(default_factory=dict[str, float])
+    delta: tuple[bool | float, ...] = ()
     state_map: VectorMap = VectorMap()
     action_map: VectorMap = VectorMap()
 
@@ -148,7 +125,17 @@ class Robot:
             )
         if len(self.delta) > min(self.state_dim, self.action_dim):
             raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
+        self._check_periods()
+        object.__setattr__(self, "delta", self.relative(self.delta))
         self._check_dataset_fields()
+
+    def _check_periods(self) -> None:
+        names = {*self.state_names, *self.action_names}
+        if wrong := {name: length for name, length in self.periods.items() if name not in names or not length > 0}:
+            raise ValueError(
+                f"Robot {self.name!r}: periods are positive lengths of the dimensions {sorted(names)}; got {wrong}."
+            )
+        _ = self.canonical_periods  # refuses units in which a turn is no shift of its own dimension
 
     def _check_dataset_fields(self) -> None:
         self.require_keys(self.columns.values())
@@ -156,8 +143,6 @@ class Robot:
             raise ValueError(
                 f"Robot {self.name!r}: gripper {self.gripper} reads beyond {self.state_dim} state dimensions."
             )
-        if len(self.delta) > min(self.state_dim, self.action_dim):
-            raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
 
     def require_keys(self, keys: Iterable[str]) -> None:
         """Checks the native keys that a dataset's columns map to.
@@ -191,6 +176,42 @@ class Robot:
     def action_dim(self) -> int:
         """Length of an action."""
         return len(self.action_names)
+
+    @property
+    def state_periods(self) -> np.ndarray:
+        """Period of each native state dimension `[s]`; 0 on a line."""
+        return np.array([self.periods.get(name, 0.0) for name in self.state_names])
+
+    @property
+    def action_periods(self) -> np.ndarray:
+        """Period of each native action dimension `[a]`; 0 on a line."""
+        return np.array([self.periods.get(name, 0.0) for name in self.action_names])
+
+    @property
+    def canonical_periods(self) -> dict[str, tuple[float, ...]]:
+        """Periods of `state` and `actions` in canonical units, one per dimension; 0 on a line. Empty: none at all.
+
+        Raises:
+            ValueError: in canonical units a whole turn is not the same shift of the same dimension everywhere.
+        """
+        if not self.periods:
+            return {}
+        state, actions = self.state_map.to_canonical, self.action_map.to_canonical
+        try:
+            return {
+                "state": mapped_periods(state, self.state_periods, self.state_low, self.state_high),
+                "actions": mapped_periods(actions, self.action_periods, self.action_low, self.action_high),
+            }
+        except ValueError as error:
+            raise ValueError(f"Robot {self.name!r}: {error}") from error
+
+    def relative(self, mask: Iterable[bool | float]) -> tuple[bool | float, ...]:
+        """A delta mask with the canonical period in the place of True where the action dimension is periodic."""
+        periods = self.canonical_periods.get("actions", ())
+        return tuple(
+            (periods[dim] if dim < len(periods) and periods[dim] else True) if is_relative else False
+            for dim, is_relative in enumerate(mask)
+        )
 
     @property
     def state_key(self) -> str | None:
@@ -234,7 +255,10 @@ class Robot:
         flat = flatten_dict(native)
         parts: list[np.ndarray] = []
         for key, dim in self.state_keys.items():
-            part = self._numbers(key, flat.get(key, []))
+            try:
+                part = numbers(flat.get(key, []))
+            except ValueError as error:
+                raise ValueError(f"Robot {self.name!r}: {key!r} {error}") from error
             if part.ndim == 0 and dim == 1:  # openpi's DROID clients send the gripper as a number or as [1]
                 part = part[None]
             if part.shape != (dim,):
@@ -252,23 +276,12 @@ class Robot:
             parts.append(part)
         return np.concatenate(parts)
 
-    def _numbers(self, key: str, value: Any) -> np.ndarray:
-        """A part of the state as float32, a copy; numbers too large for it become infinity."""
-        try:
-            array = np.asarray(value)
-        except ValueError:  # lists of unequal lengths
-            array = np.asarray(None)
-        if array.dtype.kind not in "biuf":  # numpy would read numbers out of text
-            # Never the whole array: writing one out takes seconds.
-            shown = f"{value!r:.60}" if isinstance(value, str | bytes) else f"{array.dtype} of shape {array.shape}"
-            raise ValueError(f"Robot {self.name!r}: {key!r} must hold numbers; got {type(value).__name__} {shown}.")
-        with np.errstate(over="ignore", invalid="ignore"):  # signalling NaNs are NaNs
-            return array.astype(np.float32)
-
     def native_images(self, native: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Native key -> uint8 `[h, w, 3]` of the observation's cameras; raises as `canonical` does."""
         flat = flatten_dict(native)
-        self._refuse_unknown_cameras(flat)
+        known = (*self.cameras, *self.unused_cameras, *self.state_keys)
+        if unknown := unknown_keys(flat, known, optional=self.optional_cameras):
+            raise ValueError(f"Robot {self.name!r} has no {unknown} It knows {sorted(known)}.")
         images: dict[str, np.ndarray] = {}
         for key in self.cameras:
             if key not in flat and key in self.optional_cameras:
@@ -278,16 +291,6 @@ class Robot:
             except ValueError as error:
                 raise ValueError(f"Robot {self.name!r}, camera {key!r}: {error}.") from error
         return images
-
-    def _refuse_unknown_cameras(self, flat: Mapping[str, Any]) -> None:
-        """Raises on unknown keys next to optional cameras: a misspelt name would silently become a black image."""
-        folders = {key.rpartition("/")[0] + "/" for key in self.optional_cameras}
-        known = (*self.cameras, *self.unused_cameras, *self.state_keys)
-        for key in sorted(flat):
-            if key not in known and any(key.startswith(folder) for folder in folders):
-                close = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise ValueError(f"Robot {self.name!r} has no {key!r}.{hint} It knows {sorted(known)}.")
 
     def native_observation(self, observation: Observation) -> dict[str, Any]:
         """The inverse of `canonical`: an observation as this robot's clients send it."""
@@ -325,7 +328,25 @@ class Robot:
         self._check_action_dim(actions)
         if not np.isfinite(actions).all():
             raise ValueError(f"Robot {self.name!r}: refusing actions with NaN or infinity.")
-        return np.clip(self.action_map.to_native(actions), self.action_low, self.action_high).astype(np.float32)
+        return self.limited(self.action_map.to_native(actions))
+
+    def nearest_turn(self, actions: np.ndarray) -> np.ndarray:
+        """Native actions `[..., a]` with angles moved by whole turns to within half a turn of their limits' middle."""
+        middle = np.add(self.action_low, self.action_high, dtype=np.float64) / 2
+        return nearest(actions, middle, self.action_periods)
+
+    def limited(self, actions: np.ndarray) -> np.ndarray:
+        """Native actions `[..., a]` within the robot's limits, float32; angles come back by whole turns first."""
+        return np.clip(self.nearest_turn(actions), self.action_low, self.action_high).astype(np.float32)
+
+    def action_turn(self, before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Differences between native actions `[..., a]`, the short way round."""
+        return shortest(np.subtract(now, before, dtype=np.float64), self.action_periods)
+
+    def state_moved(self, before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Distances between native states `[..., s]` as shares of the declared range, the short way round."""
+        span = np.subtract(self.state_high, self.state_low)
+        return np.abs(shortest(np.subtract(now, before, dtype=np.float64), self.state_periods)) / span
 
     def _check_action_dim(self, actions: np.ndarray) -> None:
         if not actions.ndim or actions.shape[-1] != self.action_dim:

@@ -90,7 +90,7 @@ def test_droid_takes_its_state_in_two_parts_and_the_gripper_also_as_a_number():
 
 
 def test_the_arm_trains_deltas_on_its_pose_alone():
-    assert ARM.delta == (True,) * 6 + (False,)
+    assert ARM.delta == (True,) * 3 + (360_000.0,) * 3 + (False,)  # angles: the short way round a turn
     assert ARM.axes.word(1, positive=True) == "back"
 
 
@@ -127,7 +127,7 @@ def test_droid_holds_what_it_has_gripped_before_anything_was_sent():
         return ActionChunk(actions=None, status=Status.HELD, reason="thinking")
 
     run_episode(environment, infer, LoopConfig(execute=1, max_steps=2), safety=SafetyFilter(robot=DROID))
-    np.testing.assert_array_equal(environment.received, [[0.0] * 7 + [0.75]] * 2)
+    np.testing.assert_array_equal(environment.received, [[0.0] * 7 + [0.75]] * 3)  # one before the first step
     with pytest.raises(ValueError, match="'droid' holds what is measured"):
         hold_action(DROID, None)
 

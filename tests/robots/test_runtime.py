@@ -58,8 +58,8 @@ def held(observation):
 
 
 def run(environment, infer, **options):
-    given = {"execute": 2, "max_steps": 20, **options}
-    config = LoopConfig(**{k: given.pop(k) for k in ("execute", "max_steps", "max_holds", "control_hz") if k in given})
+    given = {"execute": 2, "max_steps": 20, "simulated": True, **options}
+    config = LoopConfig(**{k: given.pop(k) for k in LoopConfig.__dataclass_fields__ if k in given})
     return run_episode(environment, infer, config, **{"safety": SafetyFilter(robot=LIBERO), **given})
 
 
@@ -132,10 +132,10 @@ def test_the_safety_filter_stands_before_the_environment():
     environment, steps = Corridor(), []
     safety = SafetyFilter(robot=LIBERO, max_change=(0.125,) * 7)
     run(environment, forward, safety=safety, on_step=steps.append, max_steps=2)
-    # The first action has no predecessor; the second starts from what was really sent (0.25, gripper 0.5).
-    assert [action[0] for action in environment.received] == [0.5, 0.25]
-    assert environment.received[1][6] == 0.625
-    assert steps[1].reasons == ("changed too fast: gripper.",)
+    # The first action starts from a hold (0, gripper -1), the second from what was really sent (halved).
+    assert [action[0] for action in environment.received] == [0.125, 0.1875]
+    assert [action[6] for action in environment.received] == [-0.875, -0.3125]
+    assert [step.reasons for step in steps] == [("changed too fast: dx, gripper.",)] * 2
 
 
 class Clock:

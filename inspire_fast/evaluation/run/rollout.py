@@ -61,7 +61,7 @@ class Rollout:
             result = run_episode(
                 environment,
                 infer,
-                LoopConfig(execute=self.execute, max_steps=self.max_steps),
+                LoopConfig(execute=self.execute, max_steps=self.max_steps, simulated=True),
                 safety=SafetyFilter(robot=self.robot),
                 metadata=self.policy,
                 episode=episode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 import logging
 import time
@@ -12,6 +13,7 @@ import numpy as np
 
 from inspire_fast.core.episode import Infer
 from inspire_fast.core.types import ActionChunk, Status
+from inspire_fast.core.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,9 @@ class Decision:
         action: native action `[a]`, or None: hold.
         chunk: its chunk; `chunk.reason` says why a step is held.
         index: place of the action in the chunk.
-        observation: the chunk's observation if it was inferred in this step; else None.
+        observation: the chunk's observation if its reply came in this step; else None.
         observe_ms, infer_ms: time of observation and inference in this step.
+        pending: the policy has not answered yet; the robot holds, and the same request is waited for in the next step.
     """
 
     action: np.ndarray | None
@@ -40,6 +43,17 @@ class Decision:
     observation: Mapping[str, Any] | None = None
     observe_ms: float = 0.0
     infer_ms: float = 0.0
+    pending: bool = False
+
+
+@dataclass(frozen=True)
+class _Request:
+    """An observation, how long it took, when it was sent to the policy, and the chunk to come."""
+
+    observation: Mapping[str, Any]
+    observe_ms: float
+    sent_s: float
+    reply: Future[ActionChunk]
 
 
 class ActionChunkBroker:
@@ -48,12 +62,19 @@ class ActionChunkBroker:
     A held chunk or a policy that fails yields one step of hold; the next step asks again.
     """
 
-    def __init__(self, infer: Infer, *, execute: int) -> None:
-        """Takes the policy and how many actions of a chunk to execute (a shorter chunk is used whole)."""
+    def __init__(self, infer: Infer, *, execute: int, patience_s: float | None = None) -> None:
+        """Takes the policy and how many actions of a chunk to execute (a shorter chunk is used whole).
+
+        With `patience_s` the policy is asked in a thread of its own. A reply that takes longer makes the robot hold,
+        and each later step waits a sixth of that time. None waits as long as it takes.
+        """
         if execute < 1:
             raise ValueError(f"execute must be at least 1 action per chunk; got {execute}.")
         self._infer = infer
         self._execute = execute
+        self._patience_s = patience_s
+        self._worker = None if patience_s is None else Worker("policy")
+        self._request: _Request | None = None
         self._chunk: ActionChunk | None = None
         self._index = 0
 
@@ -61,32 +82,62 @@ class ActionChunkBroker:
         """Forgets the current chunk: the next step observes and infers."""
         self._chunk = None
 
+    def close(self) -> None:
+        """Ends the thread, without waiting for a policy that does not answer."""
+        if self._worker is not None:
+            self._worker.stop()
+
     def next(self, observe: Observe) -> Decision:
         """The decision for this control step. `observe` is called only when a new chunk is needed."""
-        if self._chunk is None:
-            return self._ask(observe)
-        return self._take(self._chunk)
+        if self._chunk is not None:
+            return self._take(self._chunk)
+        patience_s = self._patience_s
+        if self._request is None:
+            self._request = self._ask(observe)
+        elif patience_s is not None:
+            patience_s /= 6
+        return self._wait(self._request, patience_s)
 
-    def _ask(self, observe: Observe) -> Decision:
+    def _ask(self, observe: Observe) -> _Request:
         start = time.perf_counter()
         observation = observe()
-        observed = time.perf_counter()
+        sent = time.perf_counter()
+        if self._worker is None:
+            reply: Future[ActionChunk] = Future()
+            reply.set_result(self._reply(observation))
+        else:
+            reply = self._worker.submit(lambda: self._reply(observation))
+        return _Request(observation, 1e3 * (sent - start), sent, reply)
+
+    def _reply(self, observation: Mapping[str, Any]) -> ActionChunk:
         try:
             chunk = self._infer(observation)
         except POLICY_ERRORS as error:
             logger.warning("Holding: the policy failed with %s: %s", type(error).__name__, error)
-            chunk = ActionChunk(actions=None, status=Status.HELD, reason=f"{type(error).__name__}: {error}")
-        times = {
-            "observe_ms": 1e3 * (observed - start),
-            "infer_ms": 1e3 * (time.perf_counter() - observed),
+            return ActionChunk(actions=None, status=Status.HELD, reason=f"{type(error).__name__}: {error}")
+        if chunk.actions is not None and not len(chunk.actions):
+            return ActionChunk(actions=None, status=Status.HELD, reason="The policy sent a chunk of no actions.")
+        return chunk
+
+    def _wait(self, request: _Request, patience_s: float | None) -> Decision:
+        try:
+            chunk = request.reply.result(patience_s)
+        except TimeoutError:  # the policy's own is a held chunk
+            waited_s = time.perf_counter() - request.sent_s
+            reason = f"The policy has not answered for {waited_s:.2f} s."
+            return Decision(
+                action=None, chunk=ActionChunk(actions=None, status=Status.HELD, reason=reason), index=0, pending=True
+            )
+        self._request, self._index = None, 0
+        asked = {
+            "observation": request.observation,
+            "observe_ms": request.observe_ms,
+            "infer_ms": 1e3 * (time.perf_counter() - request.sent_s),
         }
-        self._index = 0
-        if chunk.actions is None or not len(chunk.actions):
-            if chunk.actions is not None:
-                chunk = ActionChunk(actions=None, status=Status.HELD, reason="The policy sent a chunk of no actions.")
-            return Decision(action=None, chunk=chunk, index=0, observation=observation, **times)
+        if chunk.actions is None:
+            return Decision(action=None, chunk=chunk, index=0, **asked)
         self._chunk = chunk
-        return self._take(chunk, observation=observation, **times)
+        return self._take(chunk, **asked)
 
     def _take(self, chunk: ActionChunk, **asked: Any) -> Decision:
         assert chunk.actions is not None  # only executable chunks are kept

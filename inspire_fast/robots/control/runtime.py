@@ -1,20 +1,31 @@
-"""The control loop: observe, infer, act, until the task is solved, the steps are used up, or the policy fails."""
+"""The control loop: observe, infer, act, until the task is solved, the steps are used up, or the policy fails.
+
+A robot executes its last command until it gets another one: a velocity moves it on. Therefore a hold is the first and
+the last command of an episode, however it ends, and is sent whenever the policy keeps the robot waiting.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
 from dataclasses import dataclass, field
+import logging
+import signal
+import threading
 import time
 from typing import Any, Literal
 
 import numpy as np
 
 from inspire_fast.core.episode import in_new_episode
-from inspire_fast.core.types import ActionChunk
+from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
 from inspire_fast.robots.control.environment import Environment
+from inspire_fast.robots.control.frozen import FrozenCameras
 from inspire_fast.robots.control.identity import metadata_of, require_policy_of
-from inspire_fast.robots.control.safety import SafetyFilter
+from inspire_fast.robots.control.safety import SafetyFilter, check_sent, hold_action
+
+logger = logging.getLogger(__name__)
 
 Stopped = Literal["success", "max_steps", "held"]
 OnChunk = Callable[[int, Mapping[str, Any], ActionChunk], None]
@@ -27,7 +38,7 @@ class Step:
 
     Attributes:
         step: counts from 0.
-        requested: what the policy wanted, `[a]`; None on a hold.
+        requested: what the policy wanted, `[a]`; None on a hold, also while the policy has not answered.
         sent: what the environment reports as executed, `[a]`.
         reasons: what the safety filter changed and why.
         held: the robot held its position.
@@ -51,9 +62,9 @@ class EpisodeResult:
 
     Attributes:
         success: the environment says that the task is solved.
-        stopped: `success`, `max_steps`, or `held` (too many holds in a row).
+        stopped: `success`, `max_steps`, or `held` (too many holds in a row, waiting for a reply not counted).
         reason: in words; for `held` the policy's last reason.
-        steps: control steps executed, holds included.
+        steps: control steps executed, holds included; the holds before and after the episode are not.
         calls: chunks asked for.
         holds: steps in which the robot held.
         timing: `wall_s`; mean and max of `observe_ms`, `infer_ms` (per chunk) and `step_ms`; `late_steps` when paced.
@@ -77,16 +88,22 @@ class LoopConfig:
         max_steps: control steps before the episode counts as failed.
         max_holds: holds in a row after which the episode stops, with the policy's reason.
         control_hz: paces the steps in real time (robots); None runs freely (simulators).
+        max_silence: control periods without a reply after which the robot holds, until the reply comes.
+        simulated: the environment stands still between steps. No hold is sent before the first action, after the last,
+            and while the policy is asked, and pictures may repeat.
     """
 
     execute: int
     max_steps: int
     max_holds: int = 5
     control_hz: float | None = None
+    max_silence: int = 3
+    simulated: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_holds < 1:
-            raise ValueError(f"max_holds must be at least 1; got {self.max_holds}.")
+        for name in ("max_steps", "max_holds", "max_silence"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
 
 
 class Pacer:
@@ -124,12 +141,21 @@ class _Loop:
     on_chunk: OnChunk | None
     on_step: OnStep | None
     last_sent: np.ndarray | None = None
+    moving: bool = False  # the last command was no hold
+    first_look: Mapping[str, Any] | None = None
     steps: int = 0
     holds: int = 0
     holds_in_a_row: int = 0
     why_held: str = ""
     start: float = field(default_factory=time.perf_counter)
     times: dict[str, list[float]] = field(default_factory=lambda: {"observe_ms": [], "infer_ms": [], "step_ms": []})
+
+    def begin(self) -> None:
+        """Holds where the robot is measured: the reference of the first action's limit, and a test of `step`."""
+        self.first_look = self.environment.observe()
+        robot = self.safety.robot
+        state = None if robot.hold_at is None else robot.native_state(self.first_look)
+        self._send(hold_action(robot, None, state), moves=False)
 
     def advance(self, step: int) -> None:
         """Executes one control step."""
@@ -140,26 +166,44 @@ class _Loop:
         held = decision.action is None or safe.refused
         self.pacer.wait()
         start = time.perf_counter()
-        self.last_sent = self.environment.step(safe.action)
+        sent = self._send(safe.action, moves=not held)
         self.times["step_ms"].append(1e3 * (time.perf_counter() - start))
         self.steps += 1
         self.holds += held
-        self.holds_in_a_row = self.holds_in_a_row + 1 if held else 0
+        if not decision.pending:
+            self.holds_in_a_row = self.holds_in_a_row + 1 if held else 0
         self.why_held = "; ".join(safe.reasons) or decision.chunk.reason
         if self.on_step is not None:
             self.on_step(
                 Step(
                     step=step,
                     requested=decision.action,
-                    sent=self.last_sent,
+                    sent=sent,
                     reasons=safe.reasons,
                     held=held,
                     index=decision.index,
                 )
             )
 
+    def end(self) -> None:
+        """Sends a hold, unless the last command was one or nothing was sent at all."""
+        if self.moving:
+            self.environment.step(hold_action(self.safety.robot, self.last_sent))
+            self.moving = False
+
+    def _send(self, action: np.ndarray, *, moves: bool) -> np.ndarray:
+        # Before the step: it may fail after the robot got the command.
+        self.last_sent, self.moving = action, self.moving or moves
+        self.last_sent = check_sent(self.safety.robot, self.environment.step(action))
+        self.moving = moves
+        return self.last_sent
+
+    def _observe(self) -> Mapping[str, Any]:
+        look, self.first_look = self.first_look, None
+        return self.environment.observe() if look is None else look
+
     def _decide(self, step: int) -> Decision:
-        decision = self.broker.next(self.environment.observe)
+        decision = self.broker.next(self._observe)
         if decision.observation is not None:
             self.times["observe_ms"].append(decision.observe_ms)
             self.times["infer_ms"].append(decision.infer_ms)
@@ -203,8 +247,9 @@ def run_episode(
 ) -> EpisodeResult:
     """Runs one episode. `environment.observe` is called only when a new chunk is needed.
 
-    Errors of the environment and of the callbacks are not caught: the robot's state is then unknown. Nor is a first
-    observation without a usable state, if the robot has `Robot.hold_at`: it cannot even hold.
+    Errors of the environment and of the callbacks end the episode and are raised, as Ctrl-C and SIGTERM are, after a
+    hold was sent. A first observation without a usable state is raised before anything is sent, if the robot has
+    `Robot.hold_at`: it cannot even hold.
 
     Args:
         environment: a robot or simulator.
@@ -220,16 +265,75 @@ def run_episode(
 
     Raises:
         WrongPolicyError: the policy drives another robot; nothing was moved.
+        ValueError: `step` did not return the action that was sent; see `check_sent`.
     """
-    policy = metadata_of(infer) if metadata is None else metadata
-    require_policy_of(safety.robot, policy, execute=config.execute)
-    broker, pacer = ActionChunkBroker(in_new_episode(infer), execute=config.execute), Pacer(config.control_hz)
+    robot, infer, metadata = safety.robot, in_new_episode(infer), metadata_of(infer) if metadata is None else metadata
+    require_policy_of(robot, metadata, execute=config.execute)
+    patience_s = None
+    if not config.simulated:
+        infer = _not_on_frozen_pictures(infer, FrozenCameras(robot), steps=lambda: loop.steps)
+        patience_s = config.max_silence / (config.control_hz or robot.control_hz)
+    broker = ActionChunkBroker(infer, execute=config.execute, patience_s=patience_s)
+    pacer = Pacer(config.control_hz)
     loop = _Loop(environment, broker, safety, pacer, on_chunk, on_step)
-    environment.reset(episode)
+    with contextlib.closing(broker):
+        if config.simulated:
+            environment.reset(episode)
+            return _run(loop, config)
+        with _termination_raises(), _hold_at_the_end(loop):
+            environment.reset(episode)
+            loop.begin()
+            return _run(loop, config)
+
+
+def _not_on_frozen_pictures(infer: Infer, cameras: FrozenCameras, *, steps: Callable[[], int]) -> Infer:
+    def checked(observation: Mapping[str, Any]) -> ActionChunk:
+        if reason := cameras.check(observation, steps()):
+            logger.warning("Holding: %s", reason)
+            return ActionChunk(actions=None, status=Status.HELD, reason=reason)
+        return infer(observation)
+
+    return checked
+
+
+def _run(loop: _Loop, config: LoopConfig) -> EpisodeResult:
     for step in range(config.max_steps):
         loop.advance(step)
-        if environment.success:
+        if loop.environment.success:
             return loop.result("success", "the task is solved")
         if loop.holds_in_a_row >= config.max_holds:
             return loop.result("held", f"held {config.max_holds} steps in a row: {loop.why_held}")
     return loop.result("max_steps", f"not solved after {config.max_steps} steps")
+
+
+@contextlib.contextmanager
+def _hold_at_the_end(loop: _Loop) -> Iterator[None]:
+    """Sends a hold whatever ends the block; an error of that hold is raised, or noted on the error that there was."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            loop.end()
+        except Exception as failed:
+            error.add_note(f"The robot could not be told to hold, its last command is in force: {failed!r}")
+        raise
+    loop.end()
+
+
+@contextlib.contextmanager
+def _termination_raises() -> Iterator[None]:
+    """Turns SIGTERM and SIGHUP into `SystemExit` where they would end the process without a word to the robot."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    here = threading.current_thread() is threading.main_thread()
+    ours = [number for number in numbers if here and signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, leave)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -8,6 +8,9 @@ import numpy as np
 
 from inspire_fast.robots.spec import Robot
 
+# What a robot reports may overshoot a limit by this share of the range; beyond it, it is in another unit.
+_SLACK = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class SafeAction:
@@ -39,8 +42,9 @@ def hold_action(robot: Robot, last_sent: np.ndarray | None, state: np.ndarray | 
         ValueError: nothing was sent and the state is not known.
     """
     if last_sent is not None:
+        last_sent = robot.limited(last_sent)
         if robot.hold_action is None:
-            return np.array(last_sent, dtype=np.float32)
+            return last_sent
         action, dims = np.array(robot.hold_action, dtype=np.float32), list(robot.gripper_dims)
         action[dims] = last_sent[dims]
         return action
@@ -50,7 +54,41 @@ def hold_action(robot: Robot, last_sent: np.ndarray | None, state: np.ndarray | 
         raise ValueError(
             f"Robot {robot.name!r} holds what is measured: to hold before anything was sent needs its measured state."
         )
-    return np.clip(robot.hold_at(state), robot.action_low, robot.action_high).astype(np.float32)
+    return robot.limited(robot.hold_at(state))
+
+
+def check_sent(robot: Robot, returned: object) -> np.ndarray:
+    """What an environment's `step` says it has sent, as float32 `[a]` within the robot's limits.
+
+    The next action is limited from there and a hold keeps its gripper, so nothing else may pass for it.
+
+    Raises:
+        ValueError: no vector of `a` finite numbers, or numbers far beyond the limits.
+    """
+    expected = f"it must return the action that was sent, an array [{robot.action_dim}] of finite numbers"
+    if (
+        not isinstance(returned, np.ndarray)
+        or returned.shape != (robot.action_dim,)
+        or returned.dtype.kind not in "fiu"
+    ):
+        got = f"{returned.dtype} {returned.shape}" if isinstance(returned, np.ndarray) else type(returned).__name__
+        raise ValueError(f"`step` of the environment returned {got}; {expected} ({', '.join(robot.action_names)}).")
+    if not np.isfinite(returned).all():
+        raise ValueError(f"`step` of the environment returned NaN or infinity ({returned}); {expected}.")
+    limited = robot.limited(returned)
+    span = np.subtract(robot.action_high, robot.action_low)
+    if (far := np.abs(robot.action_turn(limited, returned)) > _SLACK * span).any():
+        raise ValueError(
+            f"`step` of the environment returned {returned[far]} for {names(robot, far)}; robot {robot.name!r} takes "
+            f"{np.array(robot.action_low)[far]} .. {np.array(robot.action_high)[far]}. It must return the action that "
+            "was sent, in the robot's native units."
+        )
+    return limited
+
+
+def names(robot: Robot, which: np.ndarray) -> str:
+    """The marked action dimensions in words."""
+    return ", ".join(name for name, is_in in zip(robot.action_names, which, strict=True) if is_in)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +99,7 @@ class SafetyFilter:
         robot: the embodiment with its limits.
         max_change: per dimension, the largest change from the action sent before, in action units per step
             (`inf` = unlimited); None switches the limit off. For delta actions it bounds the acceleration, for position
-            targets the speed.
+            targets the speed. The first action is limited from a hold: from rest, or from the measured pose.
     """
 
     robot: Robot
@@ -84,7 +122,7 @@ class SafetyFilter:
         Args:
             action: native action `[a]`, or None to hold.
             last_sent: the action sent in the step before.
-            state: native state `[s]`; see `hold_action`, also for what is raised.
+            state: native state `[s]`; see `hold_action`, also for what is raised. A limit of the change needs it, too.
         """
         if action is None:
             return SafeAction(action=hold_action(self.robot, last_sent, state))
@@ -96,24 +134,21 @@ class SafetyFilter:
             )
             return SafeAction(action=hold_action(self.robot, last_sent, state), reasons=(reason,), refused=True)
         if not np.isfinite(requested).all():
-            reason = f"refused: NaN or infinity in {self._names(~np.isfinite(requested))}."
+            reason = f"refused: NaN or infinity in {names(self.robot, ~np.isfinite(requested))}."
             return SafeAction(action=hold_action(self.robot, last_sent, state), reasons=(reason,), refused=True)
-        return self._limit(requested.astype(np.float32), last_sent)
+        return self._limit(requested, last_sent, state)
 
-    def _limit(self, requested: np.ndarray, last_sent: np.ndarray | None) -> SafeAction:
-        reasons: list[str] = []
-        low = np.array(self.robot.action_low, dtype=np.float32)
-        high = np.array(self.robot.action_high, dtype=np.float32)
-        limited = np.clip(requested, low, high)
-        if (changed := limited != requested).any():
-            reasons.append(f"clipped to the robot's limits: {self._names(changed)}.")
-        if self.max_change is not None and last_sent is not None:
+    def _limit(self, requested: np.ndarray, last_sent: np.ndarray | None, state: np.ndarray | None) -> SafeAction:
+        robot, reasons = self.robot, []
+        asked = robot.nearest_turn(requested).astype(np.float32)
+        limited = robot.limited(asked)
+        if (changed := limited != asked).any():
+            reasons.append(f"clipped to the robot's limits: {names(robot, changed)}.")
+        if self.max_change is not None:
+            before = hold_action(robot, None, state) if last_sent is None else last_sent
             change = np.array(self.max_change, dtype=np.float32)
-            slowed = np.clip(np.clip(limited, last_sent - change, last_sent + change), low, high)
-            if (changed := slowed != limited).any():
-                reasons.append(f"changed too fast: {self._names(changed)}.")
-            limited = slowed
+            difference = robot.action_turn(before, limited)
+            if (changed := np.abs(difference) > change).any():
+                reasons.append(f"changed too fast: {names(robot, changed)}.")
+                limited = robot.limited(np.where(changed, before + np.clip(difference, -change, change), limited))
         return SafeAction(action=limited, reasons=tuple(reasons))
-
-    def _names(self, which: np.ndarray) -> str:
-        return ", ".join(name for name, is_in in zip(self.robot.action_names, which, strict=True) if is_in)
