@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspire_fast.robots.spec import Axes, Robot, VectorMap
+from inspire_fast.robots.axes import Axes
+from inspire_fast.robots.spec import Robot, VectorMap
 
 _GRIPPERS = (6, 13)
 _SIGNS = np.array(([1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0]) * 2)  # pi0's robots count shoulder and elbow the other way

@@ -16,7 +16,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from inspire_fast.robots.spec import Axes, Robot
+from inspire_fast.robots.axes import Axes
+from inspire_fast.robots.spec import Robot
 
 # Joint limits of the Panda (rad), Franka's data sheet.
 _LOW = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)

@@ -11,8 +11,9 @@ unit, not the arm's reach. A robot client narrows them.
 
 import numpy as np
 
+from inspire_fast.robots.axes import Axes
 from inspire_fast.robots.gripper import GripperSignal
-from inspire_fast.robots.spec import Axes, Robot
+from inspire_fast.robots.spec import Robot
 
 _LOW = (-1_000_000.0,) * 3 + (-180_000.0,) * 3 + (0.0,)
 _HIGH = (1_000_000.0,) * 3 + (180_000.0,) * 3 + (100_000.0,)

@@ -11,8 +11,9 @@ shows: openpi's client rotates images by 180 degrees, which mirrors the upright 
 
 from dataclasses import replace
 
+from inspire_fast.robots.axes import Axes
 from inspire_fast.robots.gripper import GripperSignal
-from inspire_fast.robots.spec import Axes, Robot
+from inspire_fast.robots.spec import Robot
 
 LIBERO = Robot(
     name="libero",

@@ -11,7 +11,7 @@ import numpy as np
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import Observation
-from inspire_fast.robots.axes import Axes as Axes
+from inspire_fast.robots.axes import Axes
 from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.images import Layout, parse_image
 from inspire_fast.robots.native import numbers, unknown_keys

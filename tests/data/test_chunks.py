@@ -16,7 +16,7 @@ from inspire_fast.data.facts import FactsTable, write_facts
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.spec import Axes
+from inspire_fast.robots.axes import Axes
 from tests.data.synthetic import GOLDEN, episode_columns, label, scene, write_dataset
 
 LIBERO = ROBOTS["libero"]

@@ -8,7 +8,7 @@ import pytest
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.questions.direction import Direction
-from inspire_fast.robots.spec import Axes
+from inspire_fast.robots.axes import Axes
 
 LIBERO = Axes(x=("back", "front"), y=("left", "right"), z=("down", "up"))
 REAL_ARM = Axes(x=("left", "right"), y=("front", "back"), z=("down", "up"))

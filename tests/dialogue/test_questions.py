@@ -15,7 +15,7 @@ from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
 from inspire_fast.dialogue.questions.distance_fine import FineDistance
 from inspire_fast.dialogue.questions.position_3d import Position3D
-from inspire_fast.robots.spec import Axes
+from inspire_fast.robots.axes import Axes
 
 AXES = Axes(x=("back", "front"), y=("left", "right"), z=("down", "up"))
 VARIANTS = [

@@ -16,8 +16,9 @@ from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import label_dataset
 from inspire_fast.robots import ROBOTS, Robot
+from inspire_fast.robots.axes import Axes
 from inspire_fast.robots.gripper import GripperSignal
-from inspire_fast.robots.spec import Axes, VectorMap
+from inspire_fast.robots.spec import VectorMap
 from inspire_fast.training.config import DataConfig, TrainConfig
 from inspire_fast.training.datasets.sources import training_columns
 from tests.labeling.datasets import BIN, CAN, libero_states

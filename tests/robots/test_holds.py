@@ -77,7 +77,7 @@ NO_ACTIONS = {
 def test_a_step_that_does_not_return_the_action_ends_the_episode_before_the_first_motion(robot, kind):
     returns, words = NO_ACTIONS[kind]
     arm = Arm(robot, returns)
-    with pytest.raises(ValueError, match=f"^`step` of the environment {words}"):
+    with pytest.raises(ValueError, match=rf"^`step` of the environment {words}"):
         run(arm, lambda _: ActionChunk(actions=np.ones((4, robot.action_dim), np.float32)), robot)
     (only,) = arm.sent
     np.testing.assert_array_equal(only, hold_action(robot, None, robot.native_state(arm.native)))
@@ -87,7 +87,7 @@ def test_a_step_that_does_not_return_the_action_ends_the_episode_before_the_firs
 def test_feedback_that_breaks_later_stops_the_arm_with_its_gripper_as_it_was_told(kind):
     arm = Arm(DROID)
     arm.returns = lambda action: NO_ACTIONS[kind][0](action) if len(arm.sent) == 4 else action
-    with pytest.raises(ValueError, match="^`step` of the environment returned"):
+    with pytest.raises(ValueError, match=r"^`step` of the environment returned"):
         run(arm)
     assert [action[0] for action in arm.sent] == [0.0, 0.5, 0.5, 0.5, 0.0]
     assert arm.sent[-1].tolist() == [0.0] * 7 + [1.0]
@@ -187,7 +187,7 @@ def test_a_simulator_gets_its_steps_and_no_others():
     arm = Arm(DROID)
     run(arm, max_steps=4, simulated=True)
     assert [action[0] for action in arm.sent] == [0.5] * 4
-    with pytest.raises(ValueError, match="`step` of the environment returned NoneType"):
+    with pytest.raises(ValueError, match=r"`step` of the environment returned NoneType"):
         run(Arm(DROID, lambda action: None), simulated=True)
 
 

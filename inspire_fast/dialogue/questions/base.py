@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from inspire_fast.core.types import TargetFacts
-from inspire_fast.robots.spec import Axes
+from inspire_fast.robots.axes import Axes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

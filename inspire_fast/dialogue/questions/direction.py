@@ -24,7 +24,7 @@ import numpy as np
 
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.base import check_deadband, check_words, parameters_of
-from inspire_fast.robots.spec import Axes
+from inspire_fast.robots.axes import Axes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,8 +51,8 @@ class FrozenCameras:
             return ""
         sight = self._seen[frozen[0]]
         return (
-            f"{', '.join(frozen)}: the same picture at {sight.looks} looks over {step - sight.step} steps while the arm "
-            f"moved by {self._moved(sight, state):.0%} of its range; the camera is frozen. Restart its driver."
+            f"{', '.join(frozen)}: the same picture at {sight.looks} looks over {step - sight.step} steps while the "
+            f"arm moved by {self._moved(sight, state):.0%} of its range; the camera is frozen. Restart its driver."
         )
 
     def _is_frozen(self, key: str, image: Any, state: np.ndarray, step: int) -> bool:

@@ -6,12 +6,10 @@ the last command of an episode, however it ends, and is sent whenever the policy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 from dataclasses import dataclass, field
 import logging
-import signal
-import threading
 import time
 from typing import Any, Literal
 
@@ -20,6 +18,7 @@ import numpy as np
 from inspire_fast.core.episode import in_new_episode
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
+from inspire_fast.robots.control.ending import hold_at_the_end, termination_raises
 from inspire_fast.robots.control.environment import Environment
 from inspire_fast.robots.control.frozen import FrozenCameras
 from inspire_fast.robots.control.identity import metadata_of, require_policy_of
@@ -280,7 +279,7 @@ def run_episode(
         if config.simulated:
             environment.reset(episode)
             return _run(loop, config)
-        with _termination_raises(), _hold_at_the_end(loop):
+        with termination_raises(), hold_at_the_end(loop.end):
             environment.reset(episode)
             loop.begin()
             return _run(loop, config)
@@ -304,36 +303,3 @@ def _run(loop: _Loop, config: LoopConfig) -> EpisodeResult:
         if loop.holds_in_a_row >= config.max_holds:
             return loop.result("held", f"held {config.max_holds} steps in a row: {loop.why_held}")
     return loop.result("max_steps", f"not solved after {config.max_steps} steps")
-
-
-@contextlib.contextmanager
-def _hold_at_the_end(loop: _Loop) -> Iterator[None]:
-    """Sends a hold whatever ends the block; an error of that hold is raised, or noted on the error that there was."""
-    try:
-        yield
-    except BaseException as error:
-        try:
-            loop.end()
-        except Exception as failed:
-            error.add_note(f"The robot could not be told to hold, its last command is in force: {failed!r}")
-        raise
-    loop.end()
-
-
-@contextlib.contextmanager
-def _termination_raises() -> Iterator[None]:
-    """Turns SIGTERM and SIGHUP into `SystemExit` where they would end the process without a word to the robot."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    here = threading.current_thread() is threading.main_thread()
-    ours = [number for number in numbers if here and signal.getsignal(number) is signal.SIG_DFL]
-    try:
-        for number in ours:
-            signal.signal(number, leave)
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
