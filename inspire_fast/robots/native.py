@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 import difflib
 from typing import Any
 
@@ -35,3 +35,12 @@ def unknown_keys(flat: Mapping[str, Any], known: Collection[str], *, optional: C
             close = difflib.get_close_matches(key, known, n=1)
             return f"{key!r}." + (f" Did you mean {close[0]!r}?" if close else "")
     return ""
+
+
+def beyond(
+    names: Sequence[str], values: np.ndarray, low: Sequence[float], high: Sequence[float], which: np.ndarray
+) -> str:
+    """The marked dimensions in words: `joint_1_rad 90 (-2.9 .. 2.9)`, the first four of them."""
+    dims = np.flatnonzero(which)
+    shown = [f"{names[d]} {values[d]:.4g} ({low[d]:.4g} .. {high[d]:.4g})" for d in dims[:4]]
+    return ", ".join(shown) + (f" and {len(dims) - 4} more" if len(dims) > 4 else "")

@@ -68,7 +68,7 @@ NO_ACTIONS = {
     "text": (lambda action: action.astype(str), r"returned <U\d+ \("),
     "NaN": (lambda action: action * np.nan, "returned NaN or infinity"),
     "infinity": (lambda action: action + np.inf, "returned NaN or infinity"),
-    "another unit": (lambda action: action + 1e9, "returned .* robot '.*' takes .* native units"),
+    "another unit": (lambda action: action + 1e9, r"returned \w+ \S+ \(.*beyond the limits .* native units"),
 }
 
 

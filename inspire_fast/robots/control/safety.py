@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inspire_fast.robots.native import beyond
 from inspire_fast.robots.spec import Robot
 
 # What a robot reports may overshoot a limit by this share of the range; beyond it, it is in another unit.
@@ -78,10 +79,10 @@ def check_sent(robot: Robot, returned: object) -> np.ndarray:
     limited = robot.limited(returned)
     span = np.subtract(robot.action_high, robot.action_low)
     if (far := np.abs(robot.action_turn(limited, returned)) > _SLACK * span).any():
+        told = beyond(robot.action_names, returned, robot.action_low, robot.action_high, far)
         raise ValueError(
-            f"`step` of the environment returned {returned[far]} for {names(robot, far)}; robot {robot.name!r} takes "
-            f"{np.array(robot.action_low)[far]} .. {np.array(robot.action_high)[far]}. It must return the action that "
-            "was sent, in the robot's native units."
+            f"`step` of the environment returned {told}, beyond the limits of robot {robot.name!r} in brackets; "
+            f"{expected} in native units."
         )
     return limited
 
