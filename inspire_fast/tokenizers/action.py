@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,10 +11,16 @@ import numpy as np
 
 from inspire_fast.tokenizers.grammar import Grammar
 
-Chunks = np.ndarray | Iterable[np.ndarray]
-"""Action chunks for fitting: one array `[n, t, a]`, or a collection of such arrays that can be read several times."""
 BLOCK = 4096  # chunks that are in memory at a time
 TRIED = 100_000  # chunks that are written and read back where there are more
+
+
+class Chunks(Protocol):
+    """Action chunks for fitting: one array `[n, t, a]`, or several that can be read again and again, e.g. a list."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 @runtime_checkable
@@ -116,8 +122,7 @@ def blocks(chunks: Chunks, kind: str) -> Iterator[np.ndarray]:
     if isinstance(chunks, Iterator):
         raise ValueError(f"{kind} reads its chunks several times; got {type(chunks).__name__}. Pass a list of arrays.")
     shape: tuple[int | None, int | None] = (None, None)
-    several: Iterable[np.ndarray] = [chunks] if isinstance(chunks, np.ndarray) else chunks
-    for given in several:
+    for given in (np.asarray(chunks),) if hasattr(chunks, "shape") else chunks:
         for start in range(0, len(given), BLOCK):
             block = require_chunks(given[start : start + BLOCK], kind, ndim=3, shape=shape)
             shape = (block.shape[1], block.shape[2])
