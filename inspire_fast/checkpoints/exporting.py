@@ -11,14 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from flax import nnx
 import jax.numpy as jnp
 
 from inspire_fast.checkpoints.assets import FOLDER, write_assets
 from inspire_fast.checkpoints.contract import Contract
-from inspire_fast.checkpoints.params.base import Overlay, Selection, StoredParams, require_fit, wanted_by
-from inspire_fast.checkpoints.params.merged_lora import Merged
-from inspire_fast.checkpoints.params.orbax import ITEM, Layout, OrbaxParams, write_params
+from inspire_fast.checkpoints.params.base import StoredParams, require_fit, selection, wanted_by
+from inspire_fast.checkpoints.params.merged_lora import merged
+from inspire_fast.checkpoints.params.orbax import ITEM, Layout, layout_of, write_params
 from inspire_fast.checkpoints.params.safetensors import CONTRACT, write_safetensors
 from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import StagedFolder, place
@@ -26,7 +25,7 @@ from inspire_fast.core.registry import require_choice
 from inspire_fast.models.config import DType
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.openpi.params import TABLE
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import abstract_model
 
 Lora = Literal["keep", "merge", "only"]
 # What openpi trains of a LoRA network: the halves, and the image tower.
@@ -67,7 +66,7 @@ def export_checkpoint(
     params, contract = _exported(step, lora, base)
     vocabulary = contract.load_vocabulary(step / FOLDER)
     with StagedFolder(out) as folder:
-        if isinstance(params, OrbaxParams) and params.layout == layout and dtype is None:
+        if lora == "keep" and base is None and dtype is None and layout_of(step) == layout:
             place(step / ITEM, folder / ITEM, copy=copy)
         else:
             write_params(folder, dict(params.stream(_dtype(dtype))), layout=layout)
@@ -90,18 +89,15 @@ def _exported(step: Path, lora: Lora, base: Path | None) -> tuple[StoredParams, 
     """What is to be written, and the contract that holds for it."""
     require_choice("choice for LoRA", lora, Lora)
     contract = Contract.read(step / FOLDER)
-    params = open_params(step)
-    if base is not None:
-        params = Overlay(base=open_params(base), over=params)
-    model = nnx.eval_shape(lambda: Pi0Fast(contract.model, rngs=nnx.Rngs(0)))
-    require_fit(params, wanted_by(model))
+    params = open_params(step, base=base)
+    require_fit(params, wanted_by(abstract_model(contract.model)))
     if lora == "only":
         if not contract.model.language.has_lora:
             raise ValueError(f"{step} has no LoRA; there is nothing that a base could complete.")
-        return Selection(whole=params, keep=[t for o, t in TABLE.items() if not _TRAINED.freezes(o)]), contract
+        return selection(params, [t for o, t in TABLE.items() if not _TRAINED.freezes(o)]), contract
     if lora == "merge":
-        merged = replace(contract.model, language=contract.model.language.without_lora())
-        return Merged(lora=params, config=contract.model.language), replace(contract, model=merged)
+        model = replace(contract.model, language=contract.model.language.without_lora())
+        return merged(params, contract.model.language), replace(contract, model=model)
     return params, contract
 
 

@@ -11,21 +11,19 @@ from dataclasses import asdict, dataclass, replace
 import json
 from pathlib import Path
 
-from flax import nnx
-
 from inspire_fast.checkpoints.assets import FOLDER, find_norm_stats, robot_stats, write_assets
 from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
-from inspire_fast.checkpoints.params.base import Shapes, require_fit, wanted_by
+from inspire_fast.checkpoints.params.base import require_fit, wanted_by
 from inspire_fast.checkpoints.params.orbax import ITEM, write_params
-from inspire_fast.checkpoints.params.safetensors import CONTRACT, SafetensorsParams
+from inspire_fast.checkpoints.params.safetensors import CONTRACT, open_safetensors
 from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import StagedFolder, place
 from inspire_fast.data.normalization.stats import NormStats, load_norm_stats
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import PRESETS, ModelConfig
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import abstract_model
 from inspire_fast.robots import ROBOTS
 from inspire_fast.tokenizers.fast.tokenizer import FILE as FAST_FILE
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
@@ -108,7 +106,7 @@ def import_checkpoint(
     step, robot = find_step(source), ROBOTS[facts.robot]
     architecture = replace(options.model or PRESETS[facts.preset], cameras=robot.model_cameras)
     params = open_params(step, base=options.base)
-    require_fit(params, _shapes(architecture))
+    require_fit(params, wanted_by(abstract_model(architecture)))
     stats_file = find_norm_stats(step, facts.asset_id)
     stats = robot_stats(load_norm_stats(stats_file), robot, stats_file)
     vocabulary = Vocabulary(
@@ -192,10 +190,6 @@ def read_model(source: str) -> ModelConfig:
         raise ValueError(f"{path} is no architecture, a JSON object with ModelConfig's fields: {reason}.") from error
 
 
-def _shapes(model: ModelConfig) -> Shapes:
-    return wanted_by(nnx.eval_shape(lambda: Pi0Fast(model, rngs=nnx.Rngs(0))))
-
-
 def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
     """Makes `out` a checkpoint of this package from an exported file.
 
@@ -213,11 +207,11 @@ def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
         FileExistsError: `out` exists.
         ValueError: tensors are unknown, missing or of another shape; the tokenizers are not the contract's; cut off.
     """
-    params = SafetensorsParams(file)
+    params = open_safetensors(file)
     text = params.metadata.get(CONTRACT)
     contract = Contract.read(assets) if text is None else Contract.from_json(text, origin=f"the contract in {file}")
     vocabulary = contract.load_vocabulary(assets)
-    require_fit(params, _shapes(contract.model))
+    require_fit(params, wanted_by(abstract_model(contract.model)))
     with StagedFolder(out) as folder:
         write_params(folder, dict(params.stream()))
         write_assets(folder / FOLDER, contract, vocabulary)

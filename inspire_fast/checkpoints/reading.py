@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from flax import nnx
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.checkpoints.params import npz as stored_npz
-from inspire_fast.checkpoints.params import safetensors as stored_safetensors
-from inspire_fast.checkpoints.params.base import Overlay, StoredParams, fill
-from inspire_fast.checkpoints.params.orbax import ITEM, OrbaxParams
+from inspire_fast.checkpoints.params.base import StoredParams, fill, overlay
+from inspire_fast.checkpoints.params.npz import open_npz
+from inspire_fast.checkpoints.params.orbax import ITEM, open_orbax
+from inspire_fast.checkpoints.params.safetensors import open_safetensors
 from inspire_fast.models.config import DType, ModelConfig
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import Pi0Fast, abstract_model
 
 
 def find_step(directory: Path) -> Path:
@@ -68,16 +67,13 @@ def open_params(path: Path, *, base: Path | None = None) -> StoredParams:
         ValueError: another format, or an incomplete copy.
     """
     if base is not None:
-        return Overlay(base=open_params(base), over=open_params(path))
-    if path.suffix == stored_safetensors.SUFFIX:
-        return stored_safetensors.SafetensorsParams(path)
-    if path.suffix == stored_npz.SUFFIX:
-        return stored_npz.NpzParams(path)
+        return overlay(open_params(base), open_params(path))
+    by_suffix = {".safetensors": open_safetensors, ".npz": open_npz}
+    if path.suffix in by_suffix:
+        return by_suffix[path.suffix](path)
     if path.is_file():
-        raise ValueError(
-            f"{path} is no checkpoint: expected a folder, a {stored_safetensors.SUFFIX} or a {stored_npz.SUFFIX} file."
-        )
-    return OrbaxParams(path if (path / "_METADATA").is_file() else find_step(path))
+        raise ValueError(f"{path} is no checkpoint: expected a folder, a .safetensors or a .npz file.")
+    return open_orbax(path if (path / "_METADATA").is_file() else find_step(path))
 
 
 def read_params(step: Path) -> dict[str, np.ndarray]:
@@ -99,6 +95,6 @@ def load_model(step: Path, config: ModelConfig, *, dtype: DType | None = None, b
         ValueError: the parameters do not fit the architecture (lists every difference), or the checkpoint is truncated.
     """
     params = open_params(step, base=base)
-    model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
+    model = abstract_model(config)
     fill(model, params, jnp.dtype(dtype or config.dtype))
     return model

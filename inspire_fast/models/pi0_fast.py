@@ -81,3 +81,8 @@ class Pi0Fast(nnx.Module):
         # The tower's batch is [camera, row]; a row of the language model reads its cameras one after the other.
         cameras, batch = len(images), stacked.shape[0] // len(images)
         return tokens.reshape(cameras, batch, *tokens.shape[1:]).swapaxes(0, 1).reshape(batch, -1, tokens.shape[-1])
+
+
+def abstract_model(config: ModelConfig) -> Pi0Fast:
+    """The network with shapes in place of parameters."""
+    return nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.openpi.params import flat_params
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import Pi0Fast, abstract_model
 
 # `jax.jit` for programs that run a few times: it compiles two to three times as fast, and the program is slower.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -23,7 +22,7 @@ def random_model(config: ModelConfig, seed: int = 0) -> Pi0Fast:
     Drawn with NumPy, so that nothing is compiled.
     """
     rng = np.random.default_rng(seed)
-    model = nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
+    model = abstract_model(config)
     for variable in flat_params(model).values():
         shape = variable.shape
         fan_in = shape[-2] if len(shape) > 2 else 4

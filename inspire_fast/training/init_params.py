@@ -17,8 +17,9 @@ from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.lora import A_STD
 from inspire_fast.models.openpi.params import TABLE
+from inspire_fast.models.pi0_fast import abstract_model
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.state import TrainState, abstract_model, init_state
+from inspire_fast.training.state import TrainState, init_state
 
 _OURS = {theirs: ours for ours, theirs in TABLE.items()}
 

@@ -15,7 +15,7 @@ from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import Pi0Fast, abstract_model
 from inspire_fast.training.augment import augment
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.optimizer import learning_rate, make_optimizer
@@ -59,11 +59,6 @@ def split(params: dict[str, Any], freeze: FreezeConfig) -> tuple[dict[str, Any],
 def join(params: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`params` with the leaves of `over` in place of its own; leaves that either lacks come from the other."""
     return traverse_util.unflatten_dict({**traverse_util.flatten_dict(params), **traverse_util.flatten_dict(over)})
-
-
-def abstract_model(config: ModelConfig) -> Pi0Fast:
-    """The network with shapes in place of parameters."""
-    return nnx.eval_shape(lambda: Pi0Fast(config, rngs=nnx.Rngs(0)))
 
 
 def trained_paths(config: ModelConfig, freeze: FreezeConfig) -> list[str]:

@@ -18,8 +18,8 @@ from inspire_fast.checkpoints.importing import (
     read_model,
 )
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
-from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
-from inspire_fast.checkpoints.params.safetensors import SafetensorsParams
+from inspire_fast.checkpoints.params.orbax import layout_of, write_params
+from inspire_fast.checkpoints.params.safetensors import open_safetensors
 from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.commands.export_checkpoint import export_checkpoint as export
 from inspire_fast.commands.import_checkpoint import Args, import_from
@@ -236,7 +236,7 @@ def test_out_and_back_in_every_form(tmp_path: Path) -> None:
     same_policy(InspirePolicy.load(tmp_path / "run"), policy)
     for layout in ("released", "trained"):
         out = export_checkpoint(tmp_path / "run", tmp_path / layout, layout=layout)
-        assert OrbaxParams(out).layout == layout
+        assert layout_of(out) == layout
         assert ((out / "params" / "_METADATA").stat().st_ino == (step / "params" / "_METADATA").stat().st_ino) == (
             layout == "released"
         )
@@ -254,7 +254,7 @@ def test_a_safetensors_file_needs_its_own_tokenizers(tmp_path: Path) -> None:
     step = write_checkpoint(tiny_policy(), tmp_path / "0")
     other = write_checkpoint(tiny_policy(one_id_answers=False), tmp_path / "1")
     file = export_safetensors(step, tmp_path / "policy.safetensors", dtype="bfloat16")
-    assert {leaf.dtype.name for leaf in SafetensorsParams(file).leaves.values()} == {"bfloat16"}
+    assert {leaf.dtype.name for leaf in open_safetensors(file).leaves.values()} == {"bfloat16"}
     with pytest.raises(ValueError, match=r"tokenizer in .* has hash"):
         import_safetensors(file, tmp_path / "out", assets=other / "assets")
     with pytest.raises(FileNotFoundError, match="No text tokenizer"):
@@ -296,7 +296,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "inspire-serve --checkpoint" in capsys.readouterr().out
     assert_equal(read_params(tmp_path / "1"), read_params(step))
     export(checkpoint=step, out=tmp_path / "2", layout="trained")
-    assert OrbaxParams(tmp_path / "2").layout == "trained"
+    assert layout_of(tmp_path / "2") == "trained"
     # What a kind of checkpoint has no use for is not ignored.
     with pytest.raises(ValueError, match="--layout would"):
         export(checkpoint=step, out=tmp_path / "b.safetensors", layout="trained")

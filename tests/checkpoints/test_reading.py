@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from inspire_fast.checkpoints.params.base import Overlay, Selection, StoredParams, is_lora
-from inspire_fast.checkpoints.params.merged_lora import Merged
-from inspire_fast.checkpoints.params.npz import NpzParams
-from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
-from inspire_fast.checkpoints.params.safetensors import SafetensorsParams, write_safetensors
+from inspire_fast.checkpoints.params.base import is_lora, overlay, selection
+from inspire_fast.checkpoints.params.merged_lora import merged
+from inspire_fast.checkpoints.params.npz import open_npz
+from inspire_fast.checkpoints.params.orbax import open_orbax, write_params
+from inspire_fast.checkpoints.params.safetensors import open_safetensors, write_safetensors
 from inspire_fast.checkpoints.reading import find_step, identity, load_model, open_params, read_params
 from inspire_fast.models.inference.merge_lora import merge_lora
 from inspire_fast.models.openpi.params import TABLE, to_openpi
@@ -80,7 +80,7 @@ def test_the_largest_leaf_comes_first_and_a_selection_reads_no_other(write: Call
     assert sizes == sorted(sizes, reverse=True)
     few = {p: v for p, v in PARAMS.items() if "embed" in p}
     assert_equal(dict(stored.stream(None, list(few))), few)
-    chosen = Selection(whole=stored, keep=[*few, "no such leaf"])
+    chosen = selection(stored, [*few, "no such leaf"])
     assert chosen.leaves.keys() == few.keys()
     assert_equal(dict(chosen.stream()), few)
 
@@ -131,10 +131,10 @@ def test_what_is_no_checkpoint_says_what_it_is(tmp_path: Path) -> None:
             open_params(tmp_path / f"absent.{suffix}")
     np.savez(tmp_path / "stats.npz", mean=np.zeros(3))
     with pytest.raises(ValueError, match=r"holds no parameters: expected names like params/llm.*there are mean"):
-        NpzParams(tmp_path / "stats.npz")
+        open_npz(tmp_path / "stats.npz")
     save_file({"ids": np.zeros(3, np.int32)}, tmp_path / "ids.safetensors")
     with pytest.raises(ValueError, match=r"no parameters: {'ids': 'I32'}"):
-        SafetensorsParams(tmp_path / "ids.safetensors")
+        open_safetensors(tmp_path / "ids.safetensors")
 
 
 @pytest.mark.parametrize("name", ["file.safetensors", "file.npz"])
@@ -184,7 +184,7 @@ def test_the_train_state_is_not_taken_for_parameters(tmp_path: Path) -> None:
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "0" / "train_state", {"step": np.zeros(3), "params": {"a": np.zeros(3)}})
     with pytest.raises(ValueError, match="holds params, step, not parameters"):
-        OrbaxParams(tmp_path / "0" / "train_state")
+        open_orbax(tmp_path / "0" / "train_state")
 
 
 @settings(max_examples=15, deadline=None)
@@ -225,7 +225,7 @@ def test_safetensors_are_everybodys(tmp_path: Path, dtype: str | None) -> None:
     expected = {p: v.astype(dtype or v.dtype) for p, v in PARAMS.items()}
     assert_equal(load_file(path), expected)  # the reference implementation
     assert_equal(read_params(path), expected)
-    assert SafetensorsParams(path).metadata["note"] == "ü"
+    assert open_safetensors(path).metadata["note"] == "ü"
     with pytest.raises(FileExistsError):
         write_safetensors(path, stored)
 
@@ -259,7 +259,7 @@ class TestLora:
     def test_the_parts_make_the_whole(self, tmp_path: Path) -> None:
         base, lora = self.parts(tmp_path)
         assert_equal(held(load_model(lora, LORA, base=base)), self.full)
-        together = Overlay(base=open_params(base), over=open_params(lora))
+        together = overlay(open_params(base), open_params(lora))
         assert_equal(
             dict(together.stream(None, ["PaliGemma/img/head/bias"])),
             {"PaliGemma/img/head/bias": self.full["PaliGemma/img/head/bias"]},
@@ -274,17 +274,17 @@ class TestLora:
 
     @pytest.mark.parametrize("dtype", [None, "bfloat16"])
     def test_merging_while_reading_is_merging(self, tmp_path: Path, dtype: str | None) -> None:
-        stored: StoredParams = open_params(write_orbax(tmp_path / "0", self.full))
+        stored = open_params(write_orbax(tmp_path / "0", self.full))
         expected = held(merge_lora(network_of(LORA, self.full)))
-        merged = Merged(lora=stored, config=LORA.language)
-        assert merged.leaves.keys() == expected.keys()
-        for path, value in merged.stream(None if dtype is None else jnp.dtype(dtype)):
+        whole = merged(stored, LORA.language)
+        assert whole.leaves.keys() == expected.keys()
+        for path, value in whole.stream(None if dtype is None else jnp.dtype(dtype)):
             assert value.dtype == (dtype or "float32")
             np.testing.assert_allclose(value.astype(np.float32), expected[path], rtol=1e-6 if dtype is None else 8e-3)
         changed = [p for p, v in expected.items() if not np.array_equal(v, self.full[p])]
         assert {p.partition("llm/layers/")[2].partition("/")[0] for p in changed} == {"attn", "mlp"}
         with pytest.raises(ValueError, match="nothing to merge"):
-            Merged(lora=stored, config=TEST.language)
+            merged(stored, TEST.language)
 
 
 def test_every_leaf_of_both_networks_is_in_the_table() -> None:

@@ -22,7 +22,7 @@ from inspire_fast.checkpoints.exporting import export_checkpoint
 from inspire_fast.checkpoints.importing import ImportOptions, Tokenizers, import_checkpoint
 from inspire_fast.checkpoints.openpi_configs import OpenpiConfig
 from inspire_fast.checkpoints.params.base import require_fit, wanted_by
-from inspire_fast.checkpoints.params.orbax import OrbaxParams, write_params
+from inspire_fast.checkpoints.params.orbax import layout_of, open_orbax, write_params
 from inspire_fast.checkpoints.reading import find_step, load_model, read_params
 from inspire_fast.core.types import Status
 from inspire_fast.data.normalization.stats import NormStats, save_norm_stats
@@ -108,7 +108,7 @@ def test_both_layouts_are_written_as_openpi_reads_them(case: Case, tmp_path: Pat
         assert {path: f"{value.shape} {value.dtype}" for path, value in written.items()} == described
         stripped = {p.removeprefix("params/").removesuffix("/value"): v for p, v in written.items()}
         assert_equal(stripped, case.arrays)
-        assert OrbaxParams(tmp_path / name).layout == layout
+        assert layout_of(tmp_path / name) == layout
 
 
 def test_whatever_file_is_lost_or_cut_off_nothing_wrong_is_read(case: Case, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_an_imported_checkpoint_serves_and_goes_back(case: Case, tmp_path: Path)
     for layout in ("released", "trained"):
         back = export_checkpoint(out, tmp_path / layout, layout=layout)
         assert (back / "assets" / config.asset_id / "norm_stats.json").is_file()
-        assert OrbaxParams(back).layout == layout
+        assert layout_of(back) == layout
         assert_equal(
             {p.removeprefix("params/").removesuffix("/value"): v for p, v in upstream_restore(back / "params").items()},
             case.arrays,
@@ -234,6 +234,6 @@ def test_a_run_is_found_by_its_latest_step(case: Case) -> None:
     if case.step.name.isdigit():
         assert find_step(case.step.parent).name == str(case.about["step"])
     require_fit(
-        OrbaxParams(case.step / "params"), wanted_by(nnx.eval_shape(lambda: Pi0Fast(case.network(), rngs=nnx.Rngs(0))))
+        open_orbax(case.step / "params"), wanted_by(nnx.eval_shape(lambda: Pi0Fast(case.network(), rngs=nnx.Rngs(0))))
     )
     assert case.step.is_relative_to(ROOT)

@@ -6,11 +6,10 @@ forgotten before the next. The largest leaf comes first, while there is most roo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 import math
-from typing import Protocol
+from pathlib import Path
 
 from flax import nnx
 import jax
@@ -25,18 +24,21 @@ _CHECKED_AT_ONCE = 1 << 24
 _ALIGNMENT = 64
 
 
-class StoredParams(Protocol):
-    """Named arrays of one checkpoint, under openpi's `/`-joined paths (without a trailing `value`)."""
+@dataclass(frozen=True, kw_only=True)
+class StoredParams:
+    """Named arrays of one checkpoint, under openpi's `/`-joined paths (without a trailing `value`).
 
-    @property
-    def origin(self) -> str:
-        """Where they lie, for messages."""
-        ...
+    Attributes:
+        origin: where they lie, for messages.
+        leaves: shape and stored dtype of every array, by path.
+        read: reads the array at a path and casts it; raises ValueError if the checkpoint is truncated.
+        metadata: text that travels with the arrays, in formats that have it.
+    """
 
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and stored dtype of every array; reading this reads no array."""
-        ...
+    origin: str
+    leaves: Shapes
+    read: Callable[[str, np.dtype], np.ndarray]
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
@@ -46,7 +48,8 @@ class StoredParams(Protocol):
         Raises:
             ValueError: an array cannot be read: the checkpoint is truncated.
         """
-        ...
+        for path in largest_first(self.leaves, paths):
+            yield path, self.read(path, dtype or self.leaves[path].dtype)
 
 
 def largest_first(leaves: Shapes, paths: Collection[str] | None = None) -> list[str]:
@@ -73,64 +76,18 @@ def is_lora(path: str) -> bool:
     return "lora" in path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overlay:
-    """Parameters of a base with some of them replaced or added: a LoRA checkpoint on the base that it was trained on.
-
-    Attributes:
-        base: where everything else comes from.
-        over: these arrays win.
-    """
-
-    base: StoredParams
-    over: StoredParams
-
-    @property
-    def origin(self) -> str:
-        """Path of the file or folder, for messages."""
-        return f"{self.over.origin} over {self.base.origin}"
-
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and dtype of every array, by path."""
-        return {**self.base.leaves, **self.over.leaves}
-
-    def stream(
-        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads arrays one by one, those of each source largest first."""
-        wanted = self.leaves if paths is None else paths
-        below = [path for path in wanted if path not in self.over.leaves]
-        return itertools.chain(self.base.stream(dtype, below), self.over.stream(dtype, wanted))
+def overlay(base: StoredParams, over: StoredParams) -> StoredParams:
+    """Parameters of a base, some of them replaced or added: a LoRA checkpoint on the base that it was trained on."""
+    return StoredParams(
+        origin=f"{over.origin} over {base.origin}",
+        leaves={**base.leaves, **over.leaves},
+        read=lambda path, dtype: (over if path in over.leaves else base).read(path, dtype),
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Some of a checkpoint's parameters.
-
-    Attributes:
-        whole: the checkpoint.
-        keep: paths; ones that it does not have are no error.
-    """
-
-    whole: StoredParams
-    keep: Collection[str]
-
-    @property
-    def origin(self) -> str:
-        """Path of the file or folder, for messages."""
-        return self.whole.origin
-
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and dtype of every array, by path."""
-        return {path: leaf for path, leaf in self.whole.leaves.items() if path in self.keep}
-
-    def stream(
-        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
-        return self.whole.stream(dtype, [p for p in self.keep if paths is None or p in paths])
+def selection(whole: StoredParams, keep: Collection[str]) -> StoredParams:
+    """Some of a checkpoint's parameters; paths in `keep` that it does not have are no error."""
+    return replace(whole, leaves={path: leaf for path, leaf in whole.leaves.items() if path in keep})
 
 
 def require_fit(stored: StoredParams, wanted: Shapes, *, may_lack: Collection[str] = ()) -> None:
@@ -210,3 +167,11 @@ def require_finite(stored: StoredParams, path: str, array: np.ndarray) -> None:
                 f"{path} in {stored.origin} holds NaN or infinity: the training that wrote it diverged, or the file is "
                 "damaged. Take an earlier step, or copy it again."
             )
+
+
+def unreadable_file(path: Path, kind: str, error: Exception) -> ValueError:
+    """The error of a file that is not of its kind, or cut off."""
+    return ValueError(
+        f"{path} ({path.stat().st_size:,} bytes) is no {kind}, or an incomplete copy of one: {error}. Copy it again, "
+        "completely."
+    )

@@ -1,75 +1,53 @@
 """A LoRA checkpoint as the full checkpoint that computes the same: updates are added to their weights during reading.
 
-The halves are small and stay in memory; of the weights, one at a time is there.
+One weight at a time is in memory, with its halves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.checkpoints.params.base import Shapes, StoredParams, is_lora
+from inspire_fast.checkpoints.params.base import StoredParams, is_lora
 from inspire_fast.models.config import GemmaConfig
-from inspire_fast.models.lora import ATTENTION, MLP, merged_weight, update_of
+from inspire_fast.models.lora import ROUTES, merged_weight, update_of
 from inspire_fast.models.openpi.params import TABLE
 
 _LAYERS = "language/layers"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Merged:
+def merged(lora: StoredParams, config: GemmaConfig) -> StoredParams:
     """Parameters of a LoRA checkpoint with its updates added to the weights that they belong to.
 
-    Attributes:
+    Updates are computed in float32, then rounded to the dtype asked for.
+
+    Args:
         lora: the checkpoint, base weights and halves.
         config: its language model: which weights have an update, and of what strength.
 
     Raises:
         ValueError: the network has no LoRA.
     """
+    if not config.has_lora:
+        raise ValueError(f"There is nothing to merge in {lora.origin}: its network has no LoRA.")
+    updated = {TABLE[f"{_LAYERS}/{weight}"]: weight for weight in ROUTES}
 
-    lora: StoredParams
-    config: GemmaConfig
-
-    def __post_init__(self) -> None:
-        if not self.config.has_lora:
-            raise ValueError(f"There is nothing to merge in {self.lora.origin}: its network has no LoRA.")
-
-    @property
-    def origin(self) -> str:
-        """Path of the file or folder, for messages."""
-        return self.lora.origin
-
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and dtype of every array, by path."""
-        return {path: leaf for path, leaf in self.lora.leaves.items() if not is_lora(path)}
-
-    def stream(
-        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads arrays one by one. Updates are computed in float32, then rounded to `dtype` (or the weight's own)."""
-        float32 = jnp.dtype(jnp.float32)
-        wanted = [path for path in self.leaves if paths is None or path in paths]
-        halves = dict(self.lora.stream(float32, [path for path in self.lora.leaves if is_lora(path)]))
-        updated = {TABLE[f"{_LAYERS}/{weight}"]: weight for weight in (*ATTENTION, *MLP)}
-        for path, array in self.lora.stream(dtype, [p for p in wanted if p not in updated]):
-            yield path, array
-        for path, array in self.lora.stream(float32, [p for p in wanted if p in updated]):
-            own = dtype or self.leaves[path].dtype
-            yield path, self._merge(updated[path], array, halves).astype(own, copy=False)
-
-    def _merge(self, weight: str, array: np.ndarray, halves: dict[str, np.ndarray]) -> np.ndarray:
-        update = update_of(self.config, weight)
+    def read(path: str, dtype: np.dtype) -> np.ndarray:
+        weight = updated.get(path, "")
+        update = update_of(config, weight)
         if update is None:
-            return array
-        a, b = (jnp.asarray(halves[TABLE[f"{_LAYERS}/lora/{weight}_{half}"]]) for half in "ab")
-        route = (ATTENTION | MLP)[weight]
-        merged = np.empty_like(array)
-        for layer, parts in enumerate(zip(array, a, b, strict=True)):  # one by one: an update is as large as its weight
-            one = merged_weight(*(jnp.asarray(part)[None] for part in parts), route=route, scale=update.scale)
-            merged[layer] = np.asarray(one[0])
-        return merged
+            return lora.read(path, dtype)
+        array, *halves = (
+            lora.read(TABLE[f"{_LAYERS}/{name}"], jnp.dtype(jnp.float32))
+            for name in (weight, f"lora/{weight}_a", f"lora/{weight}_b")
+        )
+        whole = np.empty(array.shape, dtype)
+        # One layer at a time: an update is as large as its weight.
+        for layer, parts in enumerate(zip(array, *halves, strict=True)):
+            one = merged_weight(*(jnp.asarray(p)[None] for p in parts), route=ROUTES[weight], scale=update.scale)
+            whole[layer] = np.asarray(one[0])
+        return whole
+
+    return replace(lora, leaves={path: leaf for path, leaf in lora.leaves.items() if not is_lora(path)}, read=read)

@@ -6,7 +6,6 @@ not compressed, so its arrays are read one at a time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from pathlib import Path
 import zipfile
 
@@ -14,73 +13,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from inspire_fast.checkpoints.params.base import Shapes, largest_first
+from inspire_fast.checkpoints.params.base import StoredParams, unreadable_file
 
-SUFFIX = ".npz"
 _THEIRS, _OURS = "params/", "PaliGemma/"
 _MEMBER = ".npy"
 
 
-class NpzParams:
-    """The parameters of one archive under openpi's names; other entries (an optimiser's state) are left aside.
+_ERRORS = (zipfile.BadZipFile, ValueError, OSError, EOFError)
 
-    See `StoredParams`.
+
+def open_npz(path: Path) -> StoredParams:
+    """The parameters of one archive under openpi's names; other entries (an optimiser's state) are left aside.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not such an archive, cut off, or without parameters; says what is in it.
     """
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise FileNotFoundError(f"No file {path}. PaliGemma's is `pt_224.npz`.")
-        self._path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [n.removesuffix(_MEMBER) for n in archive.namelist()]
-                self._leaves = {
-                    _OURS + name.removeprefix(_THEIRS): _shape(archive, name)
-                    for name in names
-                    if name.startswith(_THEIRS)
-                }
-        except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-            raise self._unreadable(error) from error
-        if not self._leaves:
-            raise ValueError(
-                f"{path} holds no parameters: expected names like {_THEIRS}llm/..., as in PaliGemma's pt_224.npz; "
-                f"there are {', '.join(sorted(names)[:8]) or 'none'}."
-            )
-
-    @property
-    def origin(self) -> str:
-        """Path of the file or folder, for messages."""
-        return str(self._path)
-
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and dtype of every array, by path."""
-        return self._leaves
-
-    def stream(
-        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
-        with zipfile.ZipFile(self._path) as archive:
-            for path in largest_first(self.leaves, paths):
-                name = _THEIRS + path.removeprefix(_OURS)
-                try:
-                    with archive.open(name + _MEMBER) as member:
-                        array = np.lib.format.read_array(member, allow_pickle=False)
-                except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
-                    raise self._unreadable(error) from error
-                array = array.view(jnp.bfloat16) if array.dtype.kind == "V" else array
-                yield path, array if dtype is None else array.astype(dtype, copy=False)
-
-    def _unreadable(self, error: Exception) -> ValueError:
-        return ValueError(
-            f"{self._path} ({self._path.stat().st_size:,} bytes) is no NumPy archive, or an incomplete copy of one: "
-            f"{error}. Copy it again, completely."
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {path}. PaliGemma's is `pt_224.npz`.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n.removesuffix(_MEMBER) for n in archive.namelist()]
+            ours = {_OURS + name.removeprefix(_THEIRS): name for name in names if name.startswith(_THEIRS)}
+            leaves = {path: _shape(archive, name) for path, name in ours.items()}
+    except _ERRORS as error:
+        raise unreadable_file(path, "NumPy archive", error) from error
+    if not leaves:
+        raise ValueError(
+            f"{path} holds no parameters: expected names like {_THEIRS}llm/..., as in PaliGemma's pt_224.npz; "
+            f"there are {', '.join(sorted(names)[:8]) or 'none'}."
         )
+
+    def read(leaf: str, dtype: np.dtype) -> np.ndarray:
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(ours[leaf] + _MEMBER) as member:
+                array = np.lib.format.read_array(member, allow_pickle=False)
+        except _ERRORS as error:
+            raise unreadable_file(path, "NumPy archive", error) from error
+        return (array.view(jnp.bfloat16) if array.dtype.kind == "V" else array).astype(dtype, copy=False)
+
+    return StoredParams(origin=str(path), leaves=leaves, read=read)
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> jax.ShapeDtypeStruct:

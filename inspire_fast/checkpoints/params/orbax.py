@@ -10,7 +10,7 @@ reads whole leaves at once, and after a damaged one prints a traceback for every
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 import itertools
 import json
 from pathlib import Path
@@ -19,12 +19,11 @@ from typing import Any, Literal
 from etils import epath
 from flax import traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 
-from inspire_fast.checkpoints.params.base import Shapes, aligned_empty, largest_first
+from inspire_fast.checkpoints.params.base import StoredParams, aligned_empty
 from inspire_fast.core.registry import require_choice
 
 Layout = Literal["released", "trained"]
@@ -36,122 +35,120 @@ _PIECE_BYTES = 64 << 20
 Key = tuple[str, ...]
 
 
-class OrbaxParams:
-    """The parameters of `<step>/params`, or of that folder itself. See `StoredParams`.
+def open_orbax(step: Path) -> StoredParams:
+    """The parameters of `<step>/params`, or of that folder itself.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: it is no Orbax checkpoint of parameters, or an incomplete copy of one.
     """
+    folder = _params_folder(step)
+    keys, description = _describe(folder)
+    end = -1 if _layout(keys) == "trained" else None
+    try:
+        futures = {"/".join(key[1:end]): ts.open(_spec(folder, key, description)) for key in keys}
+        arrays = {path: future.result() for path, future in futures.items()}
+    except (ValueError, OSError) as error:
+        raise _unreadable(folder, error) from error
+    _require_chunks(folder, arrays, description)
 
-    def __init__(self, step: Path) -> None:
-        folder = step / ITEM if (step / ITEM).is_dir() else step
-        if not folder.is_dir():
-            raise FileNotFoundError(f"No checkpoint at {step}: expected a folder `{ITEM}` in it.")
-        self._folder = folder.resolve()
-        keys, description = self._describe()
-        self.layout: Layout = "trained" if all(key[-1] == _SUFFIX for key in keys) else "released"
-        end = -1 if self.layout == "trained" else None
-        try:
-            futures = {"/".join(key[1:end]): ts.open(self._spec(key, description)) for key in keys}
-            self._arrays = {path: future.result() for path, future in futures.items()}
-        except (ValueError, OSError) as error:
-            raise self._unreadable(error) from error
-        self._require_chunks(description)
-
-    @property
-    def origin(self) -> str:
-        """Path of the file or folder, for messages."""
-        return str(self._folder)
-
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and dtype of every array, by path."""
-        return {p: jax.ShapeDtypeStruct(a.shape, a.dtype.numpy_dtype) for p, a in self._arrays.items()}
-
-    def stream(
-        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
-        for path in largest_first(self.leaves, paths):
-            yield path, self._read(self._arrays[path], dtype)
-
-    def _read(self, stored: ts.TensorStore, dtype: jnp.dtype | None) -> np.ndarray:
-        array = aligned_empty(stored.shape, dtype or stored.dtype.numpy_dtype)
+    def read(path: str, dtype: np.dtype) -> np.ndarray:
+        stored = arrays[path]
+        array = aligned_empty(stored.shape, dtype)
         target, cast = ts.array(array), ts.cast(stored, ts.dtype(array.dtype))
         try:
             for piece in _pieces(stored):  # decoded straight into its place, and cast on the way
                 target[piece].write(cast[piece]).result()
         except (ValueError, OSError) as error:
-            raise self._unreadable(error) from error
+            raise _unreadable(folder, error) from error
         return array
 
-    def _spec(self, key: Key, description: Mapping[str, Any]) -> dict[str, Any]:
-        """Where Orbax puts an array: in one OCDBT database for all, or (older) in a folder of its own."""
-        name = ".".join(key)
-        if (self._folder / "manifest.ocdbt").is_file():
-            kvstore = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{self._folder}/"}, "path": f"{name}/"}
-        else:
-            kvstore = {"driver": "file", "path": f"{self._folder / name}/"}
-        return {
-            "driver": "zarr3" if description.get("use_zarr3") else "zarr",
-            "kvstore": kvstore,
-            "open": True,
-            # Where zeros are stored like everything else, a piece that is not there is lost, not zero.
-            "fill_missing_data_reads": not description.get("store_array_data_equal_to_fill_value", False),
-        }
+    leaves = {path: jax.ShapeDtypeStruct(a.shape, a.dtype.numpy_dtype) for path, a in arrays.items()}
+    return StoredParams(origin=str(folder), leaves=leaves, read=read)
 
-    def _require_chunks(self, description: Mapping[str, Any]) -> None:
-        """Refuses arrays whose files are gone, where TensorStore would read zeros in their place.
 
-        Older Orbax leaves out pieces that are all zero. In one database what is left out is known to be; in folders of
-        files it looks like what was lost, and zeros throughout a trained network's array are the unlikelier of the two.
-        """
-        if description.get("store_array_data_equal_to_fill_value") or (self._folder / "manifest.ocdbt").is_file():
-            return
-        stores = {path: array.kvstore for path, array in self._arrays.items() if array.size}
-        listings = {path: store.list() for path, store in stores.items() if store is not None}
-        lost = [path for path, keys in listings.items() if all(_is_metadata(key) for key in keys.result())]
-        if lost:
-            raise ValueError(
-                f"The checkpoint {self._folder} has no data of {len(lost)} arrays, only their metadata: "
-                f"{', '.join(sorted(lost)[:8])}. Copy it again, completely; if they are zero at the source, save it "
-                "anew with a current Orbax, which stores zeros, too."
-            )
+def layout_of(step: Path) -> Layout:
+    """The layout of a step's parameters; raises what `open_orbax` does."""
+    return _layout(_describe(_params_folder(step))[0])
 
-    def _describe(self) -> tuple[list[Key], Mapping[str, Any]]:
-        """Key paths on disk, and what else `_METADATA` says."""
-        file = self._folder / "_METADATA"
-        if not file.is_file():
-            there = ", ".join(sorted(p.name for p in self._folder.iterdir())[:12]) or "nothing"
-            raise ValueError(
-                f"{self._folder} is not an Orbax checkpoint, or an incomplete copy of one: it has no file `_METADATA`. "
-                f"There is: {there}."
-            )
-        try:
-            description = json.loads(file.read_text(encoding="utf-8"))
-            keys = [
-                tuple(str(k["key"]) for k in leaf["key_metadata"]) for leaf in description["tree_metadata"].values()
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._unreadable(error) from error
-        top = sorted({key[0] for key in keys})
-        if top != [ITEM]:
-            raise ValueError(
-                f"{self._folder} holds {', '.join(top[:8])}, not parameters: expected the one top key `{ITEM}`. A "
-                f"step's `train_state` is not what is served; point at the step, or at its `{ITEM}`."
-            )
-        return keys, description
 
-    def _unreadable(self, error: Exception) -> ValueError:
-        folder = self._folder
-        reason = " ".join(str(error).split())[:300] or repr(error)
-        empty = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.stat().st_size)
-        hint = f" Empty files: {', '.join(empty[:5])}." if empty else ""
-        return ValueError(
-            f"The checkpoint {folder} cannot be read: files are missing, cut off or damaged.{hint} Copy it again, "
-            f"completely (compare the files' sizes with the source's). Cause: {reason}"
+def _params_folder(step: Path) -> Path:
+    folder = step / ITEM if (step / ITEM).is_dir() else step
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No checkpoint at {step}: expected a folder `{ITEM}` in it.")
+    return folder.resolve()
+
+
+def _layout(keys: list[Key]) -> Layout:
+    return "trained" if all(key[-1] == _SUFFIX for key in keys) else "released"
+
+
+def _spec(folder: Path, key: Key, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Where Orbax puts an array: in one OCDBT database for all, or (older) in a folder of its own."""
+    name = ".".join(key)
+    if (folder / "manifest.ocdbt").is_file():
+        kvstore = {"driver": "ocdbt", "base": {"driver": "file", "path": f"{folder}/"}, "path": f"{name}/"}
+    else:
+        kvstore = {"driver": "file", "path": f"{folder / name}/"}
+    return {
+        "driver": "zarr3" if description.get("use_zarr3") else "zarr",
+        "kvstore": kvstore,
+        "open": True,
+        # Where zeros are stored like everything else, a piece that is not there is lost, not zero.
+        "fill_missing_data_reads": not description.get("store_array_data_equal_to_fill_value", False),
+    }
+
+
+def _require_chunks(folder: Path, arrays: Mapping[str, ts.TensorStore], description: Mapping[str, Any]) -> None:
+    """Refuses arrays whose files are gone, where TensorStore would read zeros in their place.
+
+    Older Orbax leaves out pieces that are all zero. In one database what is left out is known to be; in folders of
+    files it looks like what was lost, and zeros throughout a trained network's array are the unlikelier of the two.
+    """
+    if description.get("store_array_data_equal_to_fill_value") or (folder / "manifest.ocdbt").is_file():
+        return
+    stores = {path: array.kvstore for path, array in arrays.items() if array.size}
+    listings = {path: store.list() for path, store in stores.items() if store is not None}
+    lost = [path for path, keys in listings.items() if all(_is_metadata(key) for key in keys.result())]
+    if lost:
+        raise ValueError(
+            f"The checkpoint {folder} has no data of {len(lost)} arrays, only their metadata: "
+            f"{', '.join(sorted(lost)[:8])}. Copy it again, completely; if they are zero at the source, save it "
+            "anew with a current Orbax, which stores zeros, too."
         )
+
+
+def _describe(folder: Path) -> tuple[list[Key], Mapping[str, Any]]:
+    """Key paths on disk, and what else `_METADATA` says."""
+    file = folder / "_METADATA"
+    if not file.is_file():
+        there = ", ".join(sorted(p.name for p in folder.iterdir())[:12]) or "nothing"
+        raise ValueError(
+            f"{folder} is not an Orbax checkpoint, or an incomplete copy of one: it has no file `_METADATA`. "
+            f"There is: {there}."
+        )
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        keys = [tuple(str(k["key"]) for k in leaf["key_metadata"]) for leaf in description["tree_metadata"].values()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from error
+    top = sorted({key[0] for key in keys})
+    if top != [ITEM]:
+        raise ValueError(
+            f"{folder} holds {', '.join(top[:8])}, not parameters: expected the one top key `{ITEM}`. A "
+            f"step's `train_state` is not what is served; point at the step, or at its `{ITEM}`."
+        )
+    return keys, description
+
+
+def _unreadable(folder: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())[:300] or repr(error)
+    empty = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.stat().st_size)
+    hint = f" Empty files: {', '.join(empty[:5])}." if empty else ""
+    return ValueError(
+        f"The checkpoint {folder} cannot be read: files are missing, cut off or damaged.{hint} Copy it again, "
+        f"completely (compare the files' sizes with the source's). Cause: {reason}"
+    )
 
 
 def _is_metadata(key: bytes) -> bool:

@@ -5,7 +5,7 @@ The checkpoint's contract travels in the file's metadata, under `contract`. Arra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 import json
 from pathlib import Path
 import struct
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from inspire_fast.checkpoints.params.base import Shapes, StoredParams, largest_first, nbytes
+from inspire_fast.checkpoints.params.base import Shapes, StoredParams, largest_first, nbytes, unreadable_file
 from inspire_fast.core.files import open_atomic
 
 SUFFIX = ".safetensors"
@@ -24,55 +24,32 @@ _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float
 _CODES = {name: code for code, name in _DTYPES.items()}
 
 
-class SafetensorsParams:
-    """The arrays of one file. See `StoredParams`.
-
-    Attributes:
-        metadata: the file's text metadata, `contract` among them where this package wrote it.
+def open_safetensors(path: Path) -> StoredParams:
+    """The arrays of one file; `contract` is in its metadata where this package wrote it.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not a safetensors file, cut off, or with arrays that are no floats.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"No safetensors file at {path}.")
+    try:
+        file = safe_open(str(path), framework="numpy")
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise unreadable_file(path, "safetensors file", error) from error
+    codes = {name: str(s.get_dtype()) for name, s in slices.items()}
+    if odd := {name: code for name, code in codes.items() if code not in _DTYPES}:
+        raise ValueError(f"{path} holds arrays that are no parameters: {odd}. Expected one of {sorted(_DTYPES)}.")
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise FileNotFoundError(f"No safetensors file at {path}.")
-        self._path = path
+    def read(leaf: str, dtype: np.dtype) -> np.ndarray:
         try:
-            self._file = safe_open(str(path), framework="numpy")
-            slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 (no mapping)
+            return file.get_tensor(leaf).astype(dtype, copy=False)
         except SafetensorError as error:
-            raise _unreadable(path, error) from error
-        codes = {name: str(s.get_dtype()) for name, s in slices.items()}
-        if odd := {name: code for name, code in codes.items() if code not in _DTYPES}:
-            raise ValueError(f"{path} holds arrays that are no parameters: {odd}. Expected one of {sorted(_DTYPES)}.")
-        self.metadata: Mapping[str, str] = self._file.metadata() or {}
-        self._leaves = {
-            name: jax.ShapeDtypeStruct(tuple(s.get_shape()), jnp.dtype(_DTYPES[codes[name]]))
-            for name, s in slices.items()
-        }
+            raise unreadable_file(path, "safetensors file", error) from error
 
-    @property
-    def origin(self) -> str:
-        """Path of the file or folder, for messages."""
-        return str(self._path)
-
-    @property
-    def leaves(self) -> Shapes:
-        """Shape and dtype of every array, by path."""
-        return self._leaves
-
-    def stream(
-        self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Reads arrays one by one, largest first, perhaps cast to `dtype`; `paths` selects some."""
-        for name in largest_first(self.leaves, paths):
-            try:
-                array = self._file.get_tensor(name)
-            except SafetensorError as error:
-                raise _unreadable(self._path, error) from error
-            yield name, array if dtype is None else array.astype(dtype, copy=False)
+    leaves = {n: jax.ShapeDtypeStruct(tuple(s.get_shape()), _DTYPES[codes[n]]) for n, s in slices.items()}
+    return StoredParams(origin=str(path), leaves=leaves, read=read, metadata=file.metadata() or {})
 
 
 def write_safetensors(
@@ -117,10 +94,3 @@ def _header(leaves: Shapes, dtype: jnp.dtype | None, metadata: Mapping[str, str]
     text = json.dumps(entries).encode()
     text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
     return struct.pack("<Q", len(text)) + text
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"{path} ({path.stat().st_size:,} bytes) is no safetensors file, or an incomplete copy of one: {error}. Copy "
-        "it again, completely."
-    )

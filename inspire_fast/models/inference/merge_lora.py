@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flax import nnx
-
 from inspire_fast.models.lora import ROUTES, merged_weight, update_of
 from inspire_fast.models.openpi.params import flat_params
-from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.pi0_fast import Pi0Fast, abstract_model
 
 _LAYERS = "language/layers"
 
@@ -25,7 +23,7 @@ def merge_lora(model: Pi0Fast) -> Pi0Fast:
     language = model.config.language
     if not language.has_lora:
         raise ValueError("There is nothing to merge: the network has no LoRA (lora_attention and lora_mlp are None).")
-    merged = nnx.eval_shape(lambda: Pi0Fast(replace(model.config, language=language.without_lora()), rngs=nnx.Rngs(0)))
+    merged = abstract_model(replace(model.config, language=language.without_lora()))
     ours = {path: variable.get_value() for path, variable in flat_params(model).items()}
     for path, variable in flat_params(merged).items():
         weight = path.removeprefix(f"{_LAYERS}/")
