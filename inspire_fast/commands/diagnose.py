@@ -27,7 +27,7 @@ def diagnose_evaluation(
         expert_every: the scripted expert plans anew at every so many control steps; 0 leaves that out.
         workers: processes, each with two simulators (3 GB).
     """
-    evaluation = Evaluation.read(folder)
+    evaluation = Evaluation(folder)
     options = DiagnosisOptions(demonstrations=demonstrations, expert_every=expert_every)
     job = Job(
         protocol=evaluation.protocol,

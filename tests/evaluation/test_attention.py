@@ -10,7 +10,7 @@ import pytest
 from inspire_fast.dialogue.render import render
 from inspire_fast.evaluation.records.attention import AttentionProbe, asking_positions, draw_attention
 from inspire_fast.evaluation.records.attention_files import read_attention_images
-from inspire_fast.evaluation.records.observations import ObservationLog, load_observations, observations_file
+from inspire_fast.evaluation.records.observations import load_observations, observations_file, save_observations
 from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.testing import tiny_policy, write_checkpoint
@@ -69,11 +69,8 @@ def test_maps_are_shares_of_attention_on_the_patch_grid(probe: AttentionProbe) -
 def test_maps_are_drawn_once_for_saved_observations(
     probe: AttentionProbe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    observations = ObservationLog()
-    for _ in range(3):
-        observations.add(NATIVE)
     record = episode(0, True, *(replace(call("before", *ANSWERS), step=5 * n) for n in range(3)))
-    observations.save(observations_file(tmp_path, record.key))
+    save_observations(observations_file(tmp_path, record.key), [NATIVE] * 3)
     stored = load_observations(observations_file(tmp_path, record.key))
     np.testing.assert_array_equal(stored[2]["observation/image"], NATIVE["observation/image"])
     assert stored[0]["prompt"] == NATIVE["prompt"]

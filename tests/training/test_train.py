@@ -265,7 +265,7 @@ def test_held_out_metrics_by_hand(straight: TrainConfig, policy: InspirePolicy, 
     truth = [true_answers(policy.script, policy.inputs.prompt_fields(s.observation, PHRASES), s.facts) for s in samples]
     assert truth[1][0] == "grasped"
     monkeypatch.setattr(policy, "decoder", Echo(policy, [truth[0], ("back", "back")]))
-    result = evaluate_held_out(policy, samples, rows=1)
+    result, _ = evaluate_held_out(policy, samples, rows=1)
     flat = [word for row in truth for word in row]
     assert result.answer_accuracy == (2 + list(truth[1]).count("back")) / 4
     assert result.answer_majority_baseline == max(flat.count(word) for word in flat) / 4

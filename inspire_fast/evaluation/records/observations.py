@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,11 @@ def observations_file(folder: Path, key: Key) -> Path:
     return folder / FOLDER / f"{key[0]}_{key[1]}_{key[2]}.npz"
 
 
-class ObservationLog:
-    """Observations of one episode, one per call of the policy."""
-
-    def __init__(self) -> None:
-        self._seen: list[Mapping[str, Any]] = []
-
-    def add(self, observation: Mapping[str, Any]) -> None:
-        """Appends one."""
-        self._seen.append(observation)
-
-    def save(self, path: Path) -> None:
-        """Writes the arrays, stacked over calls, and the prompt."""
-        stacked: dict[str, Any] = (
-            {key: np.stack([seen[key] for seen in self._seen]) for key in self._seen[0]} if self._seen else {}
-        )
-        with open_atomic(path) as stream:
-            np.savez_compressed(stream, **stacked)
+def save_observations(path: Path, seen: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the observations of an episode, one per call of the policy, stacked over calls."""
+    stacked: dict[str, Any] = {key: np.stack([one[key] for one in seen]) for key in seen[0]} if seen else {}
+    with open_atomic(path) as stream:
+        np.savez_compressed(stream, **stacked)
 
 
 def load_observations(path: Path) -> list[dict[str, Any]]:

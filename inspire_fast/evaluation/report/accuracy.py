@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -45,33 +46,27 @@ def majority(answers: Sequence[Judged]) -> float | None:
 
 def by_word(answers: Sequence[Judged]) -> list[Group]:
     """Accuracy per true word, the most frequent first."""
-    counts = Counter(str(a.truth) for _, a in answers)
-    return [_group(word, answers, lambda _, a, word=word: a.truth == word) for word, _ in counts.most_common()]
+    words = Counter(str(a.truth) for _, a in answers).most_common()
+    return _groups(answers, lambda _, a: str(a.truth), [word for word, _ in words])
 
 
 def by_phase(answers: Sequence[Judged]) -> list[Group]:
     """Accuracy before an object was grasped, while carrying it, and after."""
-    return [_group(phase, answers, lambda p, _, phase=phase: p == phase) for phase in PHASES]
+    return _groups(answers, lambda phase, _: phase, PHASES)
 
 
 def by_distance(answers: Sequence[Judged]) -> list[Group]:
     """Accuracy by the distance from gripper to target, metres."""
-    edges = (0.0, *DISTANCES_M, float("inf"))
-    groups = []
-    for low, high in pairwise(edges):
-        name = f"{low:g} m and more" if high == float("inf") else f"{low:g} to {high:g} m"
-        groups.append(
-            _group(
-                name, answers, lambda _, a, low=low, high=high: a.distance_m is not None and low <= a.distance_m < high
-            )
-        )
-    return groups
+    names = [f"{low:g} to {high:g} m" for low, high in pairwise((0.0, *DISTANCES_M))]
+    names.append(f"{DISTANCES_M[-1]:g} m and more")
+    known = [(phase, a) for phase, a in answers if a.distance_m is not None]
+    return _groups(known, lambda _, a: names[bisect_right(DISTANCES_M, a.distance_m or 0.0)], names)
 
 
 def by_target(answers: Sequence[Judged]) -> list[Group]:
     """Accuracy per phrase of the instructions, the most frequent first."""
-    counts = Counter(a.target for _, a in answers)
-    return [_group(name, answers, lambda _, a, name=name: a.target == name) for name, _ in counts.most_common()]
+    targets = Counter(a.target for _, a in answers).most_common()
+    return _groups(answers, lambda _, a: a.target, [name for name, _ in targets])
 
 
 def confusion(answers: Sequence[Judged]) -> list[tuple[str, str, int]]:
@@ -82,15 +77,9 @@ def confusion(answers: Sequence[Judged]) -> list[tuple[str, str, int]]:
 
 def calibration(answers: Sequence[Judged], bins: int = 5) -> list[Group]:
     """Accuracy by the model's probability; both are equal for a calibrated model."""
-    groups = []
-    for n in range(bins):
-        low, high = n / bins, (n + 1) / bins
-
-        def inside(_: Phase | None, a: AnswerRecord, low: float = low, high: float = high) -> bool:
-            return low < a.probability <= high or (low == 0 and a.probability == 0)
-
-        groups.append(_group(f"said {low:.0%} to {high:.0%}", answers, inside))
-    return groups
+    edges = [n / bins for n in range(bins + 1)]
+    names = [f"said {low:.0%} to {high:.0%}" for low, high in pairwise(edges)]
+    return _groups(answers, lambda _, a: names[bisect_left(edges[1:], a.probability)], names)
 
 
 def success_by_answers(records: Sequence[EpisodeRecord]) -> list[Group]:
@@ -99,17 +88,20 @@ def success_by_answers(records: Sequence[EpisodeRecord]) -> list[Group]:
     Correlation is not cause: easy episodes may have both. Forced right and wrong answers tell the difference.
     """
     shares = [(r.success, share) for r in records if (share := accuracy(judged([r]))) is not None]
-    groups = []
-    for what, low, high in (
-        ("at least 9 of 10 right", 0.9, 1.1),
-        ("half to 9 of 10 right", 0.5, 0.9),
-        ("less than half right", -0.1, 0.5),
-    ):
-        mine = [success for success, share in shares if low <= share < high]
-        groups.append(Group(what=what, rate=wilson(sum(mine), len(mine))))
-    return groups
+    groups: dict[str, list[bool]] = {
+        "at least 9 of 10 right": [success for success, share in shares if share >= 0.9],
+        "half to 9 of 10 right": [success for success, share in shares if 0.5 <= share < 0.9],
+        "less than half right": [success for success, share in shares if share < 0.5],
+    }
+    return [Group(what=what, rate=wilson(sum(mine), len(mine))) for what, mine in groups.items()]
 
 
-def _group(what: str, answers: Sequence[Judged], belongs: Callable[[Phase | None, AnswerRecord], bool]) -> Group:
-    mine = [bool(a.right) for phase, a in answers if belongs(phase, a)]
-    return Group(what=what, rate=wilson(sum(mine), len(mine)))
+def _groups(
+    answers: Sequence[Judged], name_of: Callable[[Phase | None, AnswerRecord], str | None], names: Sequence[str]
+) -> list[Group]:
+    """Accuracy of the answers of each name, in the order of `names`; answers without a name count nowhere."""
+    right: dict[str, list[bool]] = {name: [] for name in names}
+    for phase, answer in answers:
+        if (name := name_of(phase, answer)) is not None:
+            right[name].append(bool(answer.right))
+    return [Group(what=name, rate=wilson(sum(mine), len(mine))) for name, mine in right.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 import json
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from inspire_fast.evaluation.report.diagnosis import diagnosis_section
 from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.tables import results
-from inspire_fast.evaluation.run.failures import Failure, read_failures
-from inspire_fast.evaluation.run.protocols import Protocol, protocol_from
+from inspire_fast.evaluation.run.failures import read_failures
+from inspire_fast.evaluation.run.protocols import protocol_from
 
 _EMBED_BYTES = 64 * 2**20
 _STYLE = """
@@ -37,40 +36,23 @@ _TIMES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The content of an evaluation's folder."""
+    """The content of an evaluation's folder.
 
-    folder: Path
-    protocol: Protocol
-    answers: str
-    settings: Mapping[str, Any]
-    policy: Mapping[str, Any]
-    records: Sequence[EpisodeRecord]
-    failures: Sequence[Failure]
+    Raises:
+        ValueError: the folder holds no evaluation, or one of another version.
+    """
 
-    @classmethod
-    def read(cls, folder: Path) -> Evaluation:
-        """Reads an evaluation.
-
-        Raises:
-            ValueError: the folder holds no evaluation, or one of another version.
-        """
+    def __init__(self, folder: Path) -> None:
         try:
             claim = json.loads((folder / records.CLAIM).read_text(encoding="utf-8"))
-            settings = claim["settings"]
-            protocol = protocol_from(settings["protocol"])
+            self.settings: Mapping[str, Any] = claim["settings"]
+            self.policy: Mapping[str, Any] = claim["policy"]
+            self.protocol = protocol_from(self.settings["protocol"])
+            self.answers: str = self.settings["answers"]
         except (OSError, KeyError, TypeError) as error:
             raise ValueError(f"{folder} holds no evaluation of this version ({records.CLAIM}): {error}.") from error
-        return cls(
-            folder=folder,
-            protocol=protocol,
-            answers=settings["answers"],
-            settings=settings,
-            policy=claim["policy"],
-            records=records.read(folder),
-            failures=read_failures(folder),
-        )
+        self.folder, self.records, self.failures = folder, records.read(folder), read_failures(folder)
 
 
 def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None = None) -> Path:
@@ -84,7 +66,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
     Raises:
         ValueError: a folder without an evaluation, or evaluations that cannot be paired.
     """
-    evaluation = Evaluation.read(folder)
+    evaluation = Evaluation(folder)
     page = folder / "report.html"
     if embed is None:
         videos = [folder / r.video for r in evaluation.records if r.video]
@@ -94,7 +76,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         _lead(evaluation),
         element("h2", "Success"),
         _success(evaluation),
-        None if compare is None else _compared(evaluation, Evaluation.read(compare)),
+        None if compare is None else _compared(evaluation, Evaluation(compare)),
         *diagnosis_section(read_diagnoses(folder), evaluation.records),
         *answers_section(evaluation.records, forced=evaluation.answers != "own"),
         element("h2", "Time"),

@@ -13,7 +13,7 @@ import numpy as np
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.evaluation.records.actions import actions_file, save_actions
-from inspire_fast.evaluation.records.observations import ObservationLog, observations_file
+from inspire_fast.evaluation.records.observations import observations_file, save_observations
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Key, Phase
 from inspire_fast.evaluation.records.video import EpisodeVideo
 from inspire_fast.robots import Robot
@@ -34,7 +34,7 @@ class Rollout:
         max_steps: control steps after which an episode has failed.
         videos: folder for one mp4 per episode, or None.
         every_step: the video shows every control step, rendered for the video alone; else every call of the policy.
-        observations: folder of the evaluation, to save the policy's observations in (see `ObservationLog`), or None.
+        observations: folder of the evaluation, to save the policy's observations in (see `save_observations`), or None.
         actions: folder of the evaluation, to save the executed actions in (see `EpisodeActions`), or None.
         protocol: hash, for the records.
         policy: metadata of the policy, compared with the robot before each episode; None: see `run_episode`.
@@ -69,7 +69,7 @@ class Rollout:
                 on_step=recorder.on_step,
             )
         if self.observations is not None:
-            recorder.observations.save(observations_file(self.observations, key))
+            save_observations(observations_file(self.observations, key), recorder.observations)
         if self.actions is not None:
             save_actions(actions_file(self.actions, key), recorder.sent, recorder.chunks)
         return EpisodeRecord(
@@ -100,7 +100,7 @@ class _Recorder:
         self.calls: list[CallRecord] = []
         self.chunks: list[tuple[int, ActionChunk]] = []
         self.sent: list[np.ndarray] = []
-        self.observations = ObservationLog()
+        self.observations: list[Mapping[str, Any]] = []
 
     def on_chunk(self, step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
         facts = self._environment.facts()
@@ -115,7 +115,7 @@ class _Recorder:
         self.calls.append(call)
         self.chunks.append((step, chunk))
         if self._rollout.observations is not None:
-            self.observations.add(observation)
+            self.observations.append(observation)
         self._show(observation, step)
 
     def on_step(self, step: Step) -> None:

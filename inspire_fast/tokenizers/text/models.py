@@ -18,14 +18,18 @@ BOS_NAMES, EOS_NAMES = ("<bos>", "<s>"), ("<eos>", "</s>")
 class SentencePieceModel:
     """A SentencePiece model file. Its control pieces are never read from text; user-defined ones (`<loc0000>`) are.
 
-    Args:
+    Attributes:
         data: bytes of the file.
+        size: upper limit of the ids, exclusive.
+        bos_id, eos_id: None without one.
+        reserved: names that `encode` would take for one id although they are no text.
 
     Raises:
         ValueError: the bytes are no such model.
     """
 
     suffix = ".model"
+    reserved = LOCATION
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -33,24 +37,9 @@ class SentencePieceModel:
             self._pieces = sentencepiece.SentencePieceProcessor(model_proto=data)
         except RuntimeError as error:
             raise ValueError(f"The file of {len(data)} bytes is no SentencePiece model: {error}.") from error
-
-    @property
-    def reserved(self) -> re.Pattern[str]:
-        """Names that `encode` would take for one id although they are no text."""
-        return LOCATION
-
-    @property
-    def size(self) -> int:
-        """Upper limit of the ids, exclusive."""
-        return self._pieces.vocab_size()
-
-    @property
-    def bos_id(self) -> int | None:
-        return self._pieces.bos_id() if self._pieces.bos_id() >= 0 else None
-
-    @property
-    def eos_id(self) -> int | None:
-        return self._pieces.eos_id() if self._pieces.eos_id() >= 0 else None
+        self.size: int = self._pieces.vocab_size()
+        ends = (self._pieces.bos_id(), self._pieces.eos_id())
+        self.bos_id, self.eos_id = (None if token < 0 else token for token in ends)
 
     def encode(self, text: str) -> list[int]:
         """Text -> ids, without BOS and EOS."""
@@ -73,8 +62,8 @@ class SentencePieceModel:
 class TokenizerJson:
     """A `tokenizer.json` of the `tokenizers` library, such as Hugging Face's copy of PaliGemma's tokenizer.
 
-    Args:
-        data: bytes of the file.
+    Attributes:
+        data, size, bos_id, eos_id, reserved: see `SentencePieceModel`.
 
     Raises:
         ValueError: the bytes are no such file.
@@ -92,29 +81,15 @@ class TokenizerJson:
         added: list[dict[str, Any]] = json.loads(data).get("added_tokens") or []
         special = sorted((token["content"] for token in added if token.get("special")), key=len, reverse=True)
         # Names that the library would read from text.
-        self._reserved = re.compile("|".join([LOCATION.pattern, *map(re.escape, special)]))
+        self.reserved = re.compile("|".join([LOCATION.pattern, *map(re.escape, special)]))
+        self.bos_id, self.eos_id = (
+            next((self._vocabulary[name] for name in names if name in self._vocabulary), None)
+            for names in (BOS_NAMES, EOS_NAMES)
+        )
         # Special tokens after the last text piece (PaliGemma's `<image>`) do not count: no code here makes them.
         ends = {self.bos_id, self.eos_id}
         counted = (i for p, i in self._vocabulary.items() if p not in special or LOCATION.fullmatch(p) or i in ends)
-        self._size = max(counted, default=-1) + 1
-
-    @property
-    def size(self) -> int:
-        """Upper limit of the ids, exclusive."""
-        return self._size
-
-    @property
-    def reserved(self) -> re.Pattern[str]:
-        """Names that `encode` would take for one id although they are no text."""
-        return self._reserved
-
-    @property
-    def bos_id(self) -> int | None:
-        return next((self._vocabulary[name] for name in BOS_NAMES if name in self._vocabulary), None)
-
-    @property
-    def eos_id(self) -> int | None:
-        return next((self._vocabulary[name] for name in EOS_NAMES if name in self._vocabulary), None)
+        self.size = max(counted, default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
         """Text -> ids, without BOS and EOS."""

@@ -148,21 +148,13 @@ def evaluate_held_out(
     samples: Sequence[Sample],
     *,
     rows: int = 16,
+    keep: int = 0,
     progress: Callable[[int], object] = lambda _: None,
-) -> HeldOut:
-    """Decodes every sample greedily, questions first, and compares answers and actions with the dataset."""
-    return decode_held_out(policy, samples, rows=rows, progress=progress, keep=0)[0]
-
-
-def decode_held_out(
-    policy: InspirePolicy,
-    samples: Sequence[Sample],
-    *,
-    rows: int = 16,
-    progress: Callable[[int], object] = lambda _: None,
-    keep: int,
 ) -> tuple[HeldOut, list[Example]]:
-    """Like `evaluate_held_out`; also returns the first `keep` samples with their decoded answers and actions."""
+    """Decodes every sample greedily, questions first, and compares answers and actions with the dataset.
+
+    Also returns the first `keep` samples with their decoded answers and actions.
+    """
     tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]

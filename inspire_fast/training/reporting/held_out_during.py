@@ -19,7 +19,7 @@ from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.training.augment import augment
 from inspire_fast.training.datasets.sources import open_source
 from inspire_fast.training.prepare import Run
-from inspire_fast.training.reporting.held_out import Example, decode_held_out
+from inspire_fast.training.reporting.held_out import Example, evaluate_held_out
 from inspire_fast.training.reporting.plots import draw_views
 from inspire_fast.training.state import TrainState, with_params
 
@@ -53,7 +53,7 @@ class HeldOutDecoding:
             serving=ServingOptions(speculate=False),
             donate=True,
         )
-        result, examples = decode_held_out(policy, self.samples, rows=min(16, len(self.samples)), keep=SHOWN)
+        result, examples = evaluate_held_out(policy, self.samples, rows=min(16, len(self.samples)), keep=SHOWN)
         return result.row(), examples
 
 
