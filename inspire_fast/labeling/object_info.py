@@ -25,8 +25,8 @@ from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.dialogue.grounding.grammar import normalized
 from inspire_fast.dialogue.grounding.targets import ground
+from inspire_fast.dialogue.grounding.wording import normalized
 from inspire_fast.envs.libero.target_table import table
 from inspire_fast.envs.libero.targets import Target
 from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal

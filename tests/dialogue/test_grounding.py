@@ -1,9 +1,15 @@
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from inspire_fast.dialogue.grounding.grammar import PATTERNS, Role, parse
+from inspire_fast.dialogue.grounding.grammar import parse
+from inspire_fast.dialogue.grounding.noun_phrase import is_noun_phrase, letters, members
+from inspire_fast.dialogue.grounding.patterns import PATTERNS, Role
 from inspire_fast.dialogue.grounding.targets import ground, libero_phrases, phrases_of, steps
+from inspire_fast.dialogue.grounding.wording import normalized, plain
+from tests.dialogue.instructions import FURTHER, REPORTED
 
 # Instruction, in the manner of BridgeData, DROID, RT-1 and of people -> what is carried (c), a place (p), a source (s),
 # handled (h) or worked on (w), in the order of the words.
@@ -184,6 +190,118 @@ def test_who_names_the_targets_is_believed_but_for_nonsense() -> None:
     for wrong in ([], [""], ["the can", "the can"]):
         with pytest.raises(ValueError, match="targets"):
             ground("put the soup in the basket", targets=wrong)
+
+
+def test_each_instruction_is_read_right_or_refused() -> None:
+    assert (len(REPORTED), len(FURTHER)) == (122, 60)
+    assert sum(phrases is not None for _, phrases in REPORTED) >= 96  # those that a person could answer, but for one
+    wrong = [(text, phrases, found) for text, phrases in REPORTED + FURTHER if (found := _read(text)) != phrases]
+    assert not wrong
+
+
+def _read(instruction: str) -> tuple[str, ...] | None:
+    try:
+        return ground(instruction)
+    except ValueError:
+        return None
+
+
+def test_the_letters_of_a_noun_phrase() -> None:
+    text = "the yellow and white mug next to the 3.5 mm jack"
+    assert letters(text) == "da&" + "an" + "l" + "dv" + "n"
+    assert is_noun_phrase(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("in the basket", "left the mug", "it left", "then the mug", "close the drawer", "the cup 10 cm", "10 cm"),
+        *(
+            "the mug 90 degrees",
+            "the left arm",
+            "the gripper",
+            "the cup in your hand",
+            "the cup then go home",
+            "the left",
+        ),
+        *("the lego and place in the box", "the mug so that it falls", "the cup that sits", "the robot into the bowl"),
+        *("two cups", "both cups", "all cups", "its lid", "everything", "the cup or the jar", "the cup.", "the 😀 cup"),
+    ],
+)
+def test_what_is_no_noun_phrase(text: str) -> None:
+    assert not is_noun_phrase(text)
+
+
+def test_members_of_a_list() -> None:
+    assert members("both the fork and the knife") == ("the fork", "the knife")
+    assert members("the jar, the cup and the bowl between the plate and the pan") == (
+        *("the jar", "the cup"),
+        "the bowl between the plate and the pan",
+    )
+    assert members("the pot with the lid and the spoon") == members("the carrot and apple") == ()
+
+
+def test_the_wording_loses_only_what_names_no_target() -> None:
+    said = "Please move the cup 10 cm to the left with your left hand, not the plate!"
+    assert plain(said) == "move the cup to the left"
+    assert plain("1. Open the box 2. Take the toy") == "open the box . take the toy"
+    assert plain("do not drop the cup and put it down") == "do not drop the cup and put it down"  # what is forbidden?
+
+
+def test_a_long_instruction_is_refused_in_little_time() -> None:
+    for text in ("pick up the cup and " * 60 + "dance", "put the cup on " * 60 + "dance"):
+        start = time.process_time()
+        assert _read(text) is None
+        assert time.process_time() - start < 1
+
+
+_WORDS = [
+    *(
+        "pick",
+        "up",
+        "put",
+        "turn",
+        "push",
+        "the",
+        "a",
+        "cup",
+        "red",
+        "mug",
+        "drawer",
+        "left",
+        "right",
+        "in",
+        "on",
+        "into",
+    ),
+    *(
+        "to",
+        "of",
+        "and",
+        "then",
+        "it",
+        "with",
+        "not",
+        "10",
+        "cm",
+        "hand",
+        "gripper",
+        "next",
+        "two",
+        "all",
+        ".",
+        ",",
+        "close",
+    ),
+    *("open", "place", "that", "is", "without", "from", "plate", "table"),
+]
+
+
+@given(st.lists(st.sampled_from(_WORDS), max_size=12).map(" ".join))
+def test_every_phrase_is_a_noun_phrase_of_the_instruction(text: str) -> None:
+    for phrase in _read(text) or ():
+        assert is_noun_phrase(phrase)
+        assert phrase in normalized(text)
 
 
 @given(st.text(alphabet=st.sampled_from("abcdeinoptu ,.-"), max_size=60) | st.text(max_size=40))

@@ -13,8 +13,8 @@ import importlib.resources
 import json
 from typing import Any, cast
 
-from inspire_fast.dialogue.grounding.grammar import normalized
 from inspire_fast.dialogue.grounding.targets import ground
+from inspire_fast.dialogue.grounding.wording import normalized
 
 LIST_FILE = "released_phrases.json"
 # Replacements in the found phrase, applied one after the other in this order. The last but one is the release's own

@@ -12,7 +12,8 @@ import importlib.resources
 import json
 from typing import cast
 
-from inspire_fast.dialogue.grounding.grammar import Step, normalized, parse
+from inspire_fast.dialogue.grounding.grammar import Step, parse
+from inspire_fast.dialogue.grounding.wording import normalized
 
 TABLE_FILE = "libero_phrases.json"
 _STOVE = "'the stove' names two points: its button, which is turned, and its burner, which 'it' stands for"

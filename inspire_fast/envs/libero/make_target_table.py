@@ -18,9 +18,9 @@ import sys
 from typing import Any
 
 from inspire_fast.core.files import write_text
-from inspire_fast.dialogue.grounding.grammar import normalized
 from inspire_fast.dialogue.grounding.targets import READINGS, phrases_of
 from inspire_fast.dialogue.grounding.targets import TABLE_FILE as PHRASES_FILE
+from inspire_fast.dialogue.grounding.wording import normalized
 from inspire_fast.envs.libero.suites import SUITES, Task, tasks
 from inspire_fast.envs.libero.target_table import TABLE_FILE, TableRow
 from inspire_fast.envs.libero.targets import Target, match_targets

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.dialogue.grounding.grammar import TOUCHED, Role, Step, normalized
+from inspire_fast.dialogue.grounding.grammar import Step
+from inspire_fast.dialogue.grounding.patterns import TOUCHED, Role
 from inspire_fast.dialogue.grounding.targets import ground, steps
+from inspire_fast.dialogue.grounding.wording import normalized
 
 
 @dataclass(frozen=True, kw_only=True)
