@@ -145,7 +145,9 @@ for name in sys.argv[1:]:
         said[name] = ended.code
 print(json.dumps(said))
 """
-    done = subprocess.run([sys.executable, "-c", program, *names], cwd=root, capture_output=True, encoding="utf-8", check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *names], cwd=root, capture_output=True, encoding="utf-8", check=True
+    )
     said = json.loads(done.stdout)
     assert {*said} == {*names}
     for name, message in said.items():
