@@ -3,6 +3,7 @@
 from inspire_fast.client.errors import AccessDeniedError as AccessDeniedError
 from inspire_fast.client.errors import ConnectionLostError as ConnectionLostError
 from inspire_fast.client.errors import ErrorCode as ErrorCode
+from inspire_fast.client.errors import PolicyChangedError as PolicyChangedError
 from inspire_fast.client.errors import PolicyClientError as PolicyClientError
 from inspire_fast.client.errors import ProtocolError as ProtocolError
 from inspire_fast.client.errors import RequestTimeoutError as RequestTimeoutError

@@ -24,6 +24,7 @@ MAX_FRAME_BYTES = 64 * 2**20
 
 _ARRAY_MARK = b"__ndarray__"
 _SCALAR_MARK = b"__npgeneric__"
+_OTHER_PACKAGE = {b"nd", b"type", b"data"}  # of the arrays and scalars of msgpack-numpy
 _REFUSED_KINDS = "VOc"  # void/struct, object, complex: openpi refuses them too
 # Simple types only. `np.dtype` would also accept "O", "i4,i4" and "(9,9)f8".
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f(2|4|8|16)|[SU][0-9]{1,6}|[mM]8(\[[0-9a-zA-Z]{1,8}\])?)")
@@ -88,6 +89,12 @@ def _decode(mapping: dict[Any, Any]) -> Any:
         return _decode_array(mapping)
     if _SCALAR_MARK in mapping:
         return _decode_scalar(mapping)
+    if mapping.keys() >= _OTHER_PACKAGE:
+        raise CodecError(
+            "The arrays are packed by the PyPI package msgpack-numpy (entries 'nd', 'type', 'data'). This wire has "
+            "openpi's encoding: pack with `openpi_client.msgpack_numpy` or `inspire_fast.client.codec`, and read the "
+            "answer with the same."
+        )
     return mapping
 
 

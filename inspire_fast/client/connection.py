@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 import http
 import logging
+import os
 from pathlib import Path
 import random
 import socket
@@ -28,6 +29,7 @@ from inspire_fast.client.errors import (
     RequestTimeoutError,
     ServerError,
 )
+from inspire_fast.client.messages import NUMBER_KEY, SUBPROTOCOL
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,14 @@ class Endpoint:
 
 
 class Connection:
-    """An open connection, with the metadata from its first frame."""
+    """An open connection, with the metadata from its first frame.
+
+    Attributes:
+        metadata: of the server.
+        numbered: the server returns the number of each request.
+        usable: no exchange is open. Whatever leaves an exchange in the middle leaves an unusable connection, since the
+            next frame may be the answer to the request that was left.
+    """
 
     def __init__(self, endpoint: Endpoint, deadline: Deadline) -> None:
         headers = {"Authorization": f"Api-Key {endpoint.api_key}"} if endpoint.api_key else None
@@ -106,6 +115,7 @@ class Connection:
                 websockets.sync.client.connect(
                     endpoint.uri,
                     ssl=endpoint.tls,
+                    subprotocols=[SUBPROTOCOL],
                     compression=None,
                     max_size=endpoint.max_frame_bytes,
                     additional_headers=headers,
@@ -118,7 +128,9 @@ class Connection:
                     proxy=None,
                 )
             )
+            self.numbered = self._socket.subprotocol == SUBPROTOCOL
             self.metadata = self._read_metadata(deadline)
+            self.usable = True
             self._stack = stack.pop_all()
 
     def _read_metadata(self, deadline: Deadline) -> dict[str, Any]:
@@ -127,35 +139,43 @@ class Connection:
             raise ProtocolError(f"The server's first frame must be its metadata; got {type(metadata).__name__}.")
         return metadata
 
-    def exchange(self, frame: bytes, deadline: Deadline) -> Any:
-        """Sends one request and waits for its response.
+    def exchange(self, frame: bytes, deadline: Deadline, *, number: int | None = None) -> Any:
+        """Sends one request and waits for its response. Without a whole response the connection is not `usable` again.
+
+        Args:
+            frame: packed request.
+            deadline: of the whole exchange.
+            number: of the request; None if the connection is not `numbered`.
 
         Raises:
-            PolicyClientError: after any but a `ServerError` of our own server the connection is unusable.
+            PolicyClientError: no response, or an error instead of one.
             ResendError: the connection closed before the server took the request.
         """
+        self.usable = False
         sent = False
         try:
             with self._limited(deadline.left_s):
                 self._socket.send(frame)
             sent = True
-            return self._decode(self._socket.recv(timeout=deadline.left_s))
+            response = self._decode(self._socket.recv(timeout=deadline.left_s))
+        except ServerError as error:
+            self.usable = not error.foreign and error.number == number
+            raise
         except TimeoutError as error:
             raise RequestTimeoutError(
                 f"No answer within {deadline.total_s:.3g} s; the connection was dropped."
             ) from error
         except ConnectionClosed as error:
             raise self._explain(error, sent=sent, deadline=deadline) from error
+        if number is not None:
+            _require_number(response, number)
+        self.usable = True
+        return response
 
     @contextlib.contextmanager
     def _limited(self, seconds: float) -> Iterator[None]:
         """Shuts the socket down after `seconds`: `send` has no timeout, and a hung server takes no data."""
-
-        def cut() -> None:
-            with contextlib.suppress(OSError):  # already closed: the send reports it
-                self._socket.socket.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(seconds, cut)
+        timer = threading.Timer(seconds, self.cut)
         timer.daemon = True
         timer.start()
         try:
@@ -167,7 +187,9 @@ class Connection:
         code = error.rcvd.code if error.rcvd else None
         if code == 1009:
             return ServerError(
-                f"The request is larger than the server accepts: {error.rcvd}.", code=ErrorCode.FRAME_TOO_LARGE
+                f"The request is larger than the server accepts: {error.rcvd}. Send smaller images (the model sees "
+                "224 x 224 of them), uint8 instead of floats, or start the server with a larger --max-frame-mib.",
+                code=ErrorCode.FRAME_TOO_LARGE,
             )
         if deadline.left_s <= 0:
             return RequestTimeoutError(f"The server took no data within {deadline.total_s:.3g} s.")
@@ -184,6 +206,16 @@ class Connection:
         except CodecError as error:
             raise ProtocolError(f"Cannot read the server's frame: {error}") from error
 
+    def cut(self) -> None:
+        """Ends the connection at once; an exchange that is open in another thread fails."""
+        with contextlib.suppress(OSError):  # closed already
+            self._socket.socket.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """Gives the socket up in a forked process, without a word to the server: the parent still uses it."""
+        self.usable = False
+        os.close(self._socket.socket.detach())
+
     def close(self, *, wait: bool) -> None:
         """Closes the connection; with `wait=False` in the background, since a hung server would block the caller."""
         if wait:
@@ -192,14 +224,32 @@ class Connection:
             threading.Thread(target=self._stack.close, daemon=True, name="policy-client-close").start()
 
 
-def open_connection(endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | None = None) -> Connection:
+def _require_number(response: Any, number: int) -> None:
+    got = response.pop(NUMBER_KEY, None) if isinstance(response, dict) else None
+    if got != number:
+        raise ProtocolError(
+            f"The server answered request {got}, not request {number}; the connection was dropped and nothing of the "
+            "answer is used."
+        )
+
+
+def open_connection(
+    endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | None = None, *, closed: threading.Event | None = None
+) -> Connection:
     """Connects; repeats the attempt, with growing pauses, while no server listens.
 
+    Args:
+        endpoint: where.
+        deadline: of all attempts.
+        on_wait: see `OnWait`.
+        closed: ends the attempts when it is set.
+
     Raises:
-        ConnectionLostError: no server before the deadline; names the last reason.
+        ConnectionLostError: no server before the deadline, or `closed`; names the last reason.
         AccessDeniedError: the server refused the API key, or its certificate is not trusted (no further attempt).
         ProtocolError: the address belongs to no policy server (no further attempt).
     """
+    closed = closed or threading.Event()
     delay_s = _FIRST_DELAY_S
     next_report_s = _REPORT_EVERY_S
     while True:
@@ -219,7 +269,8 @@ def open_connection(endpoint: Endpoint, deadline: Deadline, on_wait: OnWait | No
         if deadline.elapsed_s >= next_report_s:
             next_report_s = deadline.elapsed_s + _REPORT_EVERY_S
             (on_wait or _log_wait(endpoint.uri, deadline))(deadline.elapsed_s, why)
-        time.sleep(pause_s)
+        if closed.wait(pause_s):
+            raise ConnectionLostError("This client was closed.") from last
         delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
 

@@ -1,10 +1,10 @@
 """Errors between a client and a policy server, and their form as a text frame.
 
-    [inspire_fast invalid_request 5b0c91d2] Robot 'libero': the observation lacks ['observation/state']; ...
+    [inspire_fast invalid_request 5b0c91d2 #7] Robot 'libero': the observation lacks ['observation/state']; ...
 
-Every openpi client takes a text frame for an error and shows it. Ours reads the code and the id, which also is in the
-server's log. A text frame of any other form is the traceback of a foreign server, which then closes the connection; our
-server keeps it open.
+Every openpi client takes a text frame for an error and shows it. Ours reads the code, the id, which also is in the
+server's log, and the number of the request, if that had one. A text frame of any other form is the traceback of a
+foreign server, which then closes the connection; our server keeps it open.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 
-_FRAME = re.compile(r"\[inspire_fast ([a-z_]+) ([0-9a-f]+)\] (.*)", re.DOTALL)
+_FRAME = re.compile(r"\[inspire_fast ([a-z_]+) ([0-9a-f]+)(?: #(\d+))?\] (.*)", re.DOTALL)
 
 
 class ErrorCode(enum.StrEnum):
@@ -27,9 +27,9 @@ class ErrorCode(enum.StrEnum):
     FOREIGN = "foreign"  # any other text frame: openpi's server sends its traceback
 
 
-def format_error(code: ErrorCode, error_id: str, message: str) -> str:
-    """Text frame of one error."""
-    return f"[inspire_fast {code} {error_id}] {message}"
+def format_error(code: ErrorCode, error_id: str, message: str, *, number: int | None = None) -> str:
+    """Text frame of one error, with the number of its request if that had one."""
+    return f"[inspire_fast {code} {error_id}{'' if number is None else f' #{number}'}] {message}"
 
 
 class PolicyClientError(RuntimeError):
@@ -42,12 +42,16 @@ class ServerError(PolicyClientError):
     Attributes:
         code: an `ErrorCode`, or a code of a newer server as plain text.
         error_id: id of the error in the server's log; empty for foreign servers.
+        number: of the request that it answers; None if the server does not say it.
     """
 
-    def __init__(self, message: str, *, code: str = ErrorCode.FOREIGN, error_id: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str = ErrorCode.FOREIGN, error_id: str = "", number: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.error_id = error_id
+        self.number = number
 
     @property
     def foreign(self) -> bool:
@@ -60,8 +64,9 @@ class ServerError(PolicyClientError):
         match = _FRAME.fullmatch(text)
         if match is None:
             return cls(f"Error in the policy server:\n{text}")
-        code, error_id, message = match.groups()
-        return cls(f"{message} ({code}, id {error_id})", code=code, error_id=error_id)
+        code, error_id, number, message = match.groups()
+        number = None if number is None else int(number)
+        return cls(f"{message} ({code}, id {error_id})", code=code, error_id=error_id, number=number)
 
 
 class RequestTimeoutError(PolicyClientError, TimeoutError):
@@ -70,6 +75,10 @@ class RequestTimeoutError(PolicyClientError, TimeoutError):
 
 class ConnectionLostError(PolicyClientError, ConnectionError):
     """The server is unreachable, or left before it answered. The next request connects again."""
+
+
+class PolicyChangedError(PolicyClientError):
+    """The server came back with another policy than at first. A robot must not be moved by it: open a new client."""
 
 
 class AccessDeniedError(PolicyClientError):

@@ -1,14 +1,18 @@
 """Requests and responses: dictionaries on the wire <-> `core` values.
 
 A request is the robot's native observation, as openpi's clients send it. One more entry, `"inspire"`, holds the request
-options that differ from the defaults, if any do:
+options that differ from the defaults, if any do, and the request's number:
 
-    {"observation/image": uint8 [h, w, 3], ..., "prompt": "...", "inspire": {"mode": "force", "answers": ["left"]}}
+    {"observation/image": uint8 [h, w, 3], ..., "prompt": "...",
+     "inspire": {"request": 7, "episode": "0b5c...", "chunks": 6, "mode": "force", "answers": ["left"]}}
 
-A response has openpi's keys and ours:
+A response has openpi's keys and ours, and the number of its request, if that had one:
 
     {"actions": float32 [t, a], "state": [...], "answers": [{question, target, answer, probability}],
-     "status": "ok", "reason": "", "policy_timing": {...}, "server_timing": {...}}
+     "status": "ok", "reason": "", "policy_timing": {...}, "server_timing": {...}, "request": 7}
+
+A client numbers its requests and marks its episodes if the server accepts the websocket subprotocol `SUBPROTOCOL`;
+openpi's servers accept none and are sent openpi's own bytes.
 
 A *held* response has no `actions`. openpi's clients look that key up, fail with KeyError and stop, as intended: no
 array would be a harmless substitute.
@@ -23,13 +27,16 @@ import numbers
 from typing import Any
 
 import numpy as np
+from websockets.typing import Subprotocol
 
 from inspire_fast.client.errors import ProtocolError
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.core.types import ActionChunk, Answer, Status
+from inspire_fast.core.types import ActionChunk, Answer, Status, single_text
 
 OPTIONS_KEY = "inspire"
+NUMBER_KEY = "request"
+SUBPROTOCOL = Subprotocol("inspire_fast.1")
 MAX_NAME_CHARACTERS = 128
 MAX_KEY_CHARACTERS = 128
 MAX_NESTING = 8
@@ -39,15 +46,17 @@ _DEFAULTS = RequestOptions()
 _OPTION_NAMES = [field.name for field in dataclasses.fields(RequestOptions)]
 
 
-def request_to_wire(observation: Mapping[str, Any], options: RequestOptions | None) -> dict[str, Any]:
-    """Observation and the options that differ from the defaults, as a new dictionary.
+def request_to_wire(
+    observation: Mapping[str, Any], options: RequestOptions | None, *, number: int | None = None
+) -> dict[str, Any]:
+    """Observation, the options that differ from the defaults, and the request's number, as a new dictionary.
 
     Raises:
         ValueError: the observation has the reserved key.
     """
     if OPTIONS_KEY in observation:
         raise ValueError(f"{OPTIONS_KEY!r} is reserved for request options; the observation already has that key.")
-    changed = changed_options(options or _DEFAULTS)
+    changed = ({} if number is None else {NUMBER_KEY: number}) | changed_options(options or _DEFAULTS)
     return {**observation, OPTIONS_KEY: changed} if changed else dict(observation)
 
 
@@ -69,9 +78,22 @@ def request_from_wire(request: Any) -> tuple[dict[str, Any], RequestOptions]:
     """
     if not isinstance(request, dict):
         raise ValueError(f"A request is a dictionary with text keys; got {type(request).__name__}.")
+    request = {**request, "prompt": single_text(request["prompt"])} if "prompt" in request else request
     _check_entries(request)
     observation = {key: value for key, value in request.items() if key != OPTIONS_KEY}
     return observation, _options_from_wire(request.get(OPTIONS_KEY, {}))
+
+
+def request_number(request: Any) -> int | None:
+    """The number of a decoded request; None if it has none.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    options = request.get(OPTIONS_KEY) if isinstance(request, dict) else None
+    if not isinstance(options, dict) or NUMBER_KEY not in options:
+        return None
+    return _parse_integer(NUMBER_KEY, options[NUMBER_KEY])
 
 
 def _check_entries(mapping: dict[Any, Any], depth: int = 1) -> None:
@@ -110,10 +132,11 @@ def _options_from_wire(fields: Any) -> RequestOptions:
     if not isinstance(fields, dict):
         raise ValueError(f"{OPTIONS_KEY!r} must be a dictionary of options; got {type(fields).__name__}.")
     # Unknown options are refused: a robot would move although a steering request was silently ignored.
-    for name in fields:
+    given = {name: value for name, value in fields.items() if name != NUMBER_KEY}
+    for name in given:
         if name not in _OPTION_NAMES:
             raise ValueError(unknown_name("request option", str(name)[:40], _OPTION_NAMES))
-    return RequestOptions(**{name: _OPTION_PARSERS[name](name, value) for name, value in fields.items()})
+    return RequestOptions(**{name: _OPTION_PARSERS[name](name, value) for name, value in given.items()})
 
 
 def _parse_text(name: str, value: Any) -> str:

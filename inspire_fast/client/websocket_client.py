@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 import dataclasses
+import itertools
+import logging
+import os
 from pathlib import Path
 import threading
 import time
 from typing import Any, Self
 
+from inspire_fast.client.address import server_uri
 from inspire_fast.client.codec import MAX_FRAME_BYTES, pack
 from inspire_fast.client.connection import Connection, Deadline, Endpoint, OnWait, ResendError, open_connection
-from inspire_fast.client.errors import (
-    ConnectionLostError,
-    ErrorCode,
-    PolicyClientError,
-    RequestTimeoutError,
-    ServerError,
-)
+from inspire_fast.client.errors import ConnectionLostError, PolicyChangedError, RequestTimeoutError
 from inspire_fast.client.messages import chunk_from_wire, request_to_wire
-from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.episode import EpisodeMark, current_episode
+from inspire_fast.core.policy import RequestOptions, policy_name
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.core.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_CLOSED = "This client was closed."
 
 
 class PolicyClient:
@@ -36,11 +39,17 @@ class PolicyClient:
         (10, 7)
 
     Connecting waits for a server that is still starting. If the connection was lost between two requests, the next one
-    opens it again. A request whose answer was lost raises `ConnectionLostError`, because its observation is old by
-    then. Safe to use from several threads; requests go out one at a time.
+    opens it again, provided that the server still has the same metadata. A request whose answer was lost raises
+    `ConnectionLostError`, because its observation is old by then. Whatever interrupts a request, its answer never
+    reaches a later one: requests are numbered (openpi's servers know no numbers), and the connection of an interrupted
+    one is dropped. Safe to use from several threads; requests go out one at a time. A forked process gets a connection
+    and episodes of its own.
+
+    What a policy remembers between requests belongs to an episode, not to a connection: the control loop's, or else
+    the client's own until `reset`.
 
     Args:
-        host: name or address, or a whole `ws://` / `wss://` address.
+        host: name or address (IPv6, too), or a whole `ws://` / `wss://` address.
         port: may be part of `host` instead.
         api_key: sent as `Authorization: Api-Key <key>`.
         connect_timeout_s: longest wait for a server that does not answer yet.
@@ -54,6 +63,7 @@ class PolicyClient:
         ConnectionLostError: no server within `connect_timeout_s`.
         AccessDeniedError: API key missing or wrong, or a certificate that is not trusted.
         ProtocolError: the address belongs to no policy server.
+        ValueError: it cannot be an address at all.
     """
 
     def __init__(
@@ -68,25 +78,40 @@ class PolicyClient:
         ca_file: Path | None = None,
         on_wait: OnWait | None = None,
     ) -> None:
-        uri = host if host.startswith(("ws://", "wss://")) else f"ws://{host}"
         self._endpoint = Endpoint(
-            uri=uri if port is None else f"{uri}:{port}",
-            api_key=api_key,
-            max_frame_bytes=max_frame_bytes,
-            ca_file=ca_file,
+            uri=server_uri(host, port), api_key=api_key, max_frame_bytes=max_frame_bytes, ca_file=ca_file
         )
         self._request_timeout_s = request_timeout_s
         self._on_wait = on_wait
-        self._lock = threading.Lock()
-        self._worker_lock = threading.Lock()
-        self._worker: Worker | None = None
-        self._closed = False
+        self._numbers = itertools.count(1)
+        self._begin_in_this_process()
         self._connection: Connection | None = open_connection(self._endpoint, Deadline(connect_timeout_s), on_wait)
         self._metadata = self._connection.metadata
 
+    def _begin_in_this_process(self) -> None:
+        """Sets what no two processes can share: locks, the worker thread, the episodes."""
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._worker_lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._closed = threading.Event()
+        self._episodes: dict[str, EpisodeMark] = {}
+
+    def _leave_parent(self) -> None:
+        """After a fork, gives up the parent's connection, on which the answers of both processes would mix."""
+        if self._process == os.getpid():
+            return
+        closed = self._closed.is_set()
+        self._begin_in_this_process()
+        if closed:
+            self._closed.set()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Metadata of the server, from the latest connection."""
+        """Metadata of the server. They stay the same: a server that comes back with others is refused."""
         return self._metadata
 
     def infer(
@@ -110,12 +135,10 @@ class PolicyClient:
             ServerError: the server answered with an error; `code` tells its kind.
             RequestTimeoutError: no answer by the deadline.
             ConnectionLostError: the server is unreachable, or left before it answered.
+            PolicyChangedError: the server came back with another policy.
             ProtocolError: the response is invalid.
         """
-        start = time.perf_counter()
-        chunk = chunk_from_wire(self.request(observation, options, timeout_s=timeout_s))
-        round_trip_ms = 1e3 * (time.perf_counter() - start)
-        return dataclasses.replace(chunk, timing_ms={**chunk.timing_ms, "round_trip_ms": round_trip_ms})
+        return self._infer(observation, options, current_episode(), self._deadline(timeout_s))
 
     def infer_async(
         self,
@@ -133,12 +156,14 @@ class PolicyClient:
         Raises:
             ConnectionLostError: this client was closed.
         """
-        deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
+        self._leave_parent()
+        deadline = self._deadline(timeout_s)
+        running = current_episode()  # the worker's thread knows of none
         with self._worker_lock:
-            if self._closed:
-                raise ConnectionLostError("This client was closed.")
+            if self._closed.is_set():
+                raise ConnectionLostError(_CLOSED)
             self._worker = self._worker or Worker("policy-client")
-            return self._worker.submit(lambda: self.infer(observation, options, timeout_s=deadline.left_s))
+            return self._worker.submit(lambda: self._infer(observation, options, running, deadline))
 
     def request(
         self,
@@ -148,56 +173,130 @@ class PolicyClient:
         timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """Like `infer`, but returns the response of the wire."""
-        frame = pack(request_to_wire(observation, options))
-        deadline = Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
+        return self._request(observation, options, current_episode(), self._deadline(timeout_s))
+
+    def reset(self) -> None:
+        """Begins a new episode: nothing that the policy remembers of earlier requests affects later ones.
+
+        `run_episode` does so for every episode by itself.
+        """
+        self._episodes = {}
+
+    def _deadline(self, timeout_s: float | None) -> Deadline:
+        return Deadline(self._request_timeout_s if timeout_s is None else timeout_s)
+
+    def _infer(
+        self,
+        observation: Mapping[str, Any],
+        options: RequestOptions | None,
+        running: EpisodeMark | None,
+        deadline: Deadline,
+    ) -> ActionChunk:
+        start = time.perf_counter()
+        chunk = chunk_from_wire(self._request(observation, options, running, deadline))
+        round_trip_ms = 1e3 * (time.perf_counter() - start)
+        return dataclasses.replace(chunk, timing_ms={**chunk.timing_ms, "round_trip_ms": round_trip_ms})
+
+    def _request(
+        self,
+        observation: Mapping[str, Any],
+        options: RequestOptions | None,
+        running: EpisodeMark | None,
+        deadline: Deadline,
+    ) -> dict[str, Any]:
+        """Waits for this client's other requests, then exchanges one in the `running` episode, or the client's own."""
+        self._leave_parent()
+        options = options or RequestOptions()
         if not self._lock.acquire(timeout=deadline.left_s):
             raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
         try:
             if deadline.left_s <= 0:  # not sent yet, so the connection is still good
                 raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
-            return self._exchange(frame, deadline)
+            mark = running or self._episodes.setdefault(options.session, EpisodeMark())
+            response = self._exchange(observation, mark.on(options), deadline)
+            if running is None and not options.episode:  # a control loop counts its chunks itself
+                mark.chunks += 1
+            return response
         finally:
             self._lock.release()
 
-    def _exchange(self, frame: bytes, deadline: Deadline) -> dict[str, Any]:
-        if self._closed:
-            raise ConnectionLostError("This client was closed.")
+    def _exchange(self, observation: Mapping[str, Any], options: RequestOptions, deadline: Deadline) -> dict[str, Any]:
         for _ in range(2):
-            if self._connection is None:
-                self._connection = open_connection(self._endpoint, deadline, self._on_wait)
-                self._metadata = self._connection.metadata
+            connection = self._usable_connection(deadline)
+            number = next(self._numbers) if connection.numbered else None
+            sent = options if connection.numbered else dataclasses.replace(options, episode="", chunks=0)
+            frame = pack(request_to_wire(observation, sent, number=number))
             try:
-                return self._connection.exchange(frame, deadline)
+                return connection.exchange(frame, deadline, number=number)
             except ResendError:
-                self._drop()
-            except ServerError as error:
-                if error.foreign or error.code == ErrorCode.FRAME_TOO_LARGE:
+                continue
+            except ConnectionLostError as error:
+                raise ConnectionLostError(_CLOSED) if self._closed.is_set() else error from None
+            finally:
+                if not connection.usable:  # whatever the reason, Ctrl-C included
                     self._drop()
-                raise
-            except PolicyClientError:
-                self._drop()
-                raise
         raise ConnectionLostError("The server closed two connections in a row without taking the request.")
 
+    def _usable_connection(self, deadline: Deadline) -> Connection:
+        if self._connection is not None and not self._connection.usable:
+            self._drop()
+        if self._closed.is_set():
+            raise ConnectionLostError(_CLOSED)
+        if self._connection is None:
+            connection = open_connection(self._endpoint, deadline, self._on_wait, closed=self._closed)
+            if self._closed.is_set() or (changes := _changes(self._metadata, connection.metadata)):
+                connection.close(wait=False)
+                if self._closed.is_set():
+                    raise ConnectionLostError(_CLOSED)
+                raise PolicyChangedError(
+                    f"The server at {self._endpoint.uri} came back with another policy; nothing was asked of it. Open "
+                    "a new client if it is the one you want.\n  " + "\n  ".join(changes)
+                )
+            if policy_name(connection.metadata) is None:
+                logger.warning(
+                    "Connected again to %s. Its metadata name no checkpoint: it may serve another policy by now.",
+                    self._endpoint.uri,
+                )
+            self._connection = connection
+        return self._connection
+
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close(wait=False)
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(wait=False)
 
     def close(self) -> None:
-        """Closes the connection after the request that is on it. A second call does nothing."""
-        self._closed = True  # requests that wait for the lock are no longer sent
+        """Closes the connection at once; a request that is still open raises `ConnectionLostError`.
+
+        A second call does nothing.
+        """
+        self._leave_parent()
+        self._closed.set()
         with self._worker_lock:
             if self._worker is not None:  # queued requests still run, and raise that the client was closed
                 self._worker.stop()
                 self._worker = None
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close(wait=True)
-                self._connection = None
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._connection is not None:
+                    self._connection.close(wait=True)
+                    self._connection = None
+            finally:
+                self._lock.release()
+        elif (connection := self._connection) is not None:
+            connection.cut()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Entries of the metadata that differ, one line each. Packed, because metadata may hold arrays."""
+    return [
+        f"{key}: {before.get(key)!r:.80} then, {now.get(key)!r:.80} now"
+        for key in {**before, **now}
+        if pack(before.get(key)) != pack(now.get(key))
+    ]

@@ -18,7 +18,7 @@ from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.access import load_api_keys, load_tls
-from inspire_fast.serving.config import ServerConfig
+from inspire_fast.serving.config import MAX_FRAME_BYTES, ServerConfig
 from inspire_fast.serving.live import LiveView
 from inspire_fast.serving.logs import LogFormat, configure_logging
 from inspire_fast.serving.recording import Recorder, RecordingLimits
@@ -91,6 +91,8 @@ class ServeArgs:
         port_file: written with the port once it listens.
         api_key_file: one accepted key per line; without it, INSPIRE_FAST_API_KEYS is read.
         tls_cert, tls_key: certificate chain and private key (PEM), to serve `wss://`.
+        max_frame_mib: largest request in MiB (2^20 bytes); a larger one is refused unread.
+        ping_timeout_s: a client that answers no ping for so long is dropped; 0 never drops one.
         batch_sizes: requests per call of the network, for several robots or simulator workers; each size is compiled
             before the server is ready.
         prompts: examples of the instructions. Programs for prompts of their length are compiled before the server is
@@ -115,6 +117,8 @@ class ServeArgs:
     api_key_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    max_frame_mib: int = MAX_FRAME_BYTES // 2**20
+    ping_timeout_s: float = 600.0
     batch_sizes: tuple[int, ...] = (1,)
     prompts: tuple[str, ...] = ()
     compilation_cache: Path | None = None
@@ -205,6 +209,8 @@ def server_of(args: ServeArgs) -> PolicyServer:
         port_file=args.port_file,
         api_keys=load_api_keys(args.api_key_file),
         tls=load_tls(args.tls_cert, args.tls_key),
+        max_frame_bytes=args.max_frame_mib * 2**20,
+        ping_timeout_s=args.ping_timeout_s or None,
         batch_sizes=args.batch_sizes,
     )
     policy = load(args)

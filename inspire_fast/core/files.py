@@ -88,6 +88,32 @@ def read_json_lines(path: Path) -> list[Any]:
     return values
 
 
+def lock_folder(folder: Path, doing: str) -> IO[str]:
+    """Locks a folder against other processes until the returned file is closed or the process ends.
+
+    Args:
+        folder: created if it is missing.
+        doing: what this process does to it, for the message of others: "evaluates into".
+
+    Raises:
+        FileExistsError: another process has locked it.
+        OSError: the file system has no locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / _LOCK).open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise FileExistsError(
+            f"Another process {doing} {folder}; wait until it has ended, or choose another folder."
+        ) from error
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
 class StagedFolder:
     """A folder that appears under its final name when it is complete.
 

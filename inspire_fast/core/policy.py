@@ -74,6 +74,14 @@ class RequestOptions:
         return f"{self.episode}/{self.session}" if self.episode else self.session
 
 
+def policy_name(metadata: Mapping[str, Any]) -> str | None:
+    """What tells a policy from any other: its checkpoint, the episode it replays, or the name a person gave it.
+
+    None for a policy whose metadata do not say it, as openpi's servers'.
+    """
+    return next((str(metadata[key]) for key in ("checkpoint", "replay", "name") if metadata.get(key)), None)
+
+
 @runtime_checkable
 class Policy(Protocol):
     """Native observation in, action chunk out. Implementations are safe to call from one thread at a time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import enum
+from typing import Any, cast
 
 import numpy as np
 
@@ -149,6 +150,14 @@ class TokenSequence:
     def causal(self) -> np.ndarray:
         """bool `[l]`: the token opens a new block (openpi's `token_ar_mask`; block 0 is shared with the images)."""
         return np.diff(self.block, prepend=0) > 0
+
+
+def single_text(value: Any) -> Any:
+    """The text of a NumPy text array with one element, as openpi's pipelines carry prompts; other values unchanged."""
+    if not isinstance(value, np.ndarray):
+        return value
+    array = cast(np.ndarray, value)
+    return str(array.item()) if array.dtype.kind == "U" and array.size == 1 else array
 
 
 class Status(enum.StrEnum):

@@ -9,8 +9,14 @@ import numpy as np
 Layout = Literal["hwc", "chw"]
 
 
+ROUNDING = 1e-3
+"""How far floats may be outside [0, 1]: more than float16 rounds by, a quarter of a grey level."""
+
+
 def convert_to_uint8(image: np.ndarray) -> np.ndarray:
     """Floats in [0, 1] -> uint8 `(255 * x)`, truncated (openpi's convention); uint8 passes unchanged.
+
+    What rounding has moved out of [0, 1] (1.0000001 after a resize) is clipped.
 
     Raises:
         ValueError: another type, or floats outside [0, 1] (NaN included): 0..255 and [-1, 1] are not guessed.
@@ -20,9 +26,11 @@ def convert_to_uint8(image: np.ndarray) -> np.ndarray:
     if not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"an image is uint8, or float in [0, 1]; got {image.dtype}")
     low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)  # a batch may be empty
-    if not (low >= 0.0 and high <= 1.0):
-        raise ValueError(f"a float image must be in [0, 1]; got {low:.4g} .. {high:.4g}. Send uint8, or scale it")
-    return (255 * image).astype(np.uint8)
+    if not (low >= -ROUNDING and high <= 1.0 + ROUNDING):
+        raise ValueError(
+            f"a float image must be in [0, 1]; got {low:.7g} .. {high:.7g}. Send uint8, or scale and clip it"
+        )
+    return (255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
 def parse_image(image: object, layout: Layout = "hwc") -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.core.types import Observation
+from inspire_fast.core.types import Observation, single_text
 from inspire_fast.robots.axes import Axes
 from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.images import Layout, parse_image
@@ -239,11 +239,11 @@ class Robot:
                 f"Robot {self.name!r}: the observation lacks {missing}; it has {sorted(flat)}. Expected images "
                 f"{sorted(self.cameras)}, {', '.join(f'{k!r} [{n}]' for k, n in self.state_keys.items())} and 'prompt'."
             )
-        if not isinstance(flat["prompt"], str):
-            raise ValueError(f"Robot {self.name!r}: 'prompt' must be text; got {type(flat['prompt']).__name__}.")
+        if not isinstance(prompt := single_text(flat["prompt"]), str):
+            raise ValueError(f"Robot {self.name!r}: 'prompt' must be text; got {type(prompt).__name__}.")
         state = self.state_map.to_canonical(self.native_state(flat)).astype(np.float32)
         images = {self.cameras[key]: image for key, image in self.native_images(flat).items()}
-        return Observation(images=images, state=state, prompt=flat["prompt"])
+        return Observation(images=images, state=state, prompt=prompt)
 
     def native_state(self, native: Mapping[str, Any]) -> np.ndarray:
         """The whole native state of an observation, float32 `[s]`, a copy.

@@ -22,6 +22,8 @@ class ServerConfig:
         origins: accepted `Origin` headers. Browsers send one, robots do not (None): by default no web page that is
             open on this machine can talk to the server.
         max_frame_bytes: a larger request closes its connection with code 1009 before it is read.
+        ping_timeout_s: a client that answers no ping for so long is dropped; None never does. Simulators that load a
+            scene and stopped processes answer none, and openpi's clients do not connect again.
         batch_sizes: requests per call of the policy. The largest size that the queue fills is taken, since every size
             is a compiled program of its own. Must hold 1; larger sizes need a `BatchPolicy`.
         max_wait_s: longest time that the first request of a batch waits for others.
@@ -30,7 +32,7 @@ class ServerConfig:
         openpi_errors: sends errors as openpi's server does (traceback, then close with code 1011).
 
     Raises:
-        ValueError: `batch_sizes` without 1, or with a smaller one.
+        ValueError: `batch_sizes` without 1, or with a smaller one; a limit that is not positive.
     """
 
     host: str = "127.0.0.1"
@@ -40,6 +42,7 @@ class ServerConfig:
     tls: ssl.SSLContext | None = None
     origins: tuple[str | None, ...] = (None,)
     max_frame_bytes: int = MAX_FRAME_BYTES
+    ping_timeout_s: float | None = 600.0
     batch_sizes: tuple[int, ...] = (1,)
     max_wait_s: float = 0.005
     max_waiting: int = 64
@@ -49,3 +52,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if min(self.batch_sizes, default=0) != 1:
             raise ValueError(f"batch_sizes must hold 1 and no smaller size; got {list(self.batch_sizes)}.")
+        if self.max_frame_bytes < 1 or (self.ping_timeout_s is not None and not self.ping_timeout_s > 0):
+            raise ValueError(
+                "max_frame_bytes and ping_timeout_s must be positive (ping_timeout_s None: never); got "
+                f"{self.max_frame_bytes} and {self.ping_timeout_s}."
+            )

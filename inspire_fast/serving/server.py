@@ -17,6 +17,7 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response as HttpResponse
 
 from inspire_fast.client.codec import pack
+from inspire_fast.client.messages import SUBPROTOCOL
 from inspire_fast.core.files import write_text
 from inspire_fast.core.policy import Policy
 from inspire_fast.robots.registry import ROBOTS
@@ -136,6 +137,9 @@ class PolicyServer:
                 compression=None,  # a few hostile bytes could unpack to gigabytes
                 max_size=self.config.max_frame_bytes,
                 max_queue=2,
+                ping_timeout=self.config.ping_timeout_s,
+                # Clients of openpi offer none, and are served without.
+                select_subprotocol=lambda _, offered: SUBPROTOCOL if SUBPROTOCOL in offered else None,
                 close_timeout=2.0,
             )
             self._announce()

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from inspire_fast.client.codec import CodecError, pack, unpack
 from inspire_fast.client.errors import ErrorCode, format_error
-from inspire_fast.client.messages import chunk_to_wire, request_from_wire
+from inspire_fast.client.messages import NUMBER_KEY, chunk_to_wire, request_from_wire, request_number
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.serving.batcher import Batcher, DeadlineExceededError, OverloadedError, Reply, Request
@@ -86,6 +86,7 @@ class Session:
         self._idle = True
         self._draining = False
         self._total_ms: float | None = None
+        self._number: int | None = None  # of the open request, if its client numbers them
 
     async def run(self) -> None:
         """Serves the connection until either side closes it."""
@@ -120,6 +121,7 @@ class Session:
 
     async def _serve(self, frame: bytes | str, gone: asyncio.Task[None]) -> None:
         start = time.perf_counter()
+        self._number = None
         try:
             request, reply, response = await self._answer(frame, gone)
         except (ClientGoneError, ConnectionClosed):
@@ -148,6 +150,8 @@ class Session:
         state = request.observation.get(self._settings.state_key) if self._settings.state_key else None
         response = chunk_to_wire(reply.chunk, state=state, server_timing=server_timing)
         response["policy_timing"] = {"infer_ms": reply.infer_ms, "wait_ms": reply.wait_ms, **response["policy_timing"]}
+        if self._number is not None:
+            response[NUMBER_KEY] = self._number
         return request, reply, pack(response)
 
     def _read(self, frame: bytes | str) -> Request:
@@ -158,11 +162,12 @@ class Session:
         except CodecError as error:
             raise RefusedError(ErrorCode.MALFORMED_FRAME, str(error)) from error
         try:
+            self._number = request_number(decoded)
             observation, options = request_from_wire(decoded)
         except ValueError as error:
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
-        # Cached answers belong to one connection, whatever session names its client sends.
-        options = replace(options, session=f"{self._connection.id}/{options.session}")
+        if not options.episode:  # what is remembered then belongs to the connection, whatever its client calls it
+            options = replace(options, session=f"{self._connection.id}/{options.session}")
         return Request(observation=observation, options=options, client=str(self._connection.id))
 
     async def _ask(self, request: Request, gone: asyncio.Task[None]) -> Reply:
@@ -190,13 +195,14 @@ class Session:
             message = str(error)[:_MESSAGE_CHARACTERS]
             cause = error if logger.isEnabledFor(logging.DEBUG) else None
             logger.warning("Refused a request (%s, id %s): %s", error.code, error_id, message, exc_info=cause)
-            text = format_error(error.code, error_id, message)
+            text = format_error(error.code, error_id, message, number=self._number)
         else:
             logger.error("A request failed (id %s).", error_id, exc_info=error)
             text = format_error(
                 ErrorCode.INTERNAL_ERROR,
                 error_id,
                 f"The server failed with a {type(error).__name__}; its log has the details.",
+                number=self._number,
             )
         if self._settings.config.openpi_errors:
             # The error of the policy or the codec, without our wrapping.

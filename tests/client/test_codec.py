@@ -209,3 +209,15 @@ def test_the_scan_accepts_every_honest_message_and_no_part_of_one(value):
     check_frame(packed)
     with pytest.raises(FrameError):
         check_frame(packed[:-1])
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        {b"nd": True, b"type": "<f4", b"kind": b"", b"shape": (2,), b"data": bytes(8)},  # an array
+        {b"nd": False, b"type": "<f4", b"data": bytes(4)},  # a scalar
+    ],
+)
+def test_frames_of_the_package_msgpack_numpy_are_recognised(packed):
+    with pytest.raises(CodecError, match="PyPI package msgpack-numpy"):
+        unpack(msgpack.packb({"observation/state": packed, "prompt": "go"}))

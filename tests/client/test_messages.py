@@ -3,7 +3,13 @@ import pytest
 
 from inspire_fast.client.codec import pack, unpack
 from inspire_fast.client.errors import ErrorCode, ProtocolError, ServerError, format_error
-from inspire_fast.client.messages import chunk_from_wire, chunk_to_wire, request_from_wire, request_to_wire
+from inspire_fast.client.messages import (
+    chunk_from_wire,
+    chunk_to_wire,
+    request_from_wire,
+    request_number,
+    request_to_wire,
+)
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Status
 
@@ -196,3 +202,35 @@ def test_other_text_is_a_foreign_traceback():
     error = ServerError.from_frame("Traceback (most recent call last):\nValueError: boom")
     assert error.foreign
     assert "ValueError: boom" in str(error)
+
+
+@pytest.mark.parametrize("prompt", [np.str_("open"), np.asarray("open"), np.array(["open"]), np.array([["open"]])])
+def test_a_text_array_with_one_element_is_that_text(prompt):
+    observation, _ = request_from_wire(unpack(pack({"prompt": prompt})))
+    assert observation == {"prompt": "open"}
+
+
+def test_text_in_an_array_is_no_longer_than_an_instruction():
+    with pytest.raises(ValueError, match="'prompt' has 9000 characters"):
+        request_from_wire({"prompt": np.array(["x" * 9000])})
+
+
+@pytest.mark.parametrize("number", ["7", -1, 1.5, True, None])
+def test_a_request_number_is_a_number(number):
+    with pytest.raises(ValueError, match="'request' must be an integer"):
+        request_number({"inspire": {"request": number}})
+
+
+def test_numbers_and_marks_come_through_the_wire():
+    options = RequestOptions(episode="e", chunks=3)
+    request = unpack(pack(request_to_wire(OBSERVATION, options, number=7)))
+    assert request["inspire"] == {"request": 7, "episode": "e", "chunks": 3}
+    assert request_number(request) == 7
+    assert request_from_wire(request)[1] == options
+    assert request_number(OBSERVATION) is None
+
+
+def test_an_error_frame_bears_the_number_of_its_request():
+    error = ServerError.from_frame(format_error(ErrorCode.OVERLOADED, "5b0c91d2", "later", number=7))
+    assert (error.code, error.error_id, error.number) == ("overloaded", "5b0c91d2", 7)
+    assert ServerError.from_frame(format_error(ErrorCode.OVERLOADED, "5b0c91d2", "#7] x")).number is None

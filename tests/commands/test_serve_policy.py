@@ -224,3 +224,14 @@ def test_the_command_says_what_is_wrong_without_a_traceback(capsys):
         main(["--env=ALOHA"])
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("error: There is no default policy for ALOHA")
+
+
+def test_limits_of_frames_and_pings_are_options(tmp_path):
+    line = ("policy:replay", f"--policy.root={write_fake_dataset(tmp_path / 'fake')}", "--policy.robot=libero")
+    default = server_of(parse(line)).config
+    assert (default.max_frame_bytes, default.ping_timeout_s) == (32 << 20, 600.0)
+    changed = server_of(parse((*line, "--max-frame-mib=64", "--ping-timeout-s=0"))).config
+    assert (changed.max_frame_bytes, changed.ping_timeout_s) == (64 << 20, None)
+    for wrong in ("--max-frame-mib=0", "--ping-timeout-s=-1"):
+        with pytest.raises(ValueError, match="must be positive"):
+            server_of(parse((*line, wrong)))

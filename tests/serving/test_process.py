@@ -9,7 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from inspire_fast.client import ConnectionLostError, PolicyClient, ProtocolError, RequestTimeoutError
+from inspire_fast.client import (
+    ConnectionLostError,
+    PolicyChangedError,
+    PolicyClient,
+    ProtocolError,
+    RequestTimeoutError,
+)
 from inspire_fast.core.types import Status
 from inspire_fast.serving import PolicyServer, ServerConfig, serve_in_background
 from inspire_fast.serving.testing import PuppetPolicy
@@ -111,14 +117,19 @@ def test_a_server_that_hangs_costs_no_more_than_the_deadline(server_process, con
     assert client.infer(observation(value=3.0)).actions[0, 0] == 3.0
 
 
-def test_an_idle_client_does_not_notice_a_restart(connect, observation):
+def test_an_idle_client_notices_a_restart_if_the_policy_is_another_one(connect, observation, caplog):
     with serve_in_background(PolicyServer(PuppetPolicy())) as server:
         port = server.port
         client = connect(port)
         assert client.infer(observation(value=1.0)).actions[0, 0] == 1.0
     with serve_in_background(PolicyServer(PuppetPolicy(horizon=4), ServerConfig(port=port))):
-        assert client.infer(observation(value=2.0)).actions.shape == (4, 7)
-        assert client.metadata["horizon"] == 4
+        for _ in range(2):
+            with pytest.raises(PolicyChangedError, match="horizon: 10 then, 4 now"):
+                client.infer(observation(value=2.0))
+        assert client.metadata["horizon"] == 10
+    with serve_in_background(PolicyServer(PuppetPolicy(), ServerConfig(port=port))):
+        assert client.infer(observation(value=3.0)).actions[0, 0] == 3.0
+        assert "may serve another policy by now" in caplog.text  # the puppet names no checkpoint
         client.close()
         with pytest.raises(ConnectionLostError, match="was closed"):
             client.infer(observation())

@@ -157,6 +157,15 @@ def test_an_episode_is_one_robot_under_one_instruction(record, directory):
         assert (np.diff(requests) == 1).all()
 
 
+def test_an_episode_ends_with_its_mark(record, directory):
+    recorder = record()
+    for mark in "aabba":
+        recorder.record("one", native(), RequestOptions(episode=mark), chunk_of())
+    recorder.close()
+    (segment,) = list_segments(directory)
+    assert [episode.length for episode in LeRobotDataset(segment).episodes] == [2, 2, 1]
+
+
 def test_other_pictures_go_into_another_dataset(record, directory):
     recorder = record()
     recorder.record("one", native(), OPTIONS, chunk_of())

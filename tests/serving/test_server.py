@@ -59,7 +59,9 @@ def test_an_invalid_request_is_refused_in_words_and_the_connection_lives_on(serv
     with pytest.raises(ServerError, match="NaN"):
         client.infer(nan)
     with pytest.raises(ServerError, match="Did you mean 'targets'"):
-        client._exchange(pack({**observation(), "inspire": {"target": ["the bowl"]}}), Deadline(10))
+        connection.exchange(
+            pack({**observation(), "inspire": {"request": 5, "target": ["the bowl"]}}), Deadline(10), number=5
+        )
     assert client.infer(observation()).status is Status.OK
     assert client._connection is connection
 
@@ -290,7 +292,7 @@ def test_a_policy_that_runs_out_of_data_is_an_error_of_the_server(serve, connect
 
 def test_a_frame_above_the_limit_is_not_read(serve, connect, observation):
     client = connect(serve(max_frame_bytes=100_000).port)
-    with pytest.raises(ServerError, match="larger than the server accepts") as refused:
+    with pytest.raises(ServerError, match=r"larger than the server accepts.*100000.*--max-frame-mib") as refused:
         client.infer({**observation(), "padding": bytes(200_000)})
     assert refused.value.code == ErrorCode.FRAME_TOO_LARGE
     assert client.infer(observation()).status is Status.OK
@@ -299,3 +301,20 @@ def test_a_frame_above_the_limit_is_not_read(serve, connect, observation):
 def test_the_first_frame_is_the_packed_metadata(serve):
     with raw(serve().port) as connection:
         assert unpack(connection.recv()) == {"robot": "libero", "horizon": 10}
+
+
+@pytest.mark.parametrize("ping_timeout_s", [600.0, None])
+def test_a_client_that_answers_no_ping_is_kept_as_long_as_configured(serve, connect, ping_timeout_s):
+    server = serve(ping_timeout_s=ping_timeout_s)
+    connect(server.port)
+    (connection,) = server._server.connections
+    assert connection.ping_timeout == ping_timeout_s
+
+
+def test_a_server_on_ipv6_is_reached_by_address_in_brackets_and_by_its_uri(serve, connect, observation):
+    try:
+        server = serve(host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    for host, port in (("::1", server.port), ("[::1]", server.port), (server.uri, None)):
+        assert connect(port, host=host).infer(observation()).status is Status.OK

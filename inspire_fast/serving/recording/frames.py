@@ -159,19 +159,21 @@ class OpenEpisode:
 
     Attributes:
         task: instruction.
+        mark: `RequestOptions.episode` of the requests.
         features: see `FrameFormat.features`.
         rows: one column -> value each.
         nbytes: size of all values.
     """
 
     task: str
+    mark: str = ""
     features: Mapping[str, Mapping[str, Any]]
     rows: list[dict[str, Any]]
     nbytes: int
 
     def extend(self, later: OpenEpisode) -> bool:
-        """Appends rows; returns False if they have another instruction or other columns."""
-        if (self.task, self.features) != (later.task, later.features):
+        """Appends rows; returns False if they are of another episode or instruction, or have other columns."""
+        if (self.task, self.mark, self.features) != (later.task, later.mark, later.features):
             return False
         self.rows += later.rows
         self.nbytes += later.nbytes

@@ -2,8 +2,8 @@
 
 <directory>/<time>-<number>/   a finished dataset; `LeRobotDataset` opens it, `list_segments` lists them
 
-An episode holds the requests of one connection (or one robot of it) under one instruction; a very long one is continued
-as another episode. `recording.frames` lists the columns.
+An episode holds the requests of one connection (or one robot of it) under one instruction and one episode mark; a very
+long one is continued as another episode. `recording.frames` lists the columns.
 """
 
 from __future__ import annotations
@@ -217,7 +217,13 @@ class Recorder:
         key = (exchange.session, exchange.options.session)
         try:
             row, task = self._format.row(exchange), self._format.task(exchange)
-            episode = OpenEpisode(task=task, features=self._format.features(row), rows=[row], nbytes=nbytes(row))
+            episode = OpenEpisode(
+                task=task,
+                mark=exchange.options.episode,
+                features=self._format.features(row),
+                rows=[row],
+                nbytes=nbytes(row),
+            )
         except ValueError as error:
             with self._lock:
                 self._unfit.add(1, f"session {exchange.session}: {error}")

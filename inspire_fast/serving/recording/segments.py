@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-import fcntl
 import logging
 import math
 from pathlib import Path
@@ -15,6 +14,7 @@ import shutil
 import time
 from typing import Any
 
+from inspire_fast.core.files import lock_folder
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.serving.recording.frames import OpenEpisode
 
@@ -91,13 +91,7 @@ class Segments:
         self._writer: DatasetWriter | None = None
         self._features: Features = {}
         self._begun_s, self._metadata_bytes, self._rows = 0.0, 0, 0
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = (directory / ".lock").open("w", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise FileExistsError(f"Another process records into {directory}; choose another folder.") from error
+        self._lock = lock_folder(directory, "records into")
         self._remove_left_overs()
         self._number = max(map(_number, list_segments(directory)), default=-1) + 1
         # Measured once: walking the folders for every episode would cost more than writing it.
