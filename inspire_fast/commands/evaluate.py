@@ -43,6 +43,8 @@ class EvaluationOptions:
         tasks: single tasks, `suite:number`, e.g. `libero_spatial:0`.
         episodes: only the first `episodes` of the protocol's trials per task.
         out: folder of records, videos and page.
+        policy_name: your name of the policy; a server that names no checkpoint (openpi's) needs one, and the same one
+            again to continue in the same folder.
         host: address of the policy server; of a policy in this process, the address that its workers ask.
         batch_sizes: of a policy in this process: requests of several workers are answered in one call of these sizes
             (each is a program that is compiled first).
@@ -62,6 +64,7 @@ class EvaluationOptions:
     tasks: tuple[str, ...] = ()
     episodes: int | None = None
     out: Path = Path("runs/libero")
+    policy_name: str = ""
     host: str = "127.0.0.1"
     batch_sizes: tuple[int, ...] = (1,)
     workers: int = 2
@@ -90,6 +93,7 @@ class EvaluationOptions:
         return Job(
             protocol=protocol,
             policy={},
+            name=self.policy_name,
             answering=self.answers,
             disturbances=parse_disturbances(self.disturb),
             videos=self.videos,

@@ -12,6 +12,7 @@ import time
 import av
 import pytest
 
+from inspire_fast.core.files import lock_folder
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.records import records
@@ -38,7 +39,7 @@ def server() -> Iterator[PolicyServer]:
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     policy = PuppetPolicy().metadata
-    return Job(protocol=PROTOCOL, policy=dict(policy), videos="none", out=tmp_path / "run", make=Faked)
+    return Job(protocol=PROTOCOL, policy=dict(policy), name="puppet", videos="none", out=tmp_path / "run", make=Faked)
 
 
 def table(found: list[EpisodeRecord]) -> str:
@@ -71,7 +72,7 @@ from tests.evaluation.faked import PROTOCOL, Faked
 if __name__ == "__main__":
     address, out = Address(port=int(sys.argv[1])), Path(sys.argv[2])
     with address() as client:
-        job = Job(protocol=PROTOCOL, policy=dict(client.metadata), videos="calls", out=out, make=Faked)
+        job = Job(protocol=PROTOCOL, policy=dict(client.metadata), name="puppet", videos="calls", out=out, make=Faked)
     keys = [("libero_object", task, episode) for task in (0, 1) for episode in range(6)]
     print(text_table(results(run_missing_episodes(job, keys, in_processes(address, 2)))))
 """
@@ -212,6 +213,40 @@ def test_another_policy_behind_the_same_port_is_noticed(job: Job) -> None:
     with pytest.raises(StoppedError, match="the server now serves 'another'"):
         run_missing_episodes(job, KEYS, in_this_process(swapped))
     assert records.read(job.out) == []
+
+
+class Restarting(Failing):
+    """A client whose server comes back with another policy at the second call."""
+
+    def infer(self, observation: object, options: object) -> ActionChunk:
+        from inspire_fast.client import PolicyChangedError
+
+        if hasattr(self, "asked"):
+            raise PolicyChangedError("came back with another policy")
+        self.asked = True
+        return super().infer(observation, options)
+
+
+def test_a_policy_that_is_exchanged_within_an_episode_stops_the_evaluation(job: Job) -> None:
+    with pytest.raises(StoppedError, match="policy: came back with another policy"):
+        run_missing_episodes(replace(job, make=Endless), KEYS, in_this_process(Restarting()))
+    assert records.read(job.out) == []
+
+
+def test_episodes_of_a_policy_without_a_name_are_not_continued(job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    nameless = replace(job, name="")
+    run_missing_episodes(nameless, KEYS[:1], in_this_process(PuppetPolicy()))
+    assert "Nothing names the policy" in caplog.text
+    with pytest.raises(ValueError, match=r"nothing names.*--policy-name"):
+        run_missing_episodes(nameless, KEYS, in_this_process(PuppetPolicy()))
+    with pytest.raises(ValueError, match=r"policy\.name: None then, 'puppet' now"):
+        run_missing_episodes(job, KEYS, in_this_process(PuppetPolicy()))
+
+
+def test_one_evaluation_at_a_time_writes_into_a_folder(job: Job) -> None:
+    with lock_folder(job.out, "evaluates into"), pytest.raises(FileExistsError, match="Another process evaluates into"):
+        run_missing_episodes(job, KEYS[:1], in_this_process(PuppetPolicy()))
+    assert len(run_missing_episodes(job, KEYS[:1], in_this_process(PuppetPolicy()))) == 1
 
 
 def test_protocols_are_not_mixed_in_a_folder(job: Job) -> None:

@@ -54,7 +54,9 @@ def run(port: int, folder: Path, *, answering: str = "own", timeout_s: float = 6
     address = Address(port=port, request_timeout_s=timeout_s)
     with address() as client:
         policy = dict(client.metadata)
-    job = Job(protocol=PROTOCOL, policy=policy, answering=answering, videos="none", out=folder, make=Faked)
+    job = Job(
+        protocol=PROTOCOL, policy=policy, name="theirs", answering=answering, videos="none", out=folder, make=Faked
+    )
     return run_missing_episodes(job, KEYS, in_processes(address, 1))
 
 

@@ -39,7 +39,7 @@ def test_a_cluster_of_two_nodes_gives_the_same_table(
     try:
         cluster.add_node(num_cpus=1)
         policy = PuppetPolicy()
-        job = Job(protocol=PROTOCOL, policy=dict(policy.metadata), out=tmp_path / "ray", make=Faked)
+        job = Job(protocol=PROTOCOL, policy=dict(policy.metadata), name="puppet", out=tmp_path / "ray", make=Faked)
         with serve_in_background(PolicyServer(policy)) as server:
             address = Address(port=server.port)
             first = run_missing_episodes(job, KEYS, on_ray(address, cluster.address, 2))

@@ -104,6 +104,14 @@ def test_records_of_another_policy_or_setting_are_not_mixed(tmp_path: Path, meta
         records.claim(tmp_path, {"execute": 5}, {**metadata, "checkpoint": "another"})
 
 
+def test_a_folder_of_an_earlier_version_is_continued(tmp_path: Path, metadata: dict) -> None:
+    earlier = {key: value for key, value in metadata.items() if key not in ("action_names", "state_names")}
+    records.claim(tmp_path, {}, earlier)
+    records.claim(tmp_path, {}, metadata)
+    with pytest.raises(ValueError, match=r"policy\.questions"):
+        records.claim(tmp_path, {}, {**metadata, "questions": {}})
+
+
 class Still:
     """An environment in which nothing happens."""
 

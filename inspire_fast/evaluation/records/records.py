@@ -15,6 +15,7 @@ Key = tuple[str, int, int]
 
 FILE = "episodes.jsonl"
 CLAIM = "evaluation.json"
+_ADDED = ("action_names", "state_names")  # metadata that policies of earlier versions did not have
 Phase = Literal["before", "carrying", "after"]
 
 
@@ -120,6 +121,9 @@ def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) 
     now = json.loads(json.dumps({"settings": dict(settings), "policy": dict(policy)}))
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
+        for key in _ADDED:
+            if key not in before["policy"]:
+                now["policy"].pop(key, None)
         differing = list(differences(before, now))
         if differing:
             raise ValueError(

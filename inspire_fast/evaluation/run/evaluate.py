@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 import contextlib
 from dataclasses import asdict
+import logging
 from pathlib import Path
 from typing import Any
 
-from inspire_fast.core.files import append_json_line
-from inspire_fast.core.policy import Policy
+from inspire_fast.core.files import append_json_line, lock_folder
+from inspire_fast.core.policy import Policy, policy_name
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
@@ -17,6 +18,8 @@ from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedErr
 from inspire_fast.evaluation.run.process_workers import run_in_processes
 from inspire_fast.evaluation.run.protocols import simulator_versions
 from inspire_fast.evaluation.run.runner import Job, Outcome, Runner, check_policy
+
+logger = logging.getLogger(__name__)
 
 OnOutcome = Callable[[Key, Outcome], None]
 Run = Callable[[Job, list[Key]], Generator[tuple[Key, Outcome]]]
@@ -61,15 +64,40 @@ def run_missing_episodes(
         The records of the wanted episodes, in the order of `keys`. Episodes with infrastructure failures are missing.
 
     Raises:
-        ValueError: the folder holds another evaluation, or the policy does not fit the protocol.
+        ValueError: the folder holds another evaluation, or one of a policy without a name; or the policy does not fit
+            the protocol.
+        FileExistsError: another process runs an evaluation in this folder.
         StoppedError: `patience` failures in a row, a full disk, or another policy on the server. Repeat to continue.
     """
     check_policy(job.policy, job.protocol, job.answering)
-    records.claim(job.out, settings(job), job.policy)
+    with lock_folder(job.out, "evaluates into"):
+        missing = _missing(job, keys)
+        _run(job, run(job, missing), patience, on_outcome)
+        by_key = {record.key: record for record in records.read(job.out)}
+    return [by_key[key] for key in keys if key in by_key]
+
+
+def _missing(job: Job, keys: list[Key]) -> list[Key]:
+    """The episodes without a record, in a folder that holds those of the same policy and settings only."""
+    records.claim(job.out, settings(job), job.identity)
     done = {record.key for record in records.read(job.out)}
+    if policy_name(job.identity) is None:
+        if done:
+            raise ValueError(
+                f"{job.out} holds episodes of a policy that nothing names, so nobody can tell whether it is this one. "
+                "Choose another folder, and name the policy from the start (--policy-name)."
+            )
+        logger.warning(
+            "Nothing names the policy (its metadata: %s). This evaluation cannot be continued after an interruption; "
+            "give it a name (--policy-name).",
+            dict(job.policy),
+        )
+    return [key for key in keys if key not in done]
+
+
+def _run(job: Job, running: Generator[tuple[Key, Outcome]], patience: int, on_outcome: OnOutcome | None) -> None:
     in_a_row = 0
-    missing = [key for key in keys if key not in done]
-    with contextlib.closing(run(job, missing)) as outcomes:  # closing a generator ends its workers
+    with contextlib.closing(running) as outcomes:  # closing a generator ends its workers
         for key, outcome in outcomes:
             _write(job.out, key, outcome)
             if on_outcome is not None:
@@ -83,8 +111,6 @@ def run_missing_episodes(
                     f"Stopped after {in_a_row} infrastructure failure(s) in a row, which do not count as episodes. "
                     f"Finished episodes are kept: repeat the command to continue. The last failure: {outcome}"
                 )
-    by_key = {record.key: record for record in records.read(job.out)}
-    return [by_key[key] for key in keys if key in by_key]
 
 
 def settings(job: Job) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import traceback
 from typing import Any, Literal
 
-from inspire_fast.client import ErrorCode, PolicyClientError, RequestTimeoutError
+from inspire_fast.client import ErrorCode, PolicyChangedError, PolicyClientError, RequestTimeoutError
 from inspire_fast.client.errors import ServerError
 from inspire_fast.core.cli import CommandError
 from inspire_fast.core.files import read_json_lines
@@ -93,6 +93,8 @@ def raising_infrastructure_errors(infer: Callable[[Mapping[str, Any]], ActionChu
                 raise
             late = error.code == ErrorCode.DEADLINE_EXCEEDED
             raise InfrastructureError("late" if late else "server", str(error)) from error
+        except PolicyChangedError as error:
+            raise InfrastructureError("policy", str(error)) from error
         except (PolicyClientError, OSError, MemoryError) as error:
             raise InfrastructureError("server", f"{error}") from error
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inspire_fast.client import PolicyClient, PolicyClientError
-from inspire_fast.core.policy import Policy
+from inspire_fast.core.policy import Policy, policy_name
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.disturbances import Disturbed
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.evaluation.records.records import EpisodeRecord, Key
+from inspire_fast.evaluation.records.records import EpisodeRecord, Key, differences
 from inspire_fast.evaluation.run.answering import Answering, options_for
 from inspire_fast.evaluation.run.failures import (
     InfrastructureError,
@@ -54,6 +54,7 @@ class Job:
     Attributes:
         protocol: settings of the episodes.
         policy: metadata of the policy at the start of the evaluation.
+        name: a person's name of the policy, which an evaluation of a server that names none needs to be continued.
         answering: source of the answers to the policy's questions.
         disturbances: name -> severity, see `envs.libero.disturbances`.
         videos: an image per call, per control step, or no video.
@@ -64,12 +65,18 @@ class Job:
 
     protocol: Protocol
     policy: Mapping[str, Any]
+    name: str = ""
     answering: Answering = "own"
     disturbances: Mapping[str, int] = field(default_factory=dict[str, int])
     videos: Videos = "calls"
     keep_observations: bool = False
     out: Path = Path()
     make: Callable[[str, int, Job], Environment] | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells the policy from others: its metadata, and its name if it has one."""
+        return {**self.policy, "name": self.name} if self.name else dict(self.policy)
 
     def environment(self, suite: str, task: int) -> Environment:
         """Builds the environment of a task."""
@@ -134,6 +141,7 @@ class Runner:
             protocol=job.protocol.hash,
             policy={"robot": self._robot.name, **job.policy},  # `check_policy` has warned of one that does not say it
         )
+        self._require_same_policy()
         try:
             with infrastructure_errors():
                 environment = self._at(suite, task)
@@ -142,7 +150,6 @@ class Runner:
         except InfrastructureError:
             self.close()  # its state is unknown
             raise
-        self._same_policy()
         return record
 
     def close(self) -> None:
@@ -169,11 +176,15 @@ class Runner:
             raise StoppedError(str(error)) from error
         return self._policy.infer(observation, options)
 
-    def _same_policy(self) -> None:
-        """Raises if the server restarted with another policy, whose episodes must not be mixed with these."""
-        before, now = self._job.policy.get("checkpoint"), self._policy.metadata.get("checkpoint")
-        if before != now:
-            raise InfrastructureError("policy", f"the server now serves {now!r}; this evaluation is of {before!r}.")
+    def _require_same_policy(self) -> None:
+        """Raises unless the policy is that of the evaluation, with whose episodes these are counted."""
+        before, now = self._job.policy, self._policy.metadata
+        if found := list(differences(before, now)):
+            raise InfrastructureError(
+                "policy",
+                f"the server now serves {policy_name(now)!r}; this evaluation is of {policy_name(before)!r} "
+                f"({'; '.join(found)}).",
+            )
 
 
 class ConnectingRunner:
