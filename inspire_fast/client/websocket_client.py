@@ -207,10 +207,9 @@ class PolicyClient:
         """Waits for this client's other requests, then exchanges one in the `running` episode, or the client's own."""
         self._leave_parent()
         options = options or RequestOptions()
-        if not self._lock.acquire(timeout=deadline.left_s):
-            raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
+        acquired = self._lock.acquire(timeout=deadline.left_s)
         try:
-            if deadline.left_s <= 0:  # not sent yet, so the connection is still good
+            if not acquired or deadline.left_s <= 0:  # not sent yet, so the connection is still good
                 raise RequestTimeoutError(f"Other requests of this client took all of {deadline.total_s:.3g} s.")
             mark = running or self._episodes.setdefault(options.session, EpisodeMark())
             response = self._exchange(observation, mark.on(options), deadline)
@@ -218,7 +217,8 @@ class PolicyClient:
                 mark.chunks += 1
             return response
         finally:
-            self._lock.release()
+            if acquired:
+                self._lock.release()
 
     def _exchange(self, observation: Mapping[str, Any], options: RequestOptions, deadline: Deadline) -> dict[str, Any]:
         for _ in range(2):
@@ -240,25 +240,27 @@ class PolicyClient:
     def _usable_connection(self, deadline: Deadline) -> Connection:
         if self._connection is not None and not self._connection.usable:
             self._drop()
-        if self._closed.is_set():
-            raise ConnectionLostError(_CLOSED)
-        if self._connection is None:
+        if self._connection is None and not self._closed.is_set():
             connection = open_connection(self._endpoint, deadline, self._on_wait, closed=self._closed)
-            if self._closed.is_set() or (changes := _changes(self._metadata, connection.metadata)):
-                connection.close(wait=False)
-                if self._closed.is_set():
-                    raise ConnectionLostError(_CLOSED)
-                raise PolicyChangedError(
-                    f"The server at {self._endpoint.uri} came back with another policy; nothing was asked of it. Open "
-                    "a new client if it is the one you want.\n  " + "\n  ".join(changes)
-                )
-            if policy_name(connection.metadata) is None:
-                logger.warning(
-                    "Connected again to %s. Its metadata name no checkpoint: it may serve another policy by now.",
-                    self._endpoint.uri,
-                )
+            self._require_same_policy(connection)
             self._connection = connection
+        if self._connection is None or self._closed.is_set():  # `close` may not have seen a new connection
+            self._drop()
+            raise ConnectionLostError(_CLOSED)
         return self._connection
+
+    def _require_same_policy(self, connection: Connection) -> None:
+        if changes := _changes(self._metadata, connection.metadata):
+            connection.close(wait=False)
+            raise PolicyChangedError(
+                f"The server at {self._endpoint.uri} came back with another policy; nothing was asked of it. Open a "
+                "new client if it is the one you want.\n  " + "\n  ".join(changes)
+            )
+        if policy_name(connection.metadata) is None:
+            logger.warning(
+                "Connected again to %s. Its metadata name no checkpoint: it may serve another policy by now.",
+                self._endpoint.uri,
+            )
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
