@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 import fcntl
 import logging
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from inspire_fast.checkpoints.download import RefusedError, copy_files, list_files
+from inspire_fast.core.files import openpi_home
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def cached_path(address: str, cache_dir: Path | None = None) -> Path:
         cache_dir: of openpi; None is `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
     """
     parts = urlsplit(address)
-    cache = cache_dir or Path(os.environ.get("OPENPI_DATA_HOME") or "~/.cache/openpi").expanduser()
+    cache = cache_dir or openpi_home()
     path = cache / parts.netloc / parts.path.strip("/")
     if ".." in path.parts or path == cache:
         raise ValueError(f"{address!r} names no folder in a bucket: expected scheme://bucket/path.")

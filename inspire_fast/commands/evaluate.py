@@ -16,6 +16,7 @@ import tyro
 
 from inspire_fast.client import PolicyClientError
 from inspire_fast.core.cli import run_command
+from inspire_fast.core.files import read_text
 from inspire_fast.core.policy import Policy
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.camera import RenderQuality
@@ -235,7 +236,7 @@ def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
     address = Address(
         host=args.options.host,
         port=args.port,
-        api_key=None if args.api_key_file is None else args.api_key_file.read_text(encoding="utf-8").strip(),
+        api_key=None if args.api_key_file is None else read_text(args.api_key_file).strip(),
         connect_timeout_s=args.connect_timeout_s,
         request_timeout_s=args.request_timeout_s,
     )

@@ -46,6 +46,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         stream.write(data)
 
 
+def read_text(path: Path) -> str:
+    """Text of a UTF-8 file, without the byte order mark that some editors put in front.
+
+    Raises:
+        ValueError: it is no UTF-8; names the file and the place.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = f"byte {error.object[error.start]:#04x} at {error.start}"
+        raise ValueError(f"{path} is not UTF-8 text ({found}); save it as UTF-8.") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes or replaces a file with UTF-8 text."""
     write_bytes(path, text.encode())
@@ -72,6 +85,28 @@ def append_json_line(path: Path, value: Any) -> None:
         os.fsync(file.fileno())
 
 
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Lines that are not blank, and their numbers from 1; a line feed alone ends a line.
+
+    `str.splitlines` also cuts at U+2028, U+2029 and U+0085, which may stand in the texts of JSON.
+    """
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def openpi_home() -> Path:
+    """openpi's folder for downloads: `OPENPI_DATA_HOME`, or `~/.cache/openpi`.
+
+    Raises:
+        FileNotFoundError: the user has no home directory; names the variable.
+    """
+    try:
+        return Path(os.environ.get("OPENPI_DATA_HOME") or "~/.cache/openpi").expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "This user has no home directory to keep downloads in; set OPENPI_DATA_HOME to a folder for them."
+        ) from error
+
+
 def read_json_lines(path: Path) -> list[Any]:
     """Reads the complete lines of a file; a missing file has none.
 
@@ -79,7 +114,7 @@ def read_json_lines(path: Path) -> list[Any]:
         ValueError: a line is not JSON; names the file and the line.
     """
     values: list[Any] = []
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = read_text(path) if path.exists() else ""
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
             values.append(json.loads(line))

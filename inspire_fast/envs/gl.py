@@ -5,6 +5,7 @@ The choice must come before the import of mujoco, which reads `MUJOCO_GL` only o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import contextlib
 import ctypes
 import os
@@ -16,6 +17,7 @@ INSTALL_HINT = (
     "`apt-get install libosmesa6 libgl1` (OSMesa; software). To step the simulator without ever rendering, "
     "set MUJOCO_GL=disable."
 )
+_BACKENDS = ("egl", "osmesa", "glfw", "glx", "cgl", "wgl", "enable", "enabled", "on", "true", "1")
 _OFF = ("disable", "disabled", "off", "false", "0")
 _OSMESA_SONAMES = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
 
@@ -31,9 +33,10 @@ def choose_backend() -> str:
     back end, `cgl`.
 
     Raises:
-        RenderingUnavailableError: neither works; names the packages to install.
+        RenderingUnavailableError: neither works, or variables contradict each other; says what to install or to set.
         RuntimeError: mujoco was imported before, with another back end.
     """
+    check_variables(os.environ)
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if chosen:
         return chosen
@@ -51,8 +54,31 @@ def choose_backend() -> str:
     return backend
 
 
+def check_variables(environ: Mapping[str, str]) -> None:
+    """Refuses values on which mujoco or robosuite would fail with an error of their own.
+
+    Raises:
+        RenderingUnavailableError: names the variable, its value, and what to set.
+    """
+    backend = environ.get("MUJOCO_GL", "").strip().lower()
+    if backend and backend not in (*_BACKENDS, *_OFF):
+        raise RenderingUnavailableError(
+            f"MUJOCO_GL={backend} is no back end of mujoco's. Unset it, or set it to egl, osmesa or disable."
+        )
+    device, visible = environ.get("MUJOCO_EGL_DEVICE_ID"), environ.get("CUDA_VISIBLE_DEVICES", "")
+    if device is not None and not device.isdigit():
+        raise RenderingUnavailableError(
+            f"MUJOCO_EGL_DEVICE_ID={device!r} must be the number of an EGL device. Unset it to use the first one."
+        )
+    if device is not None and visible and device not in visible:  # robosuite asserts exactly this when it is imported
+        raise RenderingUnavailableError(
+            f"MUJOCO_EGL_DEVICE_ID={device} is not in CUDA_VISIBLE_DEVICES={visible}, and robosuite insists on it. "
+            "Unset MUJOCO_EGL_DEVICE_ID to render on the first device, or set it to one of CUDA_VISIBLE_DEVICES."
+        )
+
+
 def require_rendering() -> None:
-    """Checks that `MUJOCO_GL` does not switch rendering off.
+    """Checks that `MUJOCO_GL` neither switches rendering off nor asks for a screen that is not there.
 
     Raises:
         RenderingUnavailableError: it does.
@@ -62,6 +88,12 @@ def require_rendering() -> None:
         raise RenderingUnavailableError(
             f"Cameras cannot be rendered: MUJOCO_GL={backend} switches rendering off. "
             "Unset it, or set it to egl or osmesa, before the process starts."
+        )
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if backend in ("glfw", "glx") and sys.platform == "linux" and not screen:
+        raise RenderingUnavailableError(
+            f"Cameras cannot be rendered: MUJOCO_GL={backend} needs a screen, and DISPLAY is not set. "
+            "Unset MUJOCO_GL, or set it to egl or osmesa, before the process starts."
         )
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import numbered_lines, read_text
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import DatasetIdentity
@@ -86,9 +87,11 @@ def read_annotations(path: Path, meta: Meta, robot: str) -> dict[int, list[Annot
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; it must hold one JSON object per line.")
     lines: dict[int, list[Annotation]] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not text.strip():
-            continue
+    try:
+        numbered = numbered_lines(read_text(path))
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+    for number, text in numbered:
         try:
             entry: dict[str, Any] = json.loads(text)
             if "targets" in entry:

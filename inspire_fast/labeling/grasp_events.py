@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inspire_fast.core.files import read_text
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.robots.gripper import GripperSignal
 
@@ -23,7 +24,7 @@ def load_signal(path: Path) -> GripperSignal:
         DatasetError: no such file, no JSON, or no signal; names the file.
     """
     try:
-        fields = dict(json.loads(path.read_text(encoding="utf-8")))
+        fields = dict(json.loads(read_text(path)))
         fields["position"] = tuple(int(dimension) for dimension in fields["position"])
         fields["opening"] = {int(dimension): float(weight) for dimension, weight in fields["opening"].items()}
         return GripperSignal(**fields)

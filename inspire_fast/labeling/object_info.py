@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.files import read_text
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -113,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DatasetError: missing or damaged; names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read as a label file: {error}") from error
 

@@ -15,8 +15,8 @@ def with_default_prompt(policy: Policy, prompt: str) -> Policy:
     Raises:
         ValueError: the prompt is empty.
     """
-    if not prompt:
-        raise ValueError("The default prompt is empty; give an instruction, or leave it out.")
+    if not prompt.strip():
+        raise ValueError("The default prompt is blank; give an instruction, or leave it out.")
     return _PromptedBatchPolicy(policy, prompt) if isinstance(policy, BatchPolicy) else _PromptedPolicy(policy, prompt)
 
 

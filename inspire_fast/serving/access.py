@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 import ssl
 
+from inspire_fast.core.files import read_text
+
 KEYS_VARIABLE = "INSPIRE_FAST_API_KEYS"
 _SCHEME = "Api-Key "
 
@@ -20,7 +22,7 @@ def load_api_keys(file: Path | None = None, environ: Mapping[str, str] = os.envi
     """
     keys = [key.strip() for key in environ.get(KEYS_VARIABLE, "").split(",")]
     if file is not None:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_text(file).splitlines()]
         in_file = [line for line in lines if line and not line.startswith("#")]
         if not in_file:
             raise ValueError(f"The API key file {file} holds no key; write one per line.")

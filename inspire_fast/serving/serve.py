@@ -24,7 +24,7 @@ def serve(
     batch_sizes: Sequence[int] = (1,),
     default_prompt: str | None = None,
 ) -> None:
-    """Serves a policy over openpi's websocket protocol until SIGTERM or Ctrl-C.
+    """Serves a policy over openpi's websocket protocol until SIGTERM, SIGHUP or Ctrl-C.
 
     Example:
         >>> import inspire_fast as ifa

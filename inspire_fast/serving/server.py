@@ -36,7 +36,7 @@ _SAME_SIGNAL_S = 2.0
 class PolicyServer:
     """Serves one policy to any number of openpi clients.
 
-        PolicyServer(policy, ServerConfig(port=8000)).serve_forever()  # until SIGTERM or Ctrl-C
+        PolicyServer(policy, ServerConfig(port=8000)).serve_forever()  # until SIGTERM, SIGHUP or Ctrl-C
 
         async with PolicyServer(policy) as server:                     # on a free port, `server.port`
             ...
@@ -97,7 +97,10 @@ class PolicyServer:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def serve_forever(self) -> None:
-        """Serves until SIGTERM or SIGINT, then drains. A second signal, two seconds later, ends the process."""
+        """Serves until SIGTERM, SIGINT or SIGHUP (its terminal closes), then drains and finishes its recordings.
+
+        A second signal, two seconds later, ends the process. A SIGHUP that is ignored (`nohup`) stays so.
+        """
         asyncio.run(self._serve_until_signal())
 
     async def _serve_until_signal(self) -> None:
@@ -113,7 +116,9 @@ class PolicyServer:
                 serving.cancel()
 
         serving = asyncio.create_task(self._serve_until(stop))
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             loop.add_signal_handler(number, on_signal, number)
         await asyncio.wait([serving])
         if not serving.cancelled():

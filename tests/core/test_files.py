@@ -1,5 +1,6 @@
 """Files and folders that are whole or not there, whatever happens to their writer."""
 
+import os
 from pathlib import Path
 import re
 import signal
@@ -11,8 +12,11 @@ import pytest
 from inspire_fast.core.files import (
     StagedFolder,
     append_json_line,
+    numbered_lines,
     open_atomic,
+    openpi_home,
     read_json_lines,
+    read_text,
     require_unused,
     write_bytes,
     write_json,
@@ -131,6 +135,29 @@ def test_text_is_utf8_and_folders_are_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "c").read_text(encoding="utf-8") == '{"key": [1]}\n'
     (tmp_path / "plain").touch()
     assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_text_of_others_is_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + "größer\r\n".encode())
+    assert read_text(path) == "größer\n"
+    path.write_bytes("größer".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8 text \(byte 0xf6 at 2\)"):
+        read_text(path)
+
+
+def test_a_line_feed_alone_ends_a_line() -> None:
+    text = '"a\u2028b"\n\n"c\u2029\u0085\x1cd"\n'
+    assert numbered_lines(text) == [(1, '"a\u2028b"'), (3, '"c\u2029\u0085\x1cd"')]
+
+
+def test_no_home_directory_is_an_error_that_names_the_variable(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user without HOME and without a record
+    monkeypatch.delenv("OPENPI_DATA_HOME", raising=False)
+    with pytest.raises(FileNotFoundError, match="set OPENPI_DATA_HOME"):
+        openpi_home()
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path))
+    assert openpi_home() == tmp_path
 
 
 def test_folders_that_are_used_are_refused(tmp_path: Path) -> None:

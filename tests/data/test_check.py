@@ -77,10 +77,10 @@ def video_file(root: Path) -> Path:
     return root / "videos/chunk-000/wrist_image/episode_000002.mp4"
 
 
-def empty_task(root: Path) -> None:
+def empty_task(root: Path, text: str = "") -> None:
     path = root / "meta" / "tasks.jsonl"
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    lines[2]["task"] = ""
+    lines[2]["task"] = text
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -94,6 +94,7 @@ DAMAGE = {
     "nan action": lambda root: edit(root, 2, "actions", nan_at(7, 6)),
     "no task": lambda root: edit(root, 2, "task_index", lambda rows: [*rows[:5], *[77] * 3]),
     "empty task": empty_task,
+    "blank task": lambda root: empty_task(root, "   "),
     "wrong fps": lambda root: edit(root, 2, "timestamp", lambda rows: [2 * value for value in rows]),
     "corrupt mp4": lambda root: video_file(root).write_bytes(b"nonsense" * 50),
     "mp4 missing": lambda root: video_file(root).unlink(),

@@ -60,7 +60,8 @@ def test_something_else_at_the_address_is_told_apart(serve):
         thread.join()
 
 
-def test_sigterm_finishes_the_request_that_is_owed(server_process, connect, observation, gate):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_finishes_the_request_that_is_owed(server_process, connect, observation, gate, number):
     server_process.start()
     client = connect(server_process.wait_for_port())
     idle = connect(server_process.port)
@@ -68,7 +69,7 @@ def test_sigterm_finishes_the_request_that_is_owed(server_process, connect, obse
     thread = threading.Thread(target=lambda: chunks.append(client.infer(observation(gate.prompt, value=0.5))))
     thread.start()
     gate.wait_until_reached()
-    server_process.process.send_signal(signal.SIGTERM)
+    server_process.process.send_signal(number)
     gate.open()
     thread.join()
     assert (chunks[0].actions == 0.5).all()

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from inspire_fast.core.files import read_text
 from inspire_fast.data.converters.base import Episode, Pending
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 
@@ -100,7 +101,7 @@ def _numbered(folder: Path, suffixes: Sequence[str]) -> dict[int, Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):

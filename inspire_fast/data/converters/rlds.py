@@ -107,7 +107,7 @@ def episode_from_steps(steps: Sequence[Mapping[str, Any]], layout: RldsLayout) -
             raise DatasetError(f"steps differ in {name!r}: {sorted({row.shape for row in rows})}.")
         columns[name] = np.stack(rows)
     tasks = [_instruction(step, layout.instruction) for step in steps]
-    without = [number for number, task in enumerate(tasks) if not task]
+    without = [number for number, task in enumerate(tasks) if not task.strip()]
     if without:
         raise DatasetError(f"step {without[0]} has no instruction in {list(layout.instruction)}.")
     if len(set(tasks)) > 1:

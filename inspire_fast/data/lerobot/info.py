@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from inspire_fast.core.files import read_text
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 
 SUPPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")
@@ -30,7 +31,7 @@ def read_info(root: Path) -> dict[str, Any]:
             "Pass the folder that contains `meta`, `data` and, with videos, `videos`."
         )
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = json.loads(read_text(path))
     except ValueError as error:  # no JSON, or no text
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(info, dict):

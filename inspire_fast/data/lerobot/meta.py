@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from inspire_fast.core.files import numbered_lines, read_text
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.info import read_info
 from inspire_fast.data.lerobot.parquet import read_schema, read_table
@@ -150,14 +151,17 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; the dataset is incomplete.")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise DatasetError(f"{path}, line {number}, is not valid JSON: {error}") from error
-            if not isinstance(rows[-1], dict):
-                raise DatasetError(f"{path}, line {number}, must be a JSON object; got {rows[-1]!r:.80}.")
+    try:
+        lines = numbered_lines(read_text(path))
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+    for number, line in lines:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise DatasetError(f"{path}, line {number}, is not valid JSON: {error}") from error
+        if not isinstance(rows[-1], dict):
+            raise DatasetError(f"{path}, line {number}, must be a JSON object; got {rows[-1]!r:.80}.")
     return rows
 
 
@@ -185,15 +189,15 @@ def _tasks_of(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _instructions(numbers: list[Any], texts: list[Any], where: Path) -> dict[int, str]:
-    """Task index -> instruction. An empty one is kept here, and refused when a frame uses it."""
+    """Task index -> instruction. A blank one becomes empty, and is refused when a frame uses it."""
     tasks: dict[int, str] = {}
     for number, text in zip(numbers, texts, strict=True):
         index = _whole({"task_index": number}, "task_index", where)
-        if not isinstance(text, str | None) or tasks.get(index, text) != text:
+        kept = "" if text is None or (isinstance(text, str) and text.isspace()) else text
+        if not isinstance(kept, str) or tasks.setdefault(index, kept) != kept:
             raise DatasetError(
                 f"{where}: task {index} must be one text; got {tasks.get(index)!r:.80} and {text!r:.80}."
             )
-        tasks[index] = text or ""
     return tasks
 
 

@@ -128,8 +128,8 @@ class DatasetWriter:
         """
         if not self._open:
             raise ValueError("This writer is closed.")
-        if not task:
-            raise ValueError(f"Episode {self.episodes} has no task; every episode needs its instruction.")
+        if not task.strip():
+            raise ValueError(f"Episode {self.episodes} has no task ({task!r}); every episode needs its instruction.")
         length = episode_length(columns, self._given, self.episodes)
         # All checks come before the first write: a refused episode leaves no trace.
         images = {name: [np.asarray(image) for image in columns[name]] for name in self._pixels}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inspire_fast.core.files import write_json
+from inspire_fast.core.files import read_text, write_json
 
 _EPSILON = 1e-6
 FILE_NAME = "norm_stats.json"
@@ -150,8 +150,8 @@ def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, N
             f"Compute them with `uv run scripts/compute_norm_stats.py {config_name}`."
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))["norm_stats"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        content = json.loads(read_text(path))["norm_stats"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is not openpi's format, a JSON object with the key `norm_stats`: {error!r}."
         ) from error

@@ -49,7 +49,7 @@ class Cameras:
             model.vis.quality.offsamples = 0
         try:
             self._renderer = mujoco.Renderer(model, height, width)
-        except (ImportError, RuntimeError, AttributeError) as error:
+        except (ImportError, RuntimeError, AttributeError, mujoco.FatalError) as error:
             raise RenderingUnavailableError(f"No OpenGL context for rendering: {error}. {INSTALL_HINT}") from error
         self._options = mujoco.MjvOption()
         self._options.geomgroup[0] = 0  # collision shapes

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from inspire_fast.core.files import read_text
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.dialogue.grounding.grammar import Step
 from inspire_fast.dialogue.grounding.patterns import TOUCHED, Role
@@ -79,7 +80,7 @@ def load_overrides(path: Path) -> dict[str, tuple[Manipulation, ...]]:
         DatasetError: no such file, no JSON, or another shape; names the file and the instruction.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_text(path))
         return {normalized(key): _manipulations(key, value) for key, value in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(

@@ -17,7 +17,7 @@ from typing import Any
 
 import tokenizers as hf
 
-from inspire_fast.core.files import write_json
+from inspire_fast.core.files import read_text, write_json
 
 CONFIG, BPE, RANGE = "processor_config.json", "tokenizer.json", "coefficient_range.json"
 REPO_ID = "physical-intelligence/fast"
@@ -146,7 +146,7 @@ def _optional(value: Any) -> int | None:
 def _json(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / name).is_file():
         raise FileNotFoundError(_missing(folder, name))
-    return json.loads((folder / name).read_text(encoding="utf-8"))
+    return json.loads(read_text(folder / name))
 
 
 def _missing(folder: Path, name: str) -> str:

@@ -6,14 +6,13 @@ openpi's file holds all of them; Gemma's own, and some copies, lack the last two
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 import urllib.error
 import urllib.request
 
 import numpy as np
 
-from inspire_fast.core.files import open_atomic
+from inspire_fast.core.files import open_atomic, openpi_home
 from inspire_fast.tokenizers.text.tokenizer import LOCATIONS, SEGMENTS, TextTokenizer
 
 VOCAB_SIZE = 257_152
@@ -26,8 +25,7 @@ FILES = ("tokenizer.model", "tokenizer.json")
 
 def openpi_cache() -> Path:
     """Path of openpi's copy, below `OPENPI_DATA_HOME` or `~/.cache/openpi`."""
-    home = os.environ.get("OPENPI_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".cache/openpi") / "big_vision" / "paligemma_tokenizer.model"
+    return openpi_home() / "big_vision" / "paligemma_tokenizer.model"
 
 
 def find_paligemma() -> Path | None:
