@@ -1,5 +1,11 @@
 # Every target first brings what is missing (scripts/bootstrap.sh: system libraries, uv, the environment).
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# A user without a home that can be written (containers, system users): uv's cache stays in the checkout.
+ifeq ($(UV_CACHE_DIR),)
+ifneq ($(shell mkdir -p "$${XDG_CACHE_HOME:-$$HOME/.cache}" 2>/dev/null && test -w "$${XDG_CACHE_HOME:-$$HOME/.cache}" && echo yes),yes)
+export UV_CACHE_DIR := $(CURDIR)/.tools/cache
+endif
+endif
 
 .PHONY: help setup demo test lint parity format
 

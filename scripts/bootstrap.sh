@@ -82,6 +82,10 @@ if ! can_render; then
 fi
 has_uv || install_uv
 
+case "${UV_CACHE_DIR:-}" in
+    "$PWD"/*) say "no home directory: outside make, first  export UV_CACHE_DIR=\"$UV_CACHE_DIR\"" ;;
+esac
+
 # Single wheels here have 70-100 MB; uv gives up on a stalled read after 30 s unless told otherwise.
 export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 if ! uv sync --quiet --check 2>/dev/null; then

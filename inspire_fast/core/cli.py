@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Sequence
 import contextlib
 from dataclasses import MISSING, fields
+import io
 import os
 import signal
 import sys
@@ -70,6 +71,9 @@ def run_command(
     """
     import tyro  # not part of the base install
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an instruction's letters that the locale lacks end no command
+            stream.reconfigure(errors="backslashreplace")
     with exit_statuses(*errors):
         if not callable(function):
             status = tyro.extras.subcommand_cli_from_dict(function, args=args, **options)

@@ -1,6 +1,8 @@
 """The tail of every command: one message, a status that tells what happened, a traceback on request."""
 
 from dataclasses import dataclass
+import io
+import sys
 
 import pytest
 
@@ -94,3 +96,10 @@ def test_options_without_effect_are_refused() -> None:
     require_unused(Args(port=2), {"out_dir"}, "nothing is written")
     with pytest.raises(ValueError, match="--out-dir would have no effect: nothing is written"):
         require_unused(Args(out_dir="b"), {"out_dir"}, "nothing is written")
+
+
+def test_letters_that_the_locale_lacks_end_no_command(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    run_command(lambda: print("café"), args=[])  # noqa: T201
+    assert written.getvalue() == b"caf\\xe9\n"
