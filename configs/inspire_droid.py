@@ -1,8 +1,14 @@
 """InSpire on DROID (Franka, joint velocities): labels by hindsight, because it has no annotations.
 
-Launch: uv run scripts/train.py inspire_droid --data.root <LeRobot dataset with labels> --exp-name first
-Before: `uv run scripts/convert_dataset.py rlds ...`, `uv run scripts/label_dataset.py hindsight --robot droid ...`,
-then `uv run scripts/compute_norm_stats.py inspire_droid` with the same `--data.root`.
+Launch::
+
+    uv run scripts/convert_dataset.py rlds --source <RLDS dataset> --root data/droid
+    uv run scripts/label_dataset.py hindsight --root data/droid --robot droid
+    uv run scripts/compute_norm_stats.py inspire_droid
+    uv run scripts/train.py inspire_droid --exp-name first
+
+The conversion keeps the end effector's position (`cartesian_position`), which the labels are made from and the policy
+does not see. A LeRobot dataset of DROID without it needs annotations.
 Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
 8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
 Expect: frames that hindsight refuses train without questions. Not measured yet.

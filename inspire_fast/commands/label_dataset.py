@@ -35,11 +35,11 @@ def label(
     episodes: tuple[int, int] | None = None,
     skip_bad_episodes: bool = False,
     overwrite: bool = False,
-) -> None:
+) -> int:
     """Writes spatial facts of a dataset to its `labels/`.
 
     Repeated after an interruption, it continues where it stopped. Prints a summary of what was refused; the whole list
-    is `labels/report.json`.
+    is `labels/report.json`. The exit status is 1 if no frame was labelled.
 
     Args:
         source: producer of the facts.
@@ -60,6 +60,7 @@ def label(
         overwrite=overwrite,
     )
     print(report)
+    return int(report.frames_labelled == 0)
 
 
 main = partial(run_command, label, config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes))

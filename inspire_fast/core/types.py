@@ -91,12 +91,20 @@ class SceneFacts:
     """Facts about every target, in the order of the instruction.
 
     Attributes:
-        targets: facts about each.
+        targets: facts about each; a phrase names one of them.
         gripper_px: position of the gripper, like `TargetFacts.point_px`, where the camera is known.
     """
 
     targets: tuple[TargetFacts, ...]
     gripper_px: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        phrases = [target.phrase for target in self.targets]
+        if len(set(phrases)) != len(phrases):
+            raise ValueError(
+                f"SceneFacts.targets must have different phrases, because questions ask by phrase; got {phrases}. Give "
+                'things of one name phrases that tell them apart ("the left mug"), and the instruction the same words.'
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,9 @@ from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import DatasetIdentity
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.data.lerobot.meta import Episode, Meta
-from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
+from inspire_fast.data.lerobot.meta import Meta
+from inspire_fast.labeling.gripper_states import gripper_states
+from inspire_fast.labeling.producer import Labeler, Labelled, Part, Producer
 from inspire_fast.robots import Robot
 
 
@@ -41,29 +42,31 @@ class Annotations(Producer):
 
     Attributes:
         file: the annotations.
-        state_column: column with the gripper's position, needed if the file gives positions and not offsets.
+        state_column: column with the gripper's position, needed if the file gives positions and not offsets; None: the
+            robot's.
         gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
     """
 
     file: Path
-    state_column: str = "state"
+    state_column: str | None = None
     gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """Reads the file once; a line that does not fit the dataset is refused at once."""
         lines = read_annotations(self.file, dataset.meta, robot.name)
-        signal = gripper_signal(robot, self.gripper) if self.gripper or robot.gripper else None
-        states = None if signal is None else episode_states(dataset, self.state_column, robot)
+        known = self.gripper is not None or robot.gripper is not None
+        read = gripper_states(dataset, robot, column=self.state_column, given=self.gripper) if known else None
 
-        def label(episode: Episode) -> Labelled:
-            own = None if signal is None or states is None else signal.positions_m(states(episode))
+        def label(part: Part) -> Labelled:
+            episode = part.episode
+            own = None if read is None else read[0].positions_m(read[1](episode))
             try:
                 frames = annotated_facts(lines.get(episode.index, []), episode.length, own)
             except DatasetError as error:
                 raise DatasetError(f"{self.file}, {error}") from error
-            return frames, {"lines": len(lines.get(episode.index, []))}
+            return frames[part.frames], {"lines": len(lines.get(episode.index, []))}
 
-        return label
+        return Labeler(label=label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,11 @@ def annotated_facts(
                     raise DatasetError(
                         f"line {annotation.line} (episode {annotation.episode}, frame {frame}): {error}"
                     ) from error
+                if facts.phrase in known:
+                    raise DatasetError(
+                        f"line {annotation.line} (episode {annotation.episode}, frame {frame}): {facts.phrase!r} has "
+                        "facts in this frame already. A phrase names one thing; give another thing another phrase."
+                    )
                 known[facts.phrase] = facts
             frames[frame] = known
     return [None if known is None else SceneFacts(targets=tuple(known.values())) for known in frames]

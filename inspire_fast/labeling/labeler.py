@@ -21,13 +21,13 @@ from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, sto
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.labeling.episode_cache import CachedEpisode, Labels, digest, load, save
-from inspire_fast.labeling.producer import Producer, frame_description
+from inspire_fast.labeling.producer import Labeler, Labelled, Part, Producer, frame_description
 from inspire_fast.labeling.row_digests import RowDigests
 from inspire_fast.robots import ROBOTS, Robot
 
 REPORT_FILE = "labels/report.json"
 _PARTIAL = "labels/.partial"
-_CACHE_VERSION = 5  # of the cached episodes' format
+_CACHE_VERSION = 6  # of the cached episodes' format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,8 @@ class _Run:
         written_by = self._written_by(overwrite=overwrite)
         others, table = self._others({episode.index for episode in chosen})
         bar = tqdm(sorted(chosen, key=_place), desc="labels", unit="ep", disable=None if progress else True)
-        cached, skipped = self._label_each(bar, skip_bad_episodes=skip_bad_episodes)
+        labeler = self.producer.open(self.dataset, self.robot)
+        cached, skipped = self._label_each(labeler, bar, skip_bad_episodes=skip_bad_episodes)
         path = write_facts(
             self.dataset.root,
             Labels(cached=cached, others=others, table=table),
@@ -126,15 +127,15 @@ class _Run:
             skipped=dict(sorted(skipped.items())),
             refused=_refused(cached[number].report for number in sorted(cached)),
         )
-        self._write_report(report, cached)
+        self._write_report(report, cached, labeler.judged_by)
         shutil.rmtree(self.dataset.root / _PARTIAL)  # caches of other options too: they began before these labels
         return report
 
     def _label_each(
-        self, episodes: Iterable[Episode], *, skip_bad_episodes: bool
+        self, labeler: Labeler, episodes: Iterable[Episode], *, skip_bad_episodes: bool
     ) -> tuple[dict[int, CachedEpisode], dict[int, str]]:
         """Labels the episodes that have no valid cache; returns all results, and the reasons of those left out."""
-        label, folder, digests = self.producer.open(self.dataset, self.robot), self._cache(), RowDigests(self.dataset)
+        folder, digests = self._cache(labeler.judged_by), RowDigests(self.dataset)
         cached: dict[int, CachedEpisode] = {}
         skipped: dict[int, str] = {}
         for episode in episodes:
@@ -144,7 +145,7 @@ class _Run:
                 found = load(path, inputs=inputs, rows=rows)
                 if found is None:
                     try:
-                        frames, report = label(episode)
+                        frames, report = _label_parts(labeler, self.dataset, episode)
                     except ValueError as error:  # DatasetError, and instructions that the grammar refuses
                         raise DatasetError(f"{self.dataset.root}, episode {episode.index}: {error}") from error
                     found = save(path, frames, report, inputs=inputs, rows=rows)
@@ -206,10 +207,11 @@ class _Run:
         path = self.dataset.root / REPORT_FILE
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def _cache(self) -> Path:
-        """Folder of the finished episodes of these options on this dataset."""
+    def _cache(self, judged_by: str) -> Path:
+        """Folder of the finished episodes of these options on this dataset; `judged_by`: see `Labeler`."""
         identity = DatasetIdentity.of(self.dataset.meta).sha256
-        parts = (_CACHE_VERSION, __version__, repr(self.producer), self.robot.name, self.robot.gripper, identity)
+        options = (repr(self.producer), self.robot.name, self.robot.gripper, judged_by)
+        parts = (_CACHE_VERSION, __version__, *options, identity)
         total = hashlib.sha256(" ".join(map(str, parts)).encode())
         for value in vars(self.producer).values():
             if isinstance(value, Path) and value.is_file():  # an edited annotation file is another source
@@ -218,7 +220,7 @@ class _Run:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _write_report(self, report: LabelReport, cached: Mapping[int, CachedEpisode]) -> None:
+    def _write_report(self, report: LabelReport, cached: Mapping[int, CachedEpisode], judged_by: str) -> None:
         """Writes `labels/report.json`; episodes that keep their labels keep their entries."""
         by_episode = {
             str(number): {**episode.report, "producer": self._name(), "rows": episode.rows}
@@ -230,9 +232,32 @@ class _Run:
         skipped |= {n: why for n, why in before.get("skipped", {}).items() if n not in by_episode and n not in skipped}
         by_episode = {**others, **by_episode}
         by_episode = {number: by_episode[number] for number in sorted(by_episode, key=int)}
-        summary = {**dataclasses.asdict(report), "facts_path": FACTS_PATH, "producer": repr(self.producer)}
+        summary = {
+            **dataclasses.asdict(report),
+            "facts_path": FACTS_PATH,
+            "producer": repr(self.producer),
+            "judged_by": judged_by,
+        }
         summary |= {"skipped": skipped, "refused": _refused(by_episode.values()), "by_episode": by_episode}
         write_json(self.dataset.root / REPORT_FILE, summary, indent=1)
+
+
+def _label_parts(labeler: Labeler, dataset: LeRobotDataset, episode: Episode) -> Labelled:
+    """Facts of an episode, each frame's by its own instruction, and the report; `parts` of it if there are several."""
+    parts = [
+        Part(episode=episode, start=start, stop=stop, instruction=text)
+        for start, stop, text in dataset.instructions(episode)
+    ]
+    labelled = [labeler.label(part) for part in parts]
+    if len(parts) == 1:
+        return labelled[0]
+    frames = [scene for scenes, _ in labelled for scene in scenes]
+    ranges = [f"frames {part.start}..{part.stop - 1}" for part in parts]
+    reports = [report for _, report in labelled]
+    refused = {
+        f"{p}, {r}": why for r, n in zip(ranges, reports, strict=True) for p, why in n.get("refused", {}).items()
+    }
+    return frames, {"parts": dict(zip(ranges, reports, strict=True)), "refused": refused}
 
 
 def _place(episode: Episode) -> tuple[str, int]:

@@ -30,7 +30,8 @@ from inspire_fast.dialogue.grounding.targets import ground
 from inspire_fast.dialogue.grounding.wording import normalized
 from inspire_fast.envs.libero.target_table import table
 from inspire_fast.envs.libero.targets import Target
-from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
+from inspire_fast.labeling.gripper_states import gripper_states
+from inspire_fast.labeling.producer import Labeler, Labelled, Part, Producer
 from inspire_fast.labeling.row_digests import EpisodeRows
 from inspire_fast.robots import Robot
 
@@ -61,12 +62,13 @@ class ObjectInfo(Producer):
 
     Attributes:
         folder: holds `episode_<n>/anno_w_pos/<frame>.json`, or `<id>.json` for the ids in the column `object_info`.
-        state_column: column with the state, to detect labels of another episode (real robot's layout).
+        state_column: column with the state, to detect labels of another episode (real robot's layout);
+            None: the robot's.
         gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
     """
 
     folder: Path
-    state_column: str = "state"
+    state_column: str | None = None
     gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
@@ -74,27 +76,28 @@ class ObjectInfo(Producer):
         if ID_COLUMN in dataset.features:
             rows = EpisodeRows(dataset, [ID_COLUMN])
 
-            def by_id(episode: Episode) -> Labelled:
-                instruction = dataset.task(episode.start)
-                files = [self.folder / f"{frame_id(value)}.json" for value in rows(episode)[ID_COLUMN]]
-                return [libero_facts(file, instruction) for file in files], {"refused": off_the_body(instruction)}
+            def by_id(part: Part) -> Labelled:
+                values, told = rows(part.episode)[ID_COLUMN][part.frames], part.instruction
+                files = [self.folder / f"{frame_id(value)}.json" for value in values]
+                return [libero_facts(file, told) for file in files], {"refused": off_the_body(told)}
 
-            return by_id
-        states = episode_states(dataset, self.state_column, robot)
-        unit = gripper_signal(robot, self.gripper).metres_per_unit
+            return Labeler(label=by_id)
+        signal, states = gripper_states(dataset, robot, column=self.state_column, given=self.gripper)
+        unit = signal.metres_per_unit
 
-        def by_frame(episode: Episode) -> Labelled:
-            folder, instruction = self._folder(episode), dataset.task(episode.start)
+        def by_frame(part: Part) -> Labelled:
+            episode = part.episode
+            folder = self._folder(episode)
             found = len(list(folder.glob("*.json")))
             if found != episode.length:
                 raise DatasetError(
                     f"{folder} has {found} label files; the dataset's episode has {episode.length} frames."
                 )
-            files = [folder / f"{frame}.json" for frame in range(episode.length)]
-            pairs = zip(files, states(episode), strict=True)
-            return [real_robot_facts(file, state, unit, instruction) for file, state in pairs], {}
+            files = [folder / f"{frame}.json" for frame in range(part.start, part.stop)]
+            pairs = zip(files, states(episode)[part.frames], strict=True)
+            return [real_robot_facts(file, state, unit, part.instruction) for file, state in pairs], {}
 
-        return by_frame
+        return Labeler(label=by_frame)
 
     def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
         """The label files of the episode."""

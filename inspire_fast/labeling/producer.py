@@ -1,38 +1,60 @@
-"""Producers of facts: the interface, and the readers of states and gripper signals that they share.
+"""Producers of facts: the interface.
 
-A producer is a frozen set of options. It is opened on a dataset and then labels one episode after another; the report
-lists what it refuses. Producers: `Hindsight` (gripper events), `Annotations` (JSON lines), `ObjectInfo` (InSpire's
-label files), `Replay` (LIBERO's simulator).
+A producer is a frozen set of options. It is opened on a dataset and then labels one part of an episode after another:
+the frames that share an instruction. The report lists what it refuses. Producers: `Hindsight` (gripper events),
+`Annotations` (JSON lines), `ObjectInfo` (InSpire's label files), `Replay` (LIBERO's simulator).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.labeling.grasp_events import load_signal
-from inspire_fast.labeling.row_digests import EpisodeRows
-from inspire_fast.robots import ROBOTS, Robot
-from inspire_fast.robots.gripper import GripperSignal
+from inspire_fast.robots import Robot
 
 Labelled = tuple[list[SceneFacts | None], dict[str, Any]]
-"""An episode's facts, one entry per frame (None: not labelled), and its entry of the report."""
-Labeler = Callable[[Episode], Labelled]
-States = Callable[[Episode], np.ndarray]
+"""A part's facts, one entry per frame (None: not labelled), and its entry of the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The frames `start .. stop - 1` of an episode, which have one instruction; most episodes are one part."""
+
+    episode: Episode
+    start: int
+    stop: int
+    instruction: str
+
+    @property
+    def frames(self) -> slice:
+        """The part's frames within the episode."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labeler:
+    """A producer that is opened on a dataset.
+
+    Attributes:
+        label: facts of a part.
+        judged_by: what other episodes contribute to each episode's facts; labels of an interrupted run are only
+            taken over if it is the same. Empty: nothing.
+    """
+
+    label: Callable[[Part], Labelled]
+    judged_by: str = ""
 
 
 class Producer(Protocol):
     """Options of one source of facts."""
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
-        """The function that labels an episode.
+        """Reads what it needs of the dataset, and labels its parts from then on.
 
         Raises:
             DatasetError: the dataset or the robot lacks something that the producer needs.
@@ -49,40 +71,3 @@ def frame_description(robot: Robot) -> str:
     """The frame of the facts' `offset_m`, in words."""
     axes = zip("xyz", (robot.axes.x, robot.axes.y, robot.axes.z), strict=True)
     return "world axes: " + ", ".join(f"+{axis} {positive}, -{axis} {negative}" for axis, (negative, positive) in axes)
-
-
-def gripper_signal(robot: Robot, given: Path | None) -> GripperSignal:
-    """The signal in the file `given`, else the robot's own.
-
-    Raises:
-        DatasetError: neither is there, or the file's dimensions do not fit the robot.
-    """
-    if given is not None:
-        signal = load_signal(given)
-        if not all(0 <= dimension < robot.state_dim for dimension in signal.dimensions):
-            raise DatasetError(f"{given}: robot {robot.name!r} has the state dimensions 0..{robot.state_dim - 1}.")
-        return signal
-    if robot.gripper is None:
-        known = sorted(name for name in ROBOTS if ROBOTS[name].gripper)
-        raise DatasetError(
-            f"Robot {robot.name!r} does not say which dimensions of its state {robot.state_names} are the gripper's "
-            f"position and opening; {known} do. Set its field `gripper`, or write them to a JSON file and pass that "
-            "(`--gripper FILE`; format: inspire_fast.labeling.grasp_events.load_signal)."
-        )
-    return robot.gripper
-
-
-def episode_states(dataset: LeRobotDataset, column: str, robot: Robot) -> States:
-    """A function from an episode to its states `[n, s]`.
-
-    Raises:
-        DatasetError: the column does not have the robot's state dimensions.
-    """
-    shape = dataset.feature(column).shape
-    if shape != (robot.state_dim,):
-        raise DatasetError(
-            f"{dataset.root}: column {column!r} has shape {shape}; robot {robot.name!r} has the state "
-            f"{robot.state_names}."
-        )
-    rows = EpisodeRows(dataset, [column])
-    return lambda episode: rows(episode)[column]

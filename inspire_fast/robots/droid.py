@@ -9,7 +9,8 @@ openpi's `pi0_fast_full_droid_finetune`. Its keys, cameras and state are `droid`
 
 pi0-FAST's DROID policies call their cameras `base_0_rgb`, `base_1_rgb` (black) and `wrist_0_rgb`. A network for this
 robot names these three: its image tokens follow the sorted order of the names.
-Direction words follow the arm's base frame: x forward, y to the left, z up.
+Direction words follow the arm's base frame: x forward, y to the left, z up. DROID's recordings hold the end effector's
+pose in that frame (`cartesian_position`); policies do not see it, labels by hindsight are made from it.
 """
 
 from dataclasses import replace
@@ -17,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from inspire_fast.robots.axes import Axes
+from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.spec import Robot
 
 # Joint limits of the Panda (rad), Franka's data sheet.
@@ -52,6 +54,9 @@ DROID = Robot(
         "joint_position": "observation/joint_position",
         "gripper_position": "observation/gripper_position",
     },
+    gripper=GripperSignal(
+        columns=("cartesian_position", "gripper_position"), position=(0, 1, 2), opening={6: -1.0}, opening_at_zero=1.0
+    ),
 )
 
 DROID_JOINT_POSITION = replace(

@@ -13,7 +13,9 @@ class GripperSignal:
     """A gripper's position and opening in a robot's native state; thresholds are fractions of the widest opening.
 
     Attributes:
-        position: the state dimensions that are the gripper's x, y, z.
+        columns: dataset columns whose values, one after the other, take the place of the state; empty: the state has
+            both. DROID's state has joint angles, and its datasets have the Cartesian position in another column.
+        position: the dimensions that are the gripper's x, y, z.
         opening: dimension -> weight; the weighted sum plus `opening_at_zero` grows as the gripper opens.
         opening_at_zero: offset of that sum. A gripper that states how far it is *closed*, 0..1, has weight -1 and
             offset 1.
@@ -28,6 +30,7 @@ class GripperSignal:
 
     position: tuple[int, int, int]
     opening: Mapping[int, float]
+    columns: tuple[str, ...] = ()
     opening_at_zero: float = 0.0
     metres_per_unit: float = 1.0
     closed_below: float = 0.75
@@ -49,7 +52,7 @@ class GripperSignal:
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """All state dimensions that the signal reads."""
+        """All dimensions that the signal reads."""
         return (*self.position, *self.opening)
 
     def positions_m(self, states: np.ndarray) -> np.ndarray:

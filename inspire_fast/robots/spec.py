@@ -60,8 +60,8 @@ class Robot:
         columns: dataset column -> native key, as openpi's conversions for this robot name them; a training config may
             name others.
         action_column: dataset column of the actions, likewise.
-        gripper: the gripper's position and opening in the native state, for labels by hindsight; None if the state
-            lacks them.
+        gripper: the gripper's position and opening in the native state or in columns of datasets, for labels by
+            hindsight; None if neither has them.
         model_cameras: canonical names that a pi0-FAST network for this robot has; one without an image is black.
         unused_cameras: native keys that clients of this robot may send and that the model does not see.
         periods: state or action name -> length of its circle, native units, for angles that go on behind their last
@@ -139,7 +139,12 @@ class Robot:
 
     def _check_dataset_fields(self) -> None:
         self.require_keys(self.columns.values())
-        if self.gripper and not all(0 <= dimension < self.state_dim for dimension in self.gripper.dimensions):
+        in_state = self.gripper and not self.gripper.columns
+        if (
+            self.gripper
+            and in_state
+            and not all(0 <= dimension < self.state_dim for dimension in self.gripper.dimensions)
+        ):
             raise ValueError(
                 f"Robot {self.name!r}: gripper {self.gripper} reads beyond {self.state_dim} state dimensions."
             )

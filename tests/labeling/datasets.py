@@ -61,3 +61,8 @@ def _rewritten(dataset: LeRobotDataset, column: str, values: np.ndarray) -> LeRo
     array = pa.array(list(values), type=field.type)
     pq.write_table(table.set_column(table.column_names.index(column), field, array), path)
     return LeRobotDataset(dataset.root)
+
+
+def with_tasks(dataset: LeRobotDataset, task_index: np.ndarray) -> LeRobotDataset:
+    """Gives every row of a dataset in one file its own `task_index`."""
+    return _rewritten(dataset, "task_index", task_index)

@@ -80,6 +80,7 @@ def test_offsets_positions_and_spans(dataset: LeRobotDataset):
         ([{"episode": 0, "frame": 4, "targets": [target(grasped="false")]}], "line 1: 'grasped' must be true or false"),
         ([{"episode": 0, "frame": 4, "targets": [target(phrase=3)]}], "line 1: .*'phrase' must be text"),
         ([{"episode": 0, "frame": 4, "targets": [target(point_px=[120, 0.5])]}], "line 1: 'point_px'"),
+        ([{"episode": 0, "frame": 4, "targets": [target(), target()]}], "line 1 .*'the can' has facts in this frame"),
         (["{not json"], "line 1"),
         ([{"robot": "libero"}, {"episode": 0, "frame": 4}], "line 2: no 'targets'"),
         ([{"robot": "droid"}], "about robot 'droid'"),

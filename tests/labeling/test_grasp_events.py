@@ -49,7 +49,7 @@ def test_a_value_between_the_thresholds_neither_closes_nor_opens():
 def test_never_released_and_closed_on_nothing():
     open_end = find_grasps(np.concatenate([np.ones(20), np.full(30, 0.5)]), FPS, SIGNAL).grasps[0]
     assert (open_end.start, open_end.stop, open_end.empty) == (20, None, False)
-    nothing = find_grasps(np.concatenate([np.ones(20), np.full(30, 0.01), np.ones(5)]), FPS, SIGNAL).grasps[0]
+    nothing = find_grasps(np.concatenate([np.ones(20), ramp((30, 0.01)), np.ones(5)]), FPS, SIGNAL).grasps[0]
     assert nothing.empty
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from inspire_fast.data.errors import DatasetError
-from inspire_fast.labeling.hindsight.label import EpisodeReport, HindsightOptions, hindsight
+from inspire_fast.dialogue.grounding.targets import libero_phrases
+from inspire_fast.labeling.hindsight.assignment import HindsightOptions
+from inspire_fast.labeling.hindsight.label import EpisodeReport, hindsight
 from inspire_fast.labeling.hindsight.manipulations import parse_instruction
 from inspire_fast.robots.gripper import GripperSignal
 
@@ -103,7 +105,9 @@ def test_two_things_go_in_the_instructions_order():
 def test_two_things_into_one_place_average_where_it_is():
     side = BIN + np.array([0.04, 0.0, 0.0])
     scenes, report = label(
-        "put both the can and the cup in the bin", episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (side, 1.0))
+        "put both the can and the cup in the bin",
+        episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (side, 1.0)),
+        in_word_order=True,
     )
     np.testing.assert_allclose(offsets(scenes, "the bin")[0], (BIN + side) / 2 - HOME - (CAN - HOME) / 20, atol=1e-6)
     assert report.inferred["the bin"] == "the mean of 2 places where the gripper opened"
@@ -116,6 +120,62 @@ def test_a_stack_that_is_carried_takes_what_lies_on_it_along():
     assert held(scenes, "the cup") == list(range(80, 110))
     np.testing.assert_allclose(offsets(scenes, "the can")[149], SHELF - HOME, atol=1e-6)
     np.testing.assert_allclose(offsets(scenes, "the tray")[0], SHELF - states[0, :3], atol=1e-6)
+
+
+def test_a_thing_that_is_handled_twice_is_held_twice():
+    states = episode((CAN, 0.5), (PULLED, 1.0), (HOME, 1.0), (PULLED, 0.5), (CAN, 1.0), (HOME, 1.0))
+    scenes, report = label("open the drawer and then close it", states)
+    assert held(scenes, "the drawer") == [*range(20, 50), *range(110, 140)]
+    assert report.refused == {}
+    np.testing.assert_allclose(offsets(scenes, "the drawer")[80], PULLED - states[80, :3], atol=1e-6)
+    np.testing.assert_allclose(offsets(scenes, "the drawer")[179], CAN - HOME, atol=1e-6)
+    states = episode((CAN, 0.5), (BIN, 1.0), (BIN, 0.5), (SHELF, 1.0))
+    scenes, report = label("put the can in the bin and put the can on the shelf", states)
+    assert held(scenes, "the can") == [*range(20, 50), *range(80, 110)]
+    assert set(report.inferred) == {"the can", "the bin", "the shelf"}
+
+
+def test_a_drawer_that_is_also_a_place_is_held_while_it_is_pulled():
+    states = episode((CAN, 0.5), (PULLED, 1.0), (CUP, 0.5), (SHELF, 1.0), (HOME, 1.0))
+    scenes, _ = label("open the top drawer and put the bowl in it", states)
+    assert held(scenes, "the top drawer") == list(range(20, 50))
+    np.testing.assert_allclose(offsets(scenes, "the top drawer")[60], SHELF - states[60, :3], atol=1e-6)
+
+
+def test_two_things_of_one_name_are_refused():
+    far = episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (SHELF, 1.0))
+    scenes, report = label("put the mug in the bin and put the mug on the shelf", far)
+    assert set(report.inferred) == {"the bin", "the shelf"}
+    assert "two things of one name" in report.refused["the mug"]
+    assert held(scenes, "the mug") == []
+    for text in ("put the bowl on the bowl", "put the bowl and the bowl in the bin"):
+        _, report = label(text, PICK_AND_PLACE)
+        assert "things one name" in report.refused["the bowl"], text
+    assert parse_instruction("put the mug on the mug rack and put the cup on the mug rack").doubts == {}
+    assert not any(parse_instruction(text).doubts for text in libero_phrases())
+
+
+@pytest.mark.parametrize(
+    ("thing", "several"),
+    [
+        *((f"the {thing}", True) for thing in ("markers", "apples", "two blocks", "glasses", "markers on the table")),
+        *((f"the {thing}", False) for thing in ("cup", "glass", "bus", "box of markers", "lens", "cactus")),
+    ],
+)
+def test_several_things_under_one_name_are_no_regrasp(thing: str, several: bool):
+    near = BIN + np.array([0.05, 0.0, 0.0])
+    _, report = label(f"put {thing} in the bin", episode((CAN, 0.5), (BIN, 1.0), (near, 0.5), (BIN, 1.0)))
+    assert ("may be several things" in report.refused.get(thing, "")) == several
+    assert set(label(f"put {thing} in the bin", PICK_AND_PLACE)[1].inferred) >= {thing}  # one grip, one position
+
+
+def test_a_list_has_no_order():
+    text, states = "put both the can and the cup in the bin", episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (BIN, 1.0))
+    scenes, report = label(text, states)
+    assert set(report.inferred) == {"the bin"}  # whatever was first, both were let go there
+    assert "--in-word-order" in report.refused["the can"]
+    np.testing.assert_allclose(offsets(scenes, "the bin")[0], BIN - states[0, :3], atol=1e-6)
+    assert held(label(text, states, in_word_order=True)[0], "the cup") == list(range(80, 110))
 
 
 def test_never_grasped_is_refused():

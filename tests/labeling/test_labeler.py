@@ -18,7 +18,7 @@ from inspire_fast.labeling.hindsight import producer as hindsight_producer
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
 from inspire_fast.robots import ROBOTS
-from tests.labeling.datasets import BIN, CAN, LENGTH, change, damage, libero_states, write
+from tests.labeling.datasets import BIN, CAN, LENGTH, change, damage, libero_states, with_tasks, write
 
 LIBERO = ROBOTS["libero"]
 PUT = "put the can in the bin"
@@ -47,6 +47,37 @@ def test_a_dataset_is_labelled_from_its_states_alone(tmp_path: Path):
     assert (report.episodes, report.frames) == (2, 2 * LENGTH)
     assert report.frames_labelled == len(table)
     assert not list(dataset.root.glob("labels/.partial/*"))
+
+
+def test_each_frame_is_labelled_by_its_own_instruction(tmp_path: Path):
+    """Two instructions in one episode: the button is pressed until frame 9, then the can is carried."""
+    press = "press the red button"
+    dataset = write(tmp_path / "d", [(libero_states(), press), (libero_states(), PUT)])
+    numbers = np.repeat([0, 1], [10, 2 * LENGTH - 10])
+    dataset = with_tasks(dataset, numbers)
+    assert dataset.instructions(dataset.episodes[0]) == ((0, 10, press), (10, LENGTH, PUT))
+    label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
+    table = FactsTable.load(dataset.root)
+    assert [table.facts(0, frame) for frame in range(10)] == [None] * 10
+    for frame in range(10, LENGTH):
+        for one, other in zip(table.facts(0, frame).targets, table.facts(1, frame).targets, strict=True):
+            assert (one.phrase, one.grasped) == (other.phrase, other.grasped)
+            np.testing.assert_array_equal(one.offset_m, other.offset_m)
+    entry = json.loads((dataset.root / REPORT_FILE).read_text())["by_episode"]["0"]
+    assert list(entry["parts"]) == ["frames 0..9", f"frames 10..{LENGTH - 1}"]
+    assert list(entry["refused"]) == ["the red button, frames 0..9"]
+    assert dataset.instructions(dataset.episodes[1]) == ((0, LENGTH, PUT),)
+
+
+def test_a_grip_goes_on_across_a_change_of_the_instruction(tmp_path: Path):
+    dataset = write(tmp_path / "d", [(libero_states(), "pick up the can"), (libero_states(), PUT)])
+    dataset = with_tasks(dataset, np.repeat([0, 1], [30, 2 * LENGTH - 30]))
+    label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False)
+    table = FactsTable.load(dataset.root)
+    held = [f for f in range(LENGTH) if (s := table.facts(0, f)) and any(t.grasped for t in s.targets)]
+    assert held == list(range(20, 40))
+    assert [t.phrase for t in table.facts(0, 25).targets] == ["the can"]
+    assert [t.phrase for t in table.facts(0, 35).targets] == ["the can", "the bin"]
 
 
 def test_the_same_run_writes_the_same_file_and_parts_leave_the_rest(tmp_path: Path):
@@ -114,7 +145,9 @@ def test_bad_episodes_stop_or_are_listed(tmp_path: Path):
 
 def test_a_robot_whose_gripper_is_not_described_is_refused(tmp_path: Path):
     dataset = write(tmp_path / "d", [(libero_states(), PUT)])
-    with pytest.raises(DatasetError, match=r"droid.*--gripper FILE"):
+    with pytest.raises(DatasetError, match=r"aloha.*--gripper FILE"):
+        label_dataset(dataset, Hindsight(), robot=ROBOTS["aloha"], progress=False)
+    with pytest.raises(DatasetError, match=r"no column 'cartesian_position'.*Convert it again"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["droid"], progress=False)
     with pytest.raises(DatasetError, match="shape"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["inspire_arm"], progress=False)

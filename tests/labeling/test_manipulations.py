@@ -15,7 +15,10 @@ from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_ove
         ("pick the can", [Manipulation(thing="the can")]),
         (
             "put both the soup and the sauce in the basket",
-            [Manipulation(thing="the soup", place="the basket"), Manipulation(thing="the sauce", place="the basket")],
+            [
+                Manipulation(thing="the soup", place="the basket", listed=True),
+                Manipulation(thing="the sauce", place="the basket", listed=True),
+            ],
         ),
         (
             "stack the left bowl on the right bowl and place them in the tray",
@@ -34,7 +37,10 @@ from inspire_fast.labeling.hindsight.manipulations import Manipulation, load_ove
         ),
         (
             "open the drawer and put the bowl in it",
-            [Manipulation(thing="the drawer", handled=True), Manipulation(thing="the bowl", place="the drawer")],
+            [
+                Manipulation(thing="the drawer", handled=True, pulled=True),
+                Manipulation(thing="the bowl", place="the drawer"),
+            ],
         ),
         ("push the cup into the box", [Manipulation(thing="the cup", place="the box", handled=True)]),
         ("turn on the stove", [Manipulation(thing="the stove", handled=True, touched=True)]),

@@ -68,15 +68,15 @@ def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episod
     if place.index in dataset.skipped:
         raise DatasetError(dataset.skipped[place.index])
     rows = range(place.start, place.stop)
-    tasks = {dataset.task(row) for row in rows}
+    tasks = sorted({text for _, _, text in dataset.instructions(place)})
     if len(tasks) > 1:
-        raise DatasetError(f"{dataset.root}: episode {place.index} has several instructions: {sorted(tasks)}.")
+        raise DatasetError(f"{dataset.root}: episode {place.index} has several instructions: {tasks}.")
     cameras = [name for name in names if dataset.feature(name).visual]
     images = [dataset.row(row, cameras) for row in rows]
     values = dataset.columns([name for name in names if name not in cameras])
     columns = {name: column[place.start : place.stop] for name, column in values.items()}
     columns |= {name: np.stack([row[name] for row in images]) for name in cameras}
-    return Episode(columns={name: columns[name] for name in names}, task=tasks.pop(), notes={})
+    return Episode(columns={name: columns[name] for name in names}, task=tasks[0], notes={})
 
 
 def _copy_labels_and_recordings(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ class RldsLayout:
         robot: registry name of the embodiment.
         fps: control rate; RLDS does not store it.
         columns: LeRobot column -> its paths; several are concatenated.
+        optional: columns likewise, of datasets that have them: what policies do not see.
         instruction: paths; the first that holds text counts.
         keep: path in the episode -> text that it must contain; other episodes are left out.
     """
@@ -34,6 +35,7 @@ class RldsLayout:
     robot: str
     fps: int
     columns: Mapping[str, Sequence[str]]
+    optional: Mapping[str, Sequence[str]] = field(default_factory=dict)
     instruction: Sequence[str] = ("language_instruction",)
     keep: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,6 +54,7 @@ DROID = RldsLayout(
         "exterior_image_2_left": ("observation/exterior_image_2_left",),
         "actions": ("action_dict/joint_velocity", "action_dict/gripper_position"),
     },
+    optional={"cartesian_position": ("observation/cartesian_position",)},  # labels by hindsight need it
     instruction=("language_instruction", "language_instruction_2", "language_instruction_3"),
     keep={"episode_metadata/file_path": "success"},
 )
@@ -101,7 +104,8 @@ def episode_from_steps(steps: Sequence[Mapping[str, Any]], layout: RldsLayout) -
     if not steps:
         raise DatasetError("the episode has no steps.")
     columns = {}
-    for name, paths in layout.columns.items():
+    there = {name: paths for name, paths in layout.optional.items() if all(_has(steps[0], path) for path in paths)}
+    for name, paths in {**layout.columns, **there}.items():
         rows = [_values(step, paths, number) for number, step in enumerate(steps)]
         if len({row.shape for row in rows}) > 1:
             raise DatasetError(f"steps differ in {name!r}: {sorted({row.shape for row in rows})}.")
@@ -155,6 +159,14 @@ def _instruction(step: Mapping[str, Any], paths: Sequence[str]) -> str:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _has(tree: Mapping[str, Any], path: str) -> bool:
+    try:
+        _get(tree, path)
+    except KeyError:
+        return False
+    return True
 
 
 def _get(tree: Mapping[str, Any], path: str) -> Any:

@@ -95,6 +95,19 @@ class LeRobotDataset:
             )
         return self.tasks[number]
 
+    def instructions(self, episode: Episode) -> tuple[tuple[int, int, str], ...]:
+        """The instructions of an episode in its order, each with its first frame and one past its last.
+
+        Raises:
+            DatasetError: a frame has none.
+        """
+        numbers = self.columns(["task_index"])["task_index"][episode.start : episode.stop]
+        cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist()]
+        texts = [self.task(episode.start + cut) for cut in cuts]
+        kept = [i for i, text in enumerate(texts) if i == 0 or text != texts[i - 1]]  # two numbers of one text
+        stops = [*(cuts[i] for i in kept[1:]), episode.length]
+        return tuple((cuts[i], stop, texts[i]) for i, stop in zip(kept, stops, strict=True))
+
     def feature(self, name: str) -> Feature:
         """Type and shape of a column.
 

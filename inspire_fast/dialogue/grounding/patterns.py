@@ -157,6 +157,8 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 # Patterns of actions that usually push and do not grip.
 TOUCHED = frozenset(["close A", "turn on/off A", "turn A on/off"])
+# Patterns of actions that a fist cannot do.
+PULLED = frozenset(["open/pull open A"])
 _ROLES = {
     "r": Role.REFERENCE,
     "R": Role.REFERENCE,

@@ -17,7 +17,8 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.scene_cache import SceneCache
-from inspire_fast.labeling.producer import Labeler, Labelled, Producer, episode_states, gripper_signal
+from inspire_fast.labeling.gripper_states import gripper_states
+from inspire_fast.labeling.producer import Labeler, Labelled, Part, Producer
 from inspire_fast.robots import Robot
 
 _REPLAY_TOLERANCE_M = 0.01
@@ -30,20 +31,22 @@ class Replay(Producer):
 
     Attributes:
         recordings: folder of `episode_<six digits>.npz` (see `Recording`).
-        state_column: column with the gripper's recorded positions, which are compared with the replayed ones.
+        state_column: column with the gripper's recorded positions, which are compared with the replayed ones; None: the
+            robot's.
         gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
     """
 
     recordings: Path
-    state_column: str = "state"
+    state_column: str | None = None
     gripper: Path | None = None
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """Replays each episode; keeps one simulator open, for the last task."""
-        signal, states = gripper_signal(robot, self.gripper), episode_states(dataset, self.state_column, robot)
+        signal, states = gripper_states(dataset, robot, column=self.state_column, given=self.gripper)
         scenes = SceneCache()
 
-        def label(episode: Episode) -> Labelled:
+        def label(part: Part) -> Labelled:
+            episode = part.episode
             (path,) = self.inputs(dataset, episode)
             recording = Recording.load(path)
             if len(recording) != episode.length:
@@ -51,15 +54,15 @@ class Replay(Producer):
                     f"{path} has {len(recording)} steps; the dataset's episode has {episode.length} frames."
                 )
             environment = scenes.get(recording.suite, recording.task)
-            _check_instruction(path, environment.prompt, dataset.task(episode.start))
+            _check_instruction(path, environment.prompt, part.instruction)
             try:
                 result = replay(environment, recording)
             except ValueError as error:
                 raise DatasetError(f"{path}, {error}") from error
             off_m = _check_gripper(path, result.gripper_m, signal.positions_m(states(episode)))
-            return result.facts, {"success": result.success, "gripper_off_m": round(off_m, 5)}
+            return result.facts[part.frames], {"success": result.success, "gripper_off_m": round(off_m, 5)}
 
-        return label
+        return Labeler(label=label)
 
     def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
         """The recording of the episode."""

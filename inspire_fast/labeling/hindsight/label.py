@@ -8,7 +8,7 @@ Source: InSpire (arXiv 2505.13888) labels its real-robot episodes in this way, f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import itertools
 
 import numpy as np
@@ -16,27 +16,16 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.labeling.grasp_events import Grasp, GraspEvents, find_grasps
-from inspire_fast.labeling.hindsight.manipulations import Instruction, Manipulation
+from inspire_fast.labeling.gripper_use import GripperUse
+from inspire_fast.labeling.hindsight.assignment import (
+    NEVER_GRASPED,
+    Assignment,
+    HindsightOptions,
+    assign,
+    last_frame,
+)
+from inspire_fast.labeling.hindsight.manipulations import Instruction
 from inspire_fast.robots.gripper import GripperSignal
-
-
-@dataclass(frozen=True, kw_only=True)
-class HindsightOptions:
-    """Assumptions about episodes.
-
-    Attributes:
-        near_m: a point this close to the fingers is left out of a frame's facts unless it is held: a thing's middle is
-            further than this from its grip, so that the direction is uncertain. On simulated episodes, hindsight and
-            truth agree on about one in four of these frames, and on nine in ten of the others (`agreement.json`).
-        regrasp_m: a thing that is let go and gripped again within this distance is the same thing.
-        end_is_release: an episode that ends with the gripper closed ends where the thing would be let go.
-        end_is_contact: an episode whose only step handles something without gripping it ends in contact with it.
-    """
-
-    near_m: float = 0.02
-    regrasp_m: float = 0.1
-    end_is_release: bool = False
-    end_is_contact: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +49,10 @@ class EpisodeReport:
 
 @dataclass(kw_only=True)
 class _Track:
-    """A phrase's position at every frame `[n, 3]`, the frames at which it is in the gripper `[n]`, and the source."""
+    """A phrase's position at every frame `[n, 3]`, the frames at which it is in the gripper `[n]`, and the source.
+
+    The position is NaN where it is not known.
+    """
 
     position_m: np.ndarray
     grasped: np.ndarray
@@ -74,15 +66,19 @@ def hindsight(
     fps: float,
     signal: GripperSignal,
     options: HindsightOptions | None = None,
+    use: GripperUse | None = None,
+    frames: slice | None = None,
 ) -> tuple[list[SceneFacts | None], EpisodeReport]:
-    """Facts for every frame of one episode; None for a frame without known targets.
+    """Facts for every frame of an episode, or of a part of it; None for a frame without known targets.
 
     Args:
         instruction: see `manipulations.parse_instruction`.
-        states: `[n, s]`, as recorded.
+        states: `[n, s]` of the whole episode, as recorded.
         fps: frames per second.
         signal: the gripper's position and opening in the states.
         options: assumptions about the episode.
+        use: of the gripper over the dataset; None: this episode is all there is.
+        frames: that have this instruction; None: all.
 
     Raises:
         DatasetError: NaN or infinity in the gripper's position or opening (names the frame), or a gripper that never
@@ -91,8 +87,11 @@ def hindsight(
     options = options or HindsightOptions()
     positions, openings = signal.positions_m(states), signal.openings(states)
     _check_finite(positions, openings)
-    events = find_grasps(openings, fps, signal)
-    assignment = _assign(instruction.manipulations, events, positions, options)
+    events = _events(openings, fps, signal, use, options)
+    if frames is not None and (frames.start, frames.stop) != (0, len(states)):
+        events = events.within(frames.start, frames.stop, max(1, round(signal.min_s * fps)))
+        positions = positions[frames]
+    assignment = assign(instruction.manipulations, events, positions, options)
     tracks = _tracks(instruction, assignment, positions, options)
     report = EpisodeReport(
         instruction=instruction.text,
@@ -102,6 +101,16 @@ def hindsight(
         notes=(*events.notes, *assignment.notes),
     )
     return [_facts(tracks, positions, frame, options.near_m) for frame in range(len(positions))], report
+
+
+def _events(
+    openings: np.ndarray, fps: float, signal: GripperSignal, use: GripperUse | None, options: HindsightOptions
+) -> GraspEvents:
+    """Grasps of an episode; with a problem if the dataset's openings cannot be believed."""
+    use = use or GripperUse.of([openings], fps, signal)
+    events = find_grasps(openings, fps, signal, use)
+    doubt = use.doubt(begins_closed=options.begins_closed)
+    return replace(events, problem=doubt) if doubt else events
 
 
 def _check_finite(positions: np.ndarray, openings: np.ndarray) -> None:
@@ -114,117 +123,79 @@ def _check_finite(positions: np.ndarray, openings: np.ndarray) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Assignment:
-    """The grasps of each manipulation, in order of time; `problem` is the reason if they could not be assigned."""
-
-    pairs: tuple[tuple[Manipulation, tuple[Grasp, ...]], ...] = ()
-    problem: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def _assign(
-    manipulations: Sequence[Manipulation], events: GraspEvents, positions: np.ndarray, options: HindsightOptions
-) -> _Assignment:
-    """Assigns grasps to manipulations in the instruction's order, after joining repeated grasps of one thing."""
-    notes = [f"frame {grasp.start}: the gripper closed on nothing" for grasp in events.grasps if grasp.empty]
-    if not manipulations:
-        return _Assignment(problem="the instruction names nothing that is gripped", notes=tuple(notes))
-    groups = [(grasp,) for grasp in events.grasps if not grasp.empty]
-    carried = [m for m in manipulations if not m.handled]
-    # A drawer that is opened may have been gripped; one that is closed, or a switch, is only touched.
-    pulled = any(m.handled and not m.touched for m in manipulations)
-    uncertain = pulled or bool(notes)
-    wanted = manipulations if pulled or not carried or len(groups) == len(manipulations) else carried
-    problem, regrasps = _join_regrasps(groups, len(wanted), positions, options)
-    notes += regrasps
-    if problem:
-        return _Assignment(problem=problem, notes=tuple(notes))
-    if carried and uncertain and 0 < len(groups) < len(manipulations):
-        problem = f"{len(groups)} grasps for {len(manipulations)} things to grip or handle: whose they are is not known"
-        return _Assignment(problem=problem, notes=tuple(notes))
-    chosen = manipulations if len(groups) == len(manipulations) else carried
-    if len(groups) != len(chosen):
-        problem = f"{len(groups)} grasps for {len(chosen)} things to grip" if groups else "never grasped"
-        return _Assignment(problem=problem if chosen else "", notes=tuple(notes))
-    if len(groups) > 1:
-        notes.append("things are assumed to be gripped in the instruction's order")
-    return _Assignment(pairs=tuple(zip(chosen, groups, strict=True)), notes=tuple(notes))
-
-
-def _join_regrasps(
-    groups: list[tuple[Grasp, ...]], wanted: int, positions: np.ndarray, options: HindsightOptions
-) -> tuple[str, list[str]]:
-    """Joins neighbouring grasps in `groups`, the nearest first, until `wanted` are left.
-
-    Returns:
-        The problem if they are too far apart, and notes about those joined.
-    """
-    notes = []
-    while len(groups) > wanted:
-        gaps = [
-            float(np.linalg.norm(positions[after[0].start] - positions[_last(before[-1], positions)]))
-            for before, after in itertools.pairwise(groups)
-        ]
-        if groups[0][0].start == 0:  # held before the episode began: not an earlier grasp of the same thing
-            gaps[0] = np.inf
-        nearest = int(np.argmin(gaps))
-        if gaps[nearest] > options.regrasp_m:
-            return f"{len(groups)} grasps for {wanted} things to grip, and none of them is a repeated one", notes
-        again = groups[nearest + 1]
-        notes.append(f"frame {again[0].start}: gripped again, {gaps[nearest]:.3f} m from where it was let go")
-        groups[nearest : nearest + 2] = [groups[nearest] + again]
-    return "", notes
-
-
-def _last(grasp: Grasp, positions: np.ndarray) -> int:
-    """The last frame of a grasp."""
-    return (len(positions) if grasp.stop is None else grasp.stop) - 1
-
-
 def _tracks(
-    instruction: Instruction, assignment: _Assignment, positions: np.ndarray, options: HindsightOptions
+    instruction: Instruction, assignment: Assignment, positions: np.ndarray, options: HindsightOptions
 ) -> dict[str, _Track]:
     """Tracks of the phrases that an event tells about, in the instruction's order.
 
-    A phrase in several roles takes the most certain one: carried, then place, then handled, then source.
+    Grips of one thing make one track, however many manipulations they belong to. A phrase in several roles takes the
+    most certain one: carried, then place, then handled, then source; what is gripped is gripped in any role.
     """
     length = len(positions)
-    carried: dict[str, _Track] = {}
+    grips: dict[str, tuple[Grasp, ...]] = {}
+    carried: set[str] = set()
+    riding: dict[str, _Track] = {}
     places: dict[str, list[np.ndarray]] = {}
-    handled: dict[str, _Track] = {}
     sources: dict[str, _Track] = {}
     for manipulation, grasps in assignment.pairs:
-        track = _carried(grasps, positions)
-        (handled if manipulation.handled else carried).setdefault(manipulation.thing, track)
-        for riding in manipulation.riding:
-            carried[riding] = _continued(carried.get(riding), track, grasps)
+        grips[manipulation.thing] = grips.get(manipulation.thing, ()) + grasps
+        carried |= set() if manipulation.handled else {manipulation.thing}
+        for rider in manipulation.riding:
+            before = riding.get(rider) or (_gripped(grips[rider], positions) if rider in grips else None)
+            riding[rider] = _continued(before, _gripped(grasps, positions), grasps)
         if manipulation.source:
             gripped = _fixed(positions[grasps[0].start], length, "where the thing was gripped")
             sources.setdefault(manipulation.source, gripped)
-        if manipulation.place and (grasps[-1].stop is not None or options.end_is_release):
-            places.setdefault(manipulation.place, []).append(positions[_last(grasps[-1], positions)])
-    for phrase, points in places.items():
-        many = f"the mean of {len(points)} places where the gripper opened"
-        handled[phrase] = _fixed(
-            np.mean(points, axis=0), length, many if len(points) > 1 else "where the gripper opened"
-        )
-    tracks = {**sources, **handled, **carried}
-    if options.end_is_contact and not assignment.pairs and [m.handled for m in instruction.manipulations] == [True]:
-        contact = _fixed(positions[-1], length, "where the episode ends, in contact")
-        tracks[instruction.manipulations[0].thing] = contact
-    return {phrase: tracks[phrase] for phrase in instruction.phrases if phrase in tracks}
+        if manipulation.place and _let_go(grasps[-1], options):
+            places.setdefault(manipulation.place, []).append(positions[last_frame(grasps[-1], positions)])
+    things = {thing: _gripped(grasps, positions) for thing, grasps in grips.items()}
+    fixed = {phrase: _place(points, length, things.get(phrase)) for phrase, points in places.items()}
+    tracks = {**sources, **things, **fixed, **{thing: things[thing] for thing in carried}, **riding}
+    contact = options.end_is_contact and _ends_in_contact(instruction, assignment)
+    if contact:
+        tracks[instruction.manipulations[0].thing] = _fixed(positions[-1], length, "where the episode ends, in contact")
+    doubted = {*instruction.doubts, *assignment.refused} - ({*tracks} if contact else set())
+    return {phrase: tracks[phrase] for phrase in instruction.phrases if phrase in tracks and phrase not in doubted}
 
 
-def _carried(grasps: tuple[Grasp, ...], positions: np.ndarray) -> _Track:
-    """Before the first grasp at its position, during each in the gripper, after each where it was let go."""
+def _let_go(grasp: Grasp, options: HindsightOptions) -> bool:
+    """Whether the end of a grasp is where the thing was put."""
+    return options.end_is_release if grasp.stop is None else not grasp.lost
+
+
+def _ends_in_contact(instruction: Instruction, assignment: Assignment) -> bool:
+    """Whether the only step handles something, without a grip, in an episode whose openings can be believed."""
+    handles = [m.handled for m in instruction.manipulations] == [True]
+    gripped = any(m.thing not in assignment.refused for m, _ in assignment.pairs)
+    return handles and not gripped and assignment.problem in ("", NEVER_GRASPED)
+
+
+def _place(points: Sequence[np.ndarray], length: int, gripped: _Track | None) -> _Track:
+    """Where the gripper opened, at every frame; in the gripper while the place itself (a drawer) is gripped."""
+    how = (
+        f"the mean of {len(points)} places where the gripper opened" if len(points) > 1 else "where the gripper opened"
+    )
+    track = _fixed(np.mean(points, axis=0), length, how)
+    if gripped is None:
+        return track
+    position = np.where(gripped.grasped[:, None], gripped.position_m, track.position_m)
+    return _Track(position_m=position, grasped=gripped.grasped, how=f"{how}; {gripped.how}")
+
+
+def _gripped(grasps: tuple[Grasp, ...], positions: np.ndarray) -> _Track:
+    """Before the first grasp at its position, during each in the gripper, after each where it was let go.
+
+    A thing that was lost lies where it is gripped next; if it is not, its position is not known.
+    """
     position, grasped = np.empty_like(positions), np.zeros(len(positions), bool)
     position[: grasps[0].start] = positions[grasps[0].start]
-    for grasp in grasps:
-        last = _last(grasp, positions)
+    for grasp, after in itertools.zip_longest(grasps, grasps[1:]):
+        last = last_frame(grasp, positions)
         position[grasp.start : last + 1] = positions[grasp.start : last + 1]
         grasped[grasp.start : last + 1] = True
         position[last + 1 :] = positions[last]
+        if grasp.lost:
+            position[last + 1 :] = np.nan if after is None else positions[after.start]
     times = "" if len(grasps) == 1 else f", in {len(grasps)} grips"
     return _Track(position_m=position, grasped=grasped, how=f"gripped from frame {grasps[0].start}{times}")
 
@@ -244,18 +215,25 @@ def _fixed(point_m: np.ndarray, length: int, how: str) -> _Track:
     return _Track(position_m=np.tile(point_m, (length, 1)), grasped=np.zeros(length, bool), how=how)
 
 
-def _reason(phrase: str, instruction: Instruction, assignment: _Assignment) -> str:
+def _reason(phrase: str, instruction: Instruction, assignment: Assignment) -> str:
     """The reason why nothing is known about a phrase."""
     mine = [m for m in instruction.manipulations if phrase in m.phrases]
+    if phrase in instruction.doubts:
+        return instruction.doubts[phrase]
+    if phrase in assignment.refused:
+        return assignment.refused[phrase]
     if not mine:
         return "the gripper neither takes it nor lets go of anything there"
     if all(phrase in m.references for m in mine):
         return "named as a reference: the thing is let go next to, between or towards it, not at it"
-    if all(m.handled and m.thing == phrase for m in mine):
+    if all(m.handled and m.thing == phrase for m in mine) and assignment.problem in ("", NEVER_GRASPED):
         return "touched without a grasp: no gripper event says where it is"
     if assignment.problem:
         return assignment.problem
     if any(m.place == phrase for m in mine):
+        lost = any(grasps[-1].lost for manipulation, grasps in assignment.pairs if manipulation.place == phrase)
+        if lost:
+            return "never released there: what the gripper held was lost on the way"
         return "never released: the episode ends with the gripper closed"
     return "no grasp"
 
@@ -264,6 +242,6 @@ def _facts(tracks: dict[str, _Track], positions: np.ndarray, frame: int, near_m:
     targets = []
     for phrase, track in tracks.items():
         offset_m = (track.position_m[frame] - positions[frame]).astype(np.float32)
-        if track.grasped[frame] or np.linalg.norm(offset_m) >= near_m:
+        if track.grasped[frame] or np.linalg.norm(offset_m) >= near_m:  # NaN: not known
             targets.append(TargetFacts(phrase=phrase, offset_m=offset_m, grasped=bool(track.grasped[frame])))
     return SceneFacts(targets=tuple(targets)) if targets else None

@@ -21,7 +21,8 @@ from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import Variation
 from inspire_fast.envs.libero.experts.registry import carry_out
-from inspire_fast.labeling.hindsight.label import HindsightOptions, hindsight
+from inspire_fast.labeling.hindsight.assignment import HindsightOptions
+from inspire_fast.labeling.hindsight.label import hindsight
 from inspire_fast.labeling.hindsight.manipulations import parse_instruction
 from inspire_fast.robots.libero import LIBERO
 
@@ -33,6 +34,7 @@ TASKS: tuple[tuple[str, int], ...] = (
     *(("libero_10", task) for task in (0, 1, 7)),
     *(("libero_90", task) for task in (0, 1, 7, 11, 20, 28, 46, 55, 58, 60, 72)),
 )
+_EXPERT = HindsightOptions(in_word_order=True)  # the expert grips in the order of the words
 _MAX_STEPS = 400
 _CLOSE_M = 0.01
 _MOVED_M = 0.01  # the grasp check fails on thin rims; a thing that has moved this far was gripped, too
@@ -113,7 +115,7 @@ def compare(episode: SimulatedEpisode, options: HindsightOptions | None = None) 
     assert LIBERO.gripper is not None
     instruction = parse_instruction(episode.prompt)
     scenes, report = hindsight(
-        instruction, episode.state, fps=LIBERO.control_hz, signal=LIBERO.gripper, options=options
+        instruction, episode.state, fps=LIBERO.control_hz, signal=LIBERO.gripper, options=options or _EXPERT
     )
     question = Direction(axes=LIBERO.axes)
     things = {phrase for m in instruction.manipulations for phrase in (m.thing, *m.riding)}
@@ -205,7 +207,7 @@ def measure(episodes_per_task: int, tasks: Sequence[tuple[str, int]] = TASKS) ->
                 continue
             solved += 1
             rows += compare(episode)
-            everything += compare(episode, replace(HindsightOptions(), near_m=0.0))
+            everything += compare(episode, replace(_EXPERT, near_m=0.0))
     result = summarize(rows, episodes=solved, unsolved=unsolved, tasks=len({row.task for row in rows}))
     result["before_grasp_with_near_frames"] = _share([row for row in everything if row.phase == "before"])
     return result
