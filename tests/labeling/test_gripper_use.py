@@ -1,5 +1,6 @@
 """What the openings of a whole dataset tell, and one episode's cannot."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def use(*episodes: np.ndarray) -> GripperUse:
 def ramps(*levels: float) -> np.ndarray:
     """20 frames at each level, with 5 frames of motion between."""
     parts = [np.full(20, levels[0])]
-    for before, level in zip(levels, levels[1:], strict=False):
+    for before, level in itertools.pairwise(levels):
         parts += [np.linspace(before, level, 7)[1:-1], np.full(20, level)]
     return np.concatenate(parts)
 
@@ -79,7 +80,7 @@ def grasped(table: FactsTable, episode: int = 0) -> list[int]:
 
 
 def test_a_signal_of_the_wrong_sign_labels_nothing(tmp_path: Path):
-    turned = states(np.where((np.arange(LENGTH) >= 20) & (np.arange(LENGTH) < 40), 0.08, 0.008))
+    turned = states(np.where(np.arange(LENGTH) < 20, 0.008, 0.08))
     table, report, refused = labelled(tmp_path / "d", [(turned, PUT)] * 3)
     assert len(table) == 0
     (reason,) = refused
