@@ -133,10 +133,14 @@ def _state_columns(dataset: LeRobotDataset, robot: Robot) -> tuple[str, ...]:
 def _feature(dataset: LeRobotDataset, name: str, robot: Robot, signal: GripperSignal) -> Feature:
     if name in dataset.features:
         return dataset.feature(name)
-    again = " Convert it again, which keeps them" if signal.columns else " Name the column of the state"
+    way_out = (
+        "Convert the source again if it has the column, or name others in a signal (`--gripper FILE`)"
+        if signal.columns
+        else "Name the column of the state (`--state-column`)"
+    )
     raise DatasetError(
         f"{dataset.root} has no column {name!r}, from which the gripper of robot {robot.name!r} is read; it has "
-        f"{sorted(dataset.features)}.{again} (`--state-column`, or `columns` of a signal in `--gripper FILE`)."
+        f"{sorted(dataset.features)}. {way_out}."
     )
 
 

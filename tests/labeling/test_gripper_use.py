@@ -10,11 +10,14 @@ import pytest
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.labeling.gripper_use import GripperUse
+from inspire_fast.labeling.hindsight.assignment import HindsightOptions
+from inspire_fast.labeling.hindsight.label import hindsight
+from inspire_fast.labeling.hindsight.manipulations import parse_instruction
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.gripper import GripperSignal
-from tests.labeling.datasets import CAN, LENGTH, libero_states, write
+from tests.labeling.datasets import BIN, CAN, LENGTH, libero_states, write
 
 SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
 LIBERO, PUT = ROBOTS["libero"], "put the can in the bin"
@@ -69,86 +72,104 @@ def states(opening: np.ndarray) -> np.ndarray:
     return rows
 
 
-def labelled(root: Path, episodes: list, **options: object) -> tuple[FactsTable, dict, dict[str, int]]:
-    report = label_dataset(write(root, episodes), Hindsight(**options), robot=LIBERO, progress=False)  # pyright: ignore[reportArgumentType]
-    return FactsTable.load(root), json.loads((root / REPORT_FILE).read_text()), dict(report.refused)
+def look(episodes: list, episode: int = 0, **options: object):
+    """Facts and report of one episode, judged by all of them."""
+    signal, (rows, text) = LIBERO.gripper, episodes[episode]
+    seen = GripperUse.of((signal.openings(rows) for rows, _ in episodes), 20.0, signal)
+    asked = HindsightOptions(**options)  # pyright: ignore[reportArgumentType]
+    return hindsight(parse_instruction(text), rows, fps=20.0, signal=signal, options=asked, use=seen)
 
 
-def grasped(table: FactsTable, episode: int = 0) -> list[int]:
-    scenes = [table.facts(episode, frame) for frame in range(LENGTH)]
+def grasped(scenes: list) -> list[int]:
     return [f for f, scene in enumerate(scenes) if scene and any(target.grasped for target in scene.targets)]
 
 
 def test_a_signal_of_the_wrong_sign_labels_nothing(tmp_path: Path):
     turned = states(np.where(np.arange(LENGTH) < 20, 0.008, 0.08))
-    table, report, refused = labelled(tmp_path / "d", [(turned, PUT)] * 3)
-    assert len(table) == 0
-    (reason,) = refused
+    root = tmp_path / "d"
+    report = label_dataset(write(root, [(turned, PUT)] * 3), Hindsight(), robot=LIBERO, progress=False)
+    assert len(FactsTable.load(root)) == 0
+    (reason,) = report.refused
     assert "3 of 3 episodes begin with the gripper closed" in reason
     assert "--begins-closed" in reason
-    assert "begin_closed=3" in report["judged_by"]
-    assert grasped(labelled(tmp_path / "e", [(turned, PUT)] * 3, begins_closed=True)[0]) == list(range(20))
+    assert "begin_closed=3" in json.loads((root / REPORT_FILE).read_text())["judged_by"]
+    assert grasped(look([(turned, PUT)] * 3, begins_closed=True)[0]) == list(range(20))
 
 
-def test_one_episode_that_begins_closed_holds_nobody_knows_what(tmp_path: Path):
+def test_one_episode_that_begins_closed_holds_nobody_knows_what():
     held = states(np.where(np.arange(LENGTH) < 40, 0.03, 0.08))
-    table, report, _ = labelled(tmp_path / "d", [(libero_states(), PUT)] * 2 + [(held, PUT)])
-    assert grasped(table) == list(range(20, 40))
-    assert grasped(table, 2) == []
-    assert "the episode begins with the gripper closed" in report["by_episode"]["2"]["refused"]["the can"]
+    episodes = [(libero_states(), PUT)] * 2 + [(held, PUT)]
+    assert grasped(look(episodes)[0]) == list(range(20, 40))
+    scenes, report = look(episodes, 2)
+    assert grasped(scenes) == []
+    assert "the episode begins with the gripper closed" in report.refused["the can"]
 
 
 @pytest.mark.parametrize("level", [0.0, 0.005, 0.012])
-def test_a_fist_that_pushes_is_no_grasp(tmp_path: Path, level: float):
+def test_a_fist_that_pushes_is_no_grasp(level: float):
     fist = states(np.where(np.arange(LENGTH) < 10, 0.08, level))
-    table, _, refused = labelled(tmp_path / "d", [(fist, "press the red button")])
-    assert len(table) == 0
-    assert "a fist that pushes" in next(iter(refused))
-    touched, _, _ = labelled(tmp_path / "e", [(fist, "press the red button")], end_is_contact=True)
-    np.testing.assert_allclose(touched.facts(0, 0).targets[0].offset_m, fist[-1, :3] - fist[0, :3], atol=1e-6)
+    scenes, report = look([(fist, "press the red button")])
+    assert set(scenes) == {None}
+    assert "a fist that pushes" in report.refused["the red button"]
+    touched, _ = look([(fist, "press the red button")], end_is_contact=True)
+    np.testing.assert_allclose(touched[0].targets[0].offset_m, fist[-1, :3] - fist[0, :3], atol=1e-6)
 
 
-def test_a_miss_is_no_grip_of_what_others_hold_wider(tmp_path: Path):
+def test_a_miss_is_no_grip_of_what_others_hold_wider():
     """Rubber fingertips leave 6 %: more than `empty_below`, and as far as this gripper ever closes."""
     missed = np.full(LENGTH, 0.08)
     missed[5:12], missed[20:40] = 0.005, 0.03
-    table, report, _ = labelled(tmp_path / "d", [(states(missed), PUT)])
-    assert grasped(table) == list(range(20, 40))
-    assert "closed to a fist" in report["by_episode"]["0"]["notes"][0]
-    np.testing.assert_allclose(table.facts(0, 0).targets[0].offset_m, CAN - [0, 0, 0.4], atol=1e-5)
+    scenes, report = look([(states(missed), PUT)])
+    assert grasped(scenes) == list(range(20, 40))
+    assert "closed to a fist" in report.notes[0]
+    np.testing.assert_allclose(scenes[0].targets[0].offset_m, CAN - [0, 0, 0.4], atol=1e-5)
 
 
-def test_a_command_is_a_grasp_once_and_not_twice(tmp_path: Path):
+def test_a_command_is_a_grasp_once_and_not_twice():
     once, twice = np.full(LENGTH, 0.08), np.full(LENGTH, 0.08)
     once[20:40] = twice[10:16] = twice[20:40] = 0.0
-    table, report, _ = labelled(tmp_path / "d", [(states(once), PUT), (states(twice), PUT)])
-    assert grasped(table) == list(range(20, 40))
-    assert "it is a command" in report["by_episode"]["0"]["notes"][0]
-    assert grasped(table, 1) == []
-    assert "a command to close does not say" in report["by_episode"]["1"]["refused"]["the can"]
+    episodes = [(states(once), PUT), (states(twice), PUT)]
+    scenes, report = look(episodes)
+    assert grasped(scenes) == list(range(20, 40))
+    assert "it is a command" in report.notes[0]
+    scenes, report = look(episodes, 1)
+    assert grasped(scenes) == []
+    assert "a command to close does not say" in report.refused["the can"]
 
 
 @pytest.mark.parametrize("kept", [12, 16])
-def test_a_grip_that_is_lost_ends(tmp_path: Path, kept: int):
+def test_a_grip_that_is_lost_ends(kept: int):
     slipped = np.full(LENGTH, 0.08)
     slipped[20 : 20 + kept], slipped[20 + kept : 40] = 0.04, 0.0
-    table, report, _ = labelled(tmp_path / "d", [(states(slipped), PUT)])
-    assert grasped(table) == list(range(20, 20 + kept))
-    assert table.facts(0, 20 + kept) is None  # where it fell is not known
-    assert report["by_episode"]["0"]["refused"]["the bin"].startswith("never released there: ")
-    assert table.facts(0, 0) is not None
+    scenes, report = look([(states(slipped), PUT)])
+    assert grasped(scenes) == list(range(20, 20 + kept))
+    assert scenes[20 + kept :] == [None] * (LENGTH - 20 - kept)  # where it fell is not known
+    assert report.refused["the bin"].startswith("never released there: ")
+    assert scenes[0] is not None
 
 
-def test_a_grip_that_may_be_lost_is_refused(tmp_path: Path):
+def test_a_lost_thing_lies_where_it_is_gripped_again():
+    slipped = np.full(LENGTH, 0.08)
+    slipped[20:26], slipped[26:31], slipped[34:50] = 0.04, 0.0, 0.04
+    rows = states(slipped)
+    rows[20:, :3] = CAN  # it falls below the hand, is gripped there, and carried on
+    rows[40:, :3] = BIN
+    scenes, report = look([(rows, PUT)], near_m=0.0)
+    assert grasped(scenes) == [*range(20, 26), *range(34, 50)]
+    np.testing.assert_allclose(scenes[28].targets[0].offset_m, 0, atol=1e-6)
+    assert set(report.inferred) == {"the can", "the bin"}
+
+
+def test_a_grip_that_may_be_lost_is_refused():
     narrower = np.full(LENGTH, 0.08)
     narrower[20:30], narrower[30:40] = 0.04, 0.005
-    table, report, _ = labelled(tmp_path / "d", [(states(narrower), PUT)])
-    assert len(table) == 0
-    assert "it may be lost" in report["by_episode"]["0"]["refused"]["the can"]
+    scenes, report = look([(states(narrower), PUT)])
+    assert set(scenes) == {None}
+    assert "it may be lost" in report.refused["the can"]
 
 
-def test_an_episode_that_opens_half_has_no_measure_of_closed(tmp_path: Path):
+def test_an_episode_that_opens_half_has_no_measure_of_closed():
     half = states(np.where((np.arange(LENGTH) >= 20) & (np.arange(LENGTH) < 40), 0.03, 0.04))
-    table, report, _ = labelled(tmp_path / "d", [(libero_states(), PUT)] * 2 + [(half, PUT)])
-    assert grasped(table, 2) == []
-    assert "opens to 50% of the widest opening" in report["by_episode"]["2"]["refused"]["the can"]
+    scenes, report = look([(libero_states(), PUT)] * 2 + [(half, PUT)], 2)
+    assert grasped(scenes) == []
+    assert "opens to 50% of the widest opening" in report.refused["the can"]

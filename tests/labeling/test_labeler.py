@@ -147,7 +147,7 @@ def test_a_robot_whose_gripper_is_not_described_is_refused(tmp_path: Path):
     dataset = write(tmp_path / "d", [(libero_states(), PUT)])
     with pytest.raises(DatasetError, match=r"aloha.*--gripper FILE"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["aloha"], progress=False)
-    with pytest.raises(DatasetError, match=r"no column 'cartesian_position'.*Convert it again"):
+    with pytest.raises(DatasetError, match=r"no column 'cartesian_position'.*Convert the source again"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["droid"], progress=False)
     with pytest.raises(DatasetError, match="shape"):
         label_dataset(dataset, Hindsight(), robot=ROBOTS["inspire_arm"], progress=False)
