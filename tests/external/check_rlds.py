@@ -114,7 +114,7 @@ def main() -> None:
                 row, wanted = dataset.row(place.start + frame), step(episode, frame)
                 for name in ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left"):
                     np.testing.assert_array_equal(row[name], wanted["observation"][name])
-                for name in ("joint_position", "gripper_position"):
+                for name in ("joint_position", "gripper_position", "cartesian_position"):
                     value = np.float32(wanted["observation"][name])
                     np.testing.assert_array_equal(np.atleast_1d(row[name]), value)
                 actions = [wanted["action_dict"][name] for name in ("joint_velocity", "gripper_position")]
