@@ -7,7 +7,7 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.dialogue.grounding.targets import libero_phrases
 from inspire_fast.labeling.hindsight.assignment import HindsightOptions
 from inspire_fast.labeling.hindsight.label import EpisodeReport, hindsight
-from inspire_fast.labeling.hindsight.manipulations import Manipulation, parse_instruction
+from inspire_fast.labeling.hindsight.manipulations import Instruction, Manipulation, parse_instruction
 from inspire_fast.robots.gripper import GripperSignal
 
 SIGNAL = GripperSignal(position=(0, 1, 2), opening={3: 1.0})
@@ -27,9 +27,17 @@ def episode(*legs: tuple[np.ndarray, float]) -> np.ndarray:
     return np.array(rows)
 
 
-def label(instruction: str, states: np.ndarray, **options: float):
-    return hindsight(
-        parse_instruction(instruction), states, fps=FPS, signal=SIGNAL, options=HindsightOptions(**options)
+def label(instruction: str | Instruction, states: np.ndarray, **options: float):
+    told = parse_instruction(instruction) if isinstance(instruction, str) else instruction
+    return hindsight(told, states, fps=FPS, signal=SIGNAL, options=HindsightOptions(**options))
+
+
+def carry_twice(thing: str) -> Instruction:
+    """As from a file of meanings: the grammar refuses a thing that is put down twice."""
+    return Instruction(
+        text="tidy up",
+        manipulations=(Manipulation(thing=thing, place="the bin"), Manipulation(thing=thing, place="the shelf")),
+        phrases=(thing, "the bin", "the shelf"),
     )
 
 
@@ -130,7 +138,7 @@ def test_a_thing_that_is_handled_twice_is_held_twice():
     np.testing.assert_allclose(offsets(scenes, "the drawer")[80], PULLED - states[80, :3], atol=1e-6)
     np.testing.assert_allclose(offsets(scenes, "the drawer")[179], CAN - HOME, atol=1e-6)
     states = episode((CAN, 0.5), (BIN, 1.0), (BIN, 0.5), (SHELF, 1.0))
-    scenes, report = label("put the can in the bin and put the can on the shelf", states)
+    scenes, report = label(carry_twice("the can"), states)
     assert held(scenes, "the can") == [*range(20, 50), *range(80, 110)]
     assert set(report.inferred) == {"the can", "the bin", "the shelf"}
 
@@ -144,13 +152,12 @@ def test_a_drawer_that_is_also_a_place_is_held_while_it_is_pulled():
 
 def test_two_things_of_one_name_are_refused():
     far = episode((CAN, 0.5), (BIN, 1.0), (CUP, 0.5), (SHELF, 1.0))
-    scenes, report = label("put the mug in the bin and put the mug on the shelf", far)
+    scenes, report = label(carry_twice("the mug"), far)
     assert set(report.inferred) == {"the bin", "the shelf"}
     assert "two things of one name" in report.refused["the mug"]
     assert held(scenes, "the mug") == []
-    for text in ("put the bowl on the bowl", "put the bowl and the bowl in the bin"):
-        _, report = label(text, PICK_AND_PLACE)
-        assert "things one name" in report.refused["the bowl"], text
+    _, report = label("put the bowl on the bowl", PICK_AND_PLACE)
+    assert "2 things one name" in report.refused["the bowl"]
     assert parse_instruction("put the mug on the mug rack and put the cup on the mug rack").doubts == {}
     assert not any(parse_instruction(text).doubts for text in libero_phrases())
 
@@ -158,7 +165,7 @@ def test_two_things_of_one_name_are_refused():
 @pytest.mark.parametrize(
     ("thing", "several"),
     [
-        *((f"the {thing}", True) for thing in ("markers", "apples", "two blocks", "glasses")),
+        *((f"the {thing}", True) for thing in ("markers", "apples", "glasses")),
         *((f"the {thing}", False) for thing in ("cup", "glass", "bus", "box of markers", "lens", "cactus")),
     ],
 )
@@ -168,6 +175,7 @@ def test_several_things_under_one_name_are_no_regrasp(thing: str, several: bool)
     assert ("may be several things" in report.refused.get(thing, "")) == several
     assert set(label(f"put {thing} in the bin", PICK_AND_PLACE)[1].inferred) >= {thing}  # one grip, one position
     assert Manipulation(thing="the markers on the table").several
+    assert Manipulation(thing="the two fish").several
     assert not Manipulation(thing="the cup with the markers").several
 
 
