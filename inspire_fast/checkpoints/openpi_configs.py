@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inspire_fast.core.ranges import Count, Natural, require_ranges
 from inspire_fast.core.registry import Registry
 from inspire_fast.tokenizers.fast.processor import REPO_ID
 
@@ -45,17 +46,20 @@ class OpenpiConfig:
     """
 
     robot: str
-    horizon: int
-    max_token_len: int
+    horizon: Count
+    max_token_len: Count
     asset_id: str
     action_tokenizer: str = REPO_ID
     preset: str = "gemma_2b"
     delta: tuple[bool, ...] = ()
     script: str = "pi0_fast"
     question_parameters: Mapping[str, Any] = field(default_factory=dict)
-    vocab_skip: int = 128
+    vocab_skip: Natural = 128
     compatibility: tuple[str, ...] = ()
     address: str = ""
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 _PUBLISHED = "gs://openpi-assets/checkpoints"

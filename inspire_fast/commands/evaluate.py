@@ -18,6 +18,7 @@ from inspire_fast.client import PolicyClientError
 from inspire_fast.core.cli import run_command
 from inspire_fast.core.files import read_text
 from inspire_fast.core.policy import Policy
+from inspire_fast.core.ranges import Count, Natural, Port, Positive, require_ranges
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.disturbances import parse_disturbances
@@ -63,22 +64,25 @@ class EvaluationOptions:
     protocol: str = "openpi"
     suites: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
-    episodes: int | None = None
+    episodes: Count | None = None
     out: Path = Path("runs/libero")
     policy_name: str = ""
     host: str = "127.0.0.1"
-    batch_sizes: tuple[int, ...] = (1,)
-    workers: int = 2
+    batch_sizes: tuple[Count, ...] = (1,)
+    workers: Natural = 2
     ray_address: str | None = None
     answers: Answering = "own"
     disturb: tuple[str, ...] = ()
     videos: Videos = "calls"
-    attention: int = 0
-    execute: int | None = None
-    max_steps: int | None = None
-    camera_px: int | None = None
+    attention: Natural = 0
+    execute: Count | None = None
+    max_steps: Count | None = None
+    camera_px: Count | None = None
     render_quality: RenderQuality | None = None
-    seed: int | None = None
+    seed: Natural | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
     def build_job(self) -> Job:
         """The job of the runners; the policy's metadata are not known yet."""
@@ -224,11 +228,14 @@ class Args:
     """
 
     options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = field(default_factory=EvaluationOptions)
-    port: int = 8000
+    port: Port = 8000
     api_key_file: Path | None = None
     checkpoint: str | None = None
-    connect_timeout_s: float = 300.0
-    request_timeout_s: float = 120.0
+    connect_timeout_s: Positive = 300.0
+    request_timeout_s: Positive = 120.0
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:

@@ -9,6 +9,7 @@ import tyro
 
 from inspire_fast.core.cli import run_command
 from inspire_fast.core.files import write_json
+from inspire_fast.core.ranges import Count, Fraction, Natural, require_ranges
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record
 from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
@@ -36,17 +37,20 @@ class Args:
 
     tasks: tuple[str, ...]
     root: Path
-    episodes: int = 50
-    chunk: int = 5
-    camera_px: int = 112
+    episodes: Count = 50
+    chunk: Count = 5
+    camera_px: Count = 112
     render_quality: RenderQuality = "full"
     initial_states: Literal["fixed", "randomized"] = "randomized"
-    first_episode: int = 0
-    seed: int = 0
-    execution_noise: float = 0.0
-    workers: int = 2
+    first_episode: Natural = 0
+    seed: Natural = 0
+    execution_noise: Fraction = 0.0
+    workers: Count = 2
     expert: str = "carry_out"
-    max_steps: int = 400
+    max_steps: Count = 400
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def record_demonstrations(args: Annotated[Args, tyro.conf.arg(name="")]) -> int:

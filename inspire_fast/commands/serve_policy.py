@@ -12,6 +12,7 @@ import tyro
 
 from inspire_fast.core.cli import exit_statuses, require_unused
 from inspire_fast.core.policy import Policy
+from inspire_fast.core.ranges import Count, Natural, NotNegative, Port, Positive, require_ranges
 from inspire_fast.models.inference.build import Weights
 from inspire_fast.policy.load import Env, Tokenizers, default_checkpoint, load_policy
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
@@ -69,11 +70,14 @@ class Replay:
 
     root: Path
     robot: str
-    episode: int = 0
-    horizon: int = 10
-    execute: int | None = None
+    episode: Natural = 0
+    horizon: Count = 10
+    execute: Count | None = None
     loop: bool = False
     action_column: str | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,22 +116,25 @@ class ServeArgs:
     cache_dir: Path | None = None
     default_prompt: str | None = None
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Port = 8000
     port_file: Path | None = None
     api_key_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    max_frame_mib: int = MAX_FRAME_BYTES // 2**20
-    ping_timeout_s: float = 600.0
-    batch_sizes: tuple[int, ...] = (1,)
+    max_frame_mib: Count = MAX_FRAME_BYTES // 2**20
+    ping_timeout_s: NotNegative = 600.0
+    batch_sizes: tuple[Count, ...] = (1,)
     prompts: tuple[str, ...] = ()
     compilation_cache: Path | None = None
     weights: Weights | None = None
     speculate: bool = True
     record: Path | None = None
-    record_max_gb: float = 10.0
+    record_max_gb: Positive = 10.0
     live: bool = False
     log_format: LogFormat = "text"
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def parse(arguments: Sequence[str]) -> ServeArgs:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import math
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from inspire_fast.core.ranges import Count, Natural, NotNegative, Seed, require_ranges
 from inspire_fast.core.types import ActionChunk
 
 Mode = Literal["answer", "skip", "force"]
@@ -43,26 +43,21 @@ class RequestOptions:
     mode: Mode = "answer"
     targets: Sequence[str] | None = None
     answers: Sequence[str] | None = None
-    temperature: float = 0.0
-    top_k: int = 0
-    seed: int = 0
-    reask_every: int = 1
+    temperature: NotNegative = 0.0
+    top_k: Natural = 0
+    seed: Seed = 0
+    reask_every: Count = 1
     session: str = ""
     episode: str = ""
-    chunks: int = 0
-    deadline_s: float = 0.0
+    chunks: Natural = 0
+    deadline_s: NotNegative = 0.0
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         if self.mode not in ("answer", "skip", "force"):
             raise ValueError(f"Unknown mode {self.mode!r}; choose one of answer, skip, force.")
-        if not 0 <= self.temperature < math.inf:
-            raise ValueError(f"temperature must be finite and >= 0; got {self.temperature}.")
-        if self.top_k < 0 or self.reask_every < 1:
-            raise ValueError(f"top_k must be >= 0 and reask_every >= 1; got {self.top_k} and {self.reask_every}.")
-        if self.chunks < 0 or (self.chunks and not self.episode):
+        if self.chunks and not self.episode:
             raise ValueError(f"chunks counts those of an episode; got {self.chunks}, episode {self.episode!r}.")
-        if not 0 <= self.deadline_s < math.inf:
-            raise ValueError(f"deadline_s must be finite and >= 0; got {self.deadline_s}.")
         if (self.mode == "force") != (self.answers is not None):
             raise ValueError(
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 import copy
 from dataclasses import dataclass, field, replace
 import logging
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from inspire_fast.core.errors import OutOfRangeError
+from inspire_fast.core.ranges import Natural, NotNegative, Range, require_ranges
 from inspire_fast.core.types import Sample, SceneFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
@@ -48,16 +49,15 @@ class ChunkConfig:
     columns: Mapping[str, str] = field(default_factory=dict)
     action_column: str = ""
     image_age_column: str = "image_age_s"
-    max_image_age_s: float = 0.0
+    max_image_age_s: NotNegative = 0.0
     end_padding: EndPadding = "repeat_last"
     split: Split = "all"
-    held_out_every: int = 10
+    held_out_every: Annotated[int, Range(2)] = 10
     skip_bad_episodes: bool = False
-    exclude_episodes: Collection[int] = ()
+    exclude_episodes: Collection[Natural] = ()
 
     def __post_init__(self) -> None:
-        if self.held_out_every < 2:
-            raise ValueError(f"held_out_every must be >= 2; got {self.held_out_every}.")
+        require_ranges(self)
         if self.end_padding not in ("repeat_last", "drop") or self.split not in ("all", "train", "held_out"):
             raise ValueError(f"Unknown end_padding {self.end_padding!r} or split {self.split!r}.")
 

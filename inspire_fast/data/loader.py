@@ -13,6 +13,7 @@ from typing import Any
 import grain
 import numpy as np
 
+from inspire_fast.core.ranges import Count, Natural, Seed, require_ranges
 from inspire_fast.data.mixture import Mixture, SampleSource, Transform, turn
 
 
@@ -35,25 +36,18 @@ class LoaderConfig:
         ValueError: a value out of range.
     """
 
-    batch_size: int
-    seed: int
+    batch_size: Count
+    seed: Seed
     shuffle: bool
-    num_threads: int = 2
+    num_threads: Natural = 2
     drop_remainder: bool = True
-    epochs: int | None = None
-    process_index: int = 0
-    process_count: int = 1
+    epochs: Count | None = None
+    process_index: Natural = 0
+    process_count: Count = 1
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.num_threads < 0 or (self.epochs is not None and self.epochs < 1):
-            raise ValueError(
-                "A loader needs a batch size and epochs of at least 1 and no negative threads; got "
-                f"batch_size={self.batch_size}, epochs={self.epochs}, num_threads={self.num_threads} "
-                "(`--data.loader-threads`)."
-            )
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be 0 .. 2^32 - 1; got {self.seed}.")
-        if not 0 <= self.process_index < self.process_count:
+        require_ranges(self)
+        if self.process_index >= self.process_count:
             raise ValueError(
                 f"process_index must be 0 .. process_count - 1; got {self.process_index} of {self.process_count}."
             )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inspire_fast.core.ranges import Fraction, require_ranges
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionDropout:
@@ -23,15 +25,13 @@ class QuestionDropout:
         shuffle: targets in random order instead of the instruction's.
     """
 
-    without: float = 0.0
-    unsupervised: float = 0.0
-    target_dropout: float = 0.0
+    without: Fraction = 0.0
+    unsupervised: Fraction = 0.0
+    target_dropout: Fraction = 0.0
     shuffle: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("without", "unsupervised", "target_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a fraction, 0 to 1; got {getattr(self, name)}.")
+        require_ranges(self)
         if self.without + self.unsupervised > 1:
             raise ValueError(
                 f"without={self.without} and unsupervised={self.unsupervised} are fractions of the same samples; they "

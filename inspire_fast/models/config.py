@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
+from inspire_fast.core.ranges import Count, Positive, require_ranges
 from inspire_fast.core.registry import Registry, require_choice, unknown_name
 
 _C = TypeVar("_C")
@@ -13,12 +14,6 @@ _C = TypeVar("_C")
 DType = Literal["float32", "bfloat16"]
 # Activations that the backward pass keeps of each layer, by JAX's names; "none" keeps everything.
 Remat = Literal["none", "nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveable", "everything_saveable"]
-
-
-def _require_positive(owner: str, **sizes: float) -> None:
-    wrong = {name: size for name, size in sizes.items() if size <= 0}
-    if wrong:
-        raise ValueError(f"{owner} sizes must be positive; got {wrong}.")
 
 
 def _build(cls: type[_C], stored: Mapping[str, Any]) -> _C:
@@ -38,14 +33,14 @@ def _build(cls: type[_C], stored: Mapping[str, Any]) -> _C:
 class SiglipConfig:
     """The vision tower. One image of `h x w` becomes `(h // patch) * (w // patch)` tokens."""
 
-    patch: int
-    width: int
-    depth: int
-    mlp_dim: int
-    heads: int
+    patch: Count
+    width: Count
+    depth: Count
+    mlp_dim: Count
+    heads: Count
 
     def __post_init__(self) -> None:
-        _require_positive("SigLIP", **asdict(self))
+        require_ranges(self)
         if self.width % self.heads:
             raise ValueError(f"SigLIP width {self.width} is not a multiple of its {self.heads} heads.")
 
@@ -63,13 +58,13 @@ class LoraConfig:
             `GemmaConfig.lora_mlp`. In `gemma_2b_lora`, alpha equals rank, and both are the same.
     """
 
-    rank: int
-    alpha: float = 1.0
+    rank: Count
+    alpha: Positive = 1.0
     rank_stabilised: bool = False
     unscaled: bool = False
 
     def __post_init__(self) -> None:
-        _require_positive("LoRA", rank=self.rank, alpha=self.alpha)
+        require_ranges(self)
 
     @property
     def scale(self) -> float:
@@ -91,19 +86,18 @@ class GemmaConfig:
         lora_attention, lora_mlp: low-rank updates of attention and feed-forward weights, or None.
     """
 
-    width: int
-    depth: int
-    mlp_dim: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    norm_eps: float = 1e-6
+    width: Count
+    depth: Count
+    mlp_dim: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    norm_eps: Positive = 1e-6
     lora_attention: LoraConfig | None = None
     lora_mlp: LoraConfig | None = None
 
     def __post_init__(self) -> None:
-        names = ("width", "depth", "mlp_dim", "heads", "kv_heads", "head_dim", "norm_eps")
-        _require_positive("Gemma", **{name: getattr(self, name) for name in names})
+        require_ranges(self)
         if self.heads % self.kv_heads or self.head_dim % 2:
             raise ValueError(
                 f"Gemma needs heads to be a multiple of kv_heads and an even head_dim; got {self.heads}, "
@@ -145,8 +139,8 @@ class ModelConfig:
 
     vision: SiglipConfig
     language: GemmaConfig
-    vocab_size: int
-    image_hw: tuple[int, int] = (224, 224)
+    vocab_size: Count
+    image_hw: tuple[Count, Count] = (224, 224)
     cameras: tuple[str, ...] = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
     dtype: DType = "bfloat16"
     remat: Remat = "nothing_saveable"
@@ -154,7 +148,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require_choice("remat policy", self.remat, Remat)
         require_choice("dtype", self.dtype, DType)
-        _require_positive("Model", vocab_size=self.vocab_size, height=self.image_hw[0], width=self.image_hw[1])
+        require_ranges(self)
         if len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"Every camera is named once; got {self.cameras}.")
         if any(size % self.vision.patch for size in self.image_hw) or not self.cameras:

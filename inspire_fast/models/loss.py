@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
+from inspire_fast.core.ranges import Decay, NotNegative, require_ranges
 from inspire_fast.models.pi0_fast import Pi0Fast
 
 
@@ -28,15 +29,11 @@ class Objective:
             matter.
     """
 
-    z_loss: float = 0.0
-    label_smoothing: float = 0.0
+    z_loss: NotNegative = 0.0
+    label_smoothing: Decay = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.z_loss < float("inf") or not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"objective: z_loss must be finite and not negative, label_smoothing from 0 to below 1; got "
-                f"{self.z_loss} and {self.label_smoothing}."
-            )
+        require_ranges(self)
 
 
 PLAIN = Objective()

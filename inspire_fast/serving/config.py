@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 import ssl
 
+from inspire_fast.core.ranges import Count, NotNegative, Port, Positive, require_ranges
+
 MAX_FRAME_BYTES = 32 * 2**20
 
 
@@ -36,24 +38,20 @@ class ServerConfig:
     """
 
     host: str = "127.0.0.1"
-    port: int = 0
+    port: Port = 0
     port_file: Path | None = None
     api_keys: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
     origins: tuple[str | None, ...] = (None,)
-    max_frame_bytes: int = MAX_FRAME_BYTES
-    ping_timeout_s: float | None = 600.0
-    batch_sizes: tuple[int, ...] = (1,)
-    max_wait_s: float = 0.005
-    max_waiting: int = 64
-    drain_s: float = 10.0
+    max_frame_bytes: Count = MAX_FRAME_BYTES
+    ping_timeout_s: Positive | None = 600.0
+    batch_sizes: tuple[Count, ...] = (1,)
+    max_wait_s: NotNegative = 0.005
+    max_waiting: Count = 64
+    drain_s: NotNegative = 10.0
     openpi_errors: bool = False
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         if min(self.batch_sizes, default=0) != 1:
             raise ValueError(f"batch_sizes must hold 1 and no smaller size; got {list(self.batch_sizes)}.")
-        if self.max_frame_bytes < 1 or (self.ping_timeout_s is not None and not self.ping_timeout_s > 0):
-            raise ValueError(
-                "max_frame_bytes and ping_timeout_s must be positive (ping_timeout_s None: never); got "
-                f"{self.max_frame_bytes} and {self.ping_timeout_s}."
-            )

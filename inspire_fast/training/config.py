@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
+from inspire_fast.core.ranges import Count, Natural, Seed, require_ranges
 from inspire_fast.core.registry import require_choice
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import SCRIPTS, Script
@@ -39,10 +40,11 @@ class DialogueConfig:
     script: str = "inspire"
     questions: tuple[str, ...] = ("direction",)
     question_parameters: Mapping[str, Any] = field(default_factory=dict)
-    max_targets: int | None = None
+    max_targets: Count | None = None
     compatibility: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         SCRIPTS[self.script]  # these raise with a suggestion
         for name in (*self.questions, *self.question_parameters):
             QUESTIONS[name]
@@ -83,12 +85,13 @@ class TokenizersConfig:
 
     action: str = "fast"
     action_parameters: Mapping[str, Any] = field(default_factory=dict)
-    action_vocab_size: int = 256
+    action_vocab_size: Count = 256
     text: str | None = None
-    text_vocab_size: int = 768
-    vocab_skip: int | None = None
+    text_vocab_size: Count = 768
+    vocab_skip: Natural | None = None
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         ACTION_TOKENIZERS[self.action]  # raises with a suggestion
 
 
@@ -103,8 +106,11 @@ class CheckpointConfig:
     """
 
     root: Path = Path("checkpoints")
-    every: int = 1_000
-    keep: int = 2
+    every: Natural = 1_000
+    keep: Count = 2
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +123,11 @@ class LoggingConfig:
             `wandb`, `rerun`.
     """
 
-    every: int = 50
+    every: Natural = 50
     trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,18 +143,24 @@ class EvaluationConfig:
         decode_samples: number of held-out samples that are decoded.
     """
 
-    every: int = 1_000
-    samples: int = 64
-    decode_every: int = 5_000
-    decode_samples: int = 32
+    every: Natural = 1_000
+    samples: Natural = 64
+    decode_every: Natural = 5_000
+    decode_samples: Count = 32
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig:
     """The arrangement of devices. The axis `data` gets the rest: devices / (fsdp * tensor)."""
 
-    fsdp: int = 1
-    tensor: int = 1
+    fsdp: Count = 1
+    tensor: Count = 1
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +176,11 @@ class DistributedConfig:
 
     auto: bool = False
     coordinator: str | None = None
-    processes: int | None = None
-    process: int | None = None
+    processes: Count | None = None
+    process: Natural | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,10 +227,10 @@ class TrainConfig:
     objective: Objective = PLAIN
     precision: Precision = "mixed"
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    batch_size: int = 32
-    grad_accum_steps: int = 1
-    steps: int = 30_000
-    seed: int = 42
+    batch_size: Count = 32
+    grad_accum_steps: Count = 1
+    steps: Count = 30_000
+    seed: Seed = 42
     mesh: MeshConfig = MeshConfig()
     distributed: DistributedConfig = DistributedConfig()
     memory: Literal["refuse", "warn"] = "refuse"
@@ -225,10 +243,9 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         ROBOTS[self.robot]  # raises with a suggestion
-        if self.batch_size < 1 or self.steps < 1:
-            raise ValueError(f"batch_size and steps must be positive; got {self.batch_size} and {self.steps}.")
-        if self.grad_accum_steps < 1 or self.batch_size % self.grad_accum_steps:
+        if self.batch_size % self.grad_accum_steps:
             raise ValueError(f"grad_accum_steps={self.grad_accum_steps} must divide batch_size={self.batch_size}.")
         require_choice("precision", self.precision, Precision)
         if self.resume and self.overwrite:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from inspire_fast.core.ranges import Count, Natural, NotNegative, Positive, Range, require_ranges
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.chunks import EndPadding
 from inspire_fast.data.normalization.normalizer import Normalisation
@@ -33,19 +33,15 @@ class DataPart:
     """
 
     root: Path
-    weight: float | None = None
+    weight: Positive | None = None
     name: str = ""
-    exclude_episodes: tuple[int, ...] = ()
+    exclude_episodes: tuple[Natural, ...] = ()
     facts: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     action_column: str = ""
 
     def __post_init__(self) -> None:
-        if self.weight is not None and not 0 < self.weight < math.inf:
-            raise ValueError(
-                f"data.parts: the weight of {self.root} must be positive and finite; got {self.weight}. Remove a "
-                "dataset that you do not want to train on."
-            )
+        require_ranges(self)
 
     def __str__(self) -> str:
         """The text that `parse` reads."""
@@ -190,25 +186,26 @@ class DataConfig:
     root: Path | None = None
     parts: tuple[DataPartArgument, ...] = ()
     parts_may_differ: bool = False
-    horizon: int = 10
-    held_out_every: int = 10
+    horizon: Count = 10
+    held_out_every: Annotated[int, Range(2)] = 10
     columns: Mapping[str, str] = field(default_factory=dict)
     action_column: str = ""
     end_padding: EndPadding = "repeat_last"
-    max_image_age_s: float = 0.0
-    state_noise: float = 0.0
+    max_image_age_s: NotNegative = 0.0
+    state_noise: NotNegative = 0.0
     augmentation: str = "intended"
-    max_token_len: int = 256
-    max_supervised: int = 128
+    max_token_len: Count = 256
+    max_supervised: Count = 128
     normalisation: Normalisation = "quantile"
     delta: tuple[bool, ...] | None = None
     question_dropout: QuestionDropout = field(default_factory=QuestionDropout)
     unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
     skip_bad_episodes: bool = False
-    exclude_episodes: tuple[int, ...] = ()
-    loader_threads: int = 2
+    exclude_episodes: tuple[Natural, ...] = ()
+    loader_threads: Natural = 2
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         RECIPES[self.augmentation]  # raises with a suggestion
         if (self.root is None) != bool(self.parts):
             given = (

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from inspire_fast.core.ranges import Count, Decay, Natural, NotNegative, Positive, require_ranges
 from inspire_fast.core.registry import require_choice
 
 Schedule = Literal["cosine", "linear", "rsqrt", "constant"]
@@ -29,30 +30,31 @@ class OptimizerConfig:
         ema_decay: decay of the parameters' exponential moving average (EMA), which is evaluated and served; None turns
             it off.
         lr_factors: regular expression over our parameter paths -> factor of the learning rate, such as
-            `{"^vision/": 0.1}`. The first expression found in a path counts; other parameters have factor 1. On the
-            command line: `--optimizer.lr-factors ^vision/ 0.1`.
+            `{"^vision/": 0.1}`; above 0, since `freeze` keeps parameters constant. The first expression found in a path
+            counts; other parameters have factor 1. On the command line: `--optimizer.lr-factors ^vision/ 0.1`.
         weight_decays: regular expression -> weight decay instead of `weight_decay`; likewise.
     """
 
-    peak_lr: float = 2.5e-5
-    end_lr: float = 2.5e-6
+    peak_lr: Positive = 2.5e-5
+    end_lr: NotNegative = 2.5e-6
     schedule: Schedule = "cosine"
-    warmup_steps: int = 1_000
-    decay_steps: int | None = None
-    rsqrt_steps: int = 10_000
-    b1: float = 0.9
-    b2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 1e-10
-    clip_norm: float = 1.0
-    ema_decay: float | None = 0.99
-    lr_factors: Mapping[str, float] = field(default_factory=dict)
-    weight_decays: Mapping[str, float] = field(default_factory=dict)
+    warmup_steps: Natural = 1_000
+    decay_steps: Count | None = None
+    rsqrt_steps: Count = 10_000
+    b1: Decay = 0.9
+    b2: Decay = 0.95
+    eps: Positive = 1e-8
+    weight_decay: NotNegative = 1e-10
+    clip_norm: Positive = 1.0
+    ema_decay: Decay | None = 0.99
+    lr_factors: Mapping[str, Positive] = field(default_factory=dict)
+    weight_decays: Mapping[str, NotNegative] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         require_choice("schedule", self.schedule, Schedule)
-        for name, values, least in (("lr_factors", self.lr_factors, 0), ("weight_decays", self.weight_decays, -1e-30)):
-            for pattern, value in values.items():
+        for name, patterns in (("lr_factors", self.lr_factors), ("weight_decays", self.weight_decays)):
+            for pattern in patterns:
                 try:
                     re.compile(pattern)
                 except re.error as error:
@@ -60,11 +62,6 @@ class OptimizerConfig:
                         f"optimizer.{name}: {pattern!r} is no regular expression: {error}. Give one over parameter "
                         "paths, such as '^vision/' or 'lora'."
                     ) from error
-                if not least < value < float("inf"):
-                    raise ValueError(
-                        f"optimizer.{name}: {pattern!r} has {value}; expected a finite number that is not negative"
-                        f"{'' if least < 0 else ' nor zero (`freeze` keeps parameters constant and needs no moments)'}."
-                    )
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:

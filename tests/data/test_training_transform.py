@@ -196,7 +196,7 @@ def test_the_order_of_questions_is_the_instructions_or_random() -> None:
 
 
 def test_impossible_fractions_are_refused() -> None:
-    with pytest.raises(ValueError, match="without must be a fraction"):
+    with pytest.raises(ValueError, match="without must be a number, at least 0 and at most 1"):
         QuestionDropout(without=1.5)
     with pytest.raises(ValueError, match="must not exceed 1 together"):
         QuestionDropout(without=0.7, unsupervised=0.7)

@@ -404,5 +404,5 @@ def test_two_processes_do_not_record_into_one_directory(record):
 
 
 def test_limits_are_checked():
-    with pytest.raises(ValueError, match="max_bytes >= 1048576"):
+    with pytest.raises(ValueError, match="max_bytes must be a whole number, at least 1048576"):
         RecordingLimits(max_bytes=1000)

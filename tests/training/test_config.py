@@ -48,7 +48,7 @@ def test_unknown_names_suggest_a_known_one() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"batch_size": 0}, "must be positive"),
+        ({"batch_size": 0}, "must be a whole number, at least 1"),
         ({"resume": True, "overwrite": True}, "contradict"),
     ],
 )

@@ -50,7 +50,7 @@ def test_wrong_fields_are_named() -> None:
         from_config_dict(ConfigDict({**sweep, "data": ConfigDict({"asking": 1.0})}))
     with pytest.raises(ValueError, match=r"missing 1 required keyword-only argument: 'data'"):
         from_config_dict(ConfigDict({"name": "mine"}))
-    with pytest.raises(ValueError, match=r"batch_size and steps must be positive"):
+    with pytest.raises(ValueError, match=r"steps must be a whole number, at least 1; got 0"):
         from_config_dict(ConfigDict({**sweep, "steps": 0}))
 
 

@@ -81,9 +81,9 @@ def test_a_group_without_members_is_refused() -> None:
     [
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
         ({"lr_factors": {"(": 1.0}}, "no regular expression"),
-        ({"lr_factors": {"vision": 0.0}}, "nor zero"),
-        ({"lr_factors": {"vision": float("inf")}}, "finite"),
-        ({"weight_decays": {"vision": -1.0}}, "not negative"),
+        ({"lr_factors": {"vision": 0.0}}, "must be a number, above 0"),
+        ({"lr_factors": {"vision": float("inf")}}, "must be a number, above 0; got inf"),
+        ({"weight_decays": {"vision": -1.0}}, "must be a number, at least 0; got -1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change: dict, words: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 import inspect
-import math
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from inspire_fast.core.types import TargetFacts
@@ -63,12 +62,6 @@ def check_words(template: str, answers: tuple[str, ...]) -> None:
         raise ValueError(f"The wording {template!r} may hold no braces but '{{object}}': {error!r}.") from error
     if len(set(answers)) != len(answers):
         raise ValueError(f"The answer words are not distinct: {answers}.")
-
-
-def check_deadband(deadband_m: float) -> None:
-    """Raises ValueError unless the deadband is a length."""
-    if not (math.isfinite(deadband_m) and deadband_m >= 0):
-        raise ValueError(f"deadband_m must be >= 0 metres; got {deadband_m}.")
 
 
 def parameters_of(question: DataclassInstance) -> dict[str, Any]:

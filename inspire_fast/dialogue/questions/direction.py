@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.ranges import NotNegative, require_ranges
 from inspire_fast.core.types import TargetFacts
-from inspire_fast.dialogue.questions.base import check_deadband, check_words, parameters_of
+from inspire_fast.dialogue.questions.base import check_words, parameters_of
 from inspire_fast.robots.axes import Axes
 
 
@@ -48,13 +49,13 @@ class Direction:
     frame: str = "base"
     grasped: str = "grasped"
     template: str = "In which direction is {object} relative to the robot?"
-    deadband_m: float = 0.0
+    deadband_m: NotNegative = 0.0
     close: str = "close"
     name: str = "direction"
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         check_words(self.template, self.answers)
-        check_deadband(self.deadband_m)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.ranges import NotNegative, require_ranges
 from inspire_fast.core.types import TargetFacts
-from inspire_fast.dialogue.questions.base import check_deadband, check_words, parameters_of
+from inspire_fast.dialogue.questions.base import check_words, parameters_of
 from inspire_fast.robots.axes import Axes
 
 
@@ -43,13 +44,13 @@ class Direction3D:
     frame: str = "base"
     grasped: str = "grasped"
     template: str = "In which direction is {object} relative to the robot? x, y, z:"
-    deadband_m: float = 0.0
+    deadband_m: NotNegative = 0.0
     close: str = "close"
     name: str = "direction_3d"
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         check_words(self.template, self.answers)
-        check_deadband(self.deadband_m)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.ranges import Positive, require_ranges
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.dialogue.questions.base import check_words, parameters_of
 
@@ -39,11 +40,12 @@ class Distance:
     """
 
     words: tuple[str, ...] = ("close", "near", "middle", "far")
-    bounds_m: tuple[float, ...] = (0.06, 0.2, 0.3)
+    bounds_m: tuple[Positive, ...] = (0.06, 0.2, 0.3)
     template: str = "What is the distance between the robot and {object}?"
     name: str = "distance"
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         check_words(self.template, self.words)
         ascending = all(a < b < math.inf for a, b in itertools.pairwise((0.0, *self.bounds_m)))
         if len(self.bounds_m) != len(self.words) - 1 or not ascending:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from inspire_fast.core.ranges import Count, Natural, require_ranges
 from inspire_fast.core.registry import require_choice
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.install import import_simulator
@@ -42,23 +43,22 @@ class LiberoSettings:
         ValueError: a value that does not exist, or values that exclude each other.
     """
 
-    camera_hw: tuple[int, int] = (224, 224)
-    seed: int = 7
+    camera_hw: tuple[Count, Count] = (224, 224)
+    seed: Natural = 7
     initial_states: InitialStates = "fixed"
     fixture_seeding: FixtureSeeding = "episode"
-    settle_steps: int = 10
+    settle_steps: Natural = 10
     sampling: Sampling = "end"
     render_quality: RenderQuality = "full"
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         require_choice("initial_states", self.initial_states, InitialStates)
         require_choice("fixture_seeding", self.fixture_seeding, FixtureSeeding)
         require_choice("sampling", self.sampling, Sampling)
         require_choice("render_quality", self.render_quality, RenderQuality)
         if self.fixture_seeding == "sequence" and self.initial_states != "fixed":
             raise ValueError("fixture_seeding='sequence' needs initial_states='fixed': drawn placements have no order.")
-        if min(self.seed, self.settle_steps) < 0 or min(self.camera_hw) < 1:
-            raise ValueError(f"seed and settle_steps must be >= 0 and camera_hw >= 1; got {self}.")
 
 
 def make_domain(task: Task, *, seed: int) -> Any:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, fields, replace
 import hashlib
 from importlib import metadata
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from inspire_fast.core.ranges import Count, Natural, Range, require_ranges
 from inspire_fast.core.registry import Registry, unknown_name
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.observation_time import Sampling
@@ -31,7 +32,7 @@ class Protocol:
     Attributes:
         name: in the registry.
         suites: of a whole evaluation; `max_steps` may hold more.
-        trials: episodes per task, from the suite's fixed initial states, in order.
+        trials: episodes per task, from the suite's 50 fixed initial states, in order.
         max_steps: suite -> control steps after which an episode has failed.
         settle_steps: control steps without motion, before the first call of the policy.
         execute: actions of each chunk that are executed before the next call.
@@ -47,25 +48,22 @@ class Protocol:
 
     name: str
     suites: tuple[str, ...]
-    trials: int
-    max_steps: Mapping[str, int]
-    settle_steps: int = 10
-    execute: int = 5
+    trials: Annotated[int, Range(1, 50)]
+    max_steps: Mapping[str, Count]
+    settle_steps: Natural = 10
+    execute: Count = 5
     orientation: Literal["rotated_180", "contract"] = "contract"
-    seed: int = 7
+    seed: Natural = 7
     fixtures: FixtureSeeding = "episode"
     sampling: Sampling = "end"
-    camera_px: int = 256
-    image_px: int = 224
+    camera_px: Count = 256
+    image_px: Count = 224
     render_quality: RenderQuality = "full"
     seen: tuple[str, ...] = ()
     mujoco: str = "3.2.7"
 
     def __post_init__(self) -> None:
-        if min(self.trials, self.execute, self.camera_px, self.image_px, *self.max_steps.values()) < 1:
-            raise ValueError(f"trials, execute, max_steps and image sizes must be at least 1; got {self}.")
-        if self.trials > 50:
-            raise ValueError(f"A suite has 50 fixed initial states per task; got {self.trials} trials.")
+        require_ranges(self)
         if missing := [s for s in self.suites if s not in self.max_steps]:
             raise ValueError(f"Protocol {self.name!r} has no step limit for {missing}.")
 

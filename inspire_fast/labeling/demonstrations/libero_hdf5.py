@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from inspire_fast.core.ranges import Count, Natural, require_ranges
 from inspire_fast.core.registry import require_choice
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.converters.base import (
@@ -60,17 +61,16 @@ class Hdf5Options:
     """
 
     pictures: Pictures = "replay"
-    camera_px: int = 256
-    render_every: int = 1
+    camera_px: Count = 256
+    render_every: Count = 1
     drop_no_ops: bool = True
-    settle_steps: int = 10
+    settle_steps: Natural = 10
     only_successful: bool = True
     keep_states: bool = True
 
     def __post_init__(self) -> None:
+        require_ranges(self)
         require_choice("pictures", self.pictures, Pictures)
-        if min(self.camera_px, self.render_every) < 1 or self.settle_steps < 0:
-            raise ValueError(f"camera_px and render_every must be >= 1 and settle_steps >= 0; got {self}.")
 
 
 @dataclass(frozen=True, kw_only=True)

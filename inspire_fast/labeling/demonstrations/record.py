@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
+from inspire_fast.core.ranges import Count, Fraction, Natural, require_ranges
 from inspire_fast.envs.libero.camera import VIEWS, RenderQuality
 from inspire_fast.envs.libero.domain import InitialStates, LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
@@ -52,25 +53,24 @@ class RecordSpec:
         attempts: attempts at one demonstration before it is skipped.
     """
 
-    tasks: tuple[tuple[str, int], ...]
-    episodes: int
-    chunk: int = 10
-    max_steps: int = 160
-    camera_hw: tuple[int, int] = (112, 112)
-    seed: int = 0
-    first_episode: int = 0
+    tasks: tuple[tuple[str, Natural], ...]
+    episodes: Count
+    chunk: Count = 10
+    max_steps: Count = 160
+    camera_hw: tuple[Count, Count] = (112, 112)
+    seed: Natural = 0
+    first_episode: Natural = 0
     initial_states: InitialStates = "randomized"
     render_quality: RenderQuality = "full"
     expert: str = "carry_out"
     variation: Variation = field(default_factory=Variation)
-    execution_noise: float = 0.0
-    attempts: int = 5
+    execution_noise: Fraction = 0.0
+    attempts: Count = 5
 
     def __post_init__(self) -> None:
-        if not self.tasks or min(self.episodes, self.chunk, self.max_steps, self.attempts) < 1:
-            raise ValueError(f"A recording needs tasks, and episodes, chunk, max_steps, attempts >= 1; got {self}.")
-        if not 0 <= self.execution_noise <= 1:
-            raise ValueError(f"execution_noise is in 0..1, action units; got {self.execution_noise}.")
+        require_ranges(self)
+        if not self.tasks:
+            raise ValueError("A recording needs tasks; got none.")
         _ = EXPERTS[self.expert]
 
 

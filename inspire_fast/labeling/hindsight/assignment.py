@@ -8,6 +8,7 @@ import itertools
 
 import numpy as np
 
+from inspire_fast.core.ranges import NotNegative, require_ranges
 from inspire_fast.labeling.grasp_events import Grasp, GraspEvents
 from inspire_fast.labeling.hindsight.manipulations import Manipulation
 
@@ -29,12 +30,15 @@ class HindsightOptions:
         in_word_order: things of one clause ("both the can and the cup") are gripped in the order of the words.
     """
 
-    near_m: float = 0.02
-    regrasp_m: float = 0.1
+    near_m: NotNegative = 0.02
+    regrasp_m: NotNegative = 0.1
     end_is_release: bool = False
     end_is_contact: bool = False
     begins_closed: bool = False
     in_word_order: bool = False
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

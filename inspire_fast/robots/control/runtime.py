@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from inspire_fast.core.episode import in_new_episode
+from inspire_fast.core.ranges import Count, Positive, require_ranges
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
 from inspire_fast.robots.control.ending import hold_at_the_end, termination_raises
@@ -92,17 +93,15 @@ class LoopConfig:
             and while the policy is asked, and pictures may repeat.
     """
 
-    execute: int
-    max_steps: int
-    max_holds: int = 5
-    control_hz: float | None = None
-    max_silence: int = 3
+    execute: Count
+    max_steps: Count
+    max_holds: Count = 5
+    control_hz: Positive | None = None
+    max_silence: Count = 3
     simulated: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "max_holds", "max_silence"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        require_ranges(self)
 
 
 class Pacer:

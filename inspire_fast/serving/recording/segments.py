@@ -12,9 +12,10 @@ from pathlib import Path
 import re
 import shutil
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from inspire_fast.core.files import lock_folder
+from inspire_fast.core.ranges import Count, Positive, Range, require_ranges
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.serving.recording.frames import OpenEpisode
 
@@ -40,14 +41,13 @@ class RecordingLimits:
             episode is written and continued as another one.
     """
 
-    max_bytes: int = 10 << 30
-    segment_s: float = 600.0
-    max_waiting: int = 1024
-    max_memory_bytes: int = 256 << 20
+    max_bytes: Annotated[int, Range(_MIN_BYTES)] = 10 << 30
+    segment_s: Positive = 600.0
+    max_waiting: Count = 1024
+    max_memory_bytes: Count = 256 << 20
 
     def __post_init__(self) -> None:
-        if self.max_bytes < _MIN_BYTES or self.max_waiting < 1 or self.max_memory_bytes < 1 or self.segment_s <= 0:
-            raise ValueError(f"A recording needs max_bytes >= {_MIN_BYTES} and limits above 0; got {self}.")
+        require_ranges(self)
 
     @property
     def segment_bytes(self) -> int:

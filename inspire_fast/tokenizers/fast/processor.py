@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tokenizers as hf
 
 from inspire_fast.core.files import read_text, write_json
+from inspire_fast.core.ranges import Count, Positive, Range, require_ranges
 
 CONFIG, BPE, RANGE = "processor_config.json", "tokenizer.json", "coefficient_range.json"
 REPO_ID = "physical-intelligence/fast"
@@ -28,11 +29,14 @@ PROCESSOR_CLASS = "UniversalActionProcessor"
 class ProcessorSettings:
     """Settings of a processor; `FastTokenizer` explains them."""
 
-    scale: float
-    min_token: int
-    max_token: int
-    horizon: int | None = None
-    action_dim: int | None = None
+    scale: Positive
+    min_token: Annotated[int, Range()]
+    max_token: Annotated[int, Range()]
+    horizon: Count | None = None
+    action_dim: Count | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def find(source: str | Path, *, download: bool = False, cache_dir: Path | None = None) -> Path:

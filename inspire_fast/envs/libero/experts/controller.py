@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from inspire_fast.core.ranges import NotNegative, Range, require_ranges
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.robots.libero import LIBERO
 
+Speed = Annotated[float, Range(0, 1, without_low=True)]
 OPEN, CLOSED, KEPT = -1.0, 1.0, 0.0  # the gripper's command is a speed: zero leaves the fingers where they are
 # Action per metre of error, and the time by which the velocity is extrapolated. This is twice the stiffness of LIBERO's
 # own controller (kp 150, one action is 0.05 m) with as much more damping: full speed (0.25 m/s), no overshoot.
@@ -34,13 +37,14 @@ class Variation:
         noise: standard deviation of the noise added to free moves, in action units.
     """
 
-    approach_m: float = 0.015
-    speed: tuple[float, float] = (0.85, 1.0)
-    noise: float = 0.05
+    approach_m: NotNegative = 0.015
+    speed: tuple[Speed, Speed] = (0.85, 1.0)
+    noise: NotNegative = 0.05
 
     def __post_init__(self) -> None:
-        if not (self.approach_m >= 0 and self.noise >= 0 and 0 < self.speed[0] <= self.speed[1] <= 1):
-            raise ValueError(f"A variation needs approach_m, noise >= 0 and 0 < speed <= 1, low first; got {self}.")
+        require_ranges(self)
+        if self.speed[0] > self.speed[1]:
+            raise ValueError(f"A variation's lowest speed comes first; got {self.speed}.")
 
     @classmethod
     def none(cls) -> Variation:

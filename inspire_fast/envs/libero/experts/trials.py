@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from inspire_fast.core.ranges import Count, Natural, require_ranges
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import Variation
@@ -30,8 +31,11 @@ class TrialSpec:
 
     expert: str = "carry_out"
     variation: bool = True
-    max_steps: int = 700
-    seed: int = 7
+    max_steps: Count = 700
+    seed: Natural = 7
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
