@@ -159,8 +159,8 @@ class Contract:
         return Normalizer(stats=stats, kind=self.normalisation, delta=self.delta)
 
     def differences(self, other: Contract) -> list[str]:
-        """What makes the numbers of two checkpoints mean different things; configs and versions may differ."""
-        free = {"config", "package_version", "revision"}
+        """What makes the numbers of two checkpoints mean different things; room, configs and versions may differ."""
+        free = {"config", "package_version", "revision", "max_token_len"}
         mine, theirs = (dict(_leaves(_plain(asdict(contract)))) for contract in (self, other))
         found: dict[str, list[str]] = {}
         for path in dict.fromkeys((*mine, *theirs)):

@@ -36,7 +36,8 @@ def evaluate(config: ConfigArgument) -> None:
         )
     index = np.linspace(0, len(source) - 1, min(MAX_SAMPLES, len(source))).round().astype(int)
     with tqdm(total=len(index), desc="held-out", unit="sample", disable=None) as bar:
-        result, _ = evaluate_held_out(policy, [source[int(i)] for i in index], progress=bar.update)
+        samples, unlabelled = [source[int(i)] for i in index], config.data.unlabelled
+        result, _ = evaluate_held_out(policy, samples, unlabelled=unlabelled, progress=bar.update)
     stored = {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
     path = config.checkpoint_dir / "held_out.json"
     write_json(path, stored)

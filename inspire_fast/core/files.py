@@ -7,7 +7,7 @@ writer of the same name reuses. A killed process leaves the old file or none. On
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 import fcntl
 import itertools
@@ -161,15 +161,15 @@ class StagedFolder:
 
     Args:
         final: see above.
-        overwrite: replace an existing folder at commit.
+        replaces: replace an existing folder at commit, see `require_unused`.
 
     Raises:
-        FileExistsError: `final` exists, is not an empty folder, and `overwrite` is off; or another process writes it.
+        FileExistsError: `final` is in use, see `require_unused`; or another process writes it.
     """
 
-    def __init__(self, final: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, final: Path, *, replaces: Collection[str] = ()) -> None:
         self.final = final
-        require_unused(final, overwrite=overwrite)
+        require_unused(final, replaces=replaces)
         self.path, lock = _lock_hidden_folder(final)
         self._lock: int | None = lock
         for left_over in self.path.iterdir():
@@ -212,12 +212,42 @@ class StagedFolder:
             self._lock = None
 
 
+def require_folder_name(what: str, name: str) -> None:
+    """Checks that a name, which becomes part of a path, is one plain folder.
+
+    Raises:
+        ValueError: it is empty, hidden, `.` or `..`, or has a separator, an outer space or a control character.
+    """
+    if not name.isprintable() or name != name.strip() or name.startswith(".") or not name or set(name) & set("/\\:"):
+        raise ValueError(
+            f"{what} must be the name of one folder, without '/', '\\', ':' and without a dot in front; got {name!r}. "
+            "Give a word such as 'first'."
+        )
+
+
 def require_unused(
-    folder: Path, *, overwrite: bool = False, hint: str = "choose another folder, or delete it first"
+    folder: Path, *, replaces: Collection[str] = (), hint: str = "choose another folder, or delete it first"
 ) -> None:
-    """Raises FileExistsError unless `folder` is missing, empty or to be overwritten; `hint` ends the message."""
-    if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Checks that a folder may be written: it is missing or empty, or it may be replaced.
+
+    Args:
+        folder: to be written.
+        replaces: patterns of files, of which a folder that may be replaced holds one. Nothing else is ever removed.
+        hint: what to do, the end of the message.
+
+    Raises:
+        FileExistsError: it is in use, or it holds something else than what may be replaced.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not replaces:
         raise FileExistsError(f"{folder} exists and is not empty; {hint}.")
+    if not folder.is_dir() or not any(any(folder.glob(pattern)) for pattern in replaces):
+        held = sorted(path.name for path in folder.iterdir())[:8] if folder.is_dir() else "a file"
+        raise FileExistsError(
+            f"{folder} is not replaced, because it holds none of {', '.join(replaces)}: something else wrote it. It "
+            f"holds {held}. Choose another folder, or delete it yourself."
+        )
 
 
 def place(source: Path, target: Path, *, copy: bool = False) -> None:

@@ -56,18 +56,19 @@ Fraction = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, without_high=True)]
 
 
-def require_ranges(settings: Any) -> None:
+def require_ranges(settings: object) -> None:
     """Checks every number of a dataclass whose type declares a range.
 
     Raises:
         ValueError: a number is outside its range, is not whole where it must be, or is no number; names the field.
     """
-    for name, hint in _hints(type(settings)).items():
+    kind: type = type(settings)
+    for name, hint in _hints(kind).items():
         for place, value, wanted, whole in _numbers(hint, getattr(settings, name), name):
-            number = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
-            if not number or value not in wanted:
-                kind = "whole number" if whole else "number"
-                raise ValueError(f"{type(settings).__name__}.{place} must be a {kind}, {wanted}; got {value!r}.")
+            is_number = isinstance(value, numbers.Integral if whole else numbers.Real)
+            if not is_number or value is True or value is False or float(value) not in wanted:
+                number = "whole number" if whole else "number"
+                raise ValueError(f"{kind.__name__}.{place} must be a {number}, {wanted}; got {value!r}.")
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,8 @@ from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, render, u
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 
+Unlabelled = Literal["refuse", "ask_nothing", "ask_known"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInput:
@@ -62,6 +64,32 @@ def true_answers(script: Script, fields: PromptFields, facts: SceneFacts | None)
     return tuple(answers)
 
 
+def facts_of(script: Script, sample: Sample, unlabelled: Unlabelled) -> SceneFacts | None:
+    """Facts of the targets that a script asks about, in its words and order; None if it asks nothing.
+
+    Training and held-out decoding ask about these, as inference does.
+
+    Raises:
+        ValueError: a target of the instruction has no facts in this frame, and `unlabelled` is "refuse".
+    """
+    if not script.questions:
+        return None
+    grounding, prompt = GROUNDINGS[script.grounding], sample.observation.prompt
+    stored = sample.facts or SceneFacts(targets=())
+    wanted = script.asked(grounding.targets(prompt, stored))
+    known = [t for t in grounding.facts(prompt, stored).targets if t.phrase in wanted]
+    missing = [phrase for phrase in wanted if phrase not in {t.phrase for t in known}]
+    if wanted and not missing:
+        return replace(stored, targets=tuple(known))
+    if unlabelled == "refuse":
+        raise ValueError(
+            f"Script {script.name!r} asks about the targets of {prompt!r}, and this frame has no facts about "
+            f"{missing or 'any'}. Label the dataset; if its labels leave frames out on purpose, as hindsight does, "
+            "choose `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
+        )
+    return replace(stored, targets=tuple(known)) if unlabelled == "ask_known" and known else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingTransform:
     """`Sample` -> arrays of one `Batch` row; see `Batch` for names and shapes.
@@ -83,7 +111,7 @@ class TrainingTransform:
     max_supervised: int
     state_noise: float = 0.0
     question_dropout: QuestionDropout = field(default_factory=QuestionDropout)
-    unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
+    unlabelled: Unlabelled = "refuse"
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One row, with images as `image:<camera>`; raises as `render` does, and if the dialogue does not fit."""
@@ -120,27 +148,8 @@ class TrainingTransform:
         )
 
     def facts_of(self, sample: Sample) -> SceneFacts | None:
-        """Facts of the targets that the script asks about, in its words and order; None if it asks nothing.
-
-        Raises:
-            ValueError: a target of the instruction has no facts in this frame, and `unlabelled` is "refuse".
-        """
-        if not self.script.questions:
-            return None
-        grounding, prompt = GROUNDINGS[self.script.grounding], sample.observation.prompt
-        stored = sample.facts or SceneFacts(targets=())
-        wanted = self.script.asked(grounding.targets(prompt, stored))
-        known = [t for t in grounding.facts(prompt, stored).targets if t.phrase in wanted]
-        missing = [phrase for phrase in wanted if phrase not in {t.phrase for t in known}]
-        if wanted and not missing:
-            return replace(stored, targets=tuple(known))
-        if self.unlabelled == "refuse":
-            raise ValueError(
-                f"Script {self.script.name!r} asks about the targets of {prompt!r}, and this frame has no facts about "
-                f"{missing or 'any'}. Label the dataset; if its labels leave frames out on purpose, as hindsight does, "
-                "choose `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
-            )
-        return replace(stored, targets=tuple(known)) if self.unlabelled == "ask_known" and known else None
+        """`facts_of` of this transform's script."""
+        return facts_of(self.script, sample, self.unlabelled)
 
     def action_ids(self, actions: np.ndarray, state: np.ndarray) -> list[int]:
         """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`; at least one."""

@@ -25,11 +25,13 @@ import orbax.checkpoint as ocp
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.params.orbax import in_pieces
-from inspire_fast.core.files import write_bytes
+from inspire_fast.core.files import require_unused, write_bytes
 from inspire_fast.models.openpi.params import TABLE
 from inspire_fast.training.state import TrainState
 
 _UNFINISHED = "*.orbax-checkpoint-tmp"  # Orbax's name of an incomplete step
+# What a run's folder holds; a folder without any of it is never removed.
+_OF_A_RUN = ("metrics.jsonl", "[0-9]*/assets/contract.json", "tensorboard/*", _UNFINISHED)
 
 
 class FilesHandler(ocp.CheckpointHandler):
@@ -112,7 +114,7 @@ class Checkpoints:
         overwrite: an existing run is deleted.
 
     Raises:
-        FileExistsError: the run exists and neither `resume` nor `overwrite` is set.
+        FileExistsError: the run exists and neither `resume` nor `overwrite` is set, or what is there is no run.
     """
 
     def __init__(self, directory: Path, *, keep: int, resume: bool = False, overwrite: bool = False) -> None:
@@ -120,6 +122,7 @@ class Checkpoints:
         if self.directory.exists():
             if overwrite:
                 if jax.process_index() == 0:
+                    require_unused(self.directory, replaces=_OF_A_RUN)
                     shutil.rmtree(self.directory)
             elif not resume and any(d.name.isdigit() for d in self.directory.iterdir()):
                 raise FileExistsError(

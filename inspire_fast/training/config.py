@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script
+from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script, require_asset_id
+from inspire_fast.core.files import require_folder_name
 from inspire_fast.core.ranges import Count, Natural, Seed, require_ranges
 from inspire_fast.core.registry import require_choice
 from inspire_fast.dialogue.questions import QUESTIONS, Question
@@ -195,8 +196,8 @@ class TrainConfig:
         'mine'
 
     Attributes:
-        name: the config's name; its file's name.
-        exp_name: name of this run; checkpoints go to `checkpoint.root / name / exp_name`.
+        name: the config's name; its file's name, and that of one folder.
+        exp_name: name of this run, and of one folder; checkpoints go to `checkpoint.root / name / exp_name`.
         robot: registry name.
         assets: folder of the tokenizers and `norm_stats.json` that `scripts/compute_norm_stats.py` writes.
         asset_id: folder name of the statistics in the checkpoint, as in openpi's checkpoints.
@@ -212,7 +213,7 @@ class TrainConfig:
         memory: a run whose memory estimate exceeds the devices is refused (`refuse`), or started with a warning
             (`warn`).
         resume: continue from the latest checkpoint if there is one; otherwise an existing run is refused.
-        overwrite: delete an existing run of this name first.
+        overwrite: delete an existing run of this name first; a folder that holds no run is never deleted.
     """
 
     name: str
@@ -244,6 +245,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_ranges(self)
+        require_folder_name("name", self.name)
+        require_folder_name("exp_name", self.exp_name)
+        require_asset_id(self.asset_id)
         ROBOTS[self.robot]  # raises with a suggestion
         if self.batch_size % self.grad_accum_steps:
             raise ValueError(f"grad_accum_steps={self.grad_accum_steps} must divide batch_size={self.batch_size}.")

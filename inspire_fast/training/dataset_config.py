@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from inspire_fast.core.ranges import Count, Natural, NotNegative, Positive, Range, require_ranges
-from inspire_fast.core.registry import unknown_name
+from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.data.chunks import EndPadding
 from inspire_fast.data.normalization.normalizer import Normalisation
 from inspire_fast.data.question_dropout import QuestionDropout
+from inspire_fast.data.training_transform import Unlabelled
 from inspire_fast.training.augment import RECIPES
 
 
@@ -199,7 +200,7 @@ class DataConfig:
     normalisation: Normalisation = "quantile"
     delta: tuple[bool, ...] | None = None
     question_dropout: QuestionDropout = field(default_factory=QuestionDropout)
-    unlabelled: Literal["refuse", "ask_nothing", "ask_known"] = "refuse"
+    unlabelled: Unlabelled = "refuse"
     skip_bad_episodes: bool = False
     exclude_episodes: tuple[Natural, ...] = ()
     loader_threads: Natural = 2
@@ -207,6 +208,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         require_ranges(self)
         RECIPES[self.augmentation]  # raises with a suggestion
+        require_choice("way with unlabelled frames", self.unlabelled, Unlabelled)
+        require_choice("end_padding", self.end_padding, EndPadding)
+        require_choice("normalisation", self.normalisation, Normalisation)
         if (self.root is None) != bool(self.parts):
             given = (
                 "neither is given" if self.root is None else f"both are given ({self.root} and {len(self.parts)} parts)"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-import json
 import logging
 from pathlib import Path
 import time
@@ -21,9 +19,9 @@ from inspire_fast.training.distributed import join
 from inspire_fast.training.init_params import initial_state
 from inspire_fast.training.preemption import PreemptedError, Preemption
 from inspire_fast.training.prepare import Run, prepare, to_batch
-from inspire_fast.training.renamed_fields import with_new_names
 from inspire_fast.training.reporting.metrics_log import require_finite
 from inspire_fast.training.reporting.reporter import Reporter, due
+from inspire_fast.training.resuming import settings_differences
 from inspire_fast.training.sharding import batch_sharding, placement_table, state_shardings
 from inspire_fast.training.state import TrainState, init_state, make_step
 
@@ -160,32 +158,22 @@ def begin(
     """The first state and metrics that are not logged yet: fresh, or the latest checkpoint's with its loader position.
 
     Raises:
-        ValueError: the checkpoint was trained with other tokenizers, statistics, script or network, or the data changed
-            since; names the differences.
+        ValueError: the checkpoint was trained with other tokenizers, statistics, script, network or settings, or the
+            data changed since; names the differences.
     """
     if checkpoints.latest is None:
         return initial_state(run.config, shardings), ()
     saved = checkpoints.contract()
-    differing = saved.differences(run.contract) + state_differences(saved.config, run.contract.config)
+    differing = saved.differences(run.contract) + settings_differences(saved.config, run.contract.config)
     if differing:
         raise ValueError(
             f"{run.config.checkpoint_dir} cannot be continued: it was trained with another contract (then, now).\n  "
             + "\n  ".join(differing)
+            + "\nResume with the settings that it began with, or start a new run from its parameters (`--init-from "
+            f"{checkpoints.directory / str(checkpoints.latest) / 'params'} --exp-name <new>`)."
         )
     like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
     state, position = checkpoints.restore(like)
     loader.restore(position)
     require_unchanged(position.get(DATA, {}), run.data)
     return state, position.get(PENDING, ())
-
-
-def state_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Fields of the config that decide what a train state holds, or which images come next."""
-    then, current = json.loads(json.dumps([with_new_names(saved), now], default=str))
-    then.setdefault("precision", "mixed")  # checkpoints from before there was a choice
-    differing = []
-    for path in ("freeze", "optimizer.ema_decay", "data.augmentation", "seed", "precision"):
-        before, after = (reduce(dict.get, path.split("."), config) for config in (then, current))
-        if before != after:
-            differing.append(f"{path}: {before!r} and {after!r}")
-    return differing

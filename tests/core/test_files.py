@@ -17,6 +17,7 @@ from inspire_fast.core.files import (
     openpi_home,
     read_json_lines,
     read_text,
+    require_folder_name,
     require_unused,
     write_bytes,
     write_json,
@@ -35,7 +36,7 @@ if kind == "file":
         stream.flush()
         print("writing", flush=True)
         time.sleep(60)
-with StagedFolder(path, overwrite=True) as folder:
+with StagedFolder(path, replaces=["*"]) as folder:
     (folder / "half").touch()
     print("writing", flush=True)
     time.sleep(60)
@@ -82,7 +83,7 @@ def test_a_killed_process_leaves_the_old_folder_or_none(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder"]
     kill(start("folder", path))
     assert names(path) == ["old"]
-    with StagedFolder(path, overwrite=True) as folder:
+    with StagedFolder(path, replaces=["*"]) as folder:
         (folder / "new").touch()
     assert names(path) == ["new"]
     assert names(tmp_path) == ["folder"]
@@ -164,12 +165,21 @@ def test_folders_that_are_used_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     require_unused(tmp_path / "empty")
     require_unused(tmp_path / "missing")
-    require_unused(tmp_path, overwrite=True)
+    require_unused(tmp_path, replaces=["no such file", "em*"])
+    with pytest.raises(FileExistsError, match=r"holds none of meta/info\.json: .* It holds \['empty'\]"):
+        require_unused(tmp_path, replaces=["meta/info.json"])
     with pytest.raises(FileExistsError, match="is not empty; delete it"):
         require_unused(tmp_path, hint="delete it")
     with StagedFolder(tmp_path / "empty") as folder:
         (folder / "file").touch()
     assert names(tmp_path / "empty") == ["file"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\\b", "c:", " a", "a ", "\n", ".hidden"])
+def test_a_name_is_one_plain_folder(name: str) -> None:
+    require_folder_name("exp_name", "first run-2_ü")
+    with pytest.raises(ValueError, match="exp_name must be the name of one folder"):
+        require_folder_name("exp_name", name)
 
 
 def test_lines_survive_a_killed_writer(tmp_path: Path) -> None:

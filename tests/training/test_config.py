@@ -7,13 +7,15 @@ import jax
 import pytest
 
 from inspire_fast.commands.with_config import run_with_config
+from inspire_fast.core.nested import flatten_dict
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.models.config import GEMMA_2B, PRESETS
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.training.config import MeshConfig, TrainConfig
-from inspire_fast.training.loop import state_differences
 from inspire_fast.training.named_configs import config_names, load_config
 from inspire_fast.training.optimizer import learning_rate
 from inspire_fast.training.renamed_fields import RENAMED, with_new_names
+from inspire_fast.training.resuming import FREE, settings_differences
 from inspire_fast.training.run_contract import jsonable
 from inspire_fast.training.sharding import make_mesh, spec_for
 
@@ -50,6 +52,10 @@ def test_unknown_names_suggest_a_known_one() -> None:
     [
         ({"batch_size": 0}, "must be a whole number, at least 1"),
         ({"resume": True, "overwrite": True}, "contradict"),
+        ({"exp_name": ""}, "exp_name must be the name of one folder"),
+        ({"exp_name": ".."}, "exp_name must be the name of one folder"),
+        ({"name": "a/b"}, "name must be the name of one folder"),
+        ({"asset_id": "../x"}, "asset id is a folder below"),
     ],
 )
 def test_contradictions_are_refused(change: dict, words: str) -> None:
@@ -113,8 +119,46 @@ def test_a_stored_config_of_before_has_the_names_of_today() -> None:
         dialogue=replace(demo.dialogue, max_targets=2, question_parameters={"direction": {"grasped": "catch"}}),
     )
     before = json.dumps(stored)
-    assert state_differences(stored, jsonable(same)) == [], "such a run can be continued"
-    assert state_differences(stored, jsonable(replace(same, seed=1))) == ["seed: 42 and 1"]
+    assert settings_differences(stored, jsonable(same)) == [], "such a run can be continued"
+    assert settings_differences(stored, jsonable(replace(same, seed=1))) == ["seed: 42 and 1"]
     assert with_new_names(stored) == json.loads(json.dumps(jsonable(same), default=str))
     assert json.dumps(stored) == before, "the stored one is left as it is"
     assert with_new_names(with_new_names(stored)) == with_new_names(stored)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": 560}, ["optimizer.decay_steps: 280 and 560 (`--optimizer.decay-steps 280` keeps the schedule)"]),
+        ({"steps": 560, "optimizer": {"decay_steps": 280}}, []),
+        ({"optimizer": {"peak_lr": 1.0}}, ["optimizer.peak_lr: 0.0015 and 1.0"]),
+        (
+            {"optimizer": {"schedule": "constant"}},
+            ["optimizer.decay_steps: 280 and None", "optimizer.schedule: 'cosine'"],
+        ),
+        ({"optimizer": {"lr_factors": {"^vision/": 0.1}}}, ["optimizer.lr_factors.^vision.: 'nothing' and 0.1"]),
+        ({"objective": {"z_loss": 1e-4}}, ["objective.z_loss: 0.0 and 0.0001"]),
+        ({"data": {"question_dropout": QuestionDropout(without=0.5)}}, ["data.question_dropout.without: 0.0 and 0.5"]),
+        ({"data": {"state_noise": 0.5}}, ["data.state_noise: 0.02 and 0.5"]),
+        ({"data": {"max_token_len": 999, "max_supervised": 999, "loader_threads": 1}}, []),
+        ({"batch_size": 8, "grad_accum_steps": 2, "exp_name": "b", "resume": True, "evaluation": {"every": 1}}, []),
+    ],
+)
+def test_a_resumed_run_keeps_its_settings(change: dict, words: list[str]) -> None:
+    demo = load_config("demo")
+    changed = {k: replace(getattr(demo, k), **v) if isinstance(v, dict) else v for k, v in change.items()}
+    lines = settings_differences(jsonable(demo), jsonable(replace(demo, **changed)))
+    assert len(lines) == len(words)
+    assert all(line.startswith(said) for line, said in zip(lines, words, strict=True))
+
+
+def test_an_endless_schedule_has_no_length() -> None:
+    demo = load_config("demo")
+    demo = replace(demo, optimizer=replace(demo.optimizer, schedule="rsqrt"))
+    assert settings_differences(jsonable(demo), jsonable(replace(demo, steps=999))) == []
+
+
+def test_settings_that_may_change_exist() -> None:
+    """Every other field is compared, also one that is added later."""
+    stored = flatten_dict({**jsonable(load_config("demo")), "data/parts": []})
+    assert all(any(f"{path}/".startswith(f"{free}/") for path in stored) for free in FREE)

@@ -45,6 +45,17 @@ def test_a_full_disk_leaves_what_is_whole(small_disk: Path) -> None:
     checkpoints.close()
 
 
+def test_only_a_run_is_overwritten(tmp_path: Path) -> None:
+    for name in ("notes.txt", "other/default/2/params", "other/default/metrics.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(FileExistsError, match=r"holds none of metrics\.jsonl, .*\['notes\.txt', 'other'\]"):
+        Checkpoints(tmp_path, keep=1, overwrite=True)
+    assert (tmp_path / "other/default/2/params").exists()
+    Checkpoints(tmp_path / "other/default", keep=1, overwrite=True).close()
+    assert [*(tmp_path / "other/default").iterdir()] == []
+
+
 def test_a_full_disk_is_told_from_other_errors(tmp_path: Path) -> None:
     config = replace(load_config("debug"), checkpoint=CheckpointConfig(root=tmp_path))
     checkpoints = Checkpoints(config.checkpoint_dir, keep=2)

@@ -29,7 +29,7 @@ from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.core.files import read_json_lines
 from inspire_fast.data.normalization.stats import normalize_quantile
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
-from inspire_fast.data.training_transform import true_answers
+from inspire_fast.data.training_transform import facts_of, true_answers
 from inspire_fast.models.config import TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import Objective
@@ -242,7 +242,7 @@ def test_the_checkpoint_alone_makes_a_policy(policy: InspirePolicy) -> None:
 class Echo:
     """A decoder that gives scripted words and always the mean action."""
 
-    def __init__(self, policy: InspirePolicy, words: list[tuple[str, str]]) -> None:
+    def __init__(self, policy: InspirePolicy, words: list[tuple[str, ...]]) -> None:
         self.cameras, self.plan = policy.inputs.cameras, policy.decoder.plan
         self._words = words
         middle = normalize_quantile(
@@ -251,11 +251,15 @@ class Echo:
         self._ids = tuple(policy.vocabulary.action.encode(middle))
 
     def decode(self, images: dict, rows: list, *_: object, **__: object) -> list[Decoded]:
+        words = [self._words.pop(0) for _ in rows]
         return [
             Decoded(
-                answers=self._words.pop(0), answer_probabilities=(1, 1), action_ids=self._ids, action_log_probability=0
+                answers=row,
+                answer_probabilities=(1.0,) * len(row),
+                action_ids=self._ids,
+                action_log_probability=0,
             )
-            for _ in rows
+            for row in words
         ]
 
 
@@ -265,7 +269,7 @@ def test_held_out_metrics_by_hand(straight: TrainConfig, policy: InspirePolicy, 
     truth = [true_answers(policy.script, policy.inputs.prompt_fields(s.observation, PHRASES), s.facts) for s in samples]
     assert truth[1][0] == "grasped"
     monkeypatch.setattr(policy, "decoder", Echo(policy, [truth[0], ("back", "back")]))
-    result, _ = evaluate_held_out(policy, samples, rows=1)
+    result, _ = evaluate_held_out(policy, samples, unlabelled="refuse", rows=1)
     flat = [word for row in truth for word in row]
     assert result.answer_accuracy == (2 + list(truth[1]).count("back")) / 4
     assert result.answer_majority_baseline == max(flat.count(word) for word in flat) / 4
@@ -275,6 +279,32 @@ def test_held_out_metrics_by_hand(straight: TrainConfig, policy: InspirePolicy, 
     # The echoed chunk is the mean action but for the tokenizer's resolution.
     np.testing.assert_allclose(result.action_error, by_hand, atol=0.02)
     np.testing.assert_allclose(np.mean(result.action_error_by_dim), result.action_error, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("max_targets", "asked"), [(None, PHRASES), (1, PHRASES[:1])])
+def test_held_out_samples_are_asked_what_training_asks(
+    straight: TrainConfig, policy: InspirePolicy, monkeypatch, max_targets: int | None, asked: tuple[str, ...]
+) -> None:
+    """In the instruction's order and number, whatever the labels' order, and without a thing that it does not name."""
+    sample = open_source(straight, "held_out")[0]
+    assert sample.facts is not None
+    block, plate = sample.facts.targets
+    lamp = replace(block, phrase="the lamp", offset_m=-block.offset_m)
+    mixed = replace(sample, facts=replace(sample.facts, targets=(plate, lamp, block)))
+    monkeypatch.setattr(policy, "script", replace(policy.script, max_targets=max_targets))
+    fields = policy.inputs.prompt_fields(sample.observation, asked)
+    truth = true_answers(policy.script, fields, sample.facts)
+    monkeypatch.setattr(policy, "decoder", Echo(policy, [truth]))
+    result, (example,) = evaluate_held_out(policy, [mixed], unlabelled="refuse", keep=1)
+    assert tuple(target for _, target, *_ in example.dialogue) == asked
+    assert result.answer_accuracy == 1
+    facts = facts_of(policy.script, mixed, "refuse")
+    assert facts is not None
+    assert tuple(target.phrase for target in facts.targets) == asked
+    with pytest.raises(ValueError, match="no facts about"):
+        evaluate_held_out(policy, [replace(sample, facts=None)], unlabelled="refuse", keep=0)
+    monkeypatch.setattr(policy, "decoder", Echo(policy, [()]))
+    assert evaluate_held_out(policy, [replace(sample, facts=None)], unlabelled="ask_nothing", keep=1)[1][0].dialogue == ()
 
 
 def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig) -> None:

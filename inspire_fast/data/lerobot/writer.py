@@ -29,6 +29,7 @@ from inspire_fast.data.video import Codec
 
 # To read one image, its row group is read: groups of a whole episode made random access ten times slower.
 _IMAGES_PER_GROUP = 16
+_DATASET = ("meta/info.json",)  # what a dataset holds
 
 
 class DatasetWriter:
@@ -58,7 +59,7 @@ class DatasetWriter:
         overwrite: replace an existing dataset.
 
     Raises:
-        FileExistsError: `root` is not empty and `overwrite` is off, or another process writes to it.
+        FileExistsError: `root` is in use and no dataset that may be replaced, or another process writes to it.
         ValueError: a feature that cannot be stored, or an unknown version.
     """
 
@@ -82,7 +83,7 @@ class DatasetWriter:
         self._given = parse_features(features, image_storage)
         self._features = {**self._given, **INDEX_FEATURES}
         self._schema = data_schema(self._features, legacy=version == "v2.1")
-        self._staged = StagedFolder(Path(root), overwrite=overwrite)
+        self._staged = StagedFolder(Path(root), replaces=_DATASET if overwrite else ())
         self._files: Layout = LAYOUTS[version](
             self._staged.path, self._schema, self._features, fps=fps, codec=video_codec
         )
@@ -249,7 +250,9 @@ class DatasetWriter:
 def require_new_dataset(root: Path, *, overwrite: bool) -> None:
     """Raises FileExistsError if `root` is in use and must not be replaced."""
     replace = "have it replaced (`overwrite`; scripts/convert_dataset.py takes --storage.overwrite)"
-    require_unused(root, overwrite=overwrite, hint=f"choose another folder, remove this one, or {replace}")
+    require_unused(
+        root, replaces=_DATASET if overwrite else (), hint=f"choose another folder, remove this one, or {replace}"
+    )
 
 
 def _group_bounds(codes: Sequence[np.ndarray], length: int) -> list[int]:

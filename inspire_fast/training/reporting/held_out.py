@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.core.types import Sample
+from inspire_fast.core.types import Sample, SceneFacts
 from inspire_fast.data.normalization.delta import absolute_actions
-from inspire_fast.data.training_transform import true_answers
+from inspire_fast.data.training_transform import Unlabelled, facts_of, true_answers
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy, Prepared
 
@@ -147,6 +147,7 @@ def evaluate_held_out(
     policy: InspirePolicy,
     samples: Sequence[Sample],
     *,
+    unlabelled: Unlabelled,
     rows: int = 16,
     keep: int = 0,
     progress: Callable[[int], object] = lambda _: None,
@@ -154,13 +155,27 @@ def evaluate_held_out(
     """Decodes every sample greedily, questions first, and compares answers and actions with the dataset.
 
     Also returns the first `keep` samples with their decoded answers and actions.
+
+    Args:
+        policy: the policy.
+        samples: held-out samples.
+        unlabelled: treatment of frames that lack facts, see `TrainingTransform`.
+        rows: samples per call of the network.
+        keep: number of examples.
+        progress: called with the number of samples after each call.
+
+    Raises:
+        ValueError: a frame lacks facts, and `unlabelled` is "refuse".
     """
     tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]
-        prepared = [policy.prepare_canonical(one.observation, _options(one)) for one in batch]
-        for sample, row, decoded in zip(batch, prepared, policy.decode(prepared), strict=True):
-            example = _compare(policy, sample, row, decoded)
+        known = [facts_of(policy.script, one, unlabelled) for one in batch]
+        prepared = [
+            policy.prepare_canonical(one.observation, _options(facts)) for one, facts in zip(batch, known, strict=True)
+        ]
+        for sample, facts, row, decoded in zip(batch, known, prepared, policy.decode(prepared), strict=True):
+            example = _compare(policy, replace(sample, facts=facts), row, decoded)
             tally.answers.update((question, truth, answer) for question, _, truth, answer, _ in example.dialogue)
             tally.baseline.append(np.abs(_mean_actions(policy, sample) - example.actions).mean(axis=0))
             if example.decoded is not None:
@@ -171,9 +186,9 @@ def evaluate_held_out(
     return tally.result(len(samples)), examples
 
 
-def _options(sample: Sample) -> RequestOptions:
-    """Asks about the labelled targets; a sample without labels is asked nothing."""
-    return RequestOptions(targets=[target.phrase for target in sample.facts.targets] if sample.facts else ())
+def _options(facts: SceneFacts | None) -> RequestOptions:
+    """Asks what training asks."""
+    return RequestOptions(targets=[target.phrase for target in facts.targets] if facts else ())
 
 
 def _compare(policy: InspirePolicy, sample: Sample, prepared: Prepared, decoded: Decoded) -> Example:

@@ -38,6 +38,8 @@ class HeldOutDecoding:
         source = open_source(run.config, "held_out")
         count = min(run.config.evaluation.decode_samples, len(source))
         self.samples: list[Sample] = [source[i] for i in spread(source, count)] if count else []
+        for sample in self.samples:  # refused now rather than at the first decoding
+            run.transform.facts_of(sample)
 
     def __call__(self, state: TrainState) -> tuple[dict[str, float], list[Example]]:
         """Metrics for the log and a few examples; empty without held-out samples, and in the other processes."""
@@ -53,7 +55,8 @@ class HeldOutDecoding:
             serving=ServingOptions(speculate=False),
             donate=True,
         )
-        result, examples = evaluate_held_out(policy, self.samples, rows=min(16, len(self.samples)), keep=SHOWN)
+        rows, unlabelled = min(16, len(self.samples)), self._run.config.data.unlabelled
+        result, examples = evaluate_held_out(policy, self.samples, unlabelled=unlabelled, rows=rows, keep=SHOWN)
         return result.row(), examples
 
 
