@@ -182,16 +182,30 @@ class ChunkSource:
 
     def tasks(self) -> tuple[str, ...]:
         """The instructions of the samples, each once."""
-        numbers = np.unique(self.dataset.columns(["task_index"])["task_index"][self._rows], return_index=True)[1]
-        return tuple(self.dataset.task(int(self._rows[i])) for i in numbers)
+        return self.task_numbers()[0]
+
+    def task_numbers(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """The instructions of the samples, each once, and the place of each sample's instruction in them, int `[n]`."""
+        indices = self.dataset.columns(["task_index"])["task_index"][self._rows]
+        _, firsts, numbers = np.unique(indices, return_index=True, return_inverse=True)
+        return tuple(self.dataset.task(int(self._rows[i])) for i in firsts), numbers
+
+    def task(self, i: int) -> str:
+        """The instruction of sample i."""
+        return self.dataset.task(self._row(i))
+
+    def labelled(self) -> np.ndarray:
+        """Whether each sample has facts about a target, bool `[n]`."""
+        labelled = np.zeros(len(self.dataset), bool)
+        if self.facts is not None:
+            labelled[self.facts.rows_with_targets()] = True
+        return labelled[self._rows]
 
     def first_facts(self) -> dict[str, SceneFacts]:
         """Instruction -> the facts of its first sample with targets; without those that have none."""
         if self.facts is None:
             return {}
-        labelled = np.zeros(len(self.dataset), bool)
-        labelled[self.facts.rows_with_targets()] = True
-        rows = self._rows[labelled[self._rows]]
+        rows = self._rows[self.labelled()]
         firsts = np.unique(self.dataset.columns(["task_index"])["task_index"][rows], return_index=True)[1]
         found: dict[str, SceneFacts] = {}
         for row in rows[np.sort(firsts)].tolist():

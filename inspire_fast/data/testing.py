@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,19 @@ PHRASES = ("the red block", "the plate")
 
 
 def write_fake_dataset(
-    root: Path, *, episodes: int = 8, frames: int = 24, hw: int = 16, seed: int = 0, version: Version = "v3.0"
+    root: Path,
+    *,
+    episodes: int = 8,
+    frames: int = 24,
+    hw: int = 16,
+    seed: int = 0,
+    version: Version = "v3.0",
+    tasks: Mapping[int, str] | None = None,
 ) -> Path:
-    """Writes the dataset: the state holds the block's position, images are brighter further right, actions go there."""
+    """Writes the dataset; `tasks` gives episodes other instructions.
+
+    The state holds the block's position, images are brighter further right, actions go there.
+    """
     rng, robot = np.random.default_rng(seed), ROBOTS["libero"]
     features = {
         "image": {"dtype": "image", "shape": (hw, hw, 3)},
@@ -37,7 +48,7 @@ def write_fake_dataset(
             actions = (actions + rng.normal(scale=0.02, size=actions.shape)).astype(np.float32)
             image = np.full((frames, hw, hw, 3), int(127 + 300 * offset[1]), np.uint8)
             columns = {"image": image, "wrist_image": image // 2, "state": state, "actions": actions}
-            writer.add_episode(columns, task=TASK)
+            writer.add_episode(columns, task=(tasks or {}).get(episode, TASK))
             facts[episode] = [_scene(offset, grasped=frame > frames // 2) for frame in range(frames)]
     write_facts(root, facts, robot=robot.name, frame_description="world axes, +x front, +y right, +z up")
     return root

@@ -20,6 +20,7 @@ from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
 from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints
+from inspire_fast.training.datasets.lengths import longest_dialogue
 from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
 from inspire_fast.training.init_params import check_initial
 from inspire_fast.training.optimizer import check_groups, learning_rate
@@ -68,6 +69,9 @@ def prepare(config: TrainConfig) -> Run:
     mesh = make_mesh(config.mesh)
     _check_batch(config, mesh)
     _check_memory(config, mesh)
+    longest = longest_dialogue(parts, transform)
+    logger.info("Training dialogues have %s.", longest)
+    longest.require_fit(config.data.max_token_len, config.data.max_supervised)
     for part in parts:
         for sample in (0, len(part.source) - 1):
             transform(part.source[sample], np.random.default_rng(0))

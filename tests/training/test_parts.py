@@ -6,6 +6,7 @@ from dataclasses import replace
 import itertools
 import json
 from pathlib import Path
+import re
 import shutil
 
 import numpy as np
@@ -19,9 +20,11 @@ from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
 from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.models.config import TEST
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
-from inspire_fast.training.config import CheckpointConfig, DataConfig, TrainConfig
+from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
+from inspire_fast.training.config import CheckpointConfig, DataConfig, DialogueConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
 from inspire_fast.training.datasets.assets import (
     compute_stats,
@@ -31,6 +34,7 @@ from inspire_fast.training.datasets.assets import (
     make_transform,
     stats_path,
 )
+from inspire_fast.training.datasets.lengths import longest_dialogue
 from inspire_fast.training.datasets.sources import described, open_parts, open_source
 from inspire_fast.training.inspection.page import write_page
 from inspire_fast.training.inspection.samples import inspect
@@ -184,6 +188,76 @@ def test_a_run_without_action_ids_is_refused(config: TrainConfig, monkeypatch: p
     monkeypatch.setattr(FastTokenizer, "encode", lambda *_: [])
     with pytest.raises(ValueError, match="wrote no ids"):
         prepare(config)
+
+
+# Lengths
+
+
+def lengths_of(config: TrainConfig, transform: TrainingTransform) -> list[tuple[int, int]]:
+    """(ids, supervised ids) of every training dialogue."""
+    samples = [part.source[i] for part in open_parts(config, "train") for i in range(len(part.source))]
+    tokens = [transform.render(sample).tokens for sample in samples]
+    return [(len(t), int(t.supervised.sum())) for t in tokens]
+
+
+def test_the_longest_dialogue_is_known_without_reading_images(config: TrainConfig) -> None:
+    transform = make_transform(config, load_vocabulary(config), load_stats(config))
+    parts, lengths = open_parts(config, "train"), lengths_of(config, transform)
+    most = tuple(max(each) for each in zip(*lengths, strict=True))
+    bound = longest_dialogue(parts, transform)
+    assert bound.ids >= most[0]
+    assert bound.supervised >= most[1]
+    written_out = longest_dialogue(parts, replace(transform, max_token_len=1))
+    assert (written_out.ids, written_out.supervised) == most
+    written_out.require_fit(*most)
+    for limits in ((most[0] - 1, most[1]), (most[0], most[1] - 1)):
+        with pytest.raises(
+            ValueError, match=rf"Set `--data\.max-token-len {most[0]} --data\.max-supervised {most[1]}`\."
+        ):
+            written_out.require_fit(*limits)
+
+
+def test_noise_on_the_state_makes_no_dialogue_too_long(config: TrainConfig) -> None:
+    """Numbers of a state are of different lengths if each digit has an id, as PaliGemma's."""
+    text = TextTokenizer.fit(["Task: put the red block on the plate, State: 1 200 30;\nAction: |"] * 8, vocab_size=330)
+    vocabulary = replace(load_vocabulary(config), text=text)
+    transform = replace(make_transform(config, vocabulary, load_stats(config)), state_noise=2.0, max_token_len=1)
+    longest = longest_dialogue(open_parts(config, "train"), transform)
+    sample, rng = open_parts(config, "train")[0].source[0], np.random.default_rng(0)
+    lengths = [len(transform.render(sample, rng).tokens) for _ in range(50)]
+    assert len(set(lengths)) > 1
+    assert longest.ids >= max(lengths)
+    assert longest.ids > max(ids for ids, _ in lengths_of(config, transform))
+
+
+def test_one_long_instruction_is_refused_before_the_first_step(config: TrainConfig, tmp_path: Path) -> None:
+    words = " that is very slightly to the left of the second plate from the window" * 4
+    short = write_fake_dataset(tmp_path / "short", episodes=4, frames=4)
+    root = write_fake_dataset(tmp_path / "long", episodes=4, frames=4, tasks={1: f"pick up the cup{words}"})
+    alone, without = replace(config.data, root=root, parts=()), DialogueConfig(script="pi0_fast", questions=())
+    plain = replace(config, data=replace(alone, root=short), dialogue=without, assets=tmp_path)
+    compute_stats(plain)
+    fit_tokenizers(plain)
+    plain = replace(plain, data=alone)
+    with pytest.raises(
+        ValueError, match=r"long, episode 1, frame \d, 'pick up the cup that .*--data.max-token-len (\d+)"
+    ) as e:
+        prepare(plain)
+    fits = int(re.findall(r"max-token-len (\d+)", str(e.value))[0])
+    assert prepare(replace(plain, data=replace(alone, max_token_len=fits))).transform.max_token_len == fits
+
+
+def test_one_frame_without_facts_is_refused_before_the_first_step(config: TrainConfig, tmp_path: Path) -> None:
+    root = write_fake_dataset(tmp_path / "data", episodes=4, frames=4)
+    table = FactsTable.load(root)
+    scenes = {episode: [table.facts(episode, frame) for frame in range(4)] for episode in range(4)}
+    scenes[1][2] = None
+    write_facts(root, scenes, robot="libero", frame_description="any")
+    source = open_parts(with_parts(config, DataPart(root=root)), "train")
+    transform = make_transform(config, load_vocabulary(config), load_stats(config))
+    with pytest.raises(ValueError, match=r"this frame has no facts about"):
+        longest_dialogue(source, transform)
+    assert longest_dialogue(source, replace(transform, unlabelled="ask_nothing")).ids <= transform.max_token_len
 
 
 # Naming
