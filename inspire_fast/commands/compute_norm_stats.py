@@ -9,6 +9,7 @@ from inspire_fast.data.normalization.report import FastRange, describe, inspect_
 from inspire_fast.data.normalization.stats import load_norm_stats, save_norm_stats
 from inspire_fast.tokenizers.fast.tokenizer import FILE, FastTokenizer
 from inspire_fast.training.datasets.assets import make_normalizer, stats_path
+from inspire_fast.training.datasets.provenance import made_from
 from inspire_fast.training.datasets.sources import described, joined, open_parts
 
 
@@ -29,7 +30,7 @@ def compute(config: ConfigArgument, *, streaming: bool = False, check: Path | No
         stats = load_norm_stats(check)
     else:
         stats = source_stats(source, delta=config.delta, streaming=streaming or None)
-        save_norm_stats(stats_path(config), stats)
+        save_norm_stats(stats_path(config), stats, made_from=made_from(config))
         exact = not streaming and fits_in_memory(source)
         print(f"{len(source)} samples, {'exact' if exact else 'streaming'} quantiles: {stats_path(config)}")
     for key, s in stats.items():

@@ -46,7 +46,11 @@ _WRITTEN_ROWS = 1 << 15  # rows that are held as Python objects at a time
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetIdentity:
-    """Identity of a dataset: its size and a hash of `info.json`, the episodes' lengths and their tasks."""
+    """Identity of a dataset: its size, and a hash of what its frames are.
+
+    Hashed are the episodes' lengths and tasks, the frame rate, and each column's shape and, unless it holds pictures,
+    type. Anything else in `info.json` may change (LeRobot's tools rewrite it), and so may the storage of pictures.
+    """
 
     total_episodes: int
     total_frames: int
@@ -55,9 +59,26 @@ class DatasetIdentity:
     @classmethod
     def of(cls, meta: Meta) -> DatasetIdentity:
         """The identity of a dataset as it is on disk now."""
-        digest = hashlib.sha256(json.dumps(meta.info, sort_keys=True).encode())
+        columns = {
+            name: ("picture" if column["dtype"] in ("image", "video") else column["dtype"], column.get("shape"))
+            for name, column in meta.info["features"].items()
+        }
+        return cls._hashed(meta, {"fps": float(meta.info["fps"]), "columns": columns})
+
+    @classmethod
+    def of_earlier_versions(cls, meta: Meta) -> DatasetIdentity:
+        """The identity that earlier versions of this package wrote, which hashed all of `info.json`."""
+        return cls._hashed(meta, meta.info)
+
+    @classmethod
+    def _hashed(cls, meta: Meta, what: Mapping[str, Any]) -> DatasetIdentity:
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
         digest.update(json.dumps([(episode.length, episode.tasks) for episode in meta.episodes]).encode())
         return cls(total_episodes=len(meta.episodes), total_frames=meta.total_frames, sha256=digest.hexdigest())
+
+    def is_of(self, meta: Meta) -> bool:
+        """Whether this is the identity of the dataset."""
+        return self in (self.of(meta), self.of_earlier_versions(meta))
 
     def __str__(self) -> str:
         return f"{self.total_episodes} episodes, {self.total_frames} frames, {self.sha256[:12]}"
@@ -203,11 +224,10 @@ class FactsTable:
         if _METADATA_KEY not in (schema.metadata or {}) or not any(map(schema.equals, _known_schemas())):
             raise DatasetError(f"{path} is not a facts file of this package; its columns are {schema.names}.")
         header = json.loads(schema.metadata[_METADATA_KEY])
-        labelled, found = DatasetIdentity(**header["dataset"]), DatasetIdentity.of(meta)
-        if labelled != found:
+        if not (labelled := DatasetIdentity(**header["dataset"])).is_of(meta):
             raise DatasetError(
-                f"{path} labels another dataset ({labelled}) than the one at {root} ({found}). Label this dataset "
-                "again."
+                f"{path} labels another dataset ({labelled}) than the one at {root} ({DatasetIdentity.of(meta)}). "
+                "Label this dataset again."
             )
         table = read_table(path, dictionaries=["phrase"])
         return cls(table, meta, robot=header["robot"], frame_description=header["frame"])

@@ -144,8 +144,8 @@ def annotated_facts(
 
 
 def _check_header(entry: Mapping[str, Any], meta: Meta, robot: str) -> None:
-    found = DatasetIdentity.of(meta)
-    if "dataset" in entry and (stated := DatasetIdentity(**entry["dataset"])) != found:
+    if "dataset" in entry and not (stated := DatasetIdentity(**entry["dataset"])).is_of(meta):
+        found = DatasetIdentity.of(meta)
         raise ValueError(f"these labels are of another dataset ({stated}) than the one at {meta.root} ({found})")
     if entry.get("robot", robot) != robot:
         raise ValueError(f"these labels are about robot {entry['robot']!r}, not {robot!r}")

@@ -18,9 +18,10 @@ from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
+from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform, stats_path
 from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints
 from inspire_fast.training.datasets.lengths import longest_dialogue
+from inspire_fast.training.datasets.provenance import warn_of_other_samples
 from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
 from inspire_fast.training.init_params import check_initial
 from inspire_fast.training.optimizer import check_groups, learning_rate
@@ -65,6 +66,7 @@ def prepare(config: TrainConfig) -> Run:
     check_trackers(config.logging.trackers)
     parts = open_parts(config, "train")
     stats, vocabulary = load_stats(config), load_vocabulary(config)
+    warn_of_other_samples(config, stats_path(config))
     transform = make_transform(config, vocabulary, stats)
     mesh = make_mesh(config.mesh)
     _check_batch(config, mesh)

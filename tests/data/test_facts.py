@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 import shutil
 
@@ -12,7 +13,7 @@ import pytest
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
-from inspire_fast.data.facts import FACTS_PATH, FactsTable, write_facts
+from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, write_facts
 from tests.data.synthetic import GOLDEN, label, scene, write_dataset
 
 FRAME = "world axes, +x front, +y right, +z up"
@@ -66,6 +67,39 @@ def test_labels_of_another_dataset_are_refused(tmp_path: Path) -> None:
     write_dataset(root, (7, 5, 7), overwrite=True)
     with pytest.raises(DatasetNotFoundError, match="has no labels"):
         FactsTable.load(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"fps": 20.0}, True),  # LeRobot's tools write 20 so
+        ({"data_files_size_in_mb": 200}, True),
+        ({"robot_type": "franka"}, True),
+        ({"splits": {"train": "0:1"}}, True),
+        ({"fps": 10}, False),
+        ({"features": {"state": {"dtype": "float32", "shape": [9]}}}, False),
+    ],
+)
+def test_labels_stay_valid_when_nothing_of_the_frames_changes(tmp_path: Path, change: dict, same: bool) -> None:
+    root = write_dataset(tmp_path / "set")
+    label(root)
+    info = root / "meta" / "info.json"
+    stored = json.loads(info.read_text(encoding="utf-8"))
+    stored |= {"features": {**stored["features"], **change.get("features", {})}}
+    info.write_text(json.dumps({**stored, **{k: v for k, v in change.items() if k != "features"}}), encoding="utf-8")
+    if same:
+        assert len(FactsTable.load(root)) > 0
+    else:
+        with pytest.raises(DatasetError, match="labels another dataset"):
+            FactsTable.load(root)
+
+
+def test_labels_of_earlier_versions_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_dataset(tmp_path / "set")
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetIdentity, "of", DatasetIdentity.of_earlier_versions)
+        label(root)
+    assert len(FactsTable.load(root)) > 0
 
 
 def test_refusals(tmp_path: Path) -> None:

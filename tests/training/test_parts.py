@@ -19,6 +19,7 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import source_stats
+from inspire_fast.data.normalization.stats import load_made_from, save_norm_stats
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.models.config import TEST
@@ -34,7 +35,9 @@ from inspire_fast.training.datasets.assets import (
     make_transform,
     stats_path,
 )
+from inspire_fast.training.datasets.fingerprints import fingerprints, require_unchanged
 from inspire_fast.training.datasets.lengths import longest_dialogue
+from inspire_fast.training.datasets.provenance import made_from, warn_of_other_samples
 from inspire_fast.training.datasets.sources import described, open_parts, open_source
 from inspire_fast.training.inspection.page import write_page
 from inspire_fast.training.inspection.samples import inspect
@@ -258,6 +261,56 @@ def test_one_frame_without_facts_is_refused_before_the_first_step(config: TrainC
     with pytest.raises(ValueError, match=r"this frame has no facts about"):
         longest_dialogue(source, transform)
     assert longest_dialogue(source, replace(transform, unlabelled="ask_nothing")).ids <= transform.max_token_len
+
+
+# Provenance
+
+
+def test_statistics_of_other_quantities_are_refused(config: TrainConfig) -> None:
+    delta = replace(config, data=replace(config.data, delta=(True,) * 6 + (False,)))
+    for use in (load_stats, fit_tokenizers, prepare):
+        with pytest.raises(
+            ValueError, match=r"other quantities .*\n  delta: \[False.*\[True.*\n.*--data\.delta True True"
+        ):
+            use(delta)
+    assert load_stats(replace(config, data=replace(config.data, delta=(False,)))), "the same mask in other words"
+
+
+def test_statistics_of_other_samples_are_told(config: TrainConfig, caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_other_samples(config, stats_path(config))
+    assert not caplog.records
+    first, second = config.data.parts
+    for other, word in (
+        (with_parts(config, first, replace(second, weight=7)), "datasets"),
+        (replace(config, data=replace(config.data, horizon=4)), "horizon"),
+    ):
+        caplog.clear()
+        warn_of_other_samples(other, stats_path(config))
+        assert f"\n  {word}: " in caplog.text
+        assert load_stats(other), "they may be meant"
+
+
+def test_statistics_of_another_program_are_believed(config: TrainConfig, tmp_path: Path) -> None:
+    foreign = replace(config, assets=tmp_path, data=replace(config.data, delta=(True,) * 6))
+    save_norm_stats(stats_path(foreign), load_stats(config))
+    assert load_made_from(stats_path(foreign)) is None
+    assert load_stats(foreign)
+    assert load_made_from(stats_path(config)) == made_from(config)
+
+
+def test_an_edit_of_the_metadata_that_changes_no_frame_stops_no_run(config: TrainConfig, tmp_path: Path) -> None:
+    root = shutil.copytree(config.data.parts[0].root, tmp_path / "data")
+    part = DataPart(root=root)
+    saved, info = fingerprints([part], labelled=True), root / "meta" / "info.json"
+    stored = json.loads(info.read_text(encoding="utf-8"))
+    info.write_text(json.dumps({**stored, "robot_type": "franka"}), encoding="utf-8")
+    require_unchanged(saved, fingerprints([part], labelled=True))
+    info.write_text(json.dumps({**stored, "fps": 5}), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"data: meta/ \(episodes, tasks, features\)"):
+        require_unchanged(saved, fingerprints([part], labelled=True))
+    info.write_text(json.dumps(stored), encoding="utf-8")
+    earlier = {"data": {**saved["data"], "episodes": saved["data"]["episodes of earlier versions"]}}
+    require_unchanged(earlier, fingerprints([part], labelled=True))
 
 
 # Naming

@@ -304,7 +304,9 @@ def test_held_out_samples_are_asked_what_training_asks(
     with pytest.raises(ValueError, match="no facts about"):
         evaluate_held_out(policy, [replace(sample, facts=None)], unlabelled="refuse", keep=0)
     monkeypatch.setattr(policy, "decoder", Echo(policy, [()]))
-    assert evaluate_held_out(policy, [replace(sample, facts=None)], unlabelled="ask_nothing", keep=1)[1][0].dialogue == ()
+    assert (
+        evaluate_held_out(policy, [replace(sample, facts=None)], unlabelled="ask_nothing", keep=1)[1][0].dialogue == ()
+    )
 
 
 def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig) -> None:

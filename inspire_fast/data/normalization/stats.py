@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,15 +122,26 @@ def bad_dims(vectors: np.ndarray) -> list[int]:
     return np.flatnonzero(~np.isfinite(vectors).all(axis=0)).tolist()
 
 
-def save_norm_stats(path: Path, stats: Mapping[str, NormStats]) -> None:
-    """Writes openpi's `norm_stats.json` atomically. `path` is the file or its folder."""
+def save_norm_stats(path: Path, stats: Mapping[str, NormStats], *, made_from: Mapping[str, Any] | None = None) -> None:
+    """Writes openpi's `norm_stats.json` atomically.
+
+    Args:
+        path: the file or its folder.
+        stats: quantity -> its statistics.
+        made_from: what they are of (JSON values), kept beside openpi's object, which openpi ignores.
+    """
     path = _file(path)
     names = ("mean", "std", "q01", "q99")
     content = {
         key: {name: None if getattr(s, name) is None else np.asarray(getattr(s, name)).tolist() for name in names}
         for key, s in stats.items()
     }
-    write_json(path, {"norm_stats": content})
+    write_json(path, {"norm_stats": content, **({} if made_from is None else {"made_from": dict(made_from)})})
+
+
+def load_made_from(path: Path) -> dict[str, Any] | None:
+    """What the statistics of a readable `norm_stats.json` are of; None if it does not say so, as openpi's do not."""
+    return json.loads(_file(path).read_text(encoding="utf-8")).get("made_from")
 
 
 def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, NormStats]:

@@ -26,6 +26,7 @@ from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_t
 from inspire_fast.tokenizers.text.paligemma import load_paligemma
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.datasets.provenance import made_from, require_same_quantities, warn_of_other_samples
 from inspire_fast.training.datasets.sources import of_split, open_parts, open_source
 from inspire_fast.training.named_configs import config_names, load_config
 
@@ -38,7 +39,7 @@ def stats_path(config: TrainConfig) -> Path:
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
     """Computes and writes statistics of the training samples as they are drawn (actions by chunk, as openpi)."""
     stats = source_stats(open_source(config, "train"), delta=config.delta)
-    save_norm_stats(stats_path(config), stats)
+    save_norm_stats(stats_path(config), stats, made_from=made_from(config))
     return stats
 
 
@@ -47,8 +48,12 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
 
     Raises:
         FileNotFoundError: there are none; names the command that makes them.
+        ValueError: they are of another robot, of other dimensions or of another `delta`.
     """
-    return load_norm_stats(stats_path(config), config_name=_as_called(config))
+    path, called = stats_path(config), _as_called(config)
+    stats = load_norm_stats(path, config_name=called)
+    require_same_quantities(config, path, f"Compute them again: uv run scripts/compute_norm_stats.py {called}")
+    return stats
 
 
 def _as_called(config: TrainConfig) -> str:
@@ -59,6 +64,8 @@ def _as_called(config: TrainConfig) -> str:
         words += ["--data.parts", *map(str, config.data.parts)]
     elif not config.data.parts and config.data.root != named.data.root:
         words += ["--data.root", str(config.data.root)]
+    if config.data.delta is not None and config.data.delta != named.data.delta:
+        words += ["--data.delta", *map(str, config.data.delta)]
     if config.assets != named.assets:
         words += ["--assets", str(config.assets)]
     return shlex.join(words)
@@ -76,6 +83,7 @@ def fit_tokenizers(config: TrainConfig) -> Vocabulary:
     covers held-out chunks, so that they can be scored.
     """
     stats, tokenizers = load_stats(config), config.tokenizers
+    warn_of_other_samples(config, stats_path(config))
     parts = open_parts(config, "train")
     vocabulary = _vocabulary(
         config,

@@ -14,6 +14,7 @@ from inspire_fast.training.dataset_config import DataPart, part_names
 _FOLDERS = ("data", "videos", "images")  # of a LeRobot dataset, besides `meta`
 _WHAT = {"episodes": "meta/ (episodes, tasks, features)", "files": "names and sizes of files", "labels": FACTS_PATH}
 
+_EARLIER = "episodes of earlier versions"  # their hash of the metadata
 Fingerprint = dict[str, str]
 
 
@@ -23,13 +24,16 @@ def fingerprints(parts: Sequence[DataPart], *, labelled: bool) -> dict[str, Fing
     No frame is read, so a dataset of any size takes a moment, and a copy counts as the same. A file whose content
     changed while its size did not goes unnoticed.
     """
+    return {name: _of(part, labelled=labelled) for name, part in zip(part_names(parts), parts, strict=True)}
+
+
+def _of(part: DataPart, *, labelled: bool) -> Fingerprint:
+    meta = load_meta(part.root)
     return {
-        name: {
-            "episodes": DatasetIdentity.of(load_meta(part.root)).sha256,
-            "files": _files(part.root),
-            "labels": _content(_labels(part.root, part.facts)) if labelled else "",
-        }
-        for name, part in zip(part_names(parts), parts, strict=True)
+        "episodes": DatasetIdentity.of(meta).sha256,
+        _EARLIER: DatasetIdentity.of_earlier_versions(meta).sha256,
+        "files": _files(part.root),
+        "labels": _content(_labels(part.root, part.facts)) if labelled else "",
     }
 
 
@@ -40,9 +44,9 @@ def require_unchanged(saved: Mapping[str, Mapping[str, str]], now: Mapping[str, 
         ValueError: names the changed parts, and what of each differs.
     """
     changed = [
-        f"{name}: {', '.join(what for key, what in _WHAT.items() if saved[name].get(key) != now[name][key])}"
+        f"{name}: {', '.join(differing)}"
         for name in now
-        if name in saved and dict(saved[name]) != dict(now[name])
+        if name in saved and (differing := _differing(saved[name], now[name]))
     ]
     if changed:
         raise ValueError(
@@ -51,6 +55,12 @@ def require_unchanged(saved: Mapping[str, Mapping[str, str]], now: Mapping[str, 
             + "\nThe run would continue with other samples. Restore the data, or start a new run from the checkpoint "
             "(`--init-from <its params> --exp-name <new>`)."
         )
+
+
+def _differing(saved: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    same = {key: saved.get(key) == now[key] for key in _WHAT}
+    same["episodes"] |= saved.get("episodes") == now[_EARLIER]
+    return [what for key, what in _WHAT.items() if not same[key]]
 
 
 def _files(root: Path) -> str:
