@@ -21,6 +21,7 @@ from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.experts.controller import Variation
 from inspire_fast.envs.libero.experts.trials import TrialSpec
+from inspire_fast.evaluation.diagnosis.diagnose import DiagnosisOptions
 from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.labeling.demonstrations.libero_hdf5 import Hdf5Options
 from inspire_fast.labeling.demonstrations.record import RecordSpec
@@ -60,6 +61,7 @@ EXAMPLES: list[Any] = [
     ),
     *(evaluate.EvaluationOptions(), evaluate.Args(), serve_policy.ServeArgs()),
     serve_policy.Replay(root=Path("a"), robot="libero"),
+    DiagnosisOptions(),
 ]
 
 

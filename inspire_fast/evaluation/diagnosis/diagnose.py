@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.files import append_json_line, read_json_lines
+from inspire_fast.core.ranges import Natural, require_ranges
 from inspire_fast.envs.libero.disturbances import Disturbed
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.workers import run_in_blocks
@@ -40,11 +41,10 @@ class DiagnosisOptions:
     """
 
     demonstrations: Path | None = None
-    expert_every: int = 20
+    expert_every: Natural = 20
 
     def __post_init__(self) -> None:
-        if self.expert_every < 0:
-            raise ValueError(f"expert_every must be at least 0; got {self.expert_every}.")
+        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
