@@ -15,6 +15,7 @@ from inspire_fast.core.cli import exit_statuses, run_command
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import parse
 from inspire_fast.training.named_configs import config_names, load_config
+from inspire_fast.training.parameters import parse_parameters
 from inspire_fast.training.renamed_fields import refuse_old_options
 
 ConfigArgument = Annotated[TrainConfig, tyro.conf.arg(name="")]
@@ -44,16 +45,25 @@ def run_with_config(function: Callable[..., Any], args: Sequence[str] | None = N
     run_command(partial(function, config=config), args[1:], prog=args[0], description=function.__doc__)
 
 
+def _words(args: Sequence[str], option: str) -> list[str]:
+    """The words that follow an option."""
+    after = args[args.index(option) + 1 :] if option in args else ()
+    return list(itertools.takewhile(lambda arg: not arg.startswith("--"), after))
+
+
 def _replaced(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
     """On a command line, `--data.parts` takes the place of the config's `data.root`, and the other way round.
 
     Raises:
-        ValueError: a part is malformed; says what is wrong with it, which tyro would not.
+        ValueError: a part or parameter is malformed; says what is wrong with it, which tyro would not.
     """
     flags, data = {arg.partition("=")[0] for arg in args}, config.data
-    if "--data.parts" in args:
-        for word in itertools.takewhile(lambda arg: not arg.startswith("--"), args[args.index("--data.parts") + 1 :]):
-            parse(word)
+    for word in _words(args, "--data.parts"):
+        parse(word)
+    for option in ("--tokenizers.action-parameters", "--dialogue.question-parameters"):
+        parse_parameters(_words(args, option))
+        if dotted := next((flag for flag in flags if flag.startswith(f"{option}.")), None):
+            raise ValueError(f"There is no option {dotted}; write {option} {dotted.removeprefix(f'{option}.')} VALUE.")
     if "--data.parts" in flags and "--data.root" not in flags and data.root is not None:
         return replace(config, data=replace(data, root=None, parts=data.datasets, exclude_episodes=()))
     if "--data.root" in flags and "--data.parts" not in flags and data.parts:

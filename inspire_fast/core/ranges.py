@@ -64,11 +64,16 @@ def require_ranges(settings: object) -> None:
     """
     kind: type = type(settings)
     for name, hint in _hints(kind).items():
-        for place, value, wanted, whole in _numbers(hint, getattr(settings, name), name):
-            is_number = isinstance(value, numbers.Integral if whole else numbers.Real)
-            if not is_number or value is True or value is False or float(value) not in wanted:
-                number = "whole number" if whole else "number"
-                raise ValueError(f"{kind.__name__}.{place} must be a {number}, {wanted}; got {value!r}.")
+        require_range(f"{kind.__name__}.{name}", getattr(settings, name), hint)
+
+
+def require_range(name: str, value: Any, hint: Any) -> None:
+    """Checks the numbers of one value whose type may declare ranges; raises as `require_ranges`."""
+    for place, number, wanted, whole in _numbers(hint, value, name):
+        is_number = isinstance(number, numbers.Integral if whole else numbers.Real)
+        if not is_number or number is True or number is False or float(number) not in wanted:
+            kind = "whole number" if whole else "number"
+            raise ValueError(f"{place} must be a {kind}, {wanted}; got {number!r}.")
 
 
 @lru_cache(maxsize=1024)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.ranges import require_range
 from inspire_fast.core.registry import Registry, unknown_name
 from inspire_fast.tokenizers.action import ActionTokenizer, Chunks, round_trip
 from inspire_fast.tokenizers.bins import UniformBins
@@ -61,14 +61,16 @@ def fit_action_tokenizer(
     return fitted
 
 
-def require_fit_parameters(name: str, parameters: Collection[str]) -> None:
-    """Checks the names of further parameters of a tokenizer's `fit`.
+def require_fit_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Checks further parameters of a tokenizer's `fit`.
 
     Raises:
         KeyError: no such tokenizer, or no such parameter; suggests the closest name.
+        ValueError: a number outside its range.
     """
-    signature = inspect.signature(ACTION_TOKENIZERS[name].fit).parameters
-    known = [p for p in signature if p not in ("chunks", "vocab_size", "cover")]
-    for parameter in parameters:
+    hints = get_type_hints(ACTION_TOKENIZERS[name].fit, include_extras=True)
+    known = [p for p in hints if p not in ("chunks", "vocab_size", "cover", "return")]
+    for parameter, value in parameters.items():
         if parameter not in known:
             raise UnknownNameError(unknown_name(f"parameter of action tokenizer {name!r},", parameter, known))
+        require_range(f"{parameter} of action tokenizer {name!r}", value, hints[parameter])

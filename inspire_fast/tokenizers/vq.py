@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from inspire_fast.core.files import open_atomic
+from inspire_fast.core.ranges import Count, Seed
 from inspire_fast.tokenizers.action import (
     Chunks,
     blocks,
@@ -166,11 +167,11 @@ class ResidualVq:
         *,
         vocab_size: int = 1024,
         cover: Chunks | None = None,
-        stages: int = 4,
-        block: int | None = None,
-        iterations: int = 20,
-        seed: int = 0,
-        max_vectors: int = 50_000,
+        stages: Count = 4,
+        block: Count | None = None,
+        iterations: Count = 20,
+        seed: Seed = 0,
+        max_vectors: Count = 50_000,
     ) -> ResidualVq:
         """Fits the code books by k-means; the same data and seed give the same books.
 

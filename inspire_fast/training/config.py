@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script, require_asset_id
 from inspire_fast.core.files import require_folder_name
@@ -17,10 +17,11 @@ from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
 from inspire_fast.models.freeze import TRAIN_ALL, FreezeConfig
 from inspire_fast.models.loss import PLAIN, Objective
 from inspire_fast.robots import ROBOTS, Robot
-from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
+from inspire_fast.tokenizers.registry import require_fit_parameters
 from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.training.dataset_config import DataConfig
 from inspire_fast.training.optimizer import OptimizerConfig
+from inspire_fast.training.parameters import Parameters
 from inspire_fast.training.stochastic_rounding import Precision
 
 PALIGEMMA_SKIP = 128
@@ -40,7 +41,7 @@ class DialogueConfig:
 
     script: str = "inspire"
     questions: tuple[str, ...] = ("direction",)
-    question_parameters: Mapping[str, Any] = field(default_factory=dict)
+    question_parameters: Parameters = field(default_factory=dict)
     max_targets: Count | None = None
     compatibility: tuple[str, ...] = ()
 
@@ -49,6 +50,13 @@ class DialogueConfig:
         SCRIPTS[self.script]  # these raise with a suggestion
         for name in (*self.questions, *self.question_parameters):
             QUESTIONS[name]
+        if len(set(self.questions)) < len(self.questions):
+            raise ValueError(f"dialogue.questions names a question twice: {', '.join(self.questions)}.")
+        if wrong := {k: v for k, v in self.question_parameters.items() if not isinstance(v, Mapping)}:
+            raise ValueError(
+                f"dialogue.question_parameters gives each question an object of its parameters; got {wrong}. On the "
+                """command line: --dialogue.question-parameters direction '{"grasped": "held"}'."""
+            )
         for name in self.compatibility:
             COMPATIBILITY[name]
 
@@ -85,7 +93,7 @@ class TokenizersConfig:
     """
 
     action: str = "fast"
-    action_parameters: Mapping[str, Any] = field(default_factory=dict)
+    action_parameters: Parameters = field(default_factory=dict)
     action_vocab_size: Count = 256
     text: str | None = None
     text_vocab_size: Count = 768
@@ -93,7 +101,7 @@ class TokenizersConfig:
 
     def __post_init__(self) -> None:
         require_ranges(self)
-        ACTION_TOKENIZERS[self.action]  # raises with a suggestion
+        require_fit_parameters(self.action, self.action_parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +268,7 @@ class TrainConfig:
                 f"openpi's networks leave PaliGemma's last {PALIGEMMA_SKIP} ids unused. Leave vocab_skip out."
             )
         self.freeze.check(self.model)
+        self.build_script()  # raises if a question and its parameters do not fit
 
     @property
     def embodiment(self) -> Robot:

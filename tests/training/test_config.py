@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 import json
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from flax import nnx
 import jax
 import pytest
 
-from inspire_fast.commands.with_config import run_with_config
+from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.models.config import GEMMA_2B, PRESETS
@@ -162,3 +162,68 @@ def test_settings_that_may_change_exist() -> None:
     """Every other field is compared, also one that is added later."""
     stored = flatten_dict({**jsonable(load_config("demo")), "data/parts": []})
     assert all(any(f"{path}/".startswith(f"{free}/") for path in stored) for free in FREE)
+
+
+def on_command_line(*words: str) -> TrainConfig:
+    given: list[TrainConfig] = []
+
+    def take(config: ConfigArgument) -> None:
+        given.append(config)
+
+    run_with_config(take, ["debug", *words])
+    return given[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "value"),
+    [
+        (
+            ("--tokenizers.action-parameters", "scale", "20", "coefficient_range", "(-400,400)"),
+            "tokenizers.action_parameters",
+            {"scale": 20, "coefficient_range": (-400, 400)},
+        ),
+        (("--tokenizers.action-parameters", '{"scale": 2.5}'), "tokenizers.action_parameters", {"scale": 2.5}),
+        (("--tokenizers.action-parameters", "processor", "a/b"), "tokenizers.action_parameters", {"processor": "a/b"}),
+        (("--tokenizers.action-parameters", "--seed", "1"), "tokenizers.action_parameters", {}),
+        (
+            ("--dialogue.question-parameters", "direction", '{"grasped": "held"}'),
+            "dialogue.question_parameters",
+            {"direction": {"grasped": "held"}},
+        ),
+        (("--optimizer.lr-factors", "^vision/", "0.1"), "optimizer.lr_factors", {"^vision/": 0.1}),
+        (("--optimizer.weight-decays", "norm", "0"), "optimizer.weight_decays", {"norm": 0.0}),
+        (("--data.columns", "state", "observation/state"), "data.columns", {"state": "observation/state"}),
+    ],
+)
+def test_mapping_fields_are_options(words: tuple[str, ...], path: str, value: dict) -> None:
+    group, name = path.split(".")
+    assert getattr(getattr(on_command_line(*words), group), name) == value
+
+
+def test_every_mapping_field_is_tried_above() -> None:
+    tried = {"action_parameters", "question_parameters", "lr_factors", "weight_decays", "columns"}
+    demo = load_config("demo")
+    groups = [getattr(demo, f.name) for f in fields(demo) if is_dataclass(getattr(demo, f.name))]
+    assert {f.name for group in groups for f in fields(group) if isinstance(getattr(group, f.name), dict)} == tried
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tokenizers.action-parameters", "scal", "20"), "Did you mean 'scale'"),
+        (("--tokenizers.action-parameters", "scale"), "each followed by its value"),
+        (("--tokenizers.action-parameters", "scale", "0"), "must be a number, above 0"),
+        (("--tokenizers.action-parameters", "{scale: 1}"), "is not valid JSON"),
+        (("--tokenizers.action-parameters.scale", "20"), "write --tokenizers.action-parameters scale VALUE"),
+        (("--dialogue.question-parameters", "direction", "5"), "gives each question an object"),
+        (("--dialogue.question-parameters", "direction", '{"graspd": "held"}'), "Did you mean 'grasped'"),
+        (("--dialogue.questions", "direction", "direction"), "names a question twice"),
+        (("--dialogue.questions", "--seed", "1"), "needs at least one question"),
+    ],
+)
+def test_wrong_parameters_are_refused(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        on_command_line(*words)
+    assert stopped.value.code == 2
+    printed = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert said in printed

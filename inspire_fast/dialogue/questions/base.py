@@ -7,6 +7,8 @@ from dataclasses import asdict
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import TargetFacts
 from inspire_fast.robots.axes import Axes
 
@@ -78,7 +80,15 @@ def make_question(
         kind: class of the question, a dataclass.
         axes: the robot's words for its axes; dropped if the question has no use for them.
         parameters: further fields of the question.
+
+    Raises:
+        KeyError: the question has no such field; suggests the closest.
+        ValueError: a value that the question refuses.
     """
+    known = [name for name in inspect.signature(kind).parameters if name not in ("axes", "name")]
+    for name in parameters:
+        if name not in (*known, "name"):
+            raise UnknownNameError(unknown_name(f"parameter of {kind.__name__},", name, known))
     given: dict[str, Any] = {
         key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in parameters.items()
     }

@@ -19,6 +19,7 @@ import hashlib
 import json
 from pathlib import Path
 import sys
+from typing import Annotated
 
 import numpy as np
 import tokenizers as hf
@@ -26,6 +27,7 @@ from tokenizers import trainers
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
+from inspire_fast.core.ranges import Positive, Range
 from inspire_fast.tokenizers.action import (
     Chunks,
     blocks,
@@ -44,6 +46,7 @@ from inspire_fast.tokenizers.fast.grammar import byte_grammar
 from inspire_fast.tokenizers.fast.processor import ProcessorSettings
 from inspire_fast.tokenizers.grammar import Grammar
 
+Coefficient = Annotated[int, Range()]
 FILE = "fast_tokenizer.json"
 MAX_RANGE = 0xD800  # first code point that is no character (surrogates)
 
@@ -249,8 +252,8 @@ class FastTokenizer:
         *,
         vocab_size: int = 1024,
         cover: Chunks | None = None,
-        scale: float = 10.0,
-        coefficient_range: tuple[int, int] | None = None,
+        scale: Positive = 10.0,
+        coefficient_range: tuple[Coefficient, Coefficient] | None = None,
         max_chunks: int = 250_000,
         processor: str | None = None,
         download: bool = False,
