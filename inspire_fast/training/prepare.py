@@ -80,7 +80,7 @@ def prepare(config: TrainConfig) -> Run:
     for line in described(parts):
         logger.info(line)
     held_out = fixed_batches(
-        open_source(config, "held_out"), transform, samples=config.evaluation.samples, batch_size=config.batch_size
+        _held_out(config), transform, samples=config.evaluation.samples, batch_size=config.batch_size
     )
     contract = make_contract(config, vocabulary, stats)
     learning_rate(config.optimizer, config.steps)  # refuses a schedule that does not fit
@@ -99,6 +99,18 @@ def prepare(config: TrainConfig) -> Run:
         files=contract_files(config, contract),
         held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in held_out],
     )
+
+
+def _held_out(config: TrainConfig) -> Source:
+    """Held-out samples; says so if there are none although they should be evaluated."""
+    source, wanted = open_source(config, "held_out"), config.evaluation
+    if not len(source) and (wanted.every or wanted.decode_every):
+        logger.warning(
+            "No episode is held out, because no dataset has data.held_out_every=%d of them: this run has no held-out "
+            "losses and decodes nothing. Lower it (`--data.held-out-every`), or record more episodes.",
+            config.data.held_out_every,
+        )
+    return source
 
 
 def _check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:

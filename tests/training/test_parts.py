@@ -24,6 +24,7 @@ from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.models.config import TEST
 from inspire_fast.tokenizers.fast.tokenizer import FastTokenizer
+from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import CheckpointConfig, DataConfig, DialogueConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
@@ -144,6 +145,23 @@ def test_a_part_without_held_out_episodes_does_not_count(config: TrainConfig) ->
     assert isinstance(source, Mixture)
     assert [part.name for part in source.parts] == ["large"]
     assert len(open_source(replace(config, data=replace(config.data, held_out_every=50)), "held_out")) == 0
+
+
+@pytest.mark.parametrize("tokenizer", list(ACTION_TOKENIZERS))
+def test_fewer_episodes_than_held_out_every_are_trained_on(
+    config: TrainConfig, tmp_path: Path, tokenizer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_fake_dataset(tmp_path / "few", episodes=3, frames=4)
+    few = replace(
+        config,
+        data=replace(config.data, root=root, parts=(), max_token_len=400, max_supervised=200),
+        tokenizers=replace(config.tokenizers, action=tokenizer),
+        assets=tmp_path,
+    )
+    compute_stats(few)
+    fit_tokenizers(few)
+    assert prepare(few).held_out == []
+    assert "No episode is held out" in caplog.text
 
 
 def test_statistics_are_of_the_samples_as_they_are_drawn(config: TrainConfig) -> None:

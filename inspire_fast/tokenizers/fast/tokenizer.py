@@ -27,7 +27,7 @@ from tokenizers import trainers
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
-from inspire_fast.core.ranges import Positive, Range
+from inspire_fast.core.ranges import Count, Positive, Range
 from inspire_fast.tokenizers.action import (
     Chunks,
     blocks,
@@ -254,7 +254,7 @@ class FastTokenizer:
         cover: Chunks | None = None,
         scale: Positive = 10.0,
         coefficient_range: tuple[Coefficient, Coefficient] | None = None,
-        max_chunks: int = 250_000,
+        max_chunks: Count = 250_000,
         processor: str | None = None,
         download: bool = False,
     ) -> FastTokenizer:
