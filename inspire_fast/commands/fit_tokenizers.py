@@ -5,7 +5,7 @@ from functools import partial
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.tokenizers.action import round_trip
 from inspire_fast.training.datasets.assets import fit_tokenizers, load_stats, make_transform, normalised_chunks
-from inspire_fast.training.datasets.lengths import longest_dialogue
+from inspire_fast.training.datasets.known_lengths import count_lengths
 from inspire_fast.training.datasets.sources import of_split, open_parts
 
 
@@ -20,7 +20,7 @@ def fit(config: ConfigArgument) -> None:
     for split, parts in (("train", train), ("held_out", of_split(train, "held_out"))):
         chunks = normalised_chunks(config, stats, parts)
         print(f"{split}: {round_trip(vocabulary.action, chunks) if len(chunks) else 'no chunks'}")
-    print(f"training dialogues: {longest_dialogue(train, make_transform(config, vocabulary, stats))}")
+    print(f"training dialogues: {count_lengths(config, train, make_transform(config, vocabulary, stats))}")
 
 
 main = partial(run_with_config, fit)

@@ -20,7 +20,7 @@ from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform, stats_path
 from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints
-from inspire_fast.training.datasets.lengths import longest_dialogue
+from inspire_fast.training.datasets.known_lengths import known_lengths
 from inspire_fast.training.datasets.provenance import warn_of_other_samples
 from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
 from inspire_fast.training.init_params import check_initial
@@ -71,7 +71,7 @@ def prepare(config: TrainConfig) -> Run:
     mesh = make_mesh(config.mesh)
     _check_batch(config, mesh)
     _check_memory(config, mesh)
-    longest = longest_dialogue(parts, transform)
+    longest = known_lengths(config, parts, transform)
     logger.info("Training dialogues have %s.", longest)
     longest.require_fit(config.data.max_token_len, config.data.max_supervised)
     for part in parts:

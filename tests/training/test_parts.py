@@ -28,6 +28,7 @@ from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import CheckpointConfig, DataConfig, DialogueConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart, parse, part_names
+from inspire_fast.training.datasets import lengths
 from inspire_fast.training.datasets.assets import (
     compute_stats,
     fit_tokenizers,
@@ -37,6 +38,7 @@ from inspire_fast.training.datasets.assets import (
     stats_path,
 )
 from inspire_fast.training.datasets.fingerprints import fingerprints, require_unchanged
+from inspire_fast.training.datasets.known_lengths import count_lengths, known_lengths
 from inspire_fast.training.datasets.lengths import longest_dialogue
 from inspire_fast.training.datasets.provenance import made_from, warn_of_other_samples
 from inspire_fast.training.datasets.sources import described, open_parts, open_source
@@ -236,6 +238,24 @@ def test_the_longest_dialogue_is_known_without_reading_images(config: TrainConfi
             ValueError, match=rf"Set `--data\.max-token-len {most[0]} --data\.max-supervised {most[1]}`\."
         ):
             written_out.require_fit(*limits)
+
+
+def test_counted_lengths_are_kept_for_the_same_data_and_text(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(config: TrainConfig) -> tuple:
+        return config, open_parts(config, "train"), make_transform(config, load_vocabulary(config), load_stats(config))
+
+    counted = count_lengths(*of(config))
+    monkeypatch.setattr(lengths, "_longest_of", lambda *_: pytest.fail("counts again"))
+    assert known_lengths(*of(config)) == counted
+    shorter = replace(config, data=replace(config.data, max_token_len=counted.ids - 1))
+    noisy = replace(config, data=replace(config.data, state_noise=0.1))
+    fewer = replace(config, dialogue=replace(config.dialogue, max_targets=1))
+    for other in (shorter, noisy, fewer):
+        with pytest.raises(pytest.fail.Exception, match="counts again"):
+            known_lengths(*of(other))
+    stats_path(config).with_name("lengths.json").unlink()
 
 
 def test_noise_on_the_state_makes_no_dialogue_too_long(config: TrainConfig) -> None:
