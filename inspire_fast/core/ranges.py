@@ -41,8 +41,8 @@ class Range:
         return above and (value < self.high if self.without_high else value <= self.high) and math.isfinite(value)
 
     def __str__(self) -> str:
-        low = "" if math.isinf(self.low) else f"above {self.low}" if self.without_low else f"at least {self.low:g}"
-        high = "" if math.isinf(self.high) else f"below {self.high}" if self.without_high else f"at most {self.high:g}"
+        low = "" if math.isinf(self.low) else f"above {self.low}" if self.without_low else f"at least {self.low}"
+        high = "" if math.isinf(self.high) else f"below {self.high}" if self.without_high else f"at most {self.high}"
         return " and ".join(end for end in (low, high) if end) or "finite"
 
 
