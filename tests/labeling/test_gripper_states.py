@@ -69,9 +69,13 @@ def test_a_signal_may_read_columns_that_are_not_the_state(tmp_path: Path):
     with pytest.raises(DatasetError, match=r"'joint_position' would not be read"):
         gripper_states(dataset, DROID, column="joint_position")
     file = tmp_path / "gripper.json"
-    file.write_text(json.dumps({"position": [0, 1, 2], "opening": {"7": -1.0}, "opening_at_zero": 1.0}))
+    file.write_text(
+        json.dumps({"position": [0, 1, 2], "opening": {"7": -1.0}, "opening_at_zero": 1.0}), encoding="utf-8"
+    )
     with pytest.raises(DatasetError, match="joint_1_rad"):  # of the state, which has no position
         gripper_states(dataset, DROID, given=file)
-    file.write_text(json.dumps({"columns": ["cartesian_position"], "position": [0, 1, 2], "opening": {"6": -1.0}}))
+    file.write_text(
+        json.dumps({"columns": ["cartesian_position"], "position": [0, 1, 2], "opening": {"6": -1.0}}), encoding="utf-8"
+    )
     with pytest.raises(DatasetError, match=r"the dimensions 0\.\.5"):
         gripper_states(dataset, DROID, given=file)

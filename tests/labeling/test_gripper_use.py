@@ -92,7 +92,7 @@ def test_a_signal_of_the_wrong_sign_labels_nothing(tmp_path: Path):
     (reason,) = report.refused
     assert "3 of 3 episodes begin with the gripper closed" in reason
     assert "--begins-closed" in reason
-    assert "begin_closed=3" in json.loads((root / REPORT_FILE).read_text())["judged_by"]
+    assert "begin_closed=3" in json.loads((root / REPORT_FILE).read_text(encoding="utf-8"))["judged_by"]
     assert grasped(look([(turned, PUT)] * 3, begins_closed=True)[0]) == list(range(20))
 
 

@@ -65,7 +65,7 @@ def test_each_frame_is_labelled_by_its_own_instruction(tmp_path: Path):
         for one, other in zip(ours, theirs, strict=True):
             assert (one.phrase, one.grasped) == (other.phrase, other.grasped)
             np.testing.assert_array_equal(one.offset_m, other.offset_m)
-    entry = json.loads((dataset.root / REPORT_FILE).read_text())["by_episode"]["0"]
+    entry = json.loads((dataset.root / REPORT_FILE).read_text(encoding="utf-8"))["by_episode"]["0"]
     assert list(entry["parts"]) == ["frames 0..9", f"frames 10..{LENGTH - 1}"]
     assert list(entry["refused"]) == ["the red button, frames 0..9"]
     assert dataset.instructions(dataset.episodes[1]) == ((0, LENGTH, PUT),)

@@ -30,7 +30,7 @@ PUT = "put the can in the bin"
 
 def follow(config: str, **files: Path) -> list[str]:
     """Runs the commands before the launch, with files in the place of `<words>`; returns their names."""
-    text = (CONFIGS / f"{config}.py").read_text().split('"""')[1]
+    text = (CONFIGS / f"{config}.py").read_text(encoding="utf-8").split('"""')[1]
     done = []
     for name, rest in re.findall(r"^ +uv run scripts/(\w+)\.py (.+)$", text, flags=re.MULTILINE):
         if name in COMMANDS:
@@ -66,7 +66,7 @@ def rlds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", library)
     folder.mkdir()
-    (folder / "dataset_info.json").write_text("{}")
+    (folder / "dataset_info.json").write_text("{}", encoding="utf-8")
     return folder
 
 
@@ -99,7 +99,7 @@ def test_aloha_from_annotations_to_questions(tmp_path: Path, monkeypatch: pytest
         writer.add_episode({"observation.state": values, "action": values, **pictures}, task=PUT)
     target = {"phrase": "the can", "offset_m": [0.1, -0.2, -0.3]}
     lines = tmp_path / "lines.jsonl"
-    lines.write_text(json.dumps({"episode": 0, "frames": [0, 20], "targets": [target]}) + "\n")
+    lines.write_text(json.dumps({"episode": 0, "frames": [0, 20], "targets": [target]}) + "\n", encoding="utf-8")
     assert follow("inspire_aloha", annotations=lines) == ["label_dataset", "compute_norm_stats"]
     (part,) = open_parts(load_config("inspire_aloha"), "train")
     assert [t.phrase for t in GROUNDINGS["instruction"].facts(PUT, part.source[0].facts).targets] == ["the can"]
