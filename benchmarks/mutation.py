@@ -29,6 +29,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,7 +141,11 @@ def run_tests(fault: Fault | None, tests: Sequence[str], log: Path, limit_s: flo
         try:
             _plant(fault)
             status = int(importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+        except BaseException:  # a fork must end here, and not in the code of its parent
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.perf_counter() - start > limit_s:
