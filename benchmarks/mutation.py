@@ -35,7 +35,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "inspire_fast"
 COSMIC_RAY = "cosmic-ray==8.7.0"
-LARGE = ("numpy", "pytest", "hypothesis", "jaxtyping", "beartype", "jax", "flax.nnx")
+LARGE = ("numpy", "pytest", "jax", "flax.nnx")  # plugins of pytest must not be imported before it runs
 UNNOTICEABLE = re.compile(r"_(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$")  # the same for None, enums and small numbers
 ROOMS: dict[str, tuple[str, str]] = {
     "statistics": ("evaluation/report/statistics.py", "tests/evaluation/test_statistics.py"),
