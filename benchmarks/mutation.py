@@ -1,6 +1,6 @@
 """Mutation testing: small faults are planted in the modules of a room, and its tests should notice each of them.
 
-`uv run python benchmarks/mutation.py ROOM ... [--sample 200] [--again]`
+`uv run python benchmarks/mutation.py ROOM ... [--sample 200] [--only PATTERN] [--again]`
 
 cosmic-ray, in an environment of its own, lists the faults: another operator, a number one off, a condition negated, a
 decorator or a loop's body left out. Of all faults of one kind at one place, one is taken, then a seeded sample of the
@@ -177,6 +177,7 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
     command += ["--sample", str(args.sample), "--seed", str(args.seed)]
     listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     faults = [Fault(**json.loads(line)) for line in listed.splitlines()]
+    faults = [fault for fault in faults if re.search(args.only, fault.module)]
     out = args.out / f"{room}.jsonl"
     results = {r["key"]: r for r in map(json.loads, out.read_text().splitlines())} if out.exists() else {}
     plain, seconds = run_tests(None, tests_of(room, ""), args.out / f"{room}.log", 1800)
@@ -209,6 +210,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="faults per room")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="repeat the faults that survived")
+    parser.add_argument("--only", default="", help="a pattern: of the sample, only faults in such modules")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation")
     parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
