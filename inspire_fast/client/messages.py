@@ -182,7 +182,7 @@ _OPTION_PARSERS = {
     "answers": _parse_texts,
     "temperature": _parse_number,
     "top_k": _parse_integer,
-    "seed": _parse_integer,
+    "seed": lambda name, value: None if value is None else _parse_integer(name, value),
     "reask_every": _parse_integer,
     "session": _parse_name,
     "episode": _parse_name,

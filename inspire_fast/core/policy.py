@@ -26,10 +26,12 @@ class RequestOptions:
     Attributes:
         mode: `answer` the questions (default), `skip` them, or `force` the given `answers` (oracle or steering).
         targets: phrases to ask about; None lets the policy ground the prompt.
-        answers: with `force`, one answer per target, in the targets' order.
+        answers: with `force`, one answer per target and question: all questions about the first target in the script's
+            order, then those about the second.
         temperature: of the action tokens; 0 is greedy; must not be negative.
         top_k: draw among the `top_k` likeliest action tokens; 0 is all of them.
-        seed: seeds sampling when the temperature is above 0.
+        seed: seed of the noise where the temperature is above 0; 0 .. 2^32 - 1. The same request with the same seed
+            draws the same actions. None: new noise in every call; no two calls, sessions or rows of a batch share it.
         reask_every: ask on every n-th call with the same targets only; in between, the last answers are given. 1 asks
             on every call.
         session: name of the robot, where one connection (or process) serves several; each has its own last answers.
@@ -45,7 +47,7 @@ class RequestOptions:
     answers: Sequence[str] | None = None
     temperature: NotNegative = 0.0
     top_k: Natural = 0
-    seed: Seed = 0
+    seed: Seed | None = None
     reask_every: Count = 1
     session: str = ""
     episode: str = ""

@@ -7,7 +7,7 @@ Rows are right-aligned in their question slots: the last question of every row h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 import functools
 from itertools import takewhile
@@ -106,6 +106,10 @@ class Row:
             allowed.symbols(answer)
         return replace(self, given=tuple(answers), trusted=trusted) if answers else self
 
+    def extreme_answers(self, end: Callable[..., str]) -> tuple[str, ...]:
+        """Allowed answers with the fewest ids (`end` is `min`) or the most (`max`), one per question."""
+        return tuple(end(own.spelled, key=lambda answer: len(own.spelled[answer])) for own in self.allowed)
+
     @functools.cached_property
     def symbols(self) -> tuple[list[int], ...]:
         """Of each given answer, see `Answers.symbols`."""
@@ -192,7 +196,10 @@ def bucket(size: int, sizes: Sequence[int], what: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Shape of a layout: rows, question slots, and ids of the prompt, between blanks, of the suffix, of an answer."""
+    """Shape of a layout: rows, question slots, and ids of the prompt, between blanks, of the suffix, of an answer.
+
+    `room` are ids that the cache must hold between the prompt and the actions.
+    """
 
     rows: int
     slots: int
@@ -202,9 +209,17 @@ class Sizes:
     depth: int
     room: int
 
+    def holds(self, other: Sizes) -> bool:
+        """True if rows of the other shape can be padded to this one."""
+        return self.union(other) == self
 
-def sizes_of(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 0) -> Sizes:
-    """The smallest buckets that hold these rows; prompts get one that holds at least `least` ids.
+    def union(self, other: Sizes) -> Sizes:
+        """The smallest shape that holds both."""
+        return Sizes(**{name: max(size, getattr(other, name)) for name, size in vars(self).items()})
+
+
+def sizes_of(rows: Sequence[Row], questions: Sequence[Answers]) -> Sizes:
+    """The smallest buckets that hold these rows.
 
     Raises:
         ValueError: no rows, or more rows, questions or ids than the largest bucket holds.
@@ -218,7 +233,7 @@ def sizes_of(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 
     return Sizes(
         rows=bucket(len(rows), ROW_BUCKETS, "rows"),
         slots=slots,
-        prompt=bucket(max(least, *(row.length for row in rows)), PROMPT_BUCKETS, "prompt ids"),
+        prompt=bucket(max(row.length for row in rows), PROMPT_BUCKETS, "prompt ids"),
         continuation=continuation,
         suffix=suffix,
         depth=depth,
@@ -228,18 +243,14 @@ def sizes_of(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 
     )
 
 
-def lay_out(rows: Sequence[Row], questions: Sequence[Answers], *, least: int = 0) -> Layout:
-    """Stacks rows into arrays padded to buckets.
+def lay_out(rows: Sequence[Row], questions: Sequence[Answers], size: Sizes) -> Layout:
+    """Stacks rows into padded arrays.
 
     Args:
         rows: one per request.
         questions: the allowed answers of the script's questions about one target, in order.
-        least: prompts get a bucket that holds at least this many ids.
-
-    Raises:
-        ValueError: see `sizes_of`.
+        size: `sizes_of` the rows, or a shape that holds it.
     """
-    size = sizes_of(rows, questions, least=least)
     asked, per_row = (size.slots, size.rows), (size.rows,)
     slots = Slots(
         active=np.zeros(asked, bool),

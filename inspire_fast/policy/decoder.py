@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+import functools
 import logging
 import time
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.dialogue.render import PromptFields
+from inspire_fast.dialogue.render import STATE_BINS, PromptFields, discretise
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.inference.model import InferenceModel
@@ -22,11 +23,13 @@ from inspire_fast.policy.batching import (
     Answers,
     Layout,
     Row,
+    Sizes,
     lay_out,
     plan_row,
     sizes_of,
 )
 from inspire_fast.policy.compiled import ActionTables, Result, Sampling, run
+from inspire_fast.policy.seeds import NoiseSeeds
 from inspire_fast.tokenizers.grammar import Grammar
 
 logger = logging.getLogger(__name__)
@@ -115,6 +118,8 @@ class Decoder:
         images = {name: jnp.asarray(image)[None] for name, image in (constant or {}).items()}
         self._constant = jax.jit(lambda m, x: m.embed_images(x))(model, images)
         self._compiled: set[tuple[object, ...]] = set()
+        self._warm: set[Sizes] = set()
+        self._seeds = NoiseSeeds()
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -150,7 +155,7 @@ class Decoder:
         *,
         image_mask: Mapping[str, np.ndarray] | None = None,
         actions: Sequence[Sequence[int] | None] | None = None,
-        least: int = 0,
+        size: Sizes | None = None,
     ) -> list[Decoded]:
         """Fills the blanks of every row. What a row says does not depend on the others.
 
@@ -162,7 +167,7 @@ class Decoder:
             image_mask: camera -> bool `[b]`, all of them; None shows every camera.
             actions: per row, action ids to write instead of the model's choice, from the first on (to score a chunk, or
                 to compare procedures on the same work).
-            least: pad prompts to a bucket that holds at least this many ids, see `warm_up`.
+            size: shape to pad to; None is `size_of` the rows.
 
         Raises:
             ValueError: too many rows, another number of options, or actions against the grammar.
@@ -170,7 +175,7 @@ class Decoder:
         options = options or [RequestOptions()] * len(rows)
         if len(options) != len(rows):
             raise ValueError(f"{len(options)} options for {len(rows)} rows: give one per row, or none at all.")
-        layout = self.lay_out(rows, least=least)
+        layout = self.lay_out(rows, size)
         pad = len(layout.real) - len(rows)
         mask = image_mask or dict.fromkeys(self.model.config.cameras, np.ones(len(rows), bool))
         result = self._run(
@@ -181,35 +186,57 @@ class Decoder:
         )
         return [self._read(result, number, row) for number, row in enumerate(rows)]
 
-    def lay_out(self, rows: Sequence[Row], *, least: int = 0) -> Layout:
-        """The arrays that a call of `decode` hands to its program."""
-        return lay_out(rows, self._questions, least=least)
+    def size_of(self, rows: Sequence[Row]) -> Sizes:
+        """The shape that a call with these rows is padded to.
 
-    def warm_up(
-        self,
-        prompts: Sequence[PromptFields],
-        *,
-        rows: Sequence[int] = (1,),
-        drafts: Callable[[PromptFields], Sequence[str] | None],
-    ) -> int:
-        """Compiles every program that these dialogues can need, whatever the state is; returns how many there are.
+        That of the smallest program of `warm_up` that holds them; where there is none, their own.
+
+        Raises:
+            ValueError: see `sizes_of`.
+        """
+        own = sizes_of(rows, self._questions)
+        return min((warm for warm in self._warm if warm.holds(own)), key=astuple, default=own)
+
+    def lay_out(self, rows: Sequence[Row], size: Sizes | None = None) -> Layout:
+        """The arrays that a call of `decode` hands to its program."""
+        return lay_out(rows, self._questions, size or self.size_of(rows))
+
+    def warm_up(self, prompts: Sequence[PromptFields], *, rows: Sequence[int] = (1,), speculate: bool = True) -> int:
+        """Compiles every program that these dialogues can need; returns how many there are.
+
+        Afterwards neither the robot's state nor an answer, however long, nor a mixture of these dialogues in one call
+        has to wait for a compilation: calls are padded to the shapes compiled here.
 
         Args:
             prompts: instructions and targets as they will come. Their states are replaced by the ones with the shortest
-                and with the longest text, between which all others are.
+                and with the longest text.
             rows: numbers of rows per call.
-            drafts: a prompt's draft, as calls will have it.
+            speculate: calls draft their answers; otherwise the model is free, but for forced and kept answers.
         """
-        for fields in prompts:
-            extremes = [self.plan(replace(fields, state=np.full_like(fields.state, end))) for end in (-1.0, 1.0)]
-            if (draft := drafts(fields)) is not None:
-                extremes = [row.with_answers(draft, trusted=False) for row in extremes]
-            shortest, longest = (sizes_of([row], self._questions).prompt for row in extremes)
-            for size in (size for size in PROMPT_BUCKETS if shortest <= size <= longest):
-                for count in rows:
-                    image = np.zeros((count, *self.model.config.image_hw, 3), np.uint8)
-                    self.decode(dict.fromkeys(self.cameras, image), [extremes[0]] * count, least=size)
+        for count in rows:
+            shapes, largest = dict[Sizes, Row](), list[Sizes]()
+            for fields in prompts:
+                free = [self.plan(replace(fields, state=np.full_like(fields.state, end))) for end in self._state_ends()]
+                least, most = (row.extreme_answers(end) for row, end in zip(free, (min, max), strict=True))
+                given = [row.with_answers(own, trusted=False) for row, own in zip(free, (least, most), strict=True)]
+                shortest, longest = given if speculate else free
+                first, last = (sizes_of([row] * count, self._questions) for row in (shortest, longest))
+                between = (size for size in PROMPT_BUCKETS if first.prompt <= size <= last.prompt)
+                shapes |= {replace(last, prompt=size): shortest for size in between}
+                largest.append(sizes_of([given[1]] * count, self._questions))
+            # Unlike rows in one call, and answers that are given although the model is free to choose, need at most:
+            shapes.setdefault(functools.reduce(Sizes.union, [*largest, *shapes]), next(iter(shapes.values())))
+            for size, row in shapes.items():
+                image = np.zeros((count, *self.model.config.image_hw, 3), np.uint8)
+                self.decode(dict.fromkeys(self.cameras, image), [row] * count, size=size)
+            self._warm |= set(shapes)
         return self.programs
+
+    def _state_ends(self) -> tuple[float, float]:
+        """Normalised values, of those whose text has the fewest and the most ids."""
+        values = np.arange(-1, STATE_BINS) * 2 / STATE_BINS - 1 + 1 / STATE_BINS
+        lengths = [len(self.vocabulary.text.encode(" " + discretise(values[n : n + 1]))) for n in range(len(values))]
+        return values[np.argmin(lengths)], values[np.argmax(lengths)]
 
     def _run(
         self, images: dict[str, np.ndarray], mask: dict[str, np.ndarray], layout: Layout, sampling: Sampling
@@ -239,7 +266,7 @@ class Decoder:
         return Sampling(
             temperature=np.array([o.temperature for o in options], np.float32),
             top_k=np.array([o.top_k for o in options], np.int32),
-            seed=np.array([o.seed for o in options], np.uint32),
+            seed=np.array([self._seeds.of(o) for o in options], np.uint32),
             forced=forced,
         )
 

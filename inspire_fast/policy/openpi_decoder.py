@@ -5,7 +5,7 @@ The text may hold no action chunk. openpi then answers zeros; here the row names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from inspire_fast.models.openpi.decode import Prompt, sample
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.batching import Row, plan_row
 from inspire_fast.policy.decoder import Decoded
+from inspire_fast.policy.seeds import NoiseSeeds
 
 MAX_STEPS = 256
 """openpi's limit; its masked-camera arithmetic depends on it."""
@@ -54,6 +55,7 @@ class OpenpiDecoder:
             )
         self.model, self.script, self.vocabulary = model, script, vocabulary
         self._shape, self._max_token_len = (horizon, action_dim), max_token_len
+        self._seeds = NoiseSeeds()
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -94,10 +96,10 @@ class OpenpiDecoder:
         prompts: Sequence[PromptFields],
         *,
         rows: Sequence[int] = (1,),
-        drafts: Callable[[PromptFields], Sequence[str] | None],
+        speculate: bool = True,
     ) -> int:
         """Compiles the one program that there is; see `Decoder.warm_up`."""
-        del rows, drafts
+        del rows, speculate
         black = np.zeros((1, *self.model.config.image_hw, 3), np.uint8)
         self.decode(dict.fromkeys(self.cameras, black), [self.plan(prompts[0])])
         return 1
@@ -119,7 +121,7 @@ class OpenpiDecoder:
             prompt,
             max_decoding_steps=MAX_STEPS,
             temperature=options.temperature,
-            key=jax.random.key(options.seed),
+            key=jax.random.key(self._seeds.of(options)),
             eos=self.vocabulary.text.eos_id,
         )
         return self._read(np.asarray(written)[0])

@@ -251,10 +251,10 @@ class InspirePolicy:
         return row
 
     def warm_up(self, prompts: Sequence[str] = WARM_UP_PROMPTS, *, rows: Sequence[int] = (1,)) -> int:
-        """Compiles what calls with such prompts need, in every state of the robot; returns the number of programs.
+        """Compiles what calls with such prompts need, whatever the robot's state and the answers are.
 
-        A call whose prompt is of another length class than any of these waits for a compilation (seconds to a minute),
-        once.
+        Returns the number of programs. A call whose prompt is longer, or asks more, than any of these waits for a
+        compilation (seconds to a minute), once.
 
         Raises:
             ValueError: a prompt whose targets cannot be told.
@@ -263,8 +263,7 @@ class InspirePolicy:
         wanted = [self._prompt_fields(replace(observation, prompt=prompt), RequestOptions()) for prompt in prompts]
         if self.script.questions:  # and the call that skips them
             wanted.append(replace(min(wanted, key=lambda fields: len(fields.instruction)), targets=()))
-        drafts = (lambda fields: self.recent.draft("", fields.targets)) if self.serving.speculate else (lambda _: None)
-        return self.decoder.warm_up(wanted, rows=rows, drafts=drafts)
+        return self.decoder.warm_up(wanted, rows=rows, speculate=self.serving.speculate)
 
     def _prompt_fields(self, observation: Observation, options: RequestOptions) -> PromptFields:
         targets = options.targets

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+import itertools
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,10 +23,13 @@ from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy import decoder as decoder_module
 from inspire_fast.policy.batching import Row
+from inspire_fast.policy.compiled import Result
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.policy.testing import tiny_policy
+from inspire_fast.robots import ROBOTS
 
+WORDS, SHAPE = tiny_vocabulary(), {"horizon": 10, "action_dim": 7}
 PROMPTS = [
     PromptFields(instruction="put the bowl on the plate", state=np.zeros(3), targets=("the bowl", "the plate")),
     PromptFields(instruction="open it", state=np.full(3, 0.5), targets=("the drawer",)),
@@ -136,10 +140,13 @@ def assert_actions_greedy(one: InspirePolicy, decoded: Decoded, logits: np.ndarr
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     one = policy(one_id_answers=True)
-    images = random_images(one.contract.model, len(PROMPTS))
-    together = one.decoder.decode(images, plan(one.decoder, PROMPTS))
-    for row, fields in enumerate(PROMPTS):
-        alone = one.decoder.decode({k: v[row : row + 1] for k, v in images.items()}, plan(one.decoder, [fields]))[0]
+    assert isinstance(one.decoder, Decoder)
+    images, rows = random_images(one.contract.model, len(PROMPTS)), plan(one.decoder, PROMPTS)
+    together = one.decoder.decode(images, rows)
+    padded = replace(one.decoder.size_of(rows), rows=1)  # the other two share a program; the first has one of its own
+    for row, size in enumerate((None, padded, padded)):
+        own = {k: v[row : row + 1] for k, v in images.items()}
+        alone = one.decoder.decode(own, rows[row : row + 1], size=size)[0]
         assert alone.answers == together[row].answers
         assert alone.action_ids == together[row].action_ids
 
@@ -213,7 +220,7 @@ SCRIPTS_TO_DRAFT = {
 def decoder_of(script: str) -> Decoder:
     vocabulary = tiny_vocabulary(one_id_answers=script != "inspire")
     model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size), seed=1))
-    return Decoder(model, SCRIPTS_TO_DRAFT[script], vocabulary, horizon=10, action_dim=7)
+    return Decoder(model, SCRIPTS_TO_DRAFT[script], vocabulary, **SHAPE)
 
 
 # Each compiles programs of its own, but for the released variant; one of a kind by default.
@@ -226,7 +233,8 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
     decoder = decoder_of(script)
     images = random_images(decoder.model.config, 2, data.draw(st.integers(0, 3)))
     prompts = PROMPTS[:2]
-    plain = decoder.decode(images, plan(decoder, prompts), least=112)  # one size of prompts, so few programs to compile
+    rows = plan(decoder, prompts)
+    plain = decoder.decode(images, rows, size=replace(decoder.size_of(rows), prompt=112))  # one size: few programs
     questions = decoder.script.questions
 
     def draft(row: int) -> tuple[str, ...] | None:
@@ -238,7 +246,8 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
         return data.draw(st.sampled_from([mixed, right, None]))
 
     drafts = [draft(row) for row in range(2)]
-    again = decoder.decode(images, plan(decoder, prompts, drafts=drafts), least=112)
+    rows = plan(decoder, prompts, drafts=drafts)
+    again = decoder.decode(images, rows, size=replace(decoder.size_of(rows), prompt=112))
     for one, drafted, said in zip(plain, drafts, again, strict=True):
         assert said.answers == one.answers
         assert said.action_ids == one.action_ids
@@ -295,16 +304,91 @@ def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
     """Whatever the state is, and whether drafts hold or not."""
     one = policy(one_id_answers=True)
     decoder = Decoder(one.decoder.model, one.script, one.vocabulary, horizon=10, action_dim=7)
-    fields, rng = PROMPTS[1], np.random.default_rng(0)
-    known = decoder.warm_up([fields], drafts=lambda fields: ("left",))
+    fields, rng = replace(PROMPTS[1], state=np.zeros(2)), np.random.default_rng(0)
+    known = decoder.warm_up([fields])
+    assert known > 1
     compiled = programs()
     images = random_images(one.contract.model, 1)
     for scale in (0.01, 0.3, 1.0, 3.0):
         for draft in ("left", "up"):
-            state = np.clip(rng.normal(size=3) * scale, -1, 1)
+            state = np.clip(rng.normal(size=2) * scale, -1, 1)
             decoder.decode(images, plan(decoder, [replace(fields, state=state)], drafts=[(draft,)]))
     assert decoder.programs == known
     assert programs() == compiled
+
+
+@pytest.fixture
+def shapes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[object, ...]]:
+    """Shapes that JAX would compile a program for; no program runs. Free answers are the first allowed ones."""
+    met: set[tuple[object, ...]] = set()
+
+    def program(model: Any, images: Any, constant: Any, mask: Any, layout: Any, tables: Any, sampling: Any) -> Result:
+        arrays = jax.tree.leaves((images, mask, layout, sampling))
+        met.add((layout.room, *(leaf.shape for leaf in arrays)))
+        symbols, slots = layout.slots.drafted.copy(), layout.slots
+        for slot, row in np.argwhere(slots.active & ~layout.filled):
+            state = depth = 0
+            while not slots.accepting[slot, state]:
+                symbols[slot, row, depth] = np.argmax(slots.next_state[slot, state] >= 0)
+                state, depth = slots.next_state[slot, state, symbols[slot, row, depth]], depth + 1
+        none = np.zeros(symbols.shape[:2])
+        steps = np.zeros(layout.lengths.shape)
+        return Result(
+            symbols=symbols,
+            log_probability=none,
+            accepted=none > 0,
+            actions=np.full_like(sampling.forced, -1),
+            action_log_probability=steps,
+            steps=steps[0],
+        )  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(decoder_module, "run", program)
+    return met
+
+
+@pytest.mark.parametrize("speculate", [True, False], ids=["drafts", "no drafts"])
+def test_no_answer_and_no_mixture_of_rows_meets_an_uncompiled_program(
+    shapes: set[tuple[object, ...]], speculate: bool
+) -> None:
+    question = QUESTIONS["direction_3d"](axes=ROBOTS["libero"].axes)
+    model, vocabulary = decoder_of("inspire_first").model, tiny_vocabulary(one_id_answers=False)
+    decoder = Decoder(model, SCRIPTS["inspire"](question), vocabulary, horizon=10, action_dim=7)
+    decoder.warm_up(PROMPTS, rows=(1, 2, 4), speculate=speculate)
+    compiled, rng = set(shapes), np.random.default_rng(0)
+    by_length = {len(ids): answer for answer, ids in decoder.answers["direction_3d"].spelled.items()}
+    assert len(by_length) > 3
+
+    def row(fields: PromptFields, answers: Sequence[str] | None, scale: float) -> Row:
+        planned = decoder.plan(replace(fields, state=rng.normal(size=3) * scale))
+        return planned if answers is None else planned.with_answers(answers, trusted=bool(rng.integers(2)))
+
+    met: set[int] = set()
+    for first, second in itertools.product(by_length.values(), repeat=2):
+        for scale in (0.1, 2.0):
+            rows = [row(PROMPTS[0], (first, second), scale), row(PROMPTS[1], (second,), scale), row(PROMPTS[2], (), 1)]
+            if not speculate:
+                rows.append(row(PROMPTS[0], None, scale))
+            for call in ([rows[0]], [rows[1]], [rows[-1]], rows[:2], rows[1:], rows):
+                decoder.decode(random_images(model.config, len(call)), call)
+                met.add(decoder.size_of(call).prompt)
+    assert shapes == compiled
+    assert len(met) > 2
+
+
+def test_calls_are_padded_to_the_smallest_compiled_shape_that_holds_them() -> None:
+    decoder = Decoder(decoder_of("inspire_first").model, SCRIPTS_TO_DRAFT["inspire_first"], WORDS, **SHAPE)
+    rows = plan(decoder, PROMPTS[:1])
+    own = decoder.size_of(rows)
+    larger, largest = replace(own, prompt=own.prompt + 8), replace(own, prompt=own.prompt + 64, slots=4)
+    for warm, chosen in (
+        ({replace(largest, room=own.room - 1)}, own),  # too small: this call compiles its own
+        ({largest}, largest),
+        ({largest, larger, replace(larger, rows=2)}, larger),
+        ({largest, larger, own}, own),
+    ):
+        decoder._warm = warm
+        assert decoder.size_of(rows) == chosen
+        assert len(decoder.lay_out(rows).slots.active) == chosen.slots
 
 
 def test_what_cannot_work_is_refused_at_construction() -> None:
@@ -331,8 +415,8 @@ def test_refusals_in_a_call() -> None:
         decode(one, PROMPTS, drafts=[["left"], None, None])
     with pytest.raises(ValueError, match="2 options for 3 rows"):
         decode(one, PROMPTS, [RequestOptions()] * 2)
-    for values in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}):
-        with pytest.raises(ValueError, match=rf"{next(iter(values))} must be (finite and )?>= 0"):
+    for values in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}, {"seed": -1}, {"seed": 2**32}):
+        with pytest.raises(ValueError, match=rf"{next(iter(values))} must be ((finite and )?>= 0|0 .. 2.32 - 1)"):
             RequestOptions(**values)
     many = replace(PROMPTS[0], targets=tuple(f"thing {n}" for n in range(17)))
     with pytest.raises(ValueError, match="17 questions exceed"):

@@ -102,11 +102,25 @@ def test_a_camera_that_the_robot_lacks_is_embedded_once(policy: InspirePolicy) -
     assert three.infer(NATIVE).status is Status.OK
 
 
+TWO = [ROBOTS["libero"].fake_native(seed) | {"prompt": p} for seed, p in enumerate(["open the drawer", "put a on b"])]
+
+
+def test_no_two_calls_sessions_or_rows_share_their_noise_and_a_seed_repeats_it(policy: InspirePolicy) -> None:
+    hot = RequestOptions(temperature=3.0, mode="skip")
+    robots = [replace(hot, session="left arm"), replace(hot, session="right arm")]
+    drawn = [chunk for _ in range(3) for chunk in policy.infer_batch([NATIVE, NATIVE], robots)]
+    drawn += [policy.infer(NATIVE, robot) for robot in robots for _ in range(3)]
+    assert len({np.asarray(chunk.actions).tobytes() for chunk in drawn}) == 12
+    for other in (policy, tiny_policy()):  # another process, too
+        first, second, third = (other.infer(NATIVE, replace(robots[n % 2], seed=3)) for n in range(3))
+        np.testing.assert_array_equal(first.actions, second.actions)
+        np.testing.assert_array_equal(first.actions, third.actions)
+        drawn.append(first)
+    assert len({np.asarray(chunk.actions).tobytes() for chunk in drawn}) == 13
+
+
 def test_a_batch_equals_its_rows(policy: InspirePolicy) -> None:
-    natives = [
-        ROBOTS["libero"].fake_native(seed) | {"prompt": p} for seed, p in enumerate(["open the drawer", "put a on b"])
-    ]
-    rows = [RequestOptions(temperature=1.0, seed=2), RequestOptions(mode="skip")]
+    natives, rows = TWO, [RequestOptions(temperature=1.0, seed=2), RequestOptions(mode="skip")]
     together = policy.infer_batch(natives, rows)
     for native, options, chunk in zip(natives, rows, together, strict=True):
         alone = policy.infer(native, options)
