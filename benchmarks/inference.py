@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from typing import Any, Literal, get_args
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ from inspire_fast.models.config import PRESETS, ModelConfig
 from inspire_fast.models.inference.build import Weights, build
 from inspire_fast.models.inference.model import InferenceModel
 from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.policy import decoder as decoder_module
 from inspire_fast.policy.batching import Row
 from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.policy import InspirePolicy
@@ -385,8 +387,18 @@ def same_output(a: Decoded, b: Decoded) -> bool:
     return said and close and bool(np.isclose(a.action_log_probability, b.action_log_probability, rtol=1e-4))
 
 
+def program_mb(bench: Bench, model: InferenceModel) -> float:
+    """Arguments and temporaries of the program of one call, as XLA plans them."""
+    calls: list[tuple[Any, ...]] = []
+    run = decoder_module.run
+    with mock.patch.object(decoder_module, "run", lambda *arguments: (calls.append(arguments), run(*arguments))[1]):
+        bench.call(bench.decoder("inspire", model))()
+    planned = run.lower(*calls[0]).compile().memory_analysis()
+    return (planned.argument_size_in_bytes + planned.temp_size_in_bytes) / 1e6
+
+
 def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
-    """The network held in fewer bytes: how far its logits move, and what a call takes."""
+    """The network held in fewer bytes: how far its logits move, what a call takes, and what its program needs."""
     held: tuple[Weights, ...] = ("float32", "bfloat16", "int8")
     if bench.config.dtype != "float32":
         held = ("bfloat16", "int8")
@@ -407,13 +419,15 @@ def shorter_weights(bench: Bench, rounds: int) -> dict[str, float]:
     scores = {weights: np.asarray(score(model)) for weights, model in models.items()}
     times = take_turns({w: bench.call(bench.decoder("inspire", model)) for w, model in models.items()}, rounds)
     figures: dict[str, float] = {}
-    say(f"{'weights':9} {'MB':>7} {'ms':>9} {'logit error':>12} {'same choice':>12}")
+    say(f"{'weights':9} {'MB':>7} {'program MB':>11} {'ms':>9} {'logit error':>12} {'same choice':>12}")
     for weights, model in models.items():
         error = float(np.linalg.norm(scores[weights] - scores[held[0]]) / np.linalg.norm(scores[held[0]]))
         same = float((scores[weights].argmax(-1) == scores[held[0]].argmax(-1)).mean())
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(model.language.layers)) / 1e6
-        say(f"{weights:9} {size:7.0f} {median_ms(times[weights]):9.1f} {error:12.4f} {same:12.3f}")
+        needed = program_mb(bench, model)
+        say(f"{weights:9} {size:7.0f} {needed:11.0f} {median_ms(times[weights]):9.1f} {error:12.4f} {same:12.3f}")
         figures |= {f"{weights}_logit_error": error, f"{weights}_time_ratio": ratio(times, weights, held[0])}
+        figures[f"{weights}_program_mb"] = needed
     return figures
 
 

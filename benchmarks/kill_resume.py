@@ -3,12 +3,16 @@
 `uv run python benchmarks/kill_resume.py [--quick]`
 
 A real config runs in a separate process on a small fake dataset. It is killed with SIGKILL while it starts, compiles,
-trains or saves, and continued with `--resume`, again and again. A resume is exact if every metric of every log line
-equals that of an undisturbed run, bit for bit. The last line is one JSON object.
+trains or saves, and continued with `--resume`, again and again. The run averages its parameters, augments its images,
+sums gradients of two microbatches and is divided over two devices. A resume is exact if it wrote lines and every metric
+of every line equals that of an undisturbed run, bit for bit; of one that was killed before its first line, nothing is
+known. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
 import os
@@ -26,6 +30,8 @@ from inspire_fast.training.reporting.throughput import THROUGHPUT
 
 ROOT = Path(__file__).resolve().parents[1]
 SAVE_EVERY, LOG_EVERY = 7, 3  # checkpoints fall between lines of the log
+DEVICES = 2
+Row = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,10 @@ class Runs:
             "logging.every": LOG_EVERY,
             "evaluation.every": 40,
             "evaluation.decode-every": 0,
+            "optimizer.ema-decay": 0.99,
+            "data.augmentation": "openpi",
+            "grad-accum-steps": 2,
+            "mesh.fsdp": DEVICES,
         }
         rest = [word for name, value in lengths.items() for word in (f"--{name}", str(value))]
         return [sys.executable, str(ROOT / "scripts" / script), "debug", *map(str, paths), *rest, *args]
@@ -67,16 +77,16 @@ class Runs:
     def start(self, exp_name: str) -> subprocess.Popen[bytes]:
         """Starts or continues a run."""
         cache = {"JAX_COMPILATION_CACHE_DIR": str(self.folder / "programs"), "JAX_PLATFORMS": "cpu"}
+        cache["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
         environment = {**os.environ, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         with (self.folder / f"{exp_name}.txt").open("ab") as said:
             command = self.command("train.py", "--exp-name", exp_name, "--resume")
             return subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
 
-    def lines(self, exp_name: str) -> list[dict[str, float]]:
-        """The log so far, without times and incomplete lines."""
+    def lines(self, exp_name: str) -> list[Row]:
+        """The log so far, without an incomplete line."""
         log = self.folder / "runs" / "debug" / exp_name / "metrics.jsonl"
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]] if log.exists() else []
-        return [{key: value for key, value in row.items() if key not in ("time", *THROUGHPUT)} for row in rows]
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]] if log.exists() else []
 
     def saved(self, exp_name: str) -> int:
         """The step of the latest checkpoint."""
@@ -92,6 +102,20 @@ class Runs:
         return time.perf_counter() - start
 
 
+def is_exact(rows: Sequence[Row], reference: Sequence[Row], *, since: float) -> bool | None:
+    """Whether a log is the undisturbed run's so far, but for times; None if nothing was written `since` then.
+
+    A resumed run drops the lines after its checkpoint and writes them again: their number says nothing.
+    """
+    if not any(row["time"] >= since for row in rows):
+        return None
+    return _without_times(rows) == _without_times(reference[: len(rows)])
+
+
+def _without_times(rows: Sequence[Row]) -> list[Row]:
+    return [{key: value for key, value in row.items() if key not in ("time", *THROUGHPUT)} for row in rows]
+
+
 def main(args: Args) -> None:
     """Kills, continues, compares."""
     wanted, steps = (20, 120) if args.quick else (100, 400)
@@ -105,12 +129,13 @@ def main(args: Args) -> None:
         runs.finish("compiles")
         seconds = runs.finish("straight")
         reference = runs.lines("straight")
-        kills = exact = lost = completed = 0
+        kills = lost = completed = 0
+        verdicts: Counter[bool | None] = Counter()
         when = {"before its first line": 0, "later": 0}
         resumed = False  # the current process continues after a kill
         while kills < wanted or resumed:
             name = f"killed-{completed}"
-            process, begun = runs.start(name), len(runs.lines(name))
+            begun, process = time.time(), runs.start(name)
             limit = moments.uniform(0.1, 0.9) * seconds if kills < wanted else None
             try:
                 status = process.wait(limit)
@@ -119,13 +144,17 @@ def main(args: Args) -> None:
                 process.wait()
                 status = None
             rows = runs.lines(name)
-            exact += resumed and rows == reference[: len(rows)]
+            verdict = is_exact(rows, reference, since=begun)
+            if resumed:
+                verdicts[verdict] += 1
+            elif verdict is False:
+                raise SystemExit(f"{name} differs from the undisturbed run before anything was killed: no reference.")
             resumed = status is None
             if status is None:
                 kills += 1
                 reached = int(rows[-1]["step"]) if rows else 0
                 lost = max(lost, reached - runs.saved(name))
-                when["later" if len(rows) > begun else "before its first line"] += 1
+                when["before its first line" if verdict is None else "later"] += 1
                 sys.stderr.write(f"\rkill {kills}/{wanted}: step {reached}, checkpoint {runs.saved(name)}   ")
             elif status:
                 raise SystemExit(
@@ -139,7 +168,9 @@ def main(args: Args) -> None:
         print(f"completed runs: {completed}; log lines of each: {len(reference)}")
         results = {
             "kills": kills,
-            "exact_resumes": exact,
+            "compared_resumes": verdicts[True] + verdicts[False],
+            "exact_resumes": verdicts[True],
+            "resumes_without_a_line": verdicts[None],
             "completed_runs": completed,
             "most_logged_steps_lost": lost,
             "save_every": SAVE_EVERY,

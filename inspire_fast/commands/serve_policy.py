@@ -102,7 +102,8 @@ class ServeArgs:
         prompts: examples of the instructions. Programs for prompts of their length are compiled before the server is
             ready; by default for instructions as long as LIBERO's.
         compilation_cache: folder that keeps compiled programs, so that the next start takes seconds.
-        weights: storage type of the language model's matrices; int8 takes half the memory of bfloat16.
+        weights: storage type of the language model's matrices, by default the checkpoint's. On a CPU float32 needs the
+            least memory and time; on a GPU the shorter ones have not been measured.
         speculate: draft each call's answers from the last call's (changes the time of a call, nothing else).
         record: folder for LeRobot datasets of all requests and answers; without a folder it is policy_records.
         record_max_gb: disk space of the recordings (10^9 bytes); the oldest are deleted.

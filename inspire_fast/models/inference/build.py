@@ -32,7 +32,7 @@ def build(
         model: the trained network; low-rank updates are merged.
         weights: the dtype in which the language model's matrices and the embedding are stored. `int8` has one scale per
             output (symmetric, the largest value at 127); the vision tower, which is bound by arithmetic, is then stored
-            in `dtype`. None keeps the parameters' own.
+            in `dtype`. None keeps the parameters' own. On a CPU float32 needs the least memory and time, see `Matrix`.
         dtype: of activations. None is the network's own on an accelerator and float32 on a CPU, whose bfloat16 products
             are slower.
         donate: free each parameter of `model` as soon as it has been laid out; the model cannot be used afterwards.

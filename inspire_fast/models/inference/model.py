@@ -3,7 +3,7 @@
 Decoding is bound by reading weights. Three things in the trainable layout cost extra reads: layers stacked on one axis
 are copied out of the stack, weights of more than two axes are transposed before each product, and float32 masters are
 twice as long as need be. Here every weight is a matrix of its own with the contracted axis last, in the dtype that was
-asked for, with LoRA merged. Norms stay float32.
+asked for, with LoRA merged. Norms are computed in float32.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from jaxtyping import Float, Int, Num
 class Matrix:
     """A linear map from `i` inputs to `o` outputs; int8 values are multiplied by one `scale` per output.
 
-    A GPU converts shorter values on their way into the product. XLA's CPU products take no mixed dtypes and write a
-    converted copy first: there, shorter values save memory and cost time (docs/decoding.md).
+    A GPU can convert shorter values on their way into the product. XLA's CPU products take no mixed dtypes: a program
+    converts all layers first and keeps the copies, so there shorter values cost memory and time (docs/decoding.md).
     """
 
     values: Num[Array, "o i"]
@@ -43,7 +43,7 @@ class Matrix:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class DecoderLayer:
-    """One block of the language model; norms are float32.
+    """One block of the language model. Scales of norms are float32, as exact as the parameters they come from.
 
     Attributes:
         norm_attention: scale of the norm before attention.
