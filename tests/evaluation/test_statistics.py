@@ -41,8 +41,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say(p: float, trials: int) ->
 def test_no_trials_say_nothing() -> None:
     rate = wilson(0, 0)
     assert (rate.low, rate.high, rate.share) == (0.0, 1.0, None)
-    with pytest.raises(ValueError, match="got 11 of 10"):
-        wilson(11, 10)
+    for successes, trials in ((11, 10), (-1, 10)):
+        with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
+            wilson(successes, trials)
+    for confidence in (0.0, 1.0, 1.5):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            wilson(1, 2, confidence=confidence)
+
+
+def test_the_share_is_in_the_interval_whose_bounds_0_and_1_are_exact() -> None:
+    assert [wilson(k, 4).share for k in (0, 1, 4)] == [0.0, 0.25, 1.0]
+    assert wilson(0, 7).low == 0.0
+    assert wilson(7, 7).high == 1.0
+    assert 0 < wilson(0, 7).high < 1 > wilson(7, 7).low > 0
 
 
 def test_mcnemar_is_the_binomial_test_on_discordant_pairs() -> None:
@@ -59,6 +70,8 @@ def test_comparison_pairs_by_episode() -> None:
     paired = compare(first, second)
     assert (paired.both, paired.only_first, paired.only_second, paired.neither) == (2, 3, 1, 3)
     assert paired.difference == pytest.approx(-2 / 9)
+    assert paired.episodes == 9
+    assert paired.p_value == mcnemar(3, 1) == 0.625
     assert compare({}, second).difference is None
 
 
@@ -82,5 +95,17 @@ def test_power_is_what_a_simulation_finds() -> None:
     assert 0.68 < found / 1000 < 0.88  # the exact test is a little below the formula's 0.8
     with pytest.raises(ValueError, match=r"at most 0\.800"):
         episodes_needed(0.6, 0.2, agreement=0.9)
-    with pytest.raises(ValueError, match="must lie in"):
-        episodes_needed(0.9, 0.2)
+    for baseline, difference in ((0.9, 0.2), (1.1, -0.2), (-0.1, 0.2), (0.1, -0.2), (0.5, 0.0)):
+        with pytest.raises(ValueError, match="must lie in"):
+            episodes_needed(baseline, difference)
+
+
+def test_rates_and_agreement_may_reach_their_bounds() -> None:
+    """By hand, with z = 1.959964 and 0.841621 (power 0.8)."""
+    for baseline, difference in ((0.0, 0.5), (1.0, -0.5), (0.5, 0.5), (0.5, -0.5)):
+        root = 1.959964 * math.sqrt(2 * 0.25 * 0.75) + 0.841621 * 0.5
+        assert episodes_needed(baseline, difference) == math.ceil(root**2 / 0.25)
+    most = 1.959964 * math.sqrt(0.2) + 0.841621 * math.sqrt(0.2 - 0.04)
+    assert episodes_needed(0.6, 0.2, agreement=0.8) == math.ceil(most**2 / 0.04)
+    least = 1.959964 + 0.841621 * math.sqrt(1 - 0.04)
+    assert episodes_needed(0.6, 0.2, agreement=0.0) == math.ceil(least**2 / 0.04)

@@ -137,7 +137,7 @@ def episodes_needed(
     alpha, beta = NormalDist().inv_cdf((1 + confidence) / 2), NormalDist().inv_cdf(power)
     if agreement is not None:
         discordant = 1 - agreement
-        if not abs(difference) <= discordant <= 1:
+        if not abs(difference) - 1e-9 <= discordant <= 1:  # 1 - 0.8 is a little below 0.2
             raise ValueError(
                 f"Policies that differ by {difference:+} disagree on at least that share of episodes; agreement is at "
                 f"most {1 - abs(difference):.3f}, got {agreement}."
