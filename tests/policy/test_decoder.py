@@ -353,21 +353,22 @@ def test_no_answer_and_no_mixture_of_rows_meets_an_uncompiled_program(
     question = QUESTIONS["direction_3d"](axes=ROBOTS["libero"].axes)
     model, vocabulary = decoder_of("inspire_first").model, tiny_vocabulary(one_id_answers=False)
     decoder = Decoder(model, SCRIPTS["inspire"](question), vocabulary, horizon=10, action_dim=7)
-    decoder.warm_up(PROMPTS, rows=(1, 2, 4), speculate=speculate)
+    prompts = [replace(fields, state=np.zeros(8)) for fields in PROMPTS]
+    decoder.warm_up(prompts, rows=(1, 2, 4), speculate=speculate)
     compiled, rng = set(shapes), np.random.default_rng(0)
     by_length = {len(ids): answer for answer, ids in decoder.answers["direction_3d"].spelled.items()}
     assert len(by_length) > 3
 
     def row(fields: PromptFields, answers: Sequence[str] | None, scale: float) -> Row:
-        planned = decoder.plan(replace(fields, state=rng.normal(size=3) * scale))
+        planned = decoder.plan(replace(fields, state=rng.normal(size=8) * scale))
         return planned if answers is None else planned.with_answers(answers, trusted=bool(rng.integers(2)))
 
     met: set[int] = set()
     for first, second in itertools.product(by_length.values(), repeat=2):
         for scale in (0.1, 2.0):
-            rows = [row(PROMPTS[0], (first, second), scale), row(PROMPTS[1], (second,), scale), row(PROMPTS[2], (), 1)]
+            rows = [row(prompts[0], (first, second), scale), row(prompts[1], (second,), scale), row(prompts[2], (), 1)]
             if not speculate:
-                rows.append(row(PROMPTS[0], None, scale))
+                rows.append(row(prompts[0], None, scale))
             for call in ([rows[0]], [rows[1]], [rows[-1]], rows[:2], rows[1:], rows):
                 decoder.decode(random_images(model.config, len(call)), call)
                 met.add(decoder.size_of(call).prompt)

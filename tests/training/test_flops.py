@@ -20,7 +20,8 @@ ALL = FreezeConfig()
 SHALLOW = replace(
     TEST,
     remat="none",
-    vision=replace(TEST.vision, depth=1, width=64, mlp_dim=256),
+    image_hw=(64, 64),  # of which patches make the tower's share large enough to be noticed
+    vision=replace(TEST.vision, depth=1, width=192, mlp_dim=768),
     language=replace(TEST.language, depth=1, width=128, mlp_dim=512, head_dim=32),
 )
 
