@@ -304,14 +304,14 @@ def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
     """Whatever the state is, and whether drafts hold or not."""
     one = policy(one_id_answers=True)
     decoder = Decoder(one.decoder.model, one.script, one.vocabulary, horizon=10, action_dim=7)
-    fields, rng = replace(PROMPTS[1], state=np.zeros(2)), np.random.default_rng(0)
+    fields, rng = replace(PROMPTS[1], state=np.zeros(4)), np.random.default_rng(0)
     known = decoder.warm_up([fields])
     assert known > 1
     compiled = programs()
     images = random_images(one.contract.model, 1)
     for scale in (0.01, 0.3, 1.0, 3.0):
         for draft in ("left", "up"):
-            state = np.clip(rng.normal(size=2) * scale, -1, 1)
+            state = np.clip(rng.normal(size=4) * scale, -1, 1)
             decoder.decode(images, plan(decoder, [replace(fields, state=state)], drafts=[(draft,)]))
     assert decoder.programs == known
     assert programs() == compiled
