@@ -417,7 +417,7 @@ def test_refusals_in_a_call() -> None:
     with pytest.raises(ValueError, match="2 options for 3 rows"):
         decode(one, PROMPTS, [RequestOptions()] * 2)
     for values in ({"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}, {"seed": -1}, {"seed": 2**32}):
-        with pytest.raises(ValueError, match=rf"{next(iter(values))} must be ((finite and )?>= 0|0 .. 2.32 - 1)"):
+        with pytest.raises(ValueError, match=rf"{next(iter(values))} must be a (whole )?number, at least 0"):
             RequestOptions(**values)
     many = replace(PROMPTS[0], targets=tuple(f"thing {n}" for n in range(17)))
     with pytest.raises(ValueError, match="17 questions exceed"):
