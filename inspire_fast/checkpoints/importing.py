@@ -98,24 +98,15 @@ def import_checkpoint(
             tokenizers do not fit the network's vocabulary.
     """
     tokenizers, options = tokenizers or Tokenizers(), options or ImportOptions()
-    name, facts = (config, OPENPI_CONFIGS[config]) if isinstance(config, str) else ("", config)
-    if tokenizers.action is not None:
-        facts = replace(facts, action_tokenizer=str(tokenizers.action))
-    if options.asset_id is not None:
-        facts = replace(facts, asset_id=options.asset_id)
+    name, facts = _named(config, tokenizers, options)
     step, robot = find_step(source), ROBOTS[facts.robot]
     architecture = replace(options.model or PRESETS[facts.preset], cameras=robot.model_cameras)
     params = open_params(step, base=options.base)
     require_fit(params, wanted_by(abstract_model(architecture)))
     stats_file = find_norm_stats(step, facts.asset_id)
     stats = robot_stats(load_norm_stats(stats_file), robot, stats_file)
-    vocabulary = Vocabulary(
-        text=_text(tokenizers.text, architecture.vocab_size, download=tokenizers.download),
-        action=_fast(facts.action_tokenizer, download=tokenizers.download),
-        size=architecture.vocab_size,
-        skip=facts.vocab_skip,
-    )
-    contract = _contract(name, facts, architecture, vocabulary, stats, options.compatibility)
+    vocabulary = _vocabulary(tokenizers, facts, architecture.vocab_size)
+    contract = _contract(name, facts, architecture, vocabulary, stats)
     with StagedFolder(out) as folder:
         if options.base is None:
             place(step / ITEM, folder / ITEM, copy=options.copy)
@@ -123,6 +114,24 @@ def import_checkpoint(
             write_params(folder, dict(params.stream()))
         write_assets(folder / FOLDER, contract, vocabulary)
     return out
+
+
+def _named(config: str | OpenpiConfig, tokenizers: Tokenizers, options: ImportOptions) -> tuple[str, OpenpiConfig]:
+    """Name and facts of the config, changed as the caller says."""
+    name, facts = (config, OPENPI_CONFIGS[config]) if isinstance(config, str) else ("openpi", config)
+    compatibility = tuple(dict.fromkeys((*facts.compatibility, *options.compatibility)))
+    action = facts.action_tokenizer if tokenizers.action is None else str(tokenizers.action)
+    asset_id = facts.asset_id if options.asset_id is None else options.asset_id
+    return name, replace(facts, action_tokenizer=action, asset_id=asset_id, compatibility=compatibility)
+
+
+def _vocabulary(tokenizers: Tokenizers, facts: OpenpiConfig, vocab_size: int) -> Vocabulary:
+    return Vocabulary(
+        text=_text(tokenizers.text, vocab_size, download=tokenizers.download),
+        action=_fast(facts.action_tokenizer, download=tokenizers.download),
+        size=vocab_size,
+        skip=facts.vocab_skip,
+    )
 
 
 def _text(source: Path | None, vocab_size: int, *, download: bool) -> TextTokenizer:
@@ -140,12 +149,7 @@ def _fast(source: str, *, download: bool) -> FastTokenizer:
 
 
 def _contract(
-    name: str,
-    facts: OpenpiConfig,
-    model: ModelConfig,
-    vocabulary: Vocabulary,
-    stats: dict[str, NormStats],
-    compatibility: tuple[str, ...],
+    name: str, facts: OpenpiConfig, model: ModelConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]
 ) -> Contract:
     robot = ROBOTS[facts.robot]
     vocabulary.action.grammar(facts.horizon, robot.action_dim)  # refuses a tokenizer that can spell no such chunk
@@ -166,8 +170,8 @@ def _contract(
         image_orientation=robot.image_orientation,
         asset_id=facts.asset_id,
         delta=facts.delta,
-        config={"imported_from": name or "openpi", **asdict(facts)},
-        compatibility=tuple(dict.fromkeys((*facts.compatibility, *compatibility))),
+        config={"imported_from": name, **asdict(facts)},
+        compatibility=facts.compatibility,
     )
 
 

@@ -180,6 +180,7 @@ def tokenizers_for(vocab_size: int, robot: str, folder: Path) -> Path:
         bos_id=2,
         unk_id=3,
         add_dummy_prefix=False,
+        remove_extra_whitespaces=False,  # else text of spaces alone has no ids
         user_defined_symbols=["|", "\n"],
         minloglevel=2,
     )
