@@ -19,7 +19,7 @@ demo: setup  ## demonstrations, training, serving and evaluation on LIBERO, with
 	uv run python -m scripts.demo.main
 
 test: setup  ## the default tests (PYTEST_ARGS="-m slow" and the like add to the command line)
-	uv run pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	uv run pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup  ## formatting, lint rules, types, layers
 	uv run ruff format --check .

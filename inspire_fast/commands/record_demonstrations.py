@@ -11,6 +11,7 @@ from inspire_fast.core.cli import run_command
 from inspire_fast.core.files import write_json
 from inspire_fast.core.ranges import Count, Fraction, Natural, require_ranges
 from inspire_fast.envs.libero.camera import RenderQuality
+from inspire_fast.envs.libero.suites import parse_task
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record
 from inspire_fast.labeling.demonstrations.to_lerobot import write_dataset
 from inspire_fast.robots import ROBOTS
@@ -58,7 +59,7 @@ def record_demonstrations(args: Annotated[Args, tyro.conf.arg(name="")]) -> int:
 
     Status 1 if a demonstration was skipped because the expert failed too often; all others are kept.
     """
-    tasks = tuple((suite, int(number)) for suite, _, number in (task.rpartition(":") for task in args.tasks))
+    tasks = tuple(map(parse_task, args.tasks))
     same = {key: value for key, value in vars(args).items() if key not in ("tasks", "camera_px", "root", "workers")}
     spec = RecordSpec(tasks=tasks, camera_hw=(args.camera_px, args.camera_px), **same)
     folder = args.root.with_name(args.root.name + ".episodes")

@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
+from inspire_fast.commands.evaluate import main
 from inspire_fast.serving.background import serve_in_background
 from inspire_fast.serving.server import PolicyServer
 from inspire_fast.serving.testing import PuppetPolicy
+from tests.core.commands import ended
 
 
 def command(root: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -29,19 +31,24 @@ def command(root: Path, *arguments: object, **environment: str) -> subprocess.Co
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--protocol", "openpy"], "Unknown protocol 'openpy'. Did you mean 'openpi'?"),
         (["--suites", "libero_gaol"], "Did you mean 'libero_goal'?"),
         (["--connect-timeout-s", "0.2", "--port", "9"], "0.2 s"),
     ],
 )
 def test_wrong_arguments_end_with_status_2_and_what_to_do(
-    root: Path, tmp_path: Path, arguments: list, says: str
+    tmp_path: Path, arguments: list, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = command(root, *arguments, "--out", tmp_path / "run")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert says in done.stderr
+    done = ended(main, [*arguments, "--out", tmp_path / "run"], capsys)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines()[-1].startswith("error: ")
+    assert says in done.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_script_is_the_command(root: Path, tmp_path: Path) -> None:
+    done = command(root, "--protocol", "openpy", "--out", tmp_path / "run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("error: Unknown protocol 'openpy'. Did you mean 'openpi'?")
 
 
 @pytest.mark.sim

@@ -1,14 +1,13 @@
 import functools
 import json
 from pathlib import Path
-import subprocess
-import sys
 import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inspire_fast.commands.label_dataset import main
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.data import facts
 from inspire_fast.data.errors import DatasetError
@@ -18,11 +17,11 @@ from inspire_fast.labeling.hindsight import producer as hindsight_producer
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import REPORT_FILE, label_dataset
 from inspire_fast.robots import ROBOTS
+from tests.core.commands import ended
 from tests.labeling.datasets import BIN, CAN, LENGTH, change, damage, libero_states, with_tasks, write
 
 LIBERO = ROBOTS["libero"]
 PUT = "put the can in the bin"
-SCRIPT = Path(__file__).parents[2] / "scripts" / "label_dataset.py"
 
 
 def test_a_dataset_is_labelled_from_its_states_alone(tmp_path: Path):
@@ -271,17 +270,16 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, monkeypa
     assert many - few < 36 * LENGTH * a_frame / 5, (few, many)
 
 
-def test_the_command_labels_and_says_what_it_refused(tmp_path: Path):
+def test_the_command_labels_and_says_what_it_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write(tmp_path / "d", [(libero_states(), PUT), (libero_states(grasp=False), PUT)])
-    command = [sys.executable, str(SCRIPT), "hindsight", "--root", str(tmp_path / "d")]
-    out = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=240)
-    assert "refused, 2 times: never grasped" in out.stdout
+    words = ["hindsight", "--root", tmp_path / "d"]
+    done = ended(main, words, capsys)
+    assert done.status == 0
+    assert "refused, 2 times: never grasped" in done.out
     assert (tmp_path / "d" / FACTS_PATH).is_file()
-    failed = subprocess.run(
-        [*command, "--robot", "pandda"], capture_output=True, encoding="utf-8", check=False, timeout=240
-    )
-    assert failed.returncode == 2
-    assert failed.stderr.startswith("error: ")
-    assert not failed.stderr.startswith(("error: '", 'error: "'))  # as KeyError prints
-    assert "pandda" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    failed = ended(main, [*words, "--robot", "pandda"], capsys)
+    assert failed.status == 2
+    assert failed.err.startswith("error: ")
+    assert not failed.err.startswith(("error: '", 'error: "'))  # as KeyError prints
+    assert "pandda" in failed.err
+    assert "Traceback" not in failed.err

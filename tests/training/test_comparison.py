@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 import re
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inspire_fast.commands.compare_runs import main
 from inspire_fast.training.comparison.compare import as_text, differences, smoothed, table, token_differences
 from inspire_fast.training.comparison.page import COLOURS, draw, write_page
 from inspire_fast.training.comparison.recorded_run import labels, read_runs
 from inspire_fast.training.trackers.metric_names import TITLES
+from tests.core.commands import ended
 from tests.core.hostile import HOSTILE, require_harmless
 
 
@@ -174,9 +174,7 @@ def test_the_table_is_printed(folders):
     assert "mfu                     last      -       0.5" in lines
 
 
-def test_the_command_writes_the_page(folders, tmp_path):
-    root = Path(__file__).parents[2]
-    line = [sys.executable, root / "scripts/compare_runs.py", *folders, "--out", tmp_path / "out"]
-    done = subprocess.run(line, check=False, capture_output=True, encoding="utf-8", cwd=root)
-    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, [str(tmp_path / "out/comparison.html")]), done.stderr
+def test_the_command_writes_the_page(folders, tmp_path, capsys):
+    done = ended(main, [*folders, "--out", tmp_path / "out"], capsys)
+    assert (done.status, done.out.splitlines()[-1:]) == (0, [str(tmp_path / "out/comparison.html")]), done.err
     assert (tmp_path / "out/comparison.html").is_file()

@@ -136,6 +136,18 @@ def find_task(suite: str, task: int | str) -> Task:
     return available[task]
 
 
+def parse_task(text: str) -> tuple[str, int]:
+    """`libero_spatial:0` -> suite and number; whether there is such a task is not checked.
+
+    Raises:
+        ValueError: another form.
+    """
+    suite, colon, number = text.rpartition(":")
+    if not colon or not number.isdecimal():
+        raise ValueError(f"A task is given as suite:number, for example libero_spatial:0; got {text!r}.")
+    return suite, int(number)
+
+
 def _own_words(bddl_file: Path) -> str:
     """The instruction in the problem's file."""
     found = re.search(r"\(:language ([^)]*)\)", bddl_file.read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from inspire_fast.envs.libero.suites import find_task, tasks
+from inspire_fast.envs.libero.suites import find_task, parse_task, tasks
 from inspire_fast.evaluation.records.records import Key
 from inspire_fast.evaluation.run.protocols import Protocol
 
@@ -27,20 +27,13 @@ def list_episodes(
     trials = protocol.trials if episodes is None else episodes
     if not 1 <= trials <= protocol.trials:
         raise ValueError(f"Protocol {protocol.name!r} has 1..{protocol.trials} episodes per task; got {episodes}.")
-    chosen = [_parse(text) for text in only]
+    chosen = [parse_task(text) for text in only]
     for suite in suites or (() if only else protocol.suites):
         chosen += [(suite, task.index) for task in tasks(suite)]
     for suite, task in chosen:
         protocol.limit(suite)
         find_task(suite, task)
     return [(suite, task, episode) for suite, task in dict.fromkeys(chosen) for episode in range(trials)]
-
-
-def _parse(text: str) -> tuple[str, int]:
-    suite, colon, number = text.rpartition(":")
-    if not colon or not number.isdecimal():
-        raise ValueError(f"A task is given as suite:number, for example libero_spatial:0; got {text!r}.")
-    return suite, int(number)
 
 
 class Schedule:
