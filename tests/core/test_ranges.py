@@ -25,7 +25,7 @@ from inspire_fast.evaluation.diagnosis.diagnose import DiagnosisOptions
 from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.labeling.demonstrations.libero_hdf5 import Hdf5Options
 from inspire_fast.labeling.demonstrations.record import RecordSpec
-from inspire_fast.labeling.hindsight.label import HindsightOptions
+from inspire_fast.labeling.hindsight.assignment import HindsightOptions
 from inspire_fast.models.config import LoraConfig
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.runtime import LoopConfig
