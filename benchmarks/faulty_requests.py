@@ -39,7 +39,7 @@ class CrossedError(Exception):
 
 def observation(value: int, prompt: str = "go", **changes: Any) -> dict[str, Any]:
     """A valid observation with changes; None removes a key."""
-    native = {**_NATIVE, "observation/state": np.full(8, value, np.float32), "prompt": prompt}
+    native = {**_NATIVE, "observation/state": np.full(8, _mark(value), np.float32), "prompt": prompt}
     changed = {**native, **{key.replace("__", "/"): entry for key, entry in changes.items()}}
     return {key: entry for key, entry in changed.items() if entry is not None}
 
@@ -47,12 +47,17 @@ def observation(value: int, prompt: str = "go", **changes: Any) -> dict[str, Any
 _NATIVE = ROBOTS["libero"].fake_native(image_hw=(32, 32))
 
 
+def _mark(value: int) -> float:
+    """The state that marks a request: a number that float32 holds and a robot may measure."""
+    return value / 2**20
+
+
 def read_response(response: Mapping[str, Any], value: int) -> str:
     """Outcome of a response, which must answer the request of that value."""
     if response["status"] == "held":
         return "held"
-    if not (response["actions"] == value).all() or response["state"][0] != value:
-        raise CrossedError(f"asked {value}, got {response['actions'][0, 0]}")
+    if not (response["actions"] == _mark(value)).all() or response["state"][0] != _mark(value):
+        raise CrossedError(f"asked {_mark(value)}, got {response['actions'][0, 0]}")
     return "answered"
 
 

@@ -66,7 +66,9 @@ class Contract:
         vocab_size, vocab_skip: see `Vocabulary`.
         text_fingerprint, action_fingerprint: hashes of the tokenizers' files.
         stats: key (`state`, `actions`) -> statistic -> values.
-        normalisation, delta: see `Normalizer`.
+        normalisation, delta, periods: see `Normalizer`. Contracts of earlier versions have no periods: their angles
+            were trained as numbers on a line, and are read so.
+        control_hz: rate that the actions are meant for, of the training data; 0 where it is not known.
         image_orientation: of the images that the network was trained on.
         asset_id: folder of `norm_stats.json`, as openpi lays it out.
         config: the training config, for the record.
@@ -92,7 +94,9 @@ class Contract:
     max_token_len: int = 256
     max_targets: int | None = None
     normalisation: Normalisation = "quantile"
-    delta: tuple[bool, ...] = ()
+    delta: tuple[bool | float, ...] = ()
+    periods: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    control_hz: float = 0.0
     config: Mapping[str, Any] = field(default_factory=dict)
     compatibility: tuple[str, ...] = ()
     package_version: str = inspire_fast.__version__
@@ -156,11 +160,13 @@ class Contract:
             key: NormStats(**{name: np.asarray(v, np.float64) for name, v in entry.items() if v is not None})
             for key, entry in self.stats.items()
         }
-        return Normalizer(stats=stats, kind=self.normalisation, delta=self.delta)
+        return Normalizer(stats=stats, kind=self.normalisation, delta=self.delta, periods=self.periods)
 
     def differences(self, other: Contract) -> list[str]:
         """What makes the numbers of two checkpoints mean different things; room, configs and versions may differ."""
         free = {"config", "package_version", "revision", "max_token_len"}
+        if not (self.control_hz and other.control_hz):  # earlier versions did not write it
+            free.add("control_hz")
         mine, theirs = (dict(_leaves(_plain(asdict(contract)))) for contract in (self, other))
         found: dict[str, list[str]] = {}
         for path in dict.fromkeys((*mine, *theirs)):
@@ -175,7 +181,11 @@ class Contract:
 
     def to_json(self) -> str:
         """JSON text of the contract."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, default=str)
+        unknown = {
+            name for name in ("periods", "control_hz") if not getattr(self, name)
+        }  # as earlier versions wrote it
+        known = {name: value for name, value in asdict(self).items() if name not in unknown}
+        return json.dumps(known, indent=2, sort_keys=True, default=str)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, origin: str = FILE) -> Contract:
@@ -198,6 +208,7 @@ class Contract:
             stored["model"] = ModelConfig.from_dict(stored["model"])
             for name in ("compatibility", "delta", "questions"):
                 stored[name] = tuple(stored.get(name, ()))
+            stored["periods"] = {name: tuple(values) for name, values in stored.get("periods", {}).items()}
             return cls(**stored)
         except (TypeError, AttributeError, KeyError) as error:
             reason = error.args[0] if isinstance(error, KeyError) else error

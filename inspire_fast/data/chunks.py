@@ -77,8 +77,8 @@ class ChunkSource:
 
     Raises:
         DatasetError: a column is missing, dimensions are not the robot's, labels are of a robot whose frames have other
-            words, a number is not finite, a frame lacks an instruction or has a wrong timestamp, or no row is left (an
-            empty held-out split is allowed).
+            words, a number is not finite, a state is one that the robot cannot be in, a frame lacks an instruction or
+            has a wrong timestamp, or no row is left (an empty held-out split is allowed).
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class ChunkSource:
         self.skipped = dataset.skipped
         values = dataset.columns([*self._state_columns, action_column, "task_index", *clock(dataset, self._columns)])
         refuse_bad_rows(dataset, values)
+        self._refuse_impossible_states(values)
         self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))
         self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
         self._choose_rows(config)
@@ -119,6 +120,21 @@ class ChunkSource:
         self._config = config
         self._in_split = _in_split(self.dataset, config)
         self._rows = self._usable_rows(config)
+
+    def _refuse_impossible_states(self, values: Mapping[str, np.ndarray]) -> None:
+        parts = [values[c].reshape(len(self.dataset), -1) for c in self._state_columns]
+        ends = np.stack([np.concatenate([end(part, axis=0) for part in parts]) for end in (np.min, np.max)])
+        if not self.robot.impossible(ends).any():  # of angles on a circle, none is
+            return
+        states = np.concatenate(parts, axis=-1)
+        for row in np.flatnonzero(self.robot.impossible(states).any(axis=-1)):
+            episode, frame = self.dataset.locate(int(row))
+            if episode.index not in self.skipped:
+                raise DatasetError(
+                    f"{self.dataset.root}, episode {episode.index}, frame {frame}: "
+                    f"{self.robot.tell_impossible(states[row])} Convert the dataset, or leave single episodes out "
+                    "with `--data.exclude-episodes`."
+                )
 
     def _usable_rows(self, config: ChunkConfig) -> np.ndarray:
         """Numbers of the rows that are samples, ascending."""

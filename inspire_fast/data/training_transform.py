@@ -133,9 +133,8 @@ class TrainingTransform:
         fields = self.inputs.prompt_fields(sample.observation, tuple(t.phrase for t in facts.targets) if facts else ())
         if rng is not None:
             if self.state_noise:
-                fields = replace(
-                    fields, state=fields.state + rng.normal(scale=self.state_noise, size=fields.state.shape)
-                )
+                noise = rng.normal(scale=self.state_noise, size=fields.state.shape)
+                fields = replace(fields, state=self.inputs.normalizer.noisy_state(fields.state, noise))
             asked, supervised = self.question_dropout.draw(fields.targets, rng)
             fields = replace(fields, targets=asked)
             script = script if supervised else script.unsupervised()

@@ -138,6 +138,7 @@ class InspirePolicy:
         return {
             "checkpoint": self.checkpoint,
             **robot_metadata(self.robot),
+            "control_hz": self.contract.control_hz or self.robot.control_hz,
             "script": self.script.name,
             "questions": {q.name: q.parameters() for q in self.script.questions},
             "answers": {q.name: list(q.answers) for q in self.script.questions},

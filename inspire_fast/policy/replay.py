@@ -73,6 +73,7 @@ class ReplayPolicy:
         self._chunks = -(-len(self._actions) // execute)
         self._calls: OrderedDict[str, int] = OrderedDict()  # of sessions without a mark
         self._sessions = sessions
+        self._hz = dataset.fps
         if dataset.fps != robot.control_hz:
             logger.warning(
                 "%s was recorded at %g Hz and robot %r is controlled at %g Hz: it moves %.3g times as fast as "
@@ -96,6 +97,7 @@ class ReplayPolicy:
             "replay": self._name,
             "prompt": self._prompt,
             **robot_metadata(robot),
+            "control_hz": self._hz,
             "action_horizon": self._horizon,
             "execute": self._execute,
             "image_orientation": robot.image_orientation,
@@ -145,8 +147,8 @@ def _recorded_actions(dataset: LeRobotDataset, start: int, stop: int, robot: Rob
     if not np.isfinite(actions).all():
         frame = int(np.argwhere(~np.isfinite(actions))[0][0])
         raise DatasetError(f"{dataset.root}: column {name!r} holds NaN or infinity at row {start + frame}.")
-    limited = np.clip(actions, robot.action_low, robot.action_high).astype(np.float32)
-    if count := int((limited != actions).any(axis=1).sum()):
+    limited = robot.limited(actions)
+    if count := int((limited != robot.nearest_turn(actions).astype(np.float32)).any(axis=1).sum()):
         logger.warning(
             "%s: %d of %d actions are beyond the limits of robot %r and are replayed at them.",
             dataset.root,

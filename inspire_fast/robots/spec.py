@@ -12,12 +12,15 @@ from inspire_fast.core.nested import flatten_dict, unflatten_dict
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import Observation, single_text
 from inspire_fast.robots.axes import Axes
+from inspire_fast.robots.checks import check_robot
 from inspire_fast.robots.gripper import GripperSignal
 from inspire_fast.robots.images import Layout, parse_image
-from inspire_fast.robots.native import numbers, unknown_keys
+from inspire_fast.robots.native import beyond, numbers, unknown_keys
 from inspire_fast.robots.periodic import mapped_periods, nearest, shortest
 
 ImageOrientation = Literal["upright", "rotated_180", "flipped_vertically"]
+# Units that are mixed up differ by more (degrees and radians: 57), and no sensor overshoots its range by as much.
+_IMPOSSIBLE = 10.0
 IMAGE_KEYS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 
@@ -42,7 +45,8 @@ class Robot:
         cameras: native key -> canonical camera name.
         state_keys: native key -> its number of dimensions; the state is their concatenation.
         state_names: one name per native state dimension, with its unit (`eef_x_m`).
-        state_low, state_high: native states between which fake observations are drawn; real ones may be outside.
+        state_low, state_high: native states between which fake observations are drawn; real ones may be outside, but
+            not ten times as far from the middle (`impossible`).
         action_names: one name per native action dimension.
         action_low, action_high: limits of an executable native action, per dimension.
         hold_action: native action that keeps the arm in place; gripper dimensions are kept from the last action sent.
@@ -102,52 +106,8 @@ class Robot:
     action_map: VectorMap = VectorMap()
 
     def __post_init__(self) -> None:
-        for names, dim in (
-            (("action_low", "action_high", "hold_action"), self.action_dim),
-            (("state_low", "state_high"), self.state_dim),
-        ):
-            for name in names:
-                if (values := getattr(self, name)) is not None and len(values) != dim:
-                    raise ValueError(f"Robot {self.name!r}: {name} needs {dim} values; got {len(values)}.")
-        if sum(self.state_keys.values()) != self.state_dim:
-            raise ValueError(
-                f"Robot {self.name!r}: {dict(self.state_keys)} do not make {self.state_dim} state dimensions."
-            )
-        if self.hold_action is None and self.hold_at is None:
-            raise ValueError(f"Robot {self.name!r} needs hold_action, hold_at, or both.")
-        if unknown := set(self.optional_cameras) - set(self.cameras):
-            raise ValueError(
-                f"Robot {self.name!r}: optional cameras {sorted(unknown)} are not among {sorted(self.cameras)}."
-            )
-        if unknown := set(self.cameras.values()) - set(self.model_cameras):
-            raise ValueError(
-                f"Robot {self.name!r}: cameras {sorted(unknown)} are not among {sorted(self.model_cameras)}."
-            )
-        if len(self.delta) > min(self.state_dim, self.action_dim):
-            raise ValueError(f"Robot {self.name!r}: delta has more dimensions than state or action.")
-        self._check_periods()
+        check_robot(self)
         object.__setattr__(self, "delta", self.relative(self.delta))
-        self._check_dataset_fields()
-
-    def _check_periods(self) -> None:
-        names = {*self.state_names, *self.action_names}
-        if wrong := {name: length for name, length in self.periods.items() if name not in names or not length > 0}:
-            raise ValueError(
-                f"Robot {self.name!r}: periods are positive lengths of the dimensions {sorted(names)}; got {wrong}."
-            )
-        _ = self.canonical_periods  # refuses units in which a turn is no shift of its own dimension
-
-    def _check_dataset_fields(self) -> None:
-        self.require_keys(self.columns.values())
-        in_state = self.gripper and not self.gripper.columns
-        if (
-            self.gripper
-            and in_state
-            and not all(0 <= dimension < self.state_dim for dimension in self.gripper.dimensions)
-        ):
-            raise ValueError(
-                f"Robot {self.name!r}: gripper {self.gripper} reads beyond {self.state_dim} state dimensions."
-            )
 
     def require_keys(self, keys: Iterable[str]) -> None:
         """Checks the native keys that a dataset's columns map to.
@@ -255,7 +215,7 @@ class Robot:
 
         Raises:
             ValueError: a part is missing, is not numeric, has the wrong shape, or holds NaN, infinity or a number too
-                large for float32; the message names the robot and the key.
+                large for float32, or a state that the robot cannot be in; the message names the robot and the key.
         """
         flat = flatten_dict(native)
         parts: list[np.ndarray] = []
@@ -279,7 +239,10 @@ class Robot:
                     "sensors."
                 )
             parts.append(part)
-        return np.concatenate(parts)
+        state = np.concatenate(parts)
+        if self.impossible(state).any():
+            raise ValueError(self.tell_impossible(state))
+        return state
 
     def native_images(self, native: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Native key -> uint8 `[h, w, 3]` of the observation's cameras; raises as `canonical` does."""
@@ -343,6 +306,20 @@ class Robot:
     def limited(self, actions: np.ndarray) -> np.ndarray:
         """Native actions `[..., a]` within the robot's limits, float32; angles come back by whole turns first."""
         return np.clip(self.nearest_turn(actions), self.action_low, self.action_high).astype(np.float32)
+
+    def impossible(self, states: np.ndarray) -> np.ndarray:
+        """Whether native states `[..., s]` are so far off their range that they must be in another unit, `[..., s]`."""
+        low, high = np.array(self.state_low), np.array(self.state_high)
+        middle = (low + high) / 2
+        return np.abs(nearest(states, middle, self.state_periods) - middle) > _IMPOSSIBLE * (high - low) / 2
+
+    def tell_impossible(self, state: np.ndarray) -> str:
+        """An impossible native state `[s]` in words."""
+        told = beyond(self.state_names, state, self.state_low, self.state_high, self.impossible(state))
+        return (
+            f"Robot {self.name!r} cannot be in this state: {told}; its range is in brackets. Send the units of the "
+            "names: degrees for radians, or millimetres for metres, do not fit."
+        )
 
     def action_turn(self, before: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Differences between native actions `[..., a]`, the short way round."""

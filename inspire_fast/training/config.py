@@ -288,9 +288,9 @@ class TrainConfig:
         return "bfloat16" if self.precision == "bfloat16" else "float32"
 
     @property
-    def delta(self) -> tuple[bool, ...]:
-        """The dimensions of actions that are trained relative to the state."""
-        return self.embodiment.delta if self.data.delta is None else self.data.delta
+    def delta(self) -> tuple[bool | float, ...]:
+        """The dimensions of actions that are trained relative to the state; see `Robot.relative`."""
+        return self.embodiment.delta if self.data.delta is None else self.embodiment.relative(self.data.delta)
 
     @property
     def checkpoint_dir(self) -> Path:

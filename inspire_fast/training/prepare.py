@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import logging
 
@@ -11,11 +11,13 @@ import numpy as np
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.batch import Batch
-from inspire_fast.data.mixture import spread
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.mixture import Part, spread
 from inspire_fast.data.normalization.compute import Source
 from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
+from inspire_fast.robots import Robot
 from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform, stats_path
@@ -82,7 +84,7 @@ def prepare(config: TrainConfig) -> Run:
     held_out = fixed_batches(
         _held_out(config), transform, samples=config.evaluation.samples, batch_size=config.batch_size
     )
-    contract = make_contract(config, vocabulary, stats)
+    contract = make_contract(config, vocabulary, stats, control_hz=control_hz(config.embodiment, parts))
     learning_rate(config.optimizer, config.steps)  # refuses a schedule that does not fit
     check_groups(config.optimizer, trained_paths(config.model, config.freeze))
     if not config.resume or latest_step(config.checkpoint_dir) is None:
@@ -137,6 +139,21 @@ def _check_memory(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
         if config.memory == "refuse":
             raise
         logger.warning("%s", error)
+
+
+def control_hz(robot: Robot, parts: Sequence[Part[ChunkSource]]) -> float:
+    """The data's rate, for the contract; 0 if the parts have several. Another one than the robot's is warned of."""
+    rates = sorted({part.source.dataset.fps for part in parts})
+    if rates != [robot.control_hz]:
+        logger.warning(
+            "The data were recorded at %s frames per second and robot %r is controlled at %g Hz: a policy moves as "
+            "recorded only at the data's rate. If the rate in meta/info.json is wrong (openpi's conversion of LIBERO "
+            "says 10 where it is 20), correct it there.",
+            " and ".join(f"{rate:g}" for rate in rates),
+            robot.name,
+            robot.control_hz,
+        )
+    return rates[0] if len(rates) == 1 else 0.0
 
 
 def _warn_of_double_deltas(config: TrainConfig) -> None:

@@ -18,8 +18,10 @@ from inspire_fast.training.dataset_config import stored_parts
 from inspire_fast.training.datasets.assets import stats_path
 
 
-def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats]) -> Contract:
-    """The contract of the run's checkpoints."""
+def make_contract(
+    config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats], *, control_hz: float = 0.0
+) -> Contract:
+    """The contract of the run's checkpoints; `control_hz` is the data's rate, 0 if its parts have several."""
     return Contract(
         robot=config.robot,
         script=config.dialogue.script,
@@ -40,6 +42,8 @@ def make_contract(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, 
         },
         normalisation=config.data.normalisation,
         delta=config.delta,
+        periods=config.embodiment.canonical_periods,
+        control_hz=control_hz,
         image_orientation=config.embodiment.image_orientation,
         asset_id=config.asset_id,
         config=jsonable(config),

@@ -6,6 +6,7 @@ policy and readers said.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ def test_the_contract_is_read_and_written_again_unchanged() -> None:
     contract = Contract.read(assets)
     assert contract.revision.startswith(EXPECTED["revision"])
     assert json.loads(contract.to_json()) == json.loads((assets / "contract.json").read_text(encoding="utf-8"))
+
+
+def test_a_contract_of_that_revision_reads_angles_on_a_line_and_goes_on_whatever_its_rate() -> None:
+    old = Contract.read(DATA / "checkpoint" / "2" / "assets")
+    assert (old.periods, old.control_hz) == ({}, 0.0)
+    new = replace(old, control_hz=20.0)
+    assert old.differences(new) == new.differences(old) == []
+    assert new.differences(replace(new, control_hz=10.0)) == ["control_hz: 20.0 and 10.0"]
+    turning = replace(new, periods={"state": (0.0,) * 7 + (6.5,), "actions": (0.0,) * 7}, delta=(True, 6.5))
+    again = Contract.from_json(turning.to_json())
+    assert again == turning
+    assert old.differences(again)
+    assert again.normalizer().periods["state"][7] == 6.5
 
 
 def test_the_policy_announces_what_it_did(policy: InspirePolicy) -> None:

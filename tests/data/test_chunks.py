@@ -187,3 +187,27 @@ def test_labels_of_a_robot_that_nobody_knows_are_refused(root: Path, tmp_path: P
     write_facts(copy, {}, robot="franka", frame_description="world axes")
     with pytest.raises(DatasetError, match="about robot 'franka', which this version does not know"):
         ChunkSource(LeRobotDataset(copy), FactsTable.load(copy), robot=LIBERO, horizon=4)
+
+
+def test_states_that_the_robot_cannot_be_in_are_refused_when_the_dataset_is_opened(tmp_path: Path) -> None:
+    features = {
+        "state": {"dtype": "float32", "shape": (8,)},
+        "actions": {"dtype": "float32", "shape": (7,)},
+        "image": {"dtype": "image", "shape": (4, 4, 3)},
+    }
+    robot = ROBOTS["libero_front"]
+    with DatasetWriter(tmp_path / "set", fps=20, robot_type="panda", features=features) as writer:
+        for scale in (1.0, 1000.0):  # the second episode in millimetres
+            columns = {
+                "state": np.full((3, 8), 0.4, np.float32) * scale,
+                "actions": np.zeros((3, 7), np.float32),
+                "image": np.zeros((3, 4, 4, 3), np.uint8),
+            }
+            writer.add_episode(columns, task="a task")
+    dataset = LeRobotDataset(tmp_path / "set")
+    with pytest.raises(
+        DatasetError, match=r"episode 1, frame 0: .* cannot be in this state: eef_x_m 400 \(-1 \.\. 1\)"
+    ):
+        ChunkSource(dataset, None, robot=robot, horizon=2)
+    config = ChunkConfig(exclude_episodes=(1,))
+    assert len(ChunkSource(dataset, None, robot=robot, horizon=2, config=config)) == 3

@@ -130,3 +130,11 @@ def test_chunks_without_an_episode_make_no_sense():
     with pytest.raises(ValueError, match="chunks counts those of an episode"):
         RequestOptions(chunks=1)
     assert dataclasses.replace(RequestOptions(session="left"), episode="e").memory_key == "e/left"
+
+
+@pytest.mark.parametrize(("hz", "told"), [(15.0, False), (15.1, False), (None, False), (10.0, True), (30.0, True)])
+def test_a_loop_at_another_rate_than_the_policys_data_is_warned_of(hz, told, caplog):
+    policy = Policy(**robot_metadata(DROID), control_hz=15.0)
+    config = LoopConfig(execute=2, max_steps=1, control_hz=hz)  # None: the environment keeps the robot's rate
+    run_episode(Arm(DROID), policy.infer, config, safety=SafetyFilter(robot=DROID))
+    assert ("meant for 15 Hz and will be executed at" in caplog.text) == told

@@ -150,3 +150,18 @@ def test_a_state_of_text_is_refused_without_being_written_out() -> None:
     signalling = np.full(8, np.frombuffer(np.uint64(0x7FF0000000000001).tobytes(), np.float64)[0])
     with pytest.raises(ValueError, match="NaN or infinity"):
         robot.canonical({**robot.fake_native(), "observation/state": signalling})
+
+
+def test_a_state_in_other_units_is_refused_and_the_declared_ones_are_not(robot):
+    for state in (robot.state_low, robot.state_high, robot.native_state(robot.fake_native())):
+        assert not robot.impossible(np.array(state)).any()
+    lines = robot.state_periods == 0  # an angle on a circle may count any number of turns
+    for scale in (180 / np.pi, 1000.0):  # degrees for radians, millimetres for metres
+        state = np.array(robot.state_high) * np.where(lines, scale, 1.0)
+        ends = np.cumsum(list(robot.state_keys.values()))[:-1]
+        native = {
+            **flatten_dict(robot.fake_native()),
+            **dict(zip(robot.state_keys, np.split(state, ends), strict=True)),
+        }
+        with pytest.raises(ValueError, match=rf"'{robot.name}' cannot be in this state: \w+ \S+ \(.* \.\. .*degrees"):
+            robot.canonical(native)

@@ -1,4 +1,8 @@
-"""Delta actions: chunks relative to the state at which they begin, and their inverse. Nothing is mutated."""
+"""Delta actions: chunks relative to the state at which they begin, and their inverse. Nothing is mutated.
+
+A mask says per action dimension: False, it stays absolute; True, it becomes relative; a number, it becomes relative on
+a circle of that length, in the actions' unit (`Robot.relative`). 179 degrees -> -179 degrees is then a turn by 2.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from inspire_fast.robots.periodic import continued
 
-def delta_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
-    """Subtracts the state from the masked dimensions (openpi's `DeltaActions`).
+Mask = Sequence[bool | float]
+
+
+def delta_actions(actions: np.ndarray, state: np.ndarray, mask: Mask) -> np.ndarray:
+    """Subtracts the state from the masked dimensions (openpi's `DeltaActions`), angles along the path without jumps.
 
     Args:
         actions: `[..., t, a]`, in the state's units where masked.
         state: `[..., s]`, at the chunk's first moment.
-        mask: True where a dimension becomes relative; dimensions past its end stay as they are.
+        mask: see above; dimensions past its end stay as they are.
 
     Returns:
         A new array `[..., t, a]` of the actions' type.
@@ -21,15 +29,23 @@ def delta_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) 
     Raises:
         ValueError: the mask names dimensions that the state or the actions lack, or the actions are no floats.
     """
-    return (actions - _offset(actions, state, mask)).astype(actions.dtype)
+    offset = _offset(actions, state, mask)
+    return (continued(actions, offset, mask_periods(mask, actions.shape[-1])) - offset).astype(actions.dtype)
 
 
-def absolute_actions(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
-    """The inverse of `delta_actions`."""
+def mask_periods(mask: Mask, dims: int) -> np.ndarray:
+    """Period of each of `dims` action dimensions; 0 where the mask names none."""
+    periods = np.zeros(dims)
+    periods[: len(mask)] = [0.0 if isinstance(entry, bool | np.bool_) else float(entry) for entry in mask]
+    return periods
+
+
+def absolute_actions(actions: np.ndarray, state: np.ndarray, mask: Mask) -> np.ndarray:
+    """The inverse of `delta_actions`, up to whole turns; `Robot.limited` brings them back."""
     return (actions + _offset(actions, state, mask)).astype(actions.dtype)
 
 
-def _offset(actions: np.ndarray, state: np.ndarray, mask: Sequence[bool]) -> np.ndarray:
+def _offset(actions: np.ndarray, state: np.ndarray, mask: Mask) -> np.ndarray:
     dims = len(mask)
     if dims > min(actions.shape[-1], state.shape[-1]):
         raise ValueError(

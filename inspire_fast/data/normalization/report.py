@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.normalization.delta import Mask, mask_periods
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.robots.periodic import circular_mean, nearest
 from inspire_fast.tokenizers.fast.tokenizer import quantise
 
 Quantity = Literal["state", "actions"]
 _QUANTITIES: tuple[Quantity, ...] = ("state", "actions")
-Kind = Literal["near_constant", "double_delta", "missing_delta", "foreign_statistics", "limits", "fast_range"]
+Kind = Literal[
+    "near_constant", "double_delta", "missing_delta", "foreign_statistics", "limits", "control_rate", "fast_range"
+]
 # A dimension whose quantiles span less than this part of the robot's range carries no information and magnifies noise.
 _NEAR_CONSTANT = 1e-3
 # By definition 2 % are outside the quantiles: if this share is, they were computed from other data.
@@ -29,6 +33,7 @@ _FOREIGN_SPAN = 5.0
 # Actions may overshoot the robot's range by this part of it, and this share of them by more.
 _LIMIT_SLACK, _LIMIT_SHARE = 0.05, 0.01
 _SAMPLES = 20_000
+_RATE_SLACK = 0.01
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def inspect_stats(source: ChunkSource, normalizer: Normalizer, *, fast: FastRang
         *_deltas(source, normalizer.delta, states, chunks[:, 0]),
         *_foreign(source, normalised, normalizer),
         *_limits(source),
+        *_rate(source),
     ]
     if fast is not None:
         findings += _fast_range(normalised["actions"], fast)
@@ -137,11 +143,13 @@ def _dims(which: ArrayLike) -> tuple[int, ...]:
     return tuple(np.flatnonzero(which).tolist())
 
 
-def _deltas(source: ChunkSource, delta: Sequence[bool], states: np.ndarray, first: np.ndarray) -> list[Finding]:
+def _deltas(source: ChunkSource, delta: Mask, states: np.ndarray, first: np.ndarray) -> list[Finding]:
     """Absolute targets are close to the state at which they start; deltas are independent of it."""
     robot, double = source.robot, {}
+    periods = mask_periods(delta, first.shape[1])
+    near_states, near_actions = (_about_their_mean(v, periods) for v in (states, first))
     for dim in _dims(delta):
-        state, action = states[:, dim].astype(np.float64), first[:, dim].astype(np.float64)
+        state, action = near_states[:, dim], near_actions[:, dim]
         if state.std() == 0:
             continue
         relative = (action - state).std() / state.std()
@@ -186,10 +194,16 @@ def _foreign(source: ChunkSource, normalised: dict[str, np.ndarray], normalizer:
     return findings
 
 
+def _about_their_mean(values: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    """The dimensions of values `[n, d]` that have a period or 0, with angles nearest their mean direction."""
+    known = values[:, : len(periods)].astype(np.float64)
+    return nearest(known, circular_mean(known, periods[: known.shape[1]]), periods[: known.shape[1]])
+
+
 def _limits(source: ChunkSource) -> list[Finding]:
     robot = source.robot
     native, low, high = (
-        robot.action_map.to_native(source.actions()),
+        robot.nearest_turn(robot.action_map.to_native(source.actions())),
         np.array(robot.action_low),
         np.array(robot.action_high),
     )
@@ -204,6 +218,18 @@ def _limits(source: ChunkSource) -> list[Finding]:
     )
     message = f"{what}. Robot {robot.name!r} would clip them: another robot's actions, or other units."
     return [Finding("limits", "actions", dims, message)]
+
+
+def _rate(source: ChunkSource) -> list[Finding]:
+    robot, fps = source.robot, source.dataset.fps
+    if abs(fps / robot.control_hz - 1) < _RATE_SLACK:
+        return []
+    message = (
+        f"recorded at {fps:g} frames per second, and robot {robot.name!r} is controlled at {robot.control_hz:g} Hz. A "
+        f"policy trained on this moves as recorded at {fps:g} Hz only: set the control loop to that, or correct `fps` "
+        "in meta/info.json if it is wrong (openpi's conversion of LIBERO says 10 where it is 20)."
+    )
+    return [Finding("control_rate", "actions", (), message)]
 
 
 def _fast_range(actions: np.ndarray, fast: FastRange) -> list[Finding]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import contextlib
+import logging
 import signal
 import threading
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -17,7 +20,9 @@ def hold_at_the_end(hold: Callable[[], None]) -> Iterator[None]:
         try:
             hold()
         except Exception as failed:
-            error.add_note(f"The robot could not be told to hold, its last command is in force: {failed!r}")
+            told = f"The robot could not be told to hold, its last command is in force: {failed!r}"
+            error.add_note(told)
+            logger.error("%s", told)
         raise
     hold()
 

@@ -23,11 +23,17 @@ class Environment(Protocol):
         ...
 
     def observe(self) -> Mapping[str, Any]:
-        """The current native observation, cameras included; a simulator renders only here."""
+        """The current native observation, cameras included; a simulator renders only here.
+
+        A robot's must return within a control period or raise: meanwhile nobody can tell the arm to hold.
+        """
         ...
 
     def step(self, action: np.ndarray) -> np.ndarray:
-        """Executes one native action `[a]` and returns the action that was actually sent after limits."""
+        """Executes one native action `[a]` and returns the action that was actually sent after limits, an array `[a]`.
+
+        Anything else ends the episode: the next action is limited from there, and a hold keeps its gripper.
+        """
         ...
 
     @property

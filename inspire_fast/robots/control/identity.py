@@ -10,6 +10,7 @@ from inspire_fast.core.episode import Infer
 from inspire_fast.robots.spec import Robot
 
 logger = logging.getLogger(__name__)
+_RATE_SLACK = 0.01
 
 
 class WrongPolicyError(ValueError):
@@ -35,13 +36,17 @@ def metadata_of(infer: Infer) -> Mapping[str, Any]:
     return metadata if isinstance(metadata, Mapping) else {}
 
 
-def require_policy_of(robot: Robot, metadata: Mapping[str, Any], *, execute: int) -> None:
+def require_policy_of(
+    robot: Robot, metadata: Mapping[str, Any], *, execute: int, control_hz: float | None = None
+) -> None:
     """Checks before the first motion that a policy drives this robot. A policy that says nothing of it is warned of.
 
     Args:
         robot: the robot that will execute the actions.
         metadata: of the policy.
         execute: actions of each chunk that will be executed.
+        control_hz: rate at which they will be executed; a policy that was made for another one is warned of, since its
+            motions become faster or slower by that ratio. None: not compared.
 
     Raises:
         WrongPolicyError: another robot, other dimensions, units or keys; or a replay that counts on another `execute`.
@@ -58,6 +63,16 @@ def require_policy_of(robot: Robot, metadata: Mapping[str, Any], *, execute: int
         raise WrongPolicyError(
             f"This policy does not drive robot {robot.name!r}; nothing was moved. Serve the robot's own policy, or "
             "choose the robot that the policy names.\n  " + "\n  ".join(differing)
+        )
+    meant_hz = metadata.get("control_hz")
+    if control_hz and meant_hz and abs(control_hz / meant_hz - 1) > _RATE_SLACK:
+        logger.warning(
+            "The policy's actions are meant for %g Hz and will be executed at %g Hz: the robot moves %.3g times as "
+            "fast as in the policy's data. Set LoopConfig.control_hz to %g, or train on data of the robot's rate.",
+            meant_hz,
+            control_hz,
+            control_hz / meant_hz,
+            meant_hz,
         )
     if "robot" not in metadata:
         logger.warning(

@@ -265,12 +265,13 @@ def run_episode(
         WrongPolicyError: the policy drives another robot; nothing was moved.
         ValueError: `step` did not return the action that was sent; see `check_sent`.
     """
-    robot, infer, metadata = safety.robot, in_new_episode(infer), metadata_of(infer) if metadata is None else metadata
-    require_policy_of(robot, metadata, execute=config.execute)
-    patience_s = None
+    robot, metadata = safety.robot, metadata_of(infer) if metadata is None else metadata
+    control_hz = config.control_hz or robot.control_hz
+    require_policy_of(robot, metadata, execute=config.execute, control_hz=None if config.simulated else control_hz)
+    infer, patience_s = in_new_episode(infer), None
     if not config.simulated:
         infer = _not_on_frozen_pictures(infer, FrozenCameras(robot), steps=lambda: loop.steps)
-        patience_s = config.max_silence / (config.control_hz or robot.control_hz)
+        patience_s = config.max_silence / control_hz
     broker = ActionChunkBroker(infer, execute=config.execute, patience_s=patience_s)
     pacer = Pacer(config.control_hz)
     loop = _Loop(environment, broker, safety, pacer, on_chunk, on_step)

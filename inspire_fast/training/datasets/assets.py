@@ -73,7 +73,8 @@ def _as_called(config: TrainConfig) -> str:
 
 def make_normalizer(config: TrainConfig, stats: dict[str, NormStats]) -> Normalizer:
     """The run's conversion between the robot's units and the network's."""
-    return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.delta)
+    periods = config.embodiment.canonical_periods
+    return Normalizer(stats=stats, kind=config.data.normalisation, delta=config.delta, periods=periods)
 
 
 def fit_tokenizers(config: TrainConfig) -> Vocabulary:

@@ -14,6 +14,8 @@ from inspire_fast.data.normalization.delta import absolute_actions
 from inspire_fast.data.training_transform import Unlabelled, facts_of, true_answers
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy, Prepared
+from inspire_fast.robots import Robot
+from inspire_fast.robots.periodic import continued, nearest, shortest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,8 @@ class Example:
         instruction: as rendered.
         dialogue: (question, target, truth, answer, probability), in order.
         images: camera -> uint8 `[h, w, 3]`, as the network saw it, before augmentation.
-        actions: true actions, `[horizon, dim]`, canonical, native units.
-        decoded: the policy's actions, likewise; None if it gave none.
+        actions: true actions, `[horizon, dim]`, canonical, native units; angles as paths without jumps.
+        decoded: the policy's actions, likewise, angles by whole turns nearest the true ones; None if it gave none.
     """
 
     instruction: str
@@ -177,9 +179,9 @@ def evaluate_held_out(
         for sample, facts, row, decoded in zip(batch, known, prepared, policy.decode(prepared), strict=True):
             example = _compare(policy, replace(sample, facts=facts), row, decoded)
             tally.answers.update((question, truth, answer) for question, _, truth, answer, _ in example.dialogue)
-            tally.baseline.append(np.abs(_mean_actions(policy, sample) - example.actions).mean(axis=0))
+            tally.baseline.append(chunk_error(policy.robot, _mean_actions(policy, sample), example.actions))
             if example.decoded is not None:
-                tally.errors.append(np.abs(example.decoded - example.actions).mean(axis=0))
+                tally.errors.append(chunk_error(policy.robot, example.decoded, example.actions))
             if len(examples) < keep:
                 examples.append(example)
         progress(len(batch))
@@ -194,8 +196,10 @@ def _options(facts: SceneFacts | None) -> RequestOptions:
 def _compare(policy: InspirePolicy, sample: Sample, prepared: Prepared, decoded: Decoded) -> Example:
     answers = policy.answers_of(decoded, prepared)
     truths = true_answers(policy.script, prepared.fields, sample.facts)
+    actions, periods = np.asarray(sample.actions), policy.robot.canonical_periods.get("actions", ())
+    actions = continued(actions, actions[:1], periods)
     try:
-        chunk = policy.canonical_actions(decoded, prepared.state)
+        chunk = nearest(policy.canonical_actions(decoded, prepared.state), actions, periods)
     except ValueError:
         chunk = None
     return Example(
@@ -205,9 +209,14 @@ def _compare(policy: InspirePolicy, sample: Sample, prepared: Prepared, decoded:
             for one, truth in zip(answers, truths, strict=True)
         ),
         images=prepared.images,
-        actions=np.asarray(sample.actions),
+        actions=actions,
         decoded=chunk,
     )
+
+
+def chunk_error(robot: Robot, decoded: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Mean absolute error of chunks `[t, a]` per dimension `[a]`, of angles the short way round."""
+    return np.abs(shortest(decoded - actions, robot.canonical_periods.get("actions", ()))).mean(axis=0)
 
 
 def _mean_actions(policy: InspirePolicy, sample: Sample) -> np.ndarray:
