@@ -18,13 +18,14 @@ from inspire_fast.client import PolicyClientError
 from inspire_fast.core.cli import run_command
 from inspire_fast.core.files import read_text
 from inspire_fast.core.policy import Policy
-from inspire_fast.core.ranges import Count, Natural, Port, Positive, require_ranges
+from inspire_fast.core.ranges import Count, Natural, Port, Positive, Range, require_ranges
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.envs.libero.camera import RenderQuality
 from inspire_fast.envs.libero.disturbances import parse_disturbances
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.report.page import write_page
+from inspire_fast.evaluation.report.sequential import StopRule, Verdict
 from inspire_fast.evaluation.report.tables import results, text_table
 from inspire_fast.evaluation.run.answering import Answering
 from inspire_fast.evaluation.run.episodes import list_episodes
@@ -57,6 +58,10 @@ class EvaluationOptions:
         disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
             distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
         videos: an image per call of the policy, per control step (rendered for it alone), or none.
+        stop_at: a success rate: the evaluation goes task by task through one initial state after the other, and ends as
+            soon as the rate is shown to be above or below it (a sequential test, at most 5 % wrong).
+        stop_against: folder of another policy's evaluation under the same protocol: likewise, as soon as one of the two
+            is shown to be better.
         attention: draw the attention maps of every n-th call for the page; needs a checkpoint; 0 draws none.
         execute, max_steps, camera_px, render_quality, seed: instead of the protocol's, which is then another protocol.
     """
@@ -74,6 +79,8 @@ class EvaluationOptions:
     answers: Answering = "own"
     disturb: tuple[str, ...] = ()
     videos: Videos = "calls"
+    stop_at: Annotated[float, Range(0, 1, without_low=True, without_high=True)] | None = None
+    stop_against: Path | None = None
     attention: Natural = 0
     execute: Count | None = None
     max_steps: Count | None = None
@@ -103,8 +110,29 @@ class EvaluationOptions:
             disturbances=parse_disturbances(self.disturb),
             videos=self.videos,
             keep_observations=self.attention > 0,
+            in_rounds=self.stop_at is not None or self.stop_against is not None,
             out=self.out,
         )
+
+    def build_stop_rule(self, keys: Sequence[Key]) -> StopRule | None:
+        """The rule that ends the evaluation early; None without one.
+
+        Raises:
+            ValueError: both options, a bar outside 0..1, or an evaluation under another protocol.
+        """
+        if self.stop_at is None and self.stop_against is None:
+            return None
+        against = None
+        if self.stop_against is not None:
+            protocol = self.build_job().protocol
+            same = [record for record in records.read(self.stop_against) if record.protocol == protocol.hash]
+            against = {record.key: record.success for record in same}
+            if missing := [key for key in keys if key not in against]:
+                raise ValueError(
+                    f"{self.stop_against} has no record of {len(missing)} of these {len(keys)} episodes under protocol "
+                    f"{protocol.name!r} ({protocol.hash}), such as {missing[0]}. Run them there first."
+                )
+        return StopRule(bar=self.stop_at, against=against)
 
 
 def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions | None = None) -> list[EpisodeRecord]:
@@ -134,13 +162,18 @@ def evaluate(policy: Policy | Address | str | Path, options: EvaluationOptions |
     _check(policy, options)
     job = options.build_job()
     keys = list_episodes(job.protocol, suites=options.suites, only=options.tasks, episodes=options.episodes)
+    rule = options.build_stop_rule(keys)
     with _running(policy, options) as (metadata, run):
-        found = _run_missing(replace(job, policy=metadata), keys, run, patience=max(3, options.workers + 1))
+        running = replace(job, policy=metadata)
+        found = _run_missing(running, keys, run, patience=max(3, options.workers + 1), rule=rule)
     if options.attention and isinstance(policy, str | Path):
         from inspire_fast.evaluation.records.attention import AttentionProbe, draw_attention
 
         draw_attention(AttentionProbe.load(policy), options.out, found, every=options.attention)
     _print_results(job, found)
+    if rule is not None and (said := _verdict(rule, keys, found)) != "open":
+        print(f"ended early, after {len(found)} of {len(keys)} episodes: the success rate is {said} {_bar(options)}")
+        return found
     if missing := len(keys) - len(found):
         raise StoppedError(
             f"{missing} episode(s) failed for other reasons than the policy (failures.jsonl): repeat the command."
@@ -155,7 +188,17 @@ def _check(policy: Policy | Address | str | Path, options: EvaluationOptions) ->
         raise ValueError("attention needs a folder, an address or a published name: a server shows no attention.")
 
 
-def _run_missing(job: Job, keys: list[Key], run: Run, *, patience: int) -> list[EpisodeRecord]:
+def _verdict(rule: StopRule, keys: Sequence[Key], found: Sequence[EpisodeRecord]) -> Verdict:
+    return rule.verdict({record.key: record.success for record in found}, len({key[:2] for key in keys}))
+
+
+def _bar(options: EvaluationOptions) -> str:
+    if options.stop_against is not None:
+        return f"that of {options.stop_against} (sequential test, level 0.05)"
+    return f"{options.stop_at} (sequential test, level 0.05)"
+
+
+def _run_missing(job: Job, keys: list[Key], run: Run, *, patience: int, rule: StopRule | None) -> list[EpisodeRecord]:
     done = len({record.key for record in records.read(job.out)} & set(keys))
     with tqdm(total=len(keys), initial=done, desc="episodes", unit="ep", disable=None) as bar:
 
@@ -163,7 +206,10 @@ def _run_missing(job: Job, keys: list[Key], run: Run, *, patience: int) -> list[
             tqdm.write(_line(key, outcome))
             bar.update()
 
-        return run_missing_episodes(job, keys, run, patience=patience, on_outcome=show)
+        def enough(found: Sequence[EpisodeRecord]) -> bool:
+            return rule is not None and _verdict(rule, keys, found) != "open"
+
+        return run_missing_episodes(job, keys, run, patience=patience, on_outcome=show, enough=enough)
 
 
 def _print_results(job: Job, found: list[EpisodeRecord]) -> None:

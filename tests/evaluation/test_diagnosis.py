@@ -19,7 +19,7 @@ from inspire_fast.evaluation.diagnosis.diagnose import (
 )
 from inspire_fast.evaluation.diagnosis.expert_error import ExpertError
 from inspire_fast.evaluation.diagnosis.nearest import Demonstrations, first_divergence
-from inspire_fast.evaluation.diagnosis.phases import furthest, gripper_timing, phase_steps
+from inspire_fast.evaluation.diagnosis.phases import furthest, gripper_timing, partial_credit, phase_steps
 from inspire_fast.evaluation.records.actions import actions_file, load_actions, save_actions
 from inspire_fast.evaluation.report.diagnosis import diagnosis_section
 from inspire_fast.evaluation.run.openpi_view import OpenpiObservationWrapper
@@ -56,6 +56,14 @@ def test_phases_are_the_first_steps_of_the_truth():
     (drawer,) = phase_steps(course(movable=np.array([False]), distance_m=np.ones((9, 1))))
     assert drawer == {"approached": None, "touched": 3, "achieved": None}
     assert furthest({"approached": None, "touched": None, "achieved": None}) == "nothing"
+
+
+def test_partial_credit_is_the_share_of_the_phases():
+    lifted = {"approached": 3, "touched": 3, "grasped": 4, "lifted": 6, "achieved": None}
+    drawer = {"approached": None, "touched": None, "achieved": None}
+    assert partial_credit([lifted]) == pytest.approx(0.8)
+    assert partial_credit([lifted, drawer]) == pytest.approx(0.4)
+    assert partial_credit([{**drawer, "achieved": 9}]) == 1.0  # pushed shut with the elbow is shut
 
 
 def test_a_goal_that_was_reached_and_lost_is_not_achieved():
@@ -129,7 +137,7 @@ def test_the_page_says_where_failed_episodes_ended():
     )
     other = replace(diagnosis, episode=2, repeated=False)
     page = "".join(diagnosis_section({d.key: d for d in (diagnosis, solved, other)}, []))
-    for text in ("approached (1)", "100.0% (step 2)", "50.0% (step 3)", "3.4", "0.31", "1 ended otherwise"):
+    for text in ("approached (1)", "100.0% (step 2)", "50.0% (step 3)", "3.4", "0.31", "1 ended otherwise", "60.0%"):
         assert text in page
     assert diagnosis_section({}, []) == []
     assert Diagnosis.from_dict({**vars(diagnosis), "expert": [vars(diagnosis.expert[0])]}) == diagnosis

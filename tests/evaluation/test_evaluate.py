@@ -46,6 +46,14 @@ def table(found: list[EpisodeRecord]) -> str:
     return text_table(results(found))
 
 
+def test_an_evaluation_in_rounds_ends_when_enough_is_known(job: Job) -> None:
+    job, run = replace(job, in_rounds=True), in_this_process(PuppetPolicy())
+    ended = run_missing_episodes(job, KEYS, run, enough=lambda found: len(found) >= 4)
+    assert [r.key[1:] for r in ended] == [(0, 0), (0, 1), (1, 0), (1, 1)]  # two states of both tasks
+    assert run_missing_episodes(job, KEYS, run, enough=lambda found: len(found) >= 4) == ended
+    assert len(records.read(job.out)) == 4
+
+
 def test_results_do_not_depend_on_the_number_of_workers(job: Job, server: PolicyServer, tmp_path: Path) -> None:
     address = Address(port=server.port)
     alone = run_missing_episodes(replace(job, out=tmp_path / "alone"), KEYS, in_this_process(PuppetPolicy()))

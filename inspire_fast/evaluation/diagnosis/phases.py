@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -58,3 +58,15 @@ def gripper_timing(course: Course) -> dict[str, float | int | None]:
     step = int(starts[0]) if len(starts) else None
     near = None if step is None or not course.goal else float(course.distance_m[step, 0])
     return {"closed_step": step, "closed_m": near, "closes": len(starts)}
+
+
+def partial_credit(steps: Sequence[Mapping[str, int | None]]) -> float:
+    """Mean share of phases reached, over the parts of the goal: 0 for nothing, 1 for a solved episode.
+
+    A part that was achieved counts in full, however it came about.
+    """
+    shares = [
+        1.0 if part["achieved"] is not None else sum(step is not None for step in part.values()) / len(part)
+        for part in steps
+    ]
+    return sum(shares) / len(shares)

@@ -10,7 +10,7 @@ import numpy as np
 
 from inspire_fast.core.html import Markup, element, note, plot, table
 from inspire_fast.evaluation.diagnosis.diagnose import NEAREST_EVERY, Diagnosis
-from inspire_fast.evaluation.diagnosis.phases import PHASES, furthest
+from inspire_fast.evaluation.diagnosis.phases import PHASES, furthest, partial_credit
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.report.rates import percent
 
@@ -26,7 +26,8 @@ def diagnosis_section(found: Mapping[Key, Diagnosis], records: Sequence[EpisodeR
         element("h2", "Why did it fail?"),
         note(
             f"{len(found)} episodes were repeated from their actions in the simulator"
-            f"{_not_repeated(len(found) - len(sound))}. Phases are the simulator's truth."
+            f"{_not_repeated(len(found) - len(sound))}. Phases are the simulator's truth. Partial credit (share of the "
+            f"phases reached): {_credit(sound)}."
         ),
         _phase_table(sound),
         _outcomes(sound, records),
@@ -38,6 +39,16 @@ def diagnosis_section(found: Mapping[Key, Diagnosis], records: Sequence[EpisodeR
 
 def _not_repeated(count: int) -> str:
     return f"; {count} ended otherwise than recorded and are left out" if count else ""
+
+
+def _credit(found: Sequence[Diagnosis]) -> str:
+    """Mean partial credit with its interval by bootstrap over the episodes."""
+    scores = np.array([partial_credit(d.phases) for d in found if d.phases])
+    if not len(scores):
+        return "–"
+    resampled = np.random.default_rng(0).choice(scores, (2000, len(scores))).mean(axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return f"{scores.mean():.1%}, 95 % interval {low:.1%} – {high:.1%} (bootstrap over episodes)"
 
 
 def _phase_table(found: Sequence[Diagnosis]) -> Markup:

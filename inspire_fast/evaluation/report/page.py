@@ -20,6 +20,7 @@ from inspire_fast.evaluation.report.compare import comparison
 from inspire_fast.evaluation.report.diagnosis import diagnosis_section
 from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
+from inspire_fast.evaluation.report.sequential import clustered_interval
 from inspire_fast.evaluation.report.tables import results
 from inspire_fast.evaluation.run.failures import read_failures
 from inspire_fast.evaluation.run.protocols import protocol_from
@@ -147,7 +148,12 @@ def _success(e: Evaluation) -> list[Markup]:
         ]
         for row in [r for r in rows if not r.prompt] + [r for r in rows if r.prompt]
     ]
-    return [note("Wilson intervals."), table(head, body, numbers={2, 3, 4, 6, 7})]
+    clustered = clustered_interval(e.records)
+    intervals = note("Wilson intervals: for these tasks, all episodes weighed equally.")
+    if clustered is not None:
+        low, high = clustered
+        intervals += note(f"With the tasks as the sample, the mean over tasks like these: {low:.1%} – {high:.1%}.")
+    return [Markup(intervals), table(head, body, numbers={2, 3, 4, 6, 7})]
 
 
 def _time(found: Sequence[EpisodeRecord]) -> list[Markup]:

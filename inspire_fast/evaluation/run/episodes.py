@@ -42,9 +42,14 @@ class Schedule:
     A worker continues with its task while that has episodes; then it takes the task with the most episodes among those
     that no other worker has; then it helps with the task that has the most left. Results do not depend on the order: an
     episode is a function of its key.
+
+    Args:
+        keys: the episodes.
+        in_rounds: finish the first initial state of every task before the second one begins; costs new simulators.
     """
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], *, in_rounds: bool = False) -> None:
+        self._in_rounds = in_rounds
         self._waiting: dict[tuple[str, int], list[Key]] = {}
         for key in keys:
             self._waiting.setdefault(key[:2], []).append(key)
@@ -57,11 +62,15 @@ class Schedule:
         """The next episode of a worker; None when no episode is left."""
         if not self._waiting:
             return None
+        tasks = list(self._waiting)
+        if self._in_rounds:
+            now = min(keys[0][2] for keys in self._waiting.values())
+            tasks = [task for task in tasks if self._waiting[task][0][2] == now]
         mine = self._at.get(worker)
-        if mine not in self._waiting:
+        if mine not in tasks:
             others = {task for other, task in self._at.items() if other != worker}
-            free = [task for task in self._waiting if task not in others]
-            mine = max(free or self._waiting, key=lambda task: len(self._waiting[task]))
+            free = [task for task in tasks if task not in others]
+            mine = max(free or tasks, key=lambda task: len(self._waiting[task]))
             self._at[worker] = mine
         key = self._waiting[mine].pop(0)
         if not self._waiting[mine]:

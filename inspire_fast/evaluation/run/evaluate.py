@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 import contextlib
 from dataclasses import asdict
 import logging
@@ -13,6 +13,7 @@ from inspire_fast.core.files import append_json_line, lock_folder
 from inspire_fast.core.policy import Policy, policy_name
 from inspire_fast.evaluation.records import records
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
+from inspire_fast.evaluation.run.episodes import Schedule
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
 from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError, failure
 from inspire_fast.evaluation.run.process_workers import run_in_processes
@@ -22,6 +23,7 @@ from inspire_fast.evaluation.run.runner import Job, Outcome, Runner, check_polic
 logger = logging.getLogger(__name__)
 
 OnOutcome = Callable[[Key, Outcome], None]
+Enough = Callable[[Sequence[EpisodeRecord]], bool]
 Run = Callable[[Job, list[Key]], Generator[tuple[Key, Outcome]]]
 """(job, missing episodes) -> each episode with its outcome, in order of completion."""
 
@@ -35,9 +37,9 @@ def in_this_process(policy: Policy) -> Run:
     """Runs episodes one after another, with a policy in this process."""
 
     def run(job: Job, keys: list[Key]) -> Generator[tuple[Key, Outcome]]:
-        runner = Runner(job, policy)
+        runner, schedule = Runner(job, policy), Schedule(keys, in_rounds=job.in_rounds)
         try:
-            for key in keys:
+            while (key := schedule.next(0)) is not None:
                 try:
                     yield key, runner.run(key)
                 except InfrastructureError as error:
@@ -49,7 +51,13 @@ def in_this_process(policy: Policy) -> Run:
 
 
 def run_missing_episodes(
-    job: Job, keys: list[Key], run: Run, *, patience: int = 3, on_outcome: OnOutcome | None = None
+    job: Job,
+    keys: list[Key],
+    run: Run,
+    *,
+    patience: int = 3,
+    on_outcome: OnOutcome | None = None,
+    enough: Enough | None = None,
 ) -> list[EpisodeRecord]:
     """Runs the episodes without a record; repeat the call after an interruption to continue.
 
@@ -59,9 +67,11 @@ def run_missing_episodes(
         run: how they are run, e.g. `in_processes(...)`.
         patience: number of infrastructure failures in a row that stops the evaluation.
         on_outcome: called after each episode, finished or failed.
+        enough: called with the wanted records so far after each episode; True ends the evaluation.
 
     Returns:
-        The records of the wanted episodes, in the order of `keys`. Episodes with infrastructure failures are missing.
+        The records of the wanted episodes, in the order of `keys`. Episodes with infrastructure failures are missing,
+        and those after an early end.
 
     Raises:
         ValueError: the folder holds another evaluation, or one of a policy without a name; or the policy does not fit
@@ -72,7 +82,9 @@ def run_missing_episodes(
     check_policy(job.policy, job.protocol, job.answering)
     with lock_folder(job.out, "evaluates into"):
         missing = _missing(job, keys)
-        _run(job, run(job, missing), patience, on_outcome)
+        found = [record for record in records.read(job.out) if record.key in set(keys)]
+        if enough is None or not enough(found):
+            _run(job, run(job, missing), patience, on_outcome, found, enough)
         by_key = {record.key: record for record in records.read(job.out)}
     return [by_key[key] for key in keys if key in by_key]
 
@@ -95,7 +107,15 @@ def _missing(job: Job, keys: list[Key]) -> list[Key]:
     return [key for key in keys if key not in done]
 
 
-def _run(job: Job, running: Generator[tuple[Key, Outcome]], patience: int, on_outcome: OnOutcome | None) -> None:
+def _run(
+    job: Job,
+    running: Generator[tuple[Key, Outcome]],
+    patience: int,
+    on_outcome: OnOutcome | None,
+    found: list[EpisodeRecord],
+    enough: Enough | None,
+) -> None:
+    """Writes outcomes as they come, and appends records to `found`, until there are enough."""
     in_a_row = 0
     with contextlib.closing(running) as outcomes:  # closing a generator ends its workers
         for key, outcome in outcomes:
@@ -104,6 +124,9 @@ def _run(job: Job, running: Generator[tuple[Key, Outcome]], patience: int, on_ou
                 on_outcome(key, outcome)
             if isinstance(outcome, EpisodeRecord):
                 in_a_row = 0
+                found.append(outcome)
+                if enough is not None and enough(found):
+                    return
                 continue
             in_a_row += 1
             if in_a_row >= patience or outcome.kind in ("disk", "policy"):

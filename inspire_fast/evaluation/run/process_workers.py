@@ -40,7 +40,7 @@ def run_in_processes(
     Raises:
         StoppedError: no episode can be run.
     """
-    schedule, crew = Schedule(keys), {}
+    schedule, crew = Schedule(keys, in_rounds=job.in_rounds), {}
     try:
         for number in range(min(workers, len(keys))):
             crew[number] = _Worker.start(number, job, connect, schedule, workers)

@@ -60,7 +60,7 @@ def _run(
     job: Job, connect: Callable[[], Policy], keys: list[Key], address: str, workers: int
 ) -> Generator[tuple[Key, Outcome]]:
     ray = _connected(address)
-    schedule, actor_class = Schedule(keys), ray.remote(num_cpus=1)(Simulator)
+    schedule, actor_class = Schedule(keys, in_rounds=job.in_rounds), ray.remote(num_cpus=1)(Simulator)
     portable = replace(job, out=Path())
     actors, pending = {}, {}
 

@@ -59,6 +59,7 @@ class Job:
         disturbances: name -> severity, see `envs.libero.disturbances`.
         videos: an image per call, per control step, or no video.
         keep_observations: save the policy's observations, for attention maps.
+        in_rounds: see `Schedule`.
         out: the evaluation's folder.
         make: builds the environment of a suite's task; None builds LIBERO's.
     """
@@ -70,6 +71,7 @@ class Job:
     disturbances: Mapping[str, int] = field(default_factory=dict[str, int])
     videos: Videos = "calls"
     keep_observations: bool = False
+    in_rounds: bool = False
     out: Path = Path()
     make: Callable[[str, int, Job], Environment] | None = None
 
