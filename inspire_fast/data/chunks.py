@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import copy
 from dataclasses import dataclass, field, replace
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.check import clock, find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.frames import require_declared_size
 from inspire_fast.robots import ROBOTS, Robot
 
 Split = Literal["all", "train", "held_out"]
@@ -164,6 +165,7 @@ class ChunkSource:
         """
         row = self._row(i)
         values = self.dataset.row(row, self._columns)
+        self._require_sizes(i, values)
         native = {key: values[column] for column, key in self._columns.items()}
         try:
             observation = self.robot.canonical({**native, "prompt": values["task"]})
@@ -176,6 +178,15 @@ class ChunkSource:
             facts=None if self.facts is None else self.facts.facts(*self.location(i)),
             robot=self.robot.name,
         )
+
+    def _require_sizes(self, i: int, values: Mapping[str, Any]) -> None:
+        for column in self._columns:
+            if (feature := self.dataset.feature(column)).visual:
+                try:
+                    require_declared_size(feature, values[column])
+                except DatasetError as error:
+                    episode, frame = self.location(i)
+                    raise DatasetError(f"{self.dataset.root}, episode {episode}, frame {frame}: {error}") from error
 
     def location(self, i: int) -> tuple[int, int]:
         """Episode and frame of sample i."""

@@ -75,6 +75,21 @@ class VideoReader:
         return float(self._stream.average_rate or 0)
 
     @property
+    def stored_hw(self) -> tuple[int, int]:
+        """Height and width of the stored pictures, before any rotation for display."""
+        return self._stream.codec_context.height, self._stream.codec_context.width
+
+    def frame_times_s(self) -> np.ndarray:
+        """Times of all frames, float64 `[n]`, from 0 on, ascending: from the container's index, without decoding.
+
+        A container without an index gives the times that follow from its length and rate.
+        """
+        ticks = np.sort([entry.timestamp for entry in self._stream.index_entries if not entry.is_discard])
+        if len(ticks):  # times of decoding, as many and as far apart as those of display
+            return (ticks - ticks[0]) * self._tick_s
+        return np.arange(round(self.duration_s * self.rate_hz)) / (self.rate_hz or 1.0)
+
+    @property
     def pixel_format(self) -> str:
         """FFmpeg's name of the stored pixels, e.g. `yuv420p`, `gray12le`."""
         return self._stream.codec_context.pix_fmt or ""
@@ -82,13 +97,17 @@ class VideoReader:
     def frame(self, time_s: float, tolerance_s: float, pixels: str = "rgb24") -> np.ndarray:
         """The frame shown at `time_s`: uint8 `[h, w, 3]` RGB, or PyAV's array of other `pixels`.
 
+        It is turned as the file says (a phone's video may lie on its side), as LeRobot's decoder turns it.
+
         Raises:
             DatasetError: no frame within `tolerance_s` (the video is shorter than its index), or a decoding error.
         """
         with self._lock:
             try:
                 frame = self._find(time_s, tolerance_s)
-                return self._reformatter.reformat(frame, format=pixels).to_ndarray()
+                image = self._reformatter.reformat(frame, format=pixels).to_ndarray()
+                quarters = round(frame.rotation / 90) % 4  # counter-clockwise
+                return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
             except av.error.FFmpegError as error:
                 self._frames = None  # the decoder's state is unknown: the next call seeks
                 raise DatasetError(f"{self.path}: decoding the frame at {time_s:.3f} s failed: {error}") from error

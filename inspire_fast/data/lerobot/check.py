@@ -6,17 +6,19 @@ The cheap checks read every number once and open each video; `decode` also decod
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.frames import require_declared_size
 from inspire_fast.data.lerobot.meta import Episode
-from inspire_fast.data.video import VideoReader
+from inspire_fast.data.lerobot.video_check import find_bad_videos
 
 # Timestamps may stray by this part of a frame's time before frames are looked up wrongly (LeRobot allows 1e-4 s).
 _TIME_SLACK = 0.25
+# A clock's jitter is within the slack above; the rate over a whole episode is that of the robot, to this part.
+_RATE_SLACK = 0.05
 
 
 def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode: bool = False) -> dict[int, str]:
@@ -25,7 +27,7 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
     Args:
         dataset: the dataset; episodes that it skips already are left out.
         columns: those that training reads, cameras included. Other columns are not checked.
-        decode: decode every image. Otherwise the bytes of images are not read, and only the lengths of videos.
+        decode: decode every image. Otherwise the bytes of images are not read, and only the indices of videos.
 
     Raises:
         DatasetError: the dataset lacks a column.
@@ -35,7 +37,7 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
     cameras = [name for name in columns if dataset.feature(name).visual]
     videos = [name for name in cameras if dataset.feature(name).dtype == "video"]
     names: list[str] = [*dict.fromkeys([*numbers, "task_index", *clock(dataset, cameras)])]
-    last_s: dict[int, float] = {}
+    times_s: dict[int, np.ndarray] = {}
     for path, episodes in dataset.files().items():
         wanted = [e for e in episodes if e.index not in dataset.skipped]
         if not wanted:
@@ -51,9 +53,9 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
             except DatasetError as error:
                 bad[episode.index] = str(error)
             if videos:
-                last_s[episode.index] = float(values["timestamp"][_rows(episode)][-1])
+                times_s[episode.index] = values["timestamp"][_rows(episode)]
     sound = [e for e in dataset.episodes if e.index not in bad and e.index not in dataset.skipped]
-    bad |= _check_videos(dataset, sound, videos, last_s)
+    bad |= find_bad_videos(dataset, sound, videos, times_s)
     if decode:
         bad |= _decode(dataset, [e for e in sound if e.index not in bad], cameras)
     return dict(sorted(bad.items()))
@@ -95,15 +97,25 @@ def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str
                 f"{dataset.root / 'meta'} lists {dict(sorted(dataset.tasks.items())[:20])}."
             )
     if "timestamp" in values:
-        period_s = 1 / dataset.fps
-        off = np.abs(np.diff(values["timestamp"].astype(np.float64)) - period_s) > _TIME_SLACK * period_s
-        if off.any():
-            frame = int(np.flatnonzero(off)[0])
-            times = values["timestamp"][frame : frame + 2]
-            raise DatasetError(
-                f"{_where(episode, frame)}: the next frame is {times[1] - times[0]:.4f} s later; at the dataset's "
-                f"{dataset.fps:g} frames per second it must be {period_s:.4f} s (wrong fps in meta/info.json?)."
-            )
+        _check_clock(dataset.fps, episode, values["timestamp"].astype(np.float64))
+
+
+def _check_clock(fps: float, episode: Episode, times_s: np.ndarray) -> None:
+    """Each step of the timestamps, and all of them together, against the frame rate."""
+    period_s, steps_s = 1 / fps, np.diff(times_s)
+    off = np.flatnonzero(np.abs(steps_s - period_s) > _TIME_SLACK * period_s)
+    if len(off):
+        raise DatasetError(
+            f"{_where(episode, int(off[0]))}: the next frame is {steps_s[off[0]]:.4f} s later; at the dataset's "
+            f"{fps:g} frames per second it must be {period_s:.4f} s (wrong fps in meta/info.json?)."
+        )
+    wanted_s = len(steps_s) * period_s
+    if len(steps_s) and abs(steps_s.sum() - wanted_s) > max(_RATE_SLACK * wanted_s, period_s / 2):
+        raise DatasetError(
+            f"{_where(episode, 0)}: {len(times_s)} frames take {steps_s.sum():.3f} s, "
+            f"{len(steps_s) / steps_s.sum():.3g} frames per second; the dataset's {fps:g} mean {wanted_s:.3f} s (wrong "
+            "fps in meta/info.json?)."
+        )
 
 
 def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -> None:
@@ -121,65 +133,17 @@ def refuse_bad_rows(dataset: LeRobotDataset, values: Mapping[str, np.ndarray]) -
                 raise DatasetError(f"{error} {hint}") from error
 
 
-def _check_videos(
-    dataset: LeRobotDataset, episodes: Sequence[Episode], names: Sequence[str], last_s: Mapping[int, float]
-) -> dict[int, str]:
-    """Episodes whose video, or part of a shared one, ends before their last frame, at `last_s`."""
-    bad: dict[int, str] = {}
-    lengths: dict[Path, float | str] = {}  # seconds, or the file's defect
-    for name in names:
-        for episode in episodes:
-            place = episode.videos[name]
-            if place.path not in lengths:
-                lengths[place.path] = _length_s(place.path)
-            length = lengths[place.path]
-            if isinstance(length, str):
-                reason = f"{_frame(episode, 0, name)}: {length}"
-            else:
-                reason = _too_short(dataset.fps, episode, name, last_s[episode.index], length)
-            if reason:
-                bad.setdefault(episode.index, reason)
-    return bad
-
-
-def _too_short(fps: float, episode: Episode, name: str, last_s: float, length_s: float) -> str:
-    """The defect of an episode's part of a video that lasts `length_s`; empty if there is none."""
-    place, slack_s = episode.videos[name], 0.5 / fps  # frames are looked up within half of their time
-    last = place.from_s + last_s
-    ends = [(length_s, length_s - slack_s, "is shorter than its index says: it lasts")]
-    if place.to_s is not None:
-        ends.append((place.to_s, place.to_s + slack_s, "is the episode's for a shorter time than it has frames: until"))
-    for end_s, latest_s, what in ends:
-        if last > latest_s:
-            beyond = int(np.ceil((last - end_s) * fps + 1e-3))
-            where = _frame(episode, max(episode.length - max(beyond, 1), 0), name)
-            return f"{where}: {place.path} {what} {end_s:.3f} s, and the last frame is at {last:.3f} s."
-    return ""
-
-
-def _frame(episode: Episode, frame: int, name: str) -> str:
-    return f"Episode {episode.index}, frame {frame}, {name!r}"
-
-
-def _length_s(path: Path) -> float | str:
-    try:
-        reader = VideoReader(path)
-    except DatasetError as error:
-        return str(error)
-    try:
-        return reader.duration_s
-    finally:
-        reader.close()
-
-
 def _decode(dataset: LeRobotDataset, episodes: Sequence[Episode], cameras: Sequence[str]) -> dict[int, str]:
     bad = {}
     for episode in episodes:
-        try:
-            for row in range(episode.start, episode.stop):
-                dataset.row(row, cameras)
-        except DatasetError as error:
-            bad[episode.index] = str(error)
+        for row in range(episode.start, episode.stop):
+            try:
+                images = dataset.row(row, cameras)
+                for name in cameras:
+                    require_declared_size(dataset.feature(name), images[name])
+            except DatasetError as error:
+                bad[episode.index] = f"{_where(episode, row - episode.start)}: {error}"
+                break
     return bad
 
 

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -107,6 +107,7 @@ class FrameStore:
             data = io.BytesIO(images.pool[code].as_buffer()) if code >= 0 else stored
             try:
                 with Image.open(data) as opened:
+                    ImageOps.exif_transpose(opened, in_place=True)  # as `datasets`, LeRobot's reader, turns it
                     if self._meta.features[name].depth_map:
                         image = _frozen(np.array(opened)[..., None])
                     else:
@@ -197,6 +198,28 @@ def _has_dictionary(group: pq.RowGroupMetaData, leaf: str) -> bool:
 def _frozen(image: np.ndarray) -> np.ndarray:
     image.flags.writeable = False
     return image
+
+
+def declared_hw(feature: Feature) -> tuple[int, int] | None:
+    """Height and width that `info.json` declares for a camera, whose shape is `(h, w, c)` or `(c, h, w)`."""
+    if len(feature.shape) != 3:
+        return None
+    first, middle, last = feature.shape
+    return (middle, last) if first in (1, 3, 4) and last not in (1, 3, 4) else (first, middle)
+
+
+def require_declared_size(feature: Feature, image: np.ndarray) -> None:
+    """Refuses a picture of another size than `info.json` declares: another camera's, or a turned one.
+
+    Raises:
+        DatasetError: names the camera and both sizes.
+    """
+    declared, stored = declared_hw(feature), image.shape[:2]
+    if declared is not None and stored != declared:
+        raise DatasetError(
+            f"{feature.name!r} is {stored[0]} x {stored[1]}; meta/info.json declares {declared[0]} x {declared[1]} "
+            "(h x w). Leave the episode out, or correct the declared shape."
+        )
 
 
 def depth_m(codes: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
