@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 import os
 from pathlib import Path
 import threading
@@ -161,7 +162,7 @@ class VideoReader:
 class VideoEncoder:
     """Encoder of one mp4, frame by frame."""
 
-    def __init__(self, path: Path, *, fps: int, height: int, width: int, codec: Codec) -> None:
+    def __init__(self, path: Path, *, fps: float, height: int, width: int, codec: Codec) -> None:
         if height % 2 or width % 2:
             raise ValueError(
                 f"{path.name}: {codec} with yuv420p needs even sizes; got {height} x {width}. Store images."
@@ -174,8 +175,9 @@ class VideoEncoder:
         # SVT-AV1 prints its configuration to stderr unless told to report errors only.
         os.environ.setdefault("SVT_LOG", "1")
         encoder, options = _ENCODERS[codec]
+        rate = Fraction(fps).limit_denominator(1_000_000)  # 29.97 is 2997 / 100
         self._container: OutputContainer = av.open(str(path), "w", format="mp4")
-        self._stream: VideoStream = self._container.add_stream(encoder, rate=fps, options=dict(options))  # type: ignore[assignment]
+        self._stream: VideoStream = self._container.add_stream(encoder, rate=rate, options=dict(options))  # type: ignore[assignment]
         self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
 
     def add(self, image: np.ndarray) -> None:

@@ -95,6 +95,36 @@ def test_annotations_are_objects(tmp_path: Path) -> None:
     assert dataset.row(4)["language_events"] is None
 
 
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+@pytest.mark.parametrize(
+    ("values", "kind", "feature"),
+    [
+        (
+            [[{"role": "user", "content": str(i), "timestamp": i / 10}] if i % 2 else None for i in range(36)],
+            pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("timestamp", pa.float64())])),
+            {"dtype": "language", "shape": [1], "names": None},
+        ),
+        (  # no event in any frame: the type is that of the source, not guessed from the values
+            [[] for _ in range(36)],
+            pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+            {"dtype": "language", "shape": [1], "names": None},
+        ),
+        ([[]] * 36, pa.list_(pa.float32()), {"dtype": "float32", "shape": [0], "names": None}),
+    ],
+    ids=["annotations", "no annotations", "width 0"],
+)
+def test_copies_keep_every_column(tmp_path: Path, version, values, kind: pa.DataType, feature: dict) -> None:
+    dataset = add_column(tmp_path / "set", "extra", pa.array(values, kind), feature)
+    copy_dataset(dataset.root, tmp_path / "copy", storage=Storage(version=version))
+    copy = LeRobotDataset(tmp_path / "copy")
+    assert (copy.feature("extra").dtype, copy.feature("extra").shape) == (feature["dtype"], tuple(feature["shape"]))
+    for row in (0, 3, 35):
+        assert np.array_equal(copy.row(row, ["extra"])["extra"], dataset.row(row, ["extra"])["extra"])
+    stored = pq.read_schema(copy.episode(0).data_path)
+    assert stored.field("extra").type == kind
+    assert "extra" in json.loads(stored.metadata[b"huggingface"])["info"]["features"]
+
+
 @pytest.mark.parametrize(("encoding", "dtype"), [("png", np.uint16), ("tiff", np.uint16), ("tiff", np.float32)])
 def test_depth_maps_in_images(tmp_path: Path, encoding: str, dtype) -> None:
     """16 bits and metres stay what they are; as colours they would be clipped."""

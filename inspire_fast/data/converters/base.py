@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from inspire_fast.core.files import write_json
@@ -96,11 +97,13 @@ class Description:
         fps: frames per second.
         robot_type: free text kept with the dataset.
         names: column -> names of its elements, a list or an object; LeRobot's writers use both.
+        annotation_types: column of annotations (the dtype `language`) -> its arrow type.
     """
 
-    fps: int
+    fps: float
     robot_type: str | None
     names: Mapping[str, Any] = field(default_factory=dict)
+    annotation_types: Mapping[str, pa.DataType] = field(default_factory=dict)
 
 
 def convert(
@@ -183,12 +186,18 @@ class _Run:
             self._root,
             fps=description.fps,
             robot_type=description.robot_type,
-            features={name: _feature(values, description.names.get(name)) for name, values in columns.items()},
+            features={name: self._feature(name, values) for name, values in columns.items()},
             image_storage=storage.images,
             video_codec=storage.codec,
             version=storage.version,
             overwrite=storage.overwrite,
+            annotation_types=description.annotation_types,
         )
+
+    def _feature(self, name: str, values: np.ndarray) -> dict[str, Any]:
+        if name in self._description.annotation_types:
+            return {"dtype": "language", "shape": (1,)}
+        return _feature(values, self._description.names.get(name))
 
 
 def recording_path(root: Path, episode: int) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import shutil
 
 import numpy as np
+import pyarrow as pa
 
 from inspire_fast.data.converters.base import (
     Conversion,
@@ -23,11 +24,12 @@ from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, wri
 from inspire_fast.data.lerobot.check import find_bad_episodes
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode as Place
+from inspire_fast.data.lerobot.parquet import read_schema
 from inspire_fast.data.lerobot.schema import INDEX_FEATURES
 
 
 def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) -> Conversion:
-    """Copies a dataset with its labels, recordings and names of elements; depth maps and annotations are refused.
+    """Copies a dataset with its labels, recordings, annotations and names of elements; depth maps are refused.
 
     Raises:
         DatasetError: `root` is the source itself or holds it, a column cannot be written, or an episode is damaged and
@@ -37,26 +39,30 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
         raise DatasetError(f"{root} is the source {source} or holds it; a copy needs a folder of its own.")
     dataset = LeRobotDataset(source, cache_bytes=128 << 20)
     names = [name for name in dataset.features if name not in INDEX_FEATURES]
-    refused = [n for n in names if dataset.feature(n).depth_map or dataset.feature(n).dtype == "language"]
-    if refused:
-        raise DatasetError(
-            f"{source}: the columns {refused} hold depth maps or annotations, which this command does not write."
-        )
-    if dataset.fps != round(dataset.fps):
-        raise DatasetError(f"{source}: {dataset.fps} frames per second cannot be written; the rate must be whole.")
+    if refused := [name for name in names if dataset.feature(name).depth_map]:
+        raise DatasetError(f"{source}: the columns {refused} hold depth maps, which this command does not write.")
     if storage is not None and storage.skip_bad_episodes:  # else one damaged file would take all episodes along
         dataset = dataset.without(find_bad_episodes(dataset, names))
     return convert(
         _episodes(dataset, names),
         root,
         Description(
-            fps=round(dataset.fps),
+            fps=dataset.fps,
             robot_type=dataset.meta.robot_type,
             names={n: f.names for n in names if (f := dataset.feature(n)).names and not f.visual},
+            annotation_types=_annotation_types(dataset),
         ),
         storage=storage,
         done=partial(_copy_labels_and_recordings, dataset),
     )
+
+
+def _annotation_types(dataset: LeRobotDataset) -> dict[str, pa.DataType]:
+    annotated = [name for name, feature in dataset.features.items() if feature.dtype == "language"]
+    sound = (episode.data_path for episode in dataset.episodes if episode.index not in dataset.skipped)
+    path = next(sound, None) if annotated else None
+    schema = pa.schema([]) if path is None else read_schema(path)
+    return {name: schema.field(name).type for name in annotated if name in schema.names}
 
 
 def _episodes(dataset: LeRobotDataset, names: Sequence[str]) -> Iterator[Pending]:

@@ -12,7 +12,7 @@ import numpy as np
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.frames import require_declared_size
-from inspire_fast.data.lerobot.meta import Episode
+from inspire_fast.data.lerobot.meta import Episode, some_tasks
 from inspire_fast.data.lerobot.video_check import find_bad_videos
 
 # Timestamps may stray by this part of a frame's time before frames are looked up wrongly (LeRobot allows 1e-4 s).
@@ -94,7 +94,7 @@ def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str
             frame = int(np.argmax(np.isin(values["task_index"], without)))
             raise DatasetError(
                 f"{_where(episode, frame)}: no instruction; task_index is {values['task_index'][frame]} and "
-                f"{dataset.root / 'meta'} lists {dict(sorted(dataset.tasks.items())[:20])}."
+                f"{dataset.root / 'meta'} lists {some_tasks(dataset.tasks)}."
             )
     if "timestamp" in values:
         _check_clock(dataset.fps, episode, values["timestamp"].astype(np.float64))

@@ -37,7 +37,7 @@ def parse_features(
                 raise ValueError(f"Camera {name!r} needs the shape (height, width, 3); got {feature.shape}.")
             names = feature.names or ["height", "width", "channel"]
             feature = Feature(name=name, dtype=image_storage, shape=feature.shape, names=names)
-        if feature.dtype != "video":
+        if feature.dtype not in ("video", "language"):
             arrow_type(feature)  # raises on what cannot be stored
         parsed[name] = feature
     return parsed
@@ -65,8 +65,8 @@ def checked_values(values: Any, feature: Feature, episode: int) -> np.ndarray:
         ValueError: wrong shape, a dtype that would lose information, NaN or infinity.
     """
     where = f"Episode {episode}, column {feature.name!r}"
-    if feature.dtype == "string":
-        return np.array(values, dtype=object)
+    if not feature.numeric:
+        return np.array([*values, None], dtype=object)[:-1]  # lists of equal length stay single values
     array, dtype = np.asarray(values), np.dtype(feature.dtype)
     shape = () if feature.shape == (1,) and array.ndim == 1 else feature.shape
     if array.shape[1:] != shape:
@@ -114,6 +114,8 @@ def image_column(codes: np.ndarray, unique: Sequence[np.ndarray]) -> list[dict[s
 
 def to_arrow(values: Any, kind: pa.DataType) -> pa.Array:
     """A checked column as the arrow array of its stored type."""
+    if isinstance(values, np.ndarray) and values.ndim > 1 and not values.shape[1]:
+        return pa.array([[]] * len(values), kind)
     if pa.types.is_fixed_size_list(kind):
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind.value_type), kind.list_size)
     return pa.array(values, kind)

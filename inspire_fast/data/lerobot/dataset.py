@@ -14,7 +14,7 @@ from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.frames import FrameStore
-from inspire_fast.data.lerobot.meta import Episode, Feature, Meta, load_meta
+from inspire_fast.data.lerobot.meta import Episode, Feature, Meta, load_meta, some_tasks
 from inspire_fast.data.lerobot.parquet import ColumnError, read_table, to_numpy
 
 
@@ -91,7 +91,7 @@ class LeRobotDataset:
             episode, frame = self.locate(index)
             raise DatasetError(
                 f"{episode.data_path}: episode {episode.index}, frame {frame} has no instruction: its task_index is "
-                f"{number}, and {self.root / 'meta'} lists {dict(sorted(self.tasks.items())[:20])}."
+                f"{number}, and {self.root / 'meta'} lists {some_tasks(self.tasks)}."
             )
         return self.tasks[number]
 
@@ -205,15 +205,13 @@ class LeRobotDataset:
                 kept = column if len(rows) == len(owners) else column.take(pa.array(rows))
                 values = _shaped(to_numpy(kept), self.feature(name))
             except ColumnError as error:
-                if error.row is None:
+                if not len(error.rows):
                     raise DatasetError(f"{where}: column {name!r} {error}.") from error
-                row = int(rows[error.row])
-                owner, frame = int(owners[row]), row - int(np.argmax(owners == owners[row]))
-                reason = f"{where}: episode {owner}, frame {frame}: column {name!r} {error}."
-                left_out.add(owner)
-                if bad is None or left_out >= {*owners.tolist()}:
-                    raise DatasetError(reason) from error
-                bad[owner] = reason
+                reasons = _by_episode(rows[error.rows], owners, f"column {name!r} {error}.", where)
+                left_out |= {*reasons}
+                if bad is None or left_out >= {*np.unique(owners).tolist()}:
+                    raise DatasetError(next(iter(reasons.values()))) from error
+                bad |= reasons
                 continue
             if len(rows) == len(owners):
                 return values
@@ -251,6 +249,16 @@ class LeRobotDataset:
         if not columns:
             raise DatasetError(f"{self.root}: every episode is skipped: {dict(list(self.skipped.items())[:5])}.")
         return columns
+
+
+def _by_episode(rows: np.ndarray, owners: np.ndarray, what: str, where: str) -> dict[int, str]:
+    """Episode -> its defect, with its first bad frame; in one pass, however many episodes are bad."""
+    bad, first = np.unique(owners[rows], return_index=True)
+    starts = dict(zip(*(values.tolist() for values in np.unique(owners, return_index=True)), strict=True))
+    return {
+        number: f"{where}: episode {number}, frame {int(row) - starts[number]}: {what}"
+        for number, row in zip(bad.tolist(), rows[first], strict=True)
+    }
 
 
 def _shaped(values: np.ndarray, feature: Feature) -> np.ndarray:

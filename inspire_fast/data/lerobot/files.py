@@ -36,7 +36,7 @@ class SharedFiles:
     root: Path
     schema: pa.Schema
     features: Mapping[str, Feature]
-    fps: int
+    fps: float
     codec: Codec
     _data: pq.ParquetWriter | None = None
     _data_file: int = -1
@@ -115,7 +115,7 @@ class EpisodeFiles:
     root: Path
     schema: pa.Schema
     features: Mapping[str, Feature]
-    fps: int
+    fps: float
     codec: Codec
     _files: list[Path] = field(default_factory=list)
 
@@ -209,7 +209,7 @@ def write_groups(file: pq.ParquetWriter, tables: Sequence[pa.Table]) -> None:
         file.write_table(table, row_group_size=len(table))
 
 
-def encoder(path: Path, feature: Feature, *, fps: int, codec: Codec) -> VideoEncoder:
+def encoder(path: Path, feature: Feature, *, fps: float, codec: Codec) -> VideoEncoder:
     """An open video file."""
     height, width, _ = feature.shape
     return VideoEncoder(path, fps=fps, height=height, width=width, codec=codec)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+import itertools
 import json
 import math
 from pathlib import Path
@@ -43,6 +44,11 @@ class Feature:
     def visual(self) -> bool:
         """Whether it holds images."""
         return self.dtype in ("image", "video")
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it holds numbers: neither images nor text nor annotations."""
+        return not self.visual and self.dtype not in ("string", "language")
 
     @property
     def depth_map(self) -> bool:
@@ -199,6 +205,11 @@ def _instructions(numbers: list[Any], texts: list[Any], where: Path) -> dict[int
                 f"{where}: task {index} must be one text; got {tasks.get(index)!r:.80} and {text!r:.80}."
             )
     return tasks
+
+
+def some_tasks(tasks: Mapping[int, str]) -> dict[int, str]:
+    """The first twenty instructions, for messages: each of many bad episodes may need one."""
+    return dict(itertools.islice(tasks.items(), 20))
 
 
 def _tables_v2(root: Path, info: Mapping[str, Any]) -> tuple[dict[int, str], list[Episode]]:

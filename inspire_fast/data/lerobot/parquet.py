@@ -54,11 +54,11 @@ def read_schema(path: Path) -> pa.Schema:
 
 
 class ColumnError(ValueError):
-    """A column's values do not make an array; `row` is the first bad one, None if no single row is."""
+    """A column's values do not make an array; `rows` are all bad ones, ascending, empty if no single row is."""
 
-    def __init__(self, message: str, row: int | None = None) -> None:
+    def __init__(self, message: str, rows: np.ndarray | None = None) -> None:
         super().__init__(message)
-        self.row = row
+        self.rows = np.zeros(0, np.int64) if rows is None else np.unique(rows)
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
@@ -107,8 +107,8 @@ def _objects(array: pa.Array) -> np.ndarray:
 
 def _refuse_empty(array: pa.Array, shape: list[int]) -> None:
     if array.null_count:
-        first = int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0])
-        raise ColumnError(f"has {array.null_count} empty values", first * shape[0] // len(array))
+        empty = np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))
+        raise ColumnError(f"has {array.null_count} empty values", empty * shape[0] // len(array))
 
 
 def _check_lengths(array: pa.Array, shape: list[int]) -> None:
@@ -117,7 +117,5 @@ def _check_lengths(array: pa.Array, shape: list[int]) -> None:
     lengths = array.value_lengths().to_numpy(zero_copy_only=False)
     differing = np.flatnonzero(lengths != lengths[:1])
     if len(differing):
-        first = int(differing[0])
-        raise ColumnError(
-            f"holds lists that differ in length: {lengths[0]} and {lengths[first]}", first * shape[0] // len(array)
-        )
+        what = f"holds lists that differ in length: {lengths[0]} and {lengths[differing[0]]}"
+        raise ColumnError(what, differing * shape[0] // len(array))

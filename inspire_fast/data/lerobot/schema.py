@@ -23,13 +23,22 @@ INDEX_FEATURES = {
 }
 
 
-def data_schema(features: Mapping[str, Feature], *, legacy: bool = False) -> pa.Schema:
-    """Schema of the data files without videos, with the feature description of `datasets` (`legacy`: before its v4)."""
+def data_schema(
+    features: Mapping[str, Feature], *, legacy: bool = False, types: Mapping[str, pa.DataType] | None = None
+) -> pa.Schema:
+    """Schema of the data files without videos, with the feature description of `datasets` (`legacy`: before its v4).
+
+    `types` are those of annotations: column -> its type in the dataset that it comes from.
+    """
     stored = {name: feature for name, feature in features.items() if feature.dtype != "video"}
+    given = types or {}
     list_type = "Sequence" if legacy else "List"
-    description = {name: _datasets_feature(feature, list_type) for name, feature in stored.items()}
+    description = {
+        name: _described(given[name], list_type) if name in given else _datasets_feature(feature, list_type)
+        for name, feature in stored.items()
+    }
     return pa.schema(
-        [pa.field(name, arrow_type(feature)) for name, feature in stored.items()],
+        [pa.field(name, given[name] if name in given else arrow_type(feature)) for name, feature in stored.items()],
         metadata={"huggingface": json.dumps({"info": {"features": description}})},
     )
 
@@ -50,7 +59,9 @@ def arrow_type(feature: Feature) -> pa.DataType:
         scalar = pa.from_numpy_dtype(np.dtype(feature.dtype))
     except (TypeError, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"Feature {feature.name!r}: unknown dtype {feature.dtype!r}.") from error
-    return scalar if is_scalar(feature) else pa.list_(scalar, math.prod(feature.shape))
+    if is_scalar(feature):
+        return scalar
+    return pa.list_(scalar, math.prod(feature.shape) or -1)  # arrow has no lists of the fixed length 0
 
 
 def is_scalar(feature: Feature) -> bool:
@@ -64,7 +75,18 @@ def _datasets_feature(feature: Feature, list_type: str) -> dict[str, Any]:
     value = {"dtype": feature.dtype, "_type": "Value"}
     if is_scalar(feature):
         return value
-    return {"feature": value, "length": math.prod(feature.shape), "_type": list_type}
+    return {"feature": value, "length": math.prod(feature.shape) or -1, "_type": list_type}
+
+
+def _described(kind: pa.DataType, list_type: str) -> Any:
+    """The description of any arrow type of lists, records and plain values."""
+    if pa.types.is_struct(kind):
+        return {field.name: _described(field.type, list_type) for field in kind}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = _described(kind.value_type, list_type)
+        # Before `datasets` 4, a Sequence of records was a record of lists; a plain list was what List is now.
+        return [inner] if list_type == "Sequence" else {"feature": inner, "_type": list_type}
+    return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
 
 
 def episodes_schema(features: Mapping[str, Feature]) -> pa.Schema:
@@ -80,7 +102,7 @@ def episodes_schema(features: Mapping[str, Feature]) -> pa.Schema:
             fields += [(f"videos/{name}/{part}", pa.int64()) for part in ("chunk_index", "file_index")]
             fields += [(f"videos/{name}/{part}", pa.float64()) for part in ("from_timestamp", "to_timestamp")]
     for name, feature in features.items():
-        if feature.dtype != "string":
+        if feature.visual or feature.numeric:
             fields += [(f"stats/{name}/{stat}", _stat_type(feature, stat)) for stat in STAT_NAMES]
     fields += [("meta/episodes/chunk_index", pa.int64()), ("meta/episodes/file_index", pa.int64())]
     return pa.schema(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ STAT_NAMES = ("min", "max", "mean", "std", "count", *QUANTILES)
 
 def numeric_stats(values: np.ndarray) -> dict[str, list[Any]]:
     """Statistics of a column `[n]` or `[n, k]` as lists of length k (1 for `[n]`); integers keep integer bounds."""
-    columns = values.reshape(len(values), -1)
+    columns = values.reshape(len(values), math.prod(values.shape[1:]))
     if columns.dtype == bool:
         columns = columns.astype(np.int64)
     wide = columns.astype(np.float64)

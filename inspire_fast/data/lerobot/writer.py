@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +50,7 @@ class DatasetWriter:
 
     Args:
         root: the dataset's future folder.
-        fps: frames per second.
+        fps: frames per second, above 0; it need not be whole (29.97).
         robot_type: free text for `info.json`.
         features: column -> `{"dtype", "shape", "names"}` as in LeRobot; cameras have the dtype `image`. The index
             columns (`timestamp`, `frame_index`, `episode_index`, `index`, `task_index`) are added.
@@ -57,6 +58,7 @@ class DatasetWriter:
         video_codec: `av1` (LeRobot's) or `h264`.
         version: of the format: `v3.0`, or `v2.1` for readers from before September 2025.
         overwrite: replace an existing dataset.
+        annotation_types: column of the dtype `language` -> its arrow type; LeRobot keeps lists of records there.
 
     Raises:
         FileExistsError: `root` is in use and no dataset that may be replaced, or another process writes to it.
@@ -67,22 +69,26 @@ class DatasetWriter:
         self,
         root: Path,
         *,
-        fps: int,
+        fps: float,
         robot_type: str | None,
         features: Mapping[str, Mapping[str, Any]],
         image_storage: Literal["image", "video"] = "image",
         video_codec: Codec = "av1",
         version: Version = "v3.0",
         overwrite: bool = False,
+        annotation_types: Mapping[str, pa.DataType] | None = None,
     ) -> None:
         if version not in LAYOUTS:
             raise ValueError(unknown_name("version to write", version, list(LAYOUTS)))
         require_new_dataset(root, overwrite=overwrite)
+        if not 0 < fps < math.inf:
+            raise ValueError(f"fps must be a number above 0; got {fps!r}.")
+        fps = int(fps) if fps == int(fps) else float(fps)
         self._fps, self._robot_type, self._version = fps, robot_type, version
         self._codec: Codec = video_codec
         self._given = parse_features(features, image_storage)
         self._features = {**self._given, **INDEX_FEATURES}
-        self._schema = data_schema(self._features, legacy=version == "v2.1")
+        self._schema = data_schema(self._features, legacy=version == "v2.1", types=annotation_types)
         self._staged = StagedFolder(Path(root), replaces=_DATASET if overwrite else ())
         self._files: Layout = LAYOUTS[version](
             self._staged.path, self._schema, self._features, fps=fps, codec=video_codec
@@ -136,7 +142,7 @@ class DatasetWriter:
         images = {name: [np.asarray(image) for image in columns[name]] for name in self._pixels}
         distinct = {name: deduplicate(images[name], self._given[name], self.episodes) for name in self._pixels}
         values = self._values(columns, length, task)
-        stats = {name: numeric_stats(v) for name, v in values.items() if self._features[name].dtype != "string"}
+        stats = {name: numeric_stats(v) for name, v in values.items() if self._features[name].numeric}
         row = {"episode_index": self.episodes, "tasks": [task], "length": length}
         row |= {"dataset_from_index": self._frames, "dataset_to_index": self._frames + length}
         for name, (codes, unique) in distinct.items():
@@ -206,12 +212,12 @@ class DatasetWriter:
     def _dataset_stats(self) -> dict[str, Any]:
         stats: dict[str, Any] = {name: histogram.stats() for name, histogram in self._pixels.items()}
         for name, feature in self._features.items():
-            if not feature.visual and feature.dtype != "string":
+            if feature.numeric:
                 # Column by column: one at a time in memory.
                 parts = [read_table(path, [name])[name] for path in self._files.data_files()]
                 flat = [part.combine_chunks().flatten() if not is_scalar(feature) else part for part in parts]
                 values = np.concatenate([part.to_numpy() for part in flat])
-                stats[name] = numeric_stats(values.reshape(self._frames, -1))
+                stats[name] = numeric_stats(values.reshape(self._frames, math.prod(feature.shape)))
         return stats
 
     def _info(self) -> dict[str, Any]:
