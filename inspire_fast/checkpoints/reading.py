@@ -73,6 +73,9 @@ def open_params(path: Path, *, base: Path | None = None) -> StoredParams:
         return by_suffix[path.suffix](path)
     if path.is_file():
         raise ValueError(f"{path} is no checkpoint: expected a folder, a .safetensors or a .npz file.")
+    if path.is_dir() and not has_checkpoint(path) and (pieces := sorted(path.glob("*.safetensors"))):
+        open_safetensors(pieces[0])  # raises where a folder of LeRobot's or transformers' says what it is
+        raise ValueError(f"{path} holds {[piece.name for piece in pieces]}; name the file itself.")
     return open_orbax(path if (path / "_METADATA").is_file() else find_step(path))
 
 

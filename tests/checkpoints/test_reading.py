@@ -293,3 +293,16 @@ def test_every_leaf_of_both_networks_is_in_the_table() -> None:
         assert {TABLE["/".join(map(str, path))] for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))} == set(
             params
         )
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model-00001-of-00002.safetensors"])
+def test_lerobots_weights_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    """PyTorch's names and layouts; a list of every array as unknown would say less."""
+    arrays = {"model.pi0_paligemma.language_model.model.embed_tokens.weight": np.zeros((4, 2), np.float32)}
+    save_file(arrays, str(tmp_path / name))
+    for source in (tmp_path / name, tmp_path):
+        with pytest.raises(ValueError, match=r"the parameters of LeRobot's pi0fast \('model\.pi0_.*Take openpi's"):
+            open_params(source)
+    save_file({"PaliGemma/llm/final_norm/scale": np.zeros(2, np.float32)}, str(tmp_path / name))
+    with pytest.raises(ValueError, match=r"holds \['model.*name the file itself"):
+        open_params(tmp_path)

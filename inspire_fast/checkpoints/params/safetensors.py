@@ -5,7 +5,7 @@ The checkpoint's contract travels in the file's metadata, under `contract`. Arra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 import struct
@@ -29,7 +29,7 @@ def open_safetensors(path: Path) -> StoredParams:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a safetensors file, cut off, or with arrays that are no floats.
+        ValueError: not a safetensors file, cut off, with arrays that are no floats, or a PyTorch port's.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No safetensors file at {path}.")
@@ -38,6 +38,7 @@ def open_safetensors(path: Path) -> StoredParams:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise unreadable_file(path, "safetensors file", error) from error
+    _refuse_pytorch(path, list(slices))
     codes = {name: str(s.get_dtype()) for name, s in slices.items()}
     if odd := {name: code for name, code in codes.items() if code not in _DTYPES}:
         raise ValueError(f"{path} holds arrays that are no parameters: {odd}. Expected one of {sorted(_DTYPES)}.")
@@ -50,6 +51,19 @@ def open_safetensors(path: Path) -> StoredParams:
 
     leaves = {n: jax.ShapeDtypeStruct(tuple(s.get_shape()), _DTYPES[codes[n]]) for n, s in slices.items()}
     return StoredParams(origin=str(path), leaves=leaves, read=read, metadata=file.metadata() or {})
+
+
+def _refuse_pytorch(path: Path, names: Sequence[str]) -> None:
+    """Says by name that a file is a PyTorch port's, instead of listing every one of its arrays as unknown."""
+    dotted = [name for name in names if "." in name and "/" not in name]
+    if dotted:
+        port = "LeRobot's pi0fast" if any("pi0_paligemma" in name for name in dotted) else "a PyTorch network"
+        raise ValueError(
+            f"{path} holds the parameters of {port} ({dotted[0]!r}, ...), which this version does not read: names and "
+            "layouts of the arrays differ. Take openpi's checkpoint of the same weights (a folder with `params`, e.g. "
+            "gs://openpi-assets/checkpoints/pi0_fast_base), PaliGemma's .npz, or a .safetensors file that "
+            "`export_checkpoint` wrote."
+        )
 
 
 def write_safetensors(
