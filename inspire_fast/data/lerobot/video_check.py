@@ -48,12 +48,19 @@ def find_bad_videos(
                 continue
             firsts = _firsts(sharing, name, file)
             stops = [0, *(first + e.length for first, e in zip(firsts, sharing, strict=True))]
-            for episode, first, stop in zip(sharing, firsts, stops[:-1], strict=True):
-                if episode.index in checked - bad.keys():
-                    part = _Part(dataset, episode, name, times_s[episode.index].astype(np.float64), file, first)
+            for episode, first, stop, to_s in zip(sharing, firsts, stops[:-1], _ends_s(sharing, name), strict=True):
+                if episode.index in checked and episode.index not in bad:
+                    part = _Part(dataset, episode, name, times_s[episode.index].astype(np.float64), file, first, to_s)
                     reason = part.wrong_size() or part.wrong_length() or part.off_the_grid() or part.overlap(stop)
                     bad |= {episode.index: reason} if reason else {}
     return bad
+
+
+def _ends_s(sharing: Sequence[Episode], name: str) -> list[float | None]:
+    """Where each part ends: as the table says, else where the next one begins; None: at the end of the video."""
+    begins = [episode.videos[name].from_s for episode in sharing]
+    said = [episode.videos[name].to_s for episode in sharing]
+    return [end if end is not None else begin for end, begin in zip(said, [*begins[1:], None], strict=True)]
 
 
 def _by_file(episodes: Sequence[Episode], name: str) -> dict[Path, list[Episode]]:
@@ -80,9 +87,17 @@ class _Part:
     """The part of a video that is an episode's; each check gives the defect, or an empty text."""
 
     def __init__(
-        self, dataset: LeRobotDataset, episode: Episode, name: str, times_s: np.ndarray, file: _File, first: int
+        self,
+        dataset: LeRobotDataset,
+        episode: Episode,
+        name: str,
+        times_s: np.ndarray,
+        file: _File,
+        first: int,
+        to_s: float | None,
     ) -> None:
         self._episode, self._name, self._file, self._first = episode, name, file, first
+        self._to_s = to_s
         self._feature, self._period_s = dataset.feature(name), 1 / dataset.fps
         self._place = episode.videos[name]
         self._wanted_s = self._place.from_s + times_s
@@ -97,7 +112,7 @@ class _Part:
 
     def wrong_length(self) -> str:
         """More or fewer frames than rows."""
-        end_s, rows, to_s = self._file.frames_s[-1] + self._period_s, self._episode.length, self._place.to_s
+        end_s, rows, to_s = self._file.frames_s[-1] + self._period_s, self._episode.length, self._to_s
         beyond = np.flatnonzero(self._wanted_s > end_s - self._period_s / 2)
         last = f"the last frame is at {self._wanted_s[-1]:.3f} s"
         if len(beyond):
