@@ -46,9 +46,8 @@ def find_bad_videos(
             if isinstance(file, str):
                 bad |= {e.index: f"{_frame(e, 0, name)}: {file}" for e in mine if e.index not in bad}
                 continue
-            firsts = _firsts(sharing, name, file)
-            stops = [0, *(first + e.length for first, e in zip(firsts, sharing, strict=True))]
-            for episode, first, stop, to_s in zip(sharing, firsts, stops[:-1], _ends_s(sharing, name), strict=True):
+            firsts, stops = (frames.tolist() for frames in _firsts(sharing, name, file))
+            for episode, first, stop, to_s in zip(sharing, firsts, stops, _ends_s(sharing, name), strict=True):
                 if episode.index in checked and episode.index not in bad:
                     part = _Part(dataset, episode, name, times_s[episode.index].astype(np.float64), file, first, to_s)
                     reason = part.wrong_size() or part.wrong_length() or part.off_the_grid() or part.overlap(stop)
@@ -71,16 +70,22 @@ def _by_file(episodes: Sequence[Episode], name: str) -> dict[Path, list[Episode]
     return {path: sorted(shared, key=lambda e: e.videos[name].from_s) for path, shared in sharing.items()}
 
 
-def _firsts(sharing: Sequence[Episode], name: str, file: _File) -> list[int]:
-    """The first frame of each episode in its video.
+def _firsts(sharing: Sequence[Episode], name: str, file: _File) -> tuple[np.ndarray, np.ndarray]:
+    """The first frame of each episode in its video, and the frame at which the part before ends.
 
-    Where there are as many frames as rows, frame k is row k, and a `from_timestamp` that says another frame is wrong.
-    Else it is the only thing that says which frames are an episode's.
+    Where there are as many frames as rows, parts follow each other without a gap, and a `from_timestamp` that says
+    something else is wrong. They come in the order of the episodes or of `from_timestamp`, whichever fits more of them.
+    Else `from_timestamp` is the only thing that says which frames are an episode's.
     """
-    rows = [episode.length for episode in sharing]
-    if sum(rows) == len(file.frames_s):
-        return np.cumsum([0, *rows[:-1]]).tolist()
-    return [int(np.argmin(np.abs(file.frames_s - episode.videos[name].from_s))) for episode in sharing]
+    rows = np.array([episode.length for episode in sharing])
+    begins_s = [episode.videos[name].from_s for episode in sharing]
+    said = np.array([np.argmin(np.abs(file.frames_s - begin_s)) for begin_s in begins_s])
+    if rows.sum() != len(file.frames_s):
+        return said, np.concatenate([[0], (said + rows)[:-1]])
+    orders = (np.argsort([episode.index for episode in sharing]), np.arange(len(sharing)))
+    firsts = [np.cumsum(rows[order])[np.argsort(order)] - rows for order in orders]
+    best = max(firsts, key=lambda first: int((first == said).sum()))
+    return best, np.zeros_like(best)
 
 
 class _Part:
