@@ -104,7 +104,7 @@ def _numbers(hint: Any, value: Any, place: str) -> Iterator[tuple[str, Any, Rang
             yield from _numbers(option, value, place)
     elif not has_range(hint):
         return
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and len(arguments) == 2:  # else a collection, of its keys
         for key, inner in cast("Mapping[Any, Any]", value).items():
             yield from _numbers(arguments[1], inner, f"{place}[{key!r}]")
     elif isinstance(value, Collection):
