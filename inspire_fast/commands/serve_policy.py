@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+import logging
 from pathlib import Path
 import sys
 
@@ -14,7 +15,7 @@ from inspire_fast.core.cli import exit_statuses, require_unused
 from inspire_fast.core.policy import Policy
 from inspire_fast.core.ranges import Count, Natural, NotNegative, Port, Positive, require_ranges
 from inspire_fast.models.inference.build import Weights
-from inspire_fast.policy.load import Env, Tokenizers, default_checkpoint, load_policy
+from inspire_fast.policy.load import SHIPPED_DEFAULT, Env, Tokenizers, default_checkpoint, load_policy
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.replay import ReplayPolicy
 from inspire_fast.robots import ROBOTS
@@ -25,6 +26,8 @@ from inspire_fast.serving.logs import LogFormat, configure_logging
 from inspire_fast.serving.recording import Recorder, RecordingLimits
 from inspire_fast.serving.serve import build_server
 from inspire_fast.serving.server import PolicyServer
+
+logger = logging.getLogger(__name__)
 
 _RECORDS = "policy_records"  # folder of openpi's `--record`, which takes none
 
@@ -51,7 +54,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Default:
-    """The default policy of `--env`, or `--checkpoint`."""
+    """`--checkpoint`, or the default policy of `--env`, or (without both) the policy that comes with the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,8 @@ class ServeArgs:
 
     Attributes:
         policy: a checkpoint as openpi names it, or a replay; instead of `--checkpoint`.
-        checkpoint: a step's folder, or a run's (then its latest step); an address; or a published checkpoint's name.
+        checkpoint: a step's folder, or a run's (then its latest step); an address; or the name of a shipped or
+            published checkpoint.
         env: serve this environment's default policy, a pi0-FAST checkpoint of openpi's, from openpi's cache.
         cache_dir: openpi's cache; by default OPENPI_DATA_HOME, or ~/.cache/openpi.
         default_prompt: the instruction of requests that bring none.
@@ -155,7 +159,7 @@ def load(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
     """The policy that a command line asks for.
 
     Raises:
-        ValueError: it names no policy, or two; or an option without effect.
+        ValueError: it names two policies; or an option without effect.
         KeyError: an unknown name; suggests the closest.
         OSError: a file or folder is missing.
     """
@@ -175,15 +179,14 @@ def load(args: ServeArgs) -> InspirePolicy | ReplayPolicy:
                 named.dir, config=named.config, tokenizers=tokenizers, serving=serving, cache_dir=args.cache_dir
             )
         case Default():
-            if args.checkpoint is not None:
+            checkpoint = args.checkpoint
+            if checkpoint is not None:
                 require_unused(args, {"env"}, "--checkpoint says what to serve")
-            elif args.env is None:
-                raise ValueError(
-                    "Nothing to serve. Give --checkpoint DIR (or an address, or a published checkpoint's name); or "
-                    "policy:checkpoint --policy.config=NAME --policy.dir=DIR; or --env LIBERO (DROID); or "
-                    "policy:replay --policy.root=DATASET --policy.robot=NAME."
-                )
-            checkpoint = args.checkpoint or default_checkpoint(str(args.env))
+            elif args.env is not None:
+                checkpoint = default_checkpoint(args.env)
+            else:
+                checkpoint = SHIPPED_DEFAULT
+                logger.info("serving %s, the policy that comes with the package (a small one, for LIBERO)", checkpoint)
             return load_policy(checkpoint, serving=serving, cache_dir=args.cache_dir)
 
 

@@ -1,4 +1,4 @@
-"""Loading of policies: from a folder, an address, the name of a published checkpoint, or as openpi names them."""
+"""Loading of policies: from a folder, an address, a known name (shipped or published), or as openpi names them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ PUBLISHED: Mapping[str, str] = {
     name: OPENPI_CONFIGS[name].address for name in OPENPI_CONFIGS if OPENPI_CONFIGS[name].address
 }
 """Address of every published checkpoint that `load_policy` knows by name."""
+SHIPPED: Mapping[str, Path] = {"inspire_acting": Path(__file__).parents[1] / "shipped" / "inspire_acting"}
+"""Folder of every checkpoint that comes with the package, by name."""
+SHIPPED_DEFAULT = "inspire_acting"
 
 
 def load_policy(
@@ -44,14 +47,14 @@ def load_policy(
 
     Example:
         >>> import inspire_fast as ifa
-        >>> policy = ifa.load_policy(checkpoint)  # a folder, "gs://..." or "pi0_fast_libero"
+        >>> policy = ifa.load_policy(checkpoint)  # a folder, "gs://...", "inspire_acting" or "pi0_fast_libero"
         >>> chunk = policy.infer(ifa.ROBOTS["libero"].fake_native())
         >>> chunk.actions.shape
         (10, 7)
 
     Args:
         checkpoint: folder of a step or of a run (then its latest step); address (`gs://...`), which is downloaded once
-            into openpi's cache; or a name of `PUBLISHED`.
+            into openpi's cache; or a name of `SHIPPED` or `PUBLISHED`.
         config: openpi config of the checkpoint. Published checkpoints imply it; a contract makes it needless.
         tokenizers: of an openpi checkpoint; by default the caches are searched.
         serving: storage types and drafts.
@@ -109,10 +112,12 @@ def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
         address = str(checkpoint)
         return address, next((name for name, published in PUBLISHED.items() if published == address.rstrip("/")), None)
     path = Path(checkpoint).expanduser()
+    if not path.exists() and str(checkpoint) in SHIPPED:
+        return SHIPPED[str(checkpoint)], None
     if not path.exists() and str(checkpoint) in PUBLISHED:
         return PUBLISHED[str(checkpoint)], str(checkpoint)
     if not path.exists() and len(path.parts) == 1:
-        known = unknown_name("checkpoint", str(path), list(PUBLISHED))
+        known = unknown_name("checkpoint", str(path), [*SHIPPED, *PUBLISHED])
         raise UnknownNameError(f"{known} A folder's path or gs://... works too.")
     foreign = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
     if foreign and not has_checkpoint(path):  # a file may have been exported into a run's folder

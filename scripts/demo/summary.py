@@ -15,6 +15,7 @@ from inspire_fast.evaluation.report.accuracy import accuracy, judged, majority
 
 def summarise(
     records: Sequence[EpisodeRecord],
+    shipped: Sequence[EpisodeRecord],
     *,
     checkpoint_dir: Path,
     demonstrations: Mapping[str, Any],
@@ -24,14 +25,20 @@ def summarise(
     """Collects the metrics.
 
     Args:
-        records: of the evaluation's episodes.
+        records: of the trained policy's episodes.
+        shipped: of the shipped policy's episodes.
         checkpoint_dir: holds `metrics.jsonl` and `held_out.json`.
         demonstrations: result of the recording stage.
         parameters: of the network.
         seconds: per stage.
     """
     metrics = read_json_lines(checkpoint_dir / "metrics.jsonl")
+    given_by_shipped = judged(shipped)
     return {
+        "shipped_episodes": len(shipped),
+        "shipped_successes": sum(r.success for r in shipped),
+        "shipped_answer_accuracy": accuracy(given_by_shipped),
+        "shipped_answer_majority_baseline": majority(given_by_shipped),
         "parameters": parameters,
         "steps": int(metrics[-1]["step"]),
         "demonstrations": int(demonstrations["episodes"]),

@@ -19,6 +19,7 @@ from inspire_fast.commands.serve_policy import (
     server_of,
 )
 from inspire_fast.core.policy import RequestOptions
+from inspire_fast.core.types import Status
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.policy import load as policy_load
@@ -47,12 +48,15 @@ def loads(monkeypatch):
     return calls
 
 
-def test_without_arguments_nothing_is_chosen():
+def test_without_arguments_the_shipped_policy_is_served():
     args = parse([])
     assert args == ServeArgs()
     assert args.policy == Default()
-    with pytest.raises(ValueError, match=r"Nothing to serve.*--checkpoint DIR.*policy:replay"):
-        load(args)
+    policy = load(args)
+    assert policy.metadata["robot"] == "libero"
+    chunk = policy.infer(ROBOTS["libero"].fake_native())
+    assert chunk.status is Status.OK
+    assert chunk.actions.shape == (10, 7)
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,10 @@ def run(tmp_path: Path) -> Path:
 
 
 def summary(run: Path, seconds: dict[str, float]) -> dict[str, Any]:
+    found = records.read(run / "episodes")
     return summarise(
-        records.read(run / "episodes"),
+        found,
+        found[:1],
         checkpoint_dir=run,
         demonstrations={"episodes": 12, "failures": 1},
         parameters=1234567,
@@ -84,24 +86,28 @@ def summary(run: Path, seconds: dict[str, float]) -> dict[str, Any]:
 
 def test_the_page_shows_the_figures_of_the_json(run: Path) -> None:
     report = summary(run, {"train": 10.0, "evaluate": 5.0})
-    page = write_report(report, records.read(run / "episodes"), run).read_text(encoding="utf-8")
+    found = records.read(run / "episodes")
+    page = write_report(report, found, found[:1], run).read_text(encoding="utf-8")
     stored = json.loads((run / "report.json").read_text(encoding="utf-8"))
     assert (stored["successes"], stored["episodes"], stored["demonstrations"], stored["steps"]) == (1, 2, 12, 2)
+    assert (stored["shipped_successes"], stored["shipped_episodes"]) == (1, 1)
+    assert (stored["shipped_answer_accuracy"], stored["shipped_answer_majority_baseline"]) == (0.5, 0.5)
     assert stored["rollout_answer_accuracy"] == 0.5
     assert stored["losses"]["answer_loss"] == [[1, 2.0], [2, 1.0]]
     assert stored["losses"]["held_out_action_loss"] == [[1, 3.5]]
     assert stored["seconds_total"] == 15.0
-    for text in ("1,234,567 parameters", "75.0%", "50.0%", "0.100", "0.300", "1 of 2", "7 ms"):
+    for text in ("1,234,567 parameters", "75.0%", "50.0%", "0.100", "0.300", "1 of 2", "1 of 1", "7 ms"):
         assert text in page
     assert "&lt;pick&gt; &amp; place" in page
-    assert page.count("data:video/mp4;base64,") == 2
+    assert page.count("data:video/mp4;base64,") == 2  # the shipped policy's folder has none
     assert "http" not in page  # self-contained
 
 
 def test_text_of_others_cannot_break_the_page(run: Path) -> None:
     report = {**summary(run, {HOSTILE: 10.0}), "confusion": [[HOSTILE, HOSTILE, 1]]}
     found = [replace(record, suite=HOSTILE, prompt=HOSTILE) for record in records.read(run / "episodes")]
-    require_harmless(write_report(report, found, run).read_text(encoding="utf-8"), shown=6, scripts=1)
+    page = write_report(report, found, found, run).read_text(encoding="utf-8")
+    require_harmless(page, shown=10, scripts=1)
 
 
 def test_a_picture_has_even_sizes_and_the_answers_colours() -> None:
