@@ -1,7 +1,7 @@
-"""A policy of 1.8M parameters that solves LIBERO-Object: the recipe of the shipped checkpoint, on two CPU cores.
+"""A policy of 1.8M parameters that acts in LIBERO-Object: the recipe of the shipped checkpoint, on two CPU cores.
 
-Launch: uv run scripts/train.py inspire_acting --resume (docs/acting.md has the commands that record the data first)
-Hardware: 2 CPU cores, 3 GiB. Time: about an hour.
+Launch: uv run scripts/train.py inspire_acting --resume (docs/acting.md has the commands that come before)
+Hardware: 2 CPU cores, 4 GiB. Time: about an hour.
 """
 
 from pathlib import Path
@@ -16,7 +16,6 @@ from inspire_fast.training.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from inspire_fast.training.dataset_config import DataPart
 
 ROOT = Path("runs/acting")
 
@@ -24,7 +23,7 @@ CONFIG = TrainConfig(
     name="inspire_acting",
     model=TINY,
     data=DataConfig(
-        parts=(DataPart(root=ROOT / "object"), DataPart(root=ROOT / "object_noise")),
+        root=ROOT / "object",
         horizon=10,
         held_out_every=20,
         state_noise=0.02,
@@ -35,7 +34,7 @@ CONFIG = TrainConfig(
     ),
     optimizer=OptimizerConfig(peak_lr=1.2e-3, end_lr=1e-4, warmup_steps=100, weight_decay=1e-4, ema_decay=0.99),
     batch_size=32,
-    steps=2_400,
+    steps=1_250,
     assets=ROOT / "assets",
     checkpoint=CheckpointConfig(root=ROOT / "checkpoints", every=100, keep=2),
     logging=LoggingConfig(every=20),

@@ -11,6 +11,7 @@ WRAPPED = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
+    "docs/acting.md",
     "docs/data.md",
     "docs/decoding.md",
     "docs/evaluation.md",
