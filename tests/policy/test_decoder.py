@@ -234,7 +234,7 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
     images = random_images(decoder.model.config, 2, data.draw(st.integers(0, 3)))
     prompts = PROMPTS[:2]
     rows = plan(decoder, prompts)
-    plain = decoder.decode(images, rows, size=replace(decoder.size_of(rows), prompt=112))  # one size: few programs
+    plain = decoder.decode(images, rows, size=replace(decoder.size_of(rows), prompt=144))  # one size: few programs
     questions = decoder.script.questions
 
     def draft(row: int) -> tuple[str, ...] | None:
@@ -247,7 +247,8 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
 
     drafts = [draft(row) for row in range(2)]
     rows = plan(decoder, prompts, drafts=drafts)
-    again = decoder.decode(images, rows, size=replace(decoder.size_of(rows), prompt=112))
+    size = decoder.size_of(rows)
+    again = decoder.decode(images, rows, size=replace(size, prompt=max(size.prompt, 144)))
     for one, drafted, said in zip(plain, drafts, again, strict=True):
         assert said.answers == one.answers
         assert said.action_ids == one.action_ids
