@@ -36,7 +36,7 @@ CONFIG = TrainConfig(
     batch_size=32,
     steps=1_250,
     assets=ROOT / "assets",
-    checkpoint=CheckpointConfig(root=ROOT / "checkpoints", every=100, keep=2),
+    checkpoint=CheckpointConfig(root=ROOT / "checkpoints", every=125, keep=2),
     logging=LoggingConfig(every=20),
     evaluation=EvaluationConfig(every=200, samples=128, decode_every=0),
 )

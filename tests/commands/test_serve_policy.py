@@ -181,13 +181,14 @@ def test_record_takes_a_folder_or_upstreams(line, folder):
     assert parse(line).record == Path(folder)
 
 
-def test_a_recorder_is_opened_only_when_asked_for(tmp_path):
+def test_a_recorder_is_opened_only_when_asked_for(tmp_path, capsys):
     policy = ReplayPolicy(write_fake_dataset(tmp_path / "fake", episodes=1), robot=ROBOTS["libero"])
     assert open_recorder(parse([]), policy) == ()
     with pytest.raises(ValueError, match="--record-max-gb would have no effect"):
         open_recorder(parse(["--record-max-gb=1"]), policy)
-    with pytest.raises(ValueError, match="max_bytes"):
-        open_recorder(parse([f"--record={tmp_path / 'a'}", "--record-max-gb=0"]), policy)
+    with pytest.raises(SystemExit):
+        parse([f"--record={tmp_path / 'a'}", "--record-max-gb=0"])
+    assert "record_max_gb must be a number, above 0" in capsys.readouterr().err.replace("\n", " ")
     (recorder,) = open_recorder(parse([f"--record={tmp_path / 'a'}", "--default-prompt=go"]), policy)
     observation = ROBOTS["libero"].fake_native(image_hw=(16, 16))
     del observation["prompt"]

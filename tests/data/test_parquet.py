@@ -60,4 +60,4 @@ def test_plain_values() -> None:
 def test_refusals_name_the_row(values, message: str, row: int) -> None:
     with pytest.raises(ColumnError, match=message) as caught:
         to_numpy(column(values))
-    assert caught.value.row == row
+    assert caught.value.rows.tolist() == [row]

@@ -52,5 +52,5 @@ def test_several_are_answered_in_one_call():
 
 
 def test_an_empty_prompt_is_refused():
-    with pytest.raises(ValueError, match="default prompt is empty"):
+    with pytest.raises(ValueError, match="default prompt is blank"):
         with_default_prompt(Single(), "")

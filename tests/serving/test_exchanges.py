@@ -12,8 +12,9 @@ import pytest
 import websockets.sync.client
 import websockets.sync.server
 
-from inspire_fast.client import ConnectionLostError, PolicyClient, ProtocolError, ServerError
+from inspire_fast.client import ConnectionLostError, PolicyClient, ServerError
 from inspire_fast.client.codec import pack, unpack
+from inspire_fast.client.errors import ProtocolError
 from inspire_fast.client.messages import SUBPROTOCOL
 from inspire_fast.core.episode import in_new_episode
 from inspire_fast.core.policy import RequestOptions
@@ -71,6 +72,9 @@ def test_an_answer_to_another_request_is_refused(serve, connect, observation):
     assert client._connection is not connection
 
 
+@pytest.mark.filterwarnings(
+    "ignore:os.fork:RuntimeWarning"
+)  # of JAX, if another test has loaded it; the client has not
 def test_a_forked_process_opens_its_own_connection(serve, connect, observation):
     server = serve()
     client = connect(server.port)

@@ -13,9 +13,9 @@ from inspire_fast.client import (
     ConnectionLostError,
     PolicyChangedError,
     PolicyClient,
-    ProtocolError,
     RequestTimeoutError,
 )
+from inspire_fast.client.errors import ProtocolError
 from inspire_fast.core.types import Status
 from inspire_fast.serving import PolicyServer, ServerConfig, serve_in_background
 from inspire_fast.serving.testing import PuppetPolicy

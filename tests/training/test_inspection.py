@@ -81,12 +81,7 @@ def test_instructions_cannot_break_the_page(inspection: Inspection, tmp_path: Pa
     shown = replace(shown, images={HOSTILE: next(iter(shown.images.values()))})
     by_task = {HOSTILE: {(HOSTILE, HOSTILE, HOSTILE): 1}}
     part = replace(inspection.parts[0], name=HOSTILE, skipped={0: HOSTILE}, by_task=by_task)
-    hostile = replace(
-        inspection,
-        shown=(shown,),
-        parts=(part, part),
-        config=replace(inspection.config, name=HOSTILE),
-    )
+    hostile = replace(inspection, shown=(shown,), parts=(part, part))
     require_harmless(write_page(hostile, tmp_path / "page.html").read_text(encoding="utf-8"), shown=17)
 
 

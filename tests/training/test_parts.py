@@ -153,7 +153,7 @@ def test_a_part_without_held_out_episodes_does_not_count(config: TrainConfig) ->
 def test_fewer_episodes_than_held_out_every_are_trained_on(
     config: TrainConfig, tmp_path: Path, tokenizer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    root = write_fake_dataset(tmp_path / "few", episodes=3, frames=4)
+    root = write_fake_dataset(tmp_path / "few", episodes=3, frames=24)
     few = replace(
         config,
         data=replace(config.data, root=root, parts=(), max_token_len=400, max_supervised=200),
