@@ -113,6 +113,7 @@ def test_actions_are_native_and_within_the_robots_limits(name, tmp_path, caplog)
     actions = np.linspace(robot.action_low, np.array(robot.action_high) + 1.0, 6).astype(np.float32)
     policy = ReplayPolicy(write_actions(tmp_path / "d", actions), robot=robot)
     replayed = policy.infer(robot.fake_native(image_hw=(16, 16))).actions
+    assert replayed is not None
     straight = robot.action_periods == 0  # an angle a unit beyond its limit is within it on the other side
     np.testing.assert_array_equal(
         replayed[:, straight],

@@ -46,7 +46,7 @@ def _circles(parts: Sequence[tuple[ChunkSource, float]], delta: Mask) -> _Circle
     robot = parts[0][0].robot
     dims = {"state": robot.state_dim, "actions": robot.action_dim}
     periods = {name: np.array(robot.canonical_periods.get(name, np.zeros(dim))) for name, dim in dims.items()}
-    periods["actions"] = absolute_periods(periods["actions"], delta)
+    periods["actions"] = absolute_periods(periods["actions"].tolist(), delta)
     middles = {name: np.zeros(dim) for name, dim in dims.items()}
     if robot.periods:  # a direction needs no more than some samples
         some = slice(None, None, -(-sum(len(part) for part, _ in parts) // _DIRECTIONS))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -34,7 +34,7 @@ class Demonstrations:
     """
 
     phrases: tuple[str, ...]
-    tree: cKDTree
+    tree: KDTree
     usual_m: float
 
     @classmethod
@@ -44,9 +44,9 @@ class Demonstrations:
         for i, states in enumerate(episodes):
             others = [other for j, other in enumerate(episodes) if j != i]
             if others:
-                apart.append(cKDTree(np.concatenate(others)).query(states)[0])
+                apart.append(KDTree(np.concatenate(others)).query(states)[0])
         usual = float(np.quantile(np.concatenate(apart), _QUANTILE)) if apart else float("inf")
-        return cls(phrases=phrases, tree=cKDTree(np.concatenate(episodes)), usual_m=usual)
+        return cls(phrases=phrases, tree=KDTree(np.concatenate(episodes)), usual_m=usual)
 
     def distances_m(self, course: Course) -> np.ndarray:
         """`[n + 1]`: distance of each state of an episode to the nearest state of the demonstrations."""

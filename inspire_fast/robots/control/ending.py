@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 import contextlib
 import logging
 import signal
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def hold_at_the_end(hold: Callable[[], None]) -> Iterator[None]:
+def hold_at_the_end(hold: Callable[[], None]) -> Generator[None]:
     """Calls `hold` whatever ends the block; an error of that hold is raised, or noted on the error that there was."""
     try:
         yield
@@ -28,7 +28,7 @@ def hold_at_the_end(hold: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def termination_raises() -> Iterator[None]:
+def termination_raises() -> Generator[None]:
     """Turns SIGTERM and SIGHUP into `SystemExit` where they would end the process without a word to the robot."""
 
     def leave(number: int, _: object) -> None:

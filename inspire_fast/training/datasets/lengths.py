@@ -122,7 +122,7 @@ def _text_lengths(
         fields = PromptFields(instruction=task, state=state, targets=targets)
         given = [answers[question] for _ in targets for question in script.questions]
         tokens = render(script, fields, vocabulary, answers=given, action_ids=[0]).tokens
-        lengths.append((len(tokens) - script.acts, np.count_nonzero(tokens.supervised) - script.acts))
+        lengths.append((len(tokens) - script.acts, int(np.count_nonzero(tokens.supervised)) - script.acts))
     return np.array(lengths)
 
 
