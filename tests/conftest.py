@@ -6,6 +6,7 @@ Markers and the warnings filter are in pyproject.toml.
 from __future__ import annotations
 
 from collections.abc import Iterator
+import logging
 import os
 from pathlib import Path
 import signal
@@ -75,11 +76,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def sigterm_is_taken_back() -> Iterator[None]:
-    """Commands that run in the test's process set what SIGTERM does."""
-    before = signal.getsignal(signal.SIGTERM)
+def process_is_left_as_found() -> Iterator[None]:
+    """What commands set in the test's process is taken back: what SIGTERM does, and how logging is configured."""
+    sigterm, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
+    handlers, levels = root.handlers[:], {logger: (logger.level, logger.disabled) for logger in loggers()}
     yield
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, sigterm)
+    root.handlers[:] = handlers
+    for logger in loggers():
+        level, logger.disabled = levels.get(logger, (logging.NOTSET, False))
+        logger.setLevel(level)
+
+
+def loggers() -> list[logging.Logger]:
+    """The root and every logger that was asked for so far."""
+    known = logging.root.manager.loggerDict.values()
+    return [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,10 +18,10 @@ def shortest(difference: np.ndarray, periods: Periods) -> np.ndarray:
     difference    359   -359    90    180   -180
     period 360     -1      1    90    180   -180
     """
-    return nearest(difference, np.zeros(difference.shape[-1]), periods)
+    return nearest(difference, 0.0, periods)
 
 
-def nearest(values: np.ndarray, reference: np.ndarray, periods: Periods) -> np.ndarray:
+def nearest(values: np.ndarray, reference: np.ndarray | float, periods: Periods) -> np.ndarray:
     """Values `[..., d]` moved by whole periods to within half a period of `reference`."""
     if not np.any(periods):
         return values

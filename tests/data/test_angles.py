@@ -70,6 +70,10 @@ def test_whole_turns_change_neither_statistics_nor_numbers_nor_the_report(robot,
     ]
     for name, span in (("state", robot.state_dim), ("actions", robot.action_dim)):
         ours, theirs = (normalizer.stats[name] for normalizer in normalizers)
+        assert ours.q01 is not None
+        assert ours.q99 is not None
+        assert theirs.q01 is not None
+        assert theirs.q99 is not None
         widths = theirs.q99 - theirs.q01
         np.testing.assert_allclose(ours.std, theirs.std, rtol=1e-3)
         np.testing.assert_allclose(ours.q99 - ours.q01, widths, rtol=2e-3)

@@ -59,7 +59,7 @@ def by_distance(answers: Sequence[Judged]) -> list[Group]:
     """Accuracy by the distance from gripper to target, metres."""
     names = [f"{low:g} to {high:g} m" for low, high in pairwise((0.0, *DISTANCES_M))]
     names.append(f"{DISTANCES_M[-1]:g} m and more")
-    known = [(phase, a) for phase, a in answers if a.distance_m is not None]
+    known: list[Judged] = [(phase, a) for phase, a in answers if a.distance_m is not None]
     return _groups(known, lambda _, a: names[bisect_right(DISTANCES_M, a.distance_m or 0.0)], names)
 
 

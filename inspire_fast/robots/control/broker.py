@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import logging
 import time
 from typing import Any
@@ -129,20 +129,18 @@ class ActionChunkBroker:
                 action=None, chunk=ActionChunk(actions=None, status=Status.HELD, reason=reason), index=0, pending=True
             )
         self._request, self._index = None, 0
-        asked = {
-            "observation": request.observation,
-            "observe_ms": request.observe_ms,
-            "infer_ms": 1e3 * (time.perf_counter() - request.sent_s),
-        }
         if chunk.actions is None:
-            return Decision(action=None, chunk=chunk, index=0, **asked)
-        self._chunk = chunk
-        return self._take(chunk, **asked)
+            decision = Decision(action=None, chunk=chunk, index=0)
+        else:
+            self._chunk = chunk
+            decision = self._take(chunk)
+        infer_ms = 1e3 * (time.perf_counter() - request.sent_s)
+        return replace(decision, observation=request.observation, observe_ms=request.observe_ms, infer_ms=infer_ms)
 
-    def _take(self, chunk: ActionChunk, **asked: Any) -> Decision:
+    def _take(self, chunk: ActionChunk) -> Decision:
         assert chunk.actions is not None  # only executable chunks are kept
         index = self._index
         self._index += 1
         if self._index >= min(self._execute, len(chunk.actions)):
             self._chunk = None
-        return Decision(action=chunk.actions[index], chunk=chunk, index=index, **asked)
+        return Decision(action=chunk.actions[index], chunk=chunk, index=index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 import zlib
 
 import numpy as np
@@ -56,15 +56,18 @@ class FrozenCameras:
         )
 
     def _is_frozen(self, key: str, image: Any, state: np.ndarray, step: int) -> bool:
-        if not isinstance(image, np.ndarray) or image.dtype.kind not in "biuf":
+        if not isinstance(image, np.ndarray):
             return False  # the policy refuses it
-        checksum, sight = zlib.crc32(np.ascontiguousarray(image).data), self._seen.get(key)
+        pixels = cast("np.ndarray", image)
+        if pixels.dtype.kind not in "biuf":
+            return False  # and that
+        checksum, sight = zlib.crc32(np.ascontiguousarray(pixels).data), self._seen.get(key)
         if sight is None or sight.checksum != checksum:
             self._seen[key] = _Sight(checksum, step, state)
             return False
         self._seen[key] = sight = _Sight(checksum, sight.step, sight.state, sight.looks + 1)
         long = sight.looks >= _LOOKS and step - sight.step >= _SECONDS * self._robot.control_hz
-        return long and self._moved(sight, state) > _MOVED and bool(np.ptp(image))
+        return long and self._moved(sight, state) > _MOVED and bool(np.ptp(pixels))
 
     def _moved(self, sight: _Sight, state: np.ndarray) -> float:
         return float(self._robot.state_moved(sight.state, state).max())

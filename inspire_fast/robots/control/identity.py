@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import logging
-from typing import Any
+from typing import Any, cast
 
 from inspire_fast.core.episode import Infer
 from inspire_fast.robots.spec import Robot
@@ -33,7 +33,7 @@ def robot_metadata(robot: Robot) -> dict[str, Any]:
 def metadata_of(infer: Infer) -> Mapping[str, Any]:
     """Metadata of the policy whose method `infer` is; empty for any other function."""
     metadata = getattr(getattr(infer, "__self__", None), "metadata", None)
-    return metadata if isinstance(metadata, Mapping) else {}
+    return cast("Mapping[str, Any]", metadata) if isinstance(metadata, Mapping) else {}
 
 
 def require_policy_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -67,19 +68,18 @@ def check_sent(robot: Robot, returned: object) -> np.ndarray:
         ValueError: no vector of `a` finite numbers, or numbers far beyond the limits.
     """
     expected = f"it must return the action that was sent, an array [{robot.action_dim}] of finite numbers"
-    if (
-        not isinstance(returned, np.ndarray)
-        or returned.shape != (robot.action_dim,)
-        or returned.dtype.kind not in "fiu"
-    ):
-        got = f"{returned.dtype} {returned.shape}" if isinstance(returned, np.ndarray) else type(returned).__name__
-        raise ValueError(f"`step` of the environment returned {got}; {expected} ({', '.join(robot.action_names)}).")
-    if not np.isfinite(returned).all():
-        raise ValueError(f"`step` of the environment returned NaN or infinity ({returned}); {expected}.")
-    limited = robot.limited(returned)
+    wrong = f"{expected} ({', '.join(robot.action_names)})."
+    if not isinstance(returned, np.ndarray):
+        raise ValueError(f"`step` of the environment returned {type(returned).__name__}; {wrong}")
+    sent = cast("np.ndarray", returned)
+    if sent.shape != (robot.action_dim,) or sent.dtype.kind not in "fiu":
+        raise ValueError(f"`step` of the environment returned {sent.dtype} {sent.shape}; {wrong}")
+    if not np.isfinite(sent).all():
+        raise ValueError(f"`step` of the environment returned NaN or infinity ({sent}); {expected}.")
+    limited = robot.limited(sent)
     span = np.subtract(robot.action_high, robot.action_low)
-    if (far := np.abs(robot.action_turn(limited, returned)) > _SLACK * span).any():
-        told = beyond(robot.action_names, returned, robot.action_low, robot.action_high, far)
+    if (far := np.abs(robot.action_turn(limited, sent)) > _SLACK * span).any():
+        told = beyond(robot.action_names, sent, robot.action_low, robot.action_high, far)
         raise ValueError(
             f"`step` of the environment returned {told}, beyond the limits of robot {robot.name!r} in brackets; "
             f"{expected} in native units."
@@ -140,7 +140,8 @@ class SafetyFilter:
         return self._limit(requested, last_sent, state)
 
     def _limit(self, requested: np.ndarray, last_sent: np.ndarray | None, state: np.ndarray | None) -> SafeAction:
-        robot, reasons = self.robot, []
+        robot = self.robot
+        reasons: list[str] = []
         asked = robot.nearest_turn(requested).astype(np.float32)
         limited = robot.limited(asked)
         if (changed := limited != asked).any():
