@@ -31,6 +31,8 @@ class Args:
         first_episode: with fixed states, the first of the states; evaluation uses them from 0 on.
         execution_noise: standard deviation of the noise on executed translations (0..1, action units; 0.3 is about a
             centimetre); the recorded actions correct it.
+        early_closing: share of demonstrations in which the executed fingers close once too early; the recorded actions
+            open them again.
         workers: processes, each with a simulator of up to 2 GB.
         expert: name in `envs.libero.experts.registry.EXPERTS`.
         max_steps: an expert that needs more has failed and tries another state.
@@ -46,6 +48,7 @@ class Args:
     first_episode: Natural = 0
     seed: Natural = 0
     execution_noise: Fraction = 0.0
+    early_closing: Fraction = 0.0
     workers: Count = 2
     expert: str = "carry_out"
     max_steps: Count = 400

@@ -88,9 +88,10 @@ def test_recording_resumes_and_repeats_nothing(tmp_path: Path):
         record(dataclasses.replace(SPEC, chunk=10), tmp_path, workers=1, progress=False)
 
 
-def test_execution_noise_displaces_the_hand_and_stays_out_of_the_recorded_actions(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def executed_and_recorded(
+    monkeypatch: pytest.MonkeyPatch, actions: list[np.ndarray], seed: int = 0, **disturbances: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Actions `[t, 7]` that an environment executes, and those recorded, when the expert wants `actions`."""
     executed: list[np.ndarray] = []
     environment = SimpleNamespace(
         unlabelled="",
@@ -103,15 +104,43 @@ def test_execution_noise_displaces_the_hand_and_stays_out_of_the_recorded_action
         prompt="pick up the alphabet soup",
         task=SimpleNamespace(suite="libero_object", index=0),
     )
-    action = np.array([0.2, 0, 0, 0, 0, 0.1, -1], np.float32)
-    monkeypatch.setattr(record_module, "EXPERTS", {"carry_out": lambda *_: iter([action] * 2000)})
-    spec = dataclasses.replace(SPEC, execution_noise=0.3, max_steps=2000)
-    episode = record_module.record_episode(environment, spec, episode=0, seed=0)  # pyright: ignore[reportArgumentType]
-    np.testing.assert_array_equal(episode.actions, np.tile(action, (2000, 1)))
-    noise = np.array(executed) - action
+    monkeypatch.setattr(record_module, "EXPERTS", {"carry_out": lambda *_: iter(actions)})
+    spec = dataclasses.replace(SPEC, max_steps=2000, **disturbances)
+    episode = record_module.record_episode(environment, spec, episode=0, seed=seed)  # pyright: ignore[reportArgumentType]
+    return np.array(executed), episode.actions
+
+
+APPROACH, GRASP = (np.array([0.2, 0, 0, 0, 0, 0.1, gripper], np.float32) for gripper in (-1, 1))
+
+
+def test_execution_noise_displaces_the_hand_and_stays_out_of_the_recorded_actions(monkeypatch: pytest.MonkeyPatch):
+    executed, recorded = executed_and_recorded(monkeypatch, [APPROACH] * 2000, execution_noise=0.3)
+    np.testing.assert_array_equal(recorded, np.tile(APPROACH, (2000, 1)))
+    noise = executed - APPROACH
     np.testing.assert_allclose(noise[:, :3].std(axis=0), 0.3, rtol=0.15)
     assert np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1] == pytest.approx(0.8, abs=0.05)
     np.testing.assert_array_equal(noise[:, 3:], 0)
+
+
+def test_fingers_close_once_too_early_and_the_recorded_actions_open_them(monkeypatch: pytest.MonkeyPatch):
+    shut = []
+    for seed in range(20):
+        executed, recorded = executed_and_recorded(monkeypatch, [APPROACH] * 60, seed, early_closing=0.5)
+        np.testing.assert_array_equal(recorded, np.tile(APPROACH, (60, 1)))
+        closed = np.flatnonzero(executed[:, -1] == 1)
+        if len(closed):
+            assert 6 <= closed[0] < 30
+            np.testing.assert_array_equal(np.diff(closed), 1)
+            assert (executed[closed, 2] >= 0).all()  # the closed hand drifts aside or up, never down
+            np.testing.assert_array_equal(executed[closed[-1] + 1 :], np.tile(APPROACH, (59 - closed[-1], 1)))
+        shut.append(len(closed))
+    assert 5 <= np.count_nonzero(shut) <= 15
+    assert 6 <= min(filter(None, shut)) <= max(shut) < 16
+
+
+def test_fingers_that_the_expert_closes_are_not_disturbed(monkeypatch: pytest.MonkeyPatch):
+    executed, _ = executed_and_recorded(monkeypatch, [APPROACH] * 6 + [GRASP] * 60, early_closing=1.0)
+    np.testing.assert_array_equal(executed, [APPROACH] * 6 + [GRASP] * 60)
 
 
 def attempts(monkeypatch: pytest.MonkeyPatch, *outcomes: bool | Exception) -> list[tuple[int, int]]:

@@ -9,7 +9,6 @@ import dataclasses
 from dataclasses import dataclass, field
 import functools
 import json
-import math
 from pathlib import Path
 import time
 
@@ -25,6 +24,7 @@ from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError, Va
 from inspire_fast.envs.libero.experts.registry import EXPERTS
 from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.workers import run_in_blocks
+from inspire_fast.labeling.demonstrations.disturbed_execution import DisturbedExecution
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode, target_arrays
 from inspire_fast.robots.libero import LIBERO
 
@@ -50,6 +50,8 @@ class RecordSpec:
         execution_noise: standard deviation of the noise on executed translations, action units, correlated over about
             five steps. Recorded are the expert's own actions, which correct it: states off the path come with the way
             back (DART, Laskey et al. 2017). 0.3 displaces the hand by about a centimetre.
+        early_closing: share of demonstrations in which the executed fingers close once in the approach, before the
+            thing is reached, while the hand drifts away; the recorded actions open them and go on.
         attempts: attempts at one demonstration before it is skipped.
     """
 
@@ -65,6 +67,7 @@ class RecordSpec:
     expert: str = "carry_out"
     variation: Variation = field(default_factory=Variation)
     execution_noise: Fraction = 0.0
+    early_closing: Fraction = 0.0
     attempts: Count = 5
 
     def __post_init__(self) -> None:
@@ -119,7 +122,8 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         raise ValueError(f"{environment.task.name} cannot be labelled: {environment.unlabelled}")
     environment.reset(episode)
     frames, states, facts, actions = [], [], [], []
-    noise = _correlated_noise(spec.execution_noise, np.random.default_rng([seed, episode, 1]))
+    rng = np.random.default_rng([seed, episode, 1])
+    executed = DisturbedExecution(spec.execution_noise, spec.early_closing, rng)
     for action in EXPERTS[spec.expert](environment, np.random.default_rng([seed, episode]), spec.variation):
         if len(actions) == spec.max_steps:
             break
@@ -130,7 +134,7 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         facts.append(truth.targets)
         states.append(environment.state())
         actions.append(LIBERO.native_actions(action[None])[0])
-        environment.step(action + next(noise))
+        environment.step(executed(action))
         if environment.success:
             break
     if not actions:
@@ -148,14 +152,6 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         episode=episode,
         seed=seed,
     )
-
-
-def _correlated_noise(deviation: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Disturbances of an action `[7]`: a stationary first-order process on x, y and z, nothing on turns and gripper."""
-    noise, kept = np.zeros(3), 0.8
-    while True:
-        noise = kept * noise + math.sqrt(1 - kept**2) * deviation * rng.normal(size=3)
-        yield np.concatenate([noise, np.zeros(LIBERO.action_dim - 3)])
 
 
 def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress: bool = True) -> RecordSummary:
@@ -203,7 +199,8 @@ def _claim(spec: RecordSpec, out_dir: Path) -> None:
     """Writes the spec into the folder, or checks that the folder's spec is the same."""
     path, text = out_dir / SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
     before = path.read_text(encoding="utf-8") if path.exists() else text
-    if {"execution_noise": 0.0} | json.loads(before) != json.loads(text):  # older recordings had no execution noise
+    neither = {"execution_noise": 0.0, "early_closing": 0.0}  # older recordings had neither
+    if neither | json.loads(before) != json.loads(text):
         raise ValueError(
             f"{out_dir} holds a recording of another spec:\n{before}\nnow asked for:\n{text}\n"
             "Choose another folder, or delete this one."
