@@ -95,7 +95,10 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "take/move/pull A from/off/out of B to C",
-        (rf"(?:{TAKE}|{SHOVE}) {{a}} {FROM} {{s}} (?:and |)(?:into|onto|on to|to|on top of) {{p}}",),
+        (
+            rf"(?:{TAKE}|{SHOVE}) {{a}} {FROM} {{s}} (?:and |)(?:into|onto|on to|to|on top of) {{p}}",
+            rf"put {{a}} from {{s}} {INTO} {{p}}",
+        ),
     ),
     (
         "take/pick up/pull A from/off/out of B",
@@ -139,7 +142,7 @@ PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("push/pull/slide A", (rf"{SHOVE}(?: out)? {{worked}}", rf"{SHOVE} {_SIDEWAYS} {{worked}}")),
     ("pick up A", (rf"{GRIP} {{a}} (?:up|out|off)?", rf"(?:in|on|at|inside|under) {{x}} ,?{GRIP} {{a}}")),
-    ("move/stack/place A", (r"(?:move|stack|unstack|drop|release|carry|throw|store|place|put) {bare}",)),
+    ("move/stack/place A", (r"(?:move|stack|unstack|drop|release|carry|throw|store|place|put|lower) {bare}",)),
     (
         "press/turn/fold/flip/wipe A",
         (
@@ -184,6 +187,14 @@ _AMBIGUOUS = (  # "pick up the cup with the spoon"
     "put/place/stack/hang/insert A in/on/near/... B",
     "hand me A",
 )
+_NO_THING = re.compile(  # "in a row", "into a ball", "take a picture of it": neither a place nor a thing
+    r"take an? (?:\w+ )?(?:picture|photo|photograph|snapshot|screenshot|video|scan) of |"
+    r"\b(?:in|into|to) an? (?:\w+ )?(?:row|line|circle|pile|heap|stack|tower|ring|square|triangle|pyramid|column|grid|"
+    r"ball|bunch|bundle|spiral|loop|queue|pattern|shape)\b(?! of )"
+)
+_MANNER = re.compile(  # "grasp it from the side": not where it was
+    rf"(?:the )?table cent.*|(?:the |its |one |either |any )?(?:{SIDE}|side|edge|end|corner|rim|direction)"
+)
 _LISTS = ("a", "h", "o", "bare", "worked", "R")  # the slots that may name several things
 PRONOUNS = ("it", "that", "this", "them", "these", "those", "both", "both of them", "the other", "each other")
 _LONGEST_CLAUSE = 40  # words; people's have 25 at most
@@ -198,7 +209,7 @@ Reading = tuple[str, tuple[Thing, ...]]
 def read(clause: str) -> Reading | None:
     """Reads a clause by the first pattern that it matches as a whole; None if there is none."""
     words = tuple(clause.split())
-    if len(words) > _LONGEST_CLAUSE:
+    if len(words) > _LONGEST_CLAUSE or _NO_THING.search(clause):
         return None
     for name, templates in _COMPILED:
         possible = (template for template in templates if template.outline.fullmatch(clause))
@@ -265,7 +276,9 @@ def _things(slot: str, text: str) -> tuple[Thing, ...] | None:
         return None
     if (slot in ("bare", "worked") and not is_bare(text)) or (slot == "tool" and not is_tool(text)):
         return None
-    if (slot == "area" and not _AREA.fullmatch(text)) or (slot == "s" and re.match("(?:the )?table cent", text)):
+    if (slot == "s" and _MANNER.fullmatch(text)) or (slot == "p" and text in ("side", "the side")):  # "put it aside"
+        return None
+    if slot == "area" and not _AREA.fullmatch(text):
         return None
     text = text.replace(" ,", ",")
     named = (text,) if text in PRONOUNS or text in PERSONS else members(text)

@@ -10,7 +10,7 @@ NEXT = (
     r"close to|near to|away from|farther from|further from|towards|toward|between|above|below|beside|near|behind|by|"
     r"against|around)"
 )
-INTO = r"(?:on top of|inside of|inside|into|onto|on to|in|on|underneath|beneath|under|over|through|at)"
+INTO = r"(?:on top of|inside of|inside|into|onto|on to|in to|in|on|underneath|beneath|under|over|through|at)"
 FROM = r"(?:out from under|from under|from inside|from on top of|out of|off of|off from|from|off)"
 WAY = (
     rf"(?:(?:all the way )?to (?:the |its |your )?{SIDE}(?: side)?|left|right|"
@@ -24,22 +24,21 @@ WAY = (
 PUT = (
     r"(?:place|put|set|drop|stack|stow|lay|leave|insert|plug|hang|store|load|throw|toss|return|stick|mount|slot|"
     r"deposit|"
-    r"drape|rest|position|move|bring|carry|transfer|deliver|shift|relocate|fit|attach|connect|screw|pack|dip|hook|"
+    r"drape|rest|lower|balance|tuck|lean|prop|nest|dunk|dip|pin|position|move|bring|carry|transfer|deliver|shift|relocate|fit|attach|connect|screw|pack|dip|hook|"
     r"hold|stand)"
 )
 GRIP = (
-    r"(?:pick up|pick out|pick|take out|take off|take|remove|get|grab|grasp|pull out|lift up|lift|retrieve|fetch|"
-    r"unplug|"
-    r"unhook|extract|unload|collect|hold|raise|catch)"
+    r"(?:pick up|pick out|pick|take out|take off|take away|take|remove|get|grab|grasp|pull out|lift up|lift|retrieve|"
+    r"fetch|unplug|unhook|extract|collect|hold|raise|catch)"
 )
-TAKE = rf"(?:{GRIP}|pull|move|bring|put|unscrew|detach|disconnect|peel)"
+TAKE = rf"(?:{GRIP}|pull|move|bring|transfer|unload|unscrew|detach|disconnect|peel)"
 SHOVE = r"(?:push|pull|slide|drag|nudge|shove|roll|scoot|sweep)"
 WIPE = r"(?:wipe|clean|scrub|dust|polish|rub|brush|dry|erase|stir|whisk|mix|cut|slice|chop|hit|poke|scoop|sweep|mop)"
 WORK = (
     r"(?:flip over|flip|rotate|turn over|turn around|turn|spin|unfold|fold|straighten|shake|squeeze|twist|unscrew|tilt|"
     r"press down(?: on)?|press(?: on)?|push down(?: on)?|click|tap|touch|reach for|reach|knock over|tip over|stretch|"
     r"crumple|unlock|lock|unzip|zip|plug in|toggle|flick|operate|actuate|activate|point at|point to|"
-    r"peel|untie|tie|adjust|tighten|loosen|crush|bend|break|kick|ring|knock on)"
+    r"peel|unroll|unwrap|uncap|untie|tie|adjust|tighten|loosen|crush|bend|break|kick|ring|knock on)"
 )
 POUR = r"(?:pour|empty|dump|tip)(?: out)?"
 APPROACH = r"(?:go|move|drive|navigate|come|head|reach|walk)(?: over| back)? (?:to|towards?|near)"
