@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import json
 from pathlib import Path
 
+from inspire_fast.core.stages import Stage, background, command, run_stages
 from inspire_fast.evaluation.records import records
 from inspire_fast.policy.load import SHIPPED_DEFAULT
 from inspire_fast.policy.policy import InspirePolicy
 from scripts.demo.report import write_report
-from scripts.demo.stages import Stage, background, command, run_stages
 from scripts.demo.summary import summarise
 
 RUN = Path("runs/demo")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,15 @@ def test_the_oracle_tells_the_truth_and_the_liar_never() -> None:
     liar = options_for("adversarial", FACTS, QUESTIONS)
     assert liar.targets == oracle.targets
     assert all(a != b for a, b in zip(liar.answers, oracle.answers, strict=True))
+
+
+def test_random_answers_are_allowed_ones_and_the_same_for_the_same_scene() -> None:
+    drawn = {
+        options_for("random", SceneFacts(targets=(replace(FACTS.targets[0], offset_m=offset),)), QUESTIONS).answers
+        for offset in np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    }
+    assert drawn == {(word,) for word in DIRECTION.answers}
+    assert options_for("random", FACTS, QUESTIONS) == options_for("random", FACTS, QUESTIONS)
 
 
 def test_every_lie_is_an_allowed_answer_and_wrong() -> None:

@@ -1,4 +1,4 @@
-"""Sources of the answers in an evaluation: the policy, an oracle, a liar, or no questions at all.
+"""Sources of the answers in an evaluation: the policy, an oracle, a liar, chance, or no questions at all.
 
 The oracle's success rate is the upper bound of what better answers can give; compared with the liar's it shows whether
 the policy uses the answers.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
+import zlib
 
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.core.types import SceneFacts
+from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.dialogue.questions import Question
 
-Answering = Literal["own", "oracle", "adversarial", "skip"]
+Answering = Literal["own", "oracle", "adversarial", "random", "skip"]
 
 
 def options_for(answering: Answering, facts: SceneFacts | None, questions: Mapping[str, Question]) -> RequestOptions:
@@ -36,8 +37,17 @@ def options_for(answering: Answering, facts: SceneFacts | None, questions: Mappi
     for target in facts.targets:
         for question in questions.values():
             truth = question.truth(target)
-            chosen.append(truth if answering == "oracle" else lie(question, truth))
+            chosen.append(_answer(answering, question, truth, target))
     return RequestOptions(mode="force", targets=tuple(t.phrase for t in facts.targets), answers=tuple(chosen))
+
+
+def _answer(answering: Answering, question: Question, truth: str, target: TargetFacts) -> str:
+    if answering == "oracle":
+        return truth
+    if answering == "adversarial":
+        return lie(question, truth)
+    place = zlib.crc32(target.offset_m.tobytes() + f"{target.phrase} {question.name}".encode())
+    return question.answers[place % len(question.answers)]
 
 
 def lie(question: Question, truth: str) -> str:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demo.stages import Stage, background, command, run_stages
+from inspire_fast.core.stages import Stage, background, command, run_stages
 
 
 def test_a_failed_stage_is_repeated_and_a_finished_one_is_not(tmp_path: Path) -> None:

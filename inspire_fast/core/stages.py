@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -12,8 +13,11 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 from inspire_fast.core.files import write_json
+
+_say = partial(print, flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,30 +35,58 @@ class Stage:
     run: Callable[[], None]
 
 
-def run_stages(stages: list[Stage], record: Path) -> dict[str, float]:
+def run_stages(
+    stages: Sequence[Stage],
+    record: Path,
+    *,
+    after_each: Callable[[], None] | None = None,
+    say: Callable[[str], None] = _say,
+) -> dict[str, float]:
     """Runs the unfinished stages; the file `record` holds the finished ones, and seconds per stage over all attempts.
 
     SIGTERM ends the job like Ctrl-C; the time of an attempt that was killed with SIGKILL is lost.
+
+    Args:
+        stages: in order.
+        record: file.
+        after_each: is called after every stage that this call finished.
+        say: shows a line of progress.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    stored = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"seconds": {}, "done": []}
+    signal.signal(signal.SIGTERM, _end)
+    stored = _stored(record)
     for number, stage in enumerate(stages, start=1):
         if stage.name in stored["done"]:
-            print(f"[{number}/{len(stages)}] {stage.title}: done ({stored['seconds'][stage.name]:.0f} s)", flush=True)
+            say(f"[{number}/{len(stages)}] {stage.title}: done ({stored['seconds'][stage.name]:.0f} s)")
             continue
-        print(f"[{number}/{len(stages)}] {stage.title}", flush=True)
+        say(f"[{number}/{len(stages)}] {stage.title}")
         start = time.perf_counter()
         try:
             stage.run()
             stored["done"].append(stage.name)
         except KeyboardInterrupt:
-            print("\ninterrupted; start it again to continue", flush=True)
+            say("\ninterrupted; start it again to continue")
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
             spent = stored["seconds"].get(stage.name, 0.0) + time.perf_counter() - start
             stored["seconds"][stage.name] = round(spent, 2)
             write_json(record, stored)
+        if after_each is not None:
+            after_each()
     return stored["seconds"]
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def finished_stages(record: Path) -> dict[str, float]:
+    """Seconds of every finished stage."""
+    stored = _stored(record)
+    return {name: stored["seconds"][name] for name in stored["done"]}
+
+
+def _stored(record: Path) -> dict[str, Any]:
+    return json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"seconds": {}, "done": []}
 
 
 def command(*arguments: object) -> None:
@@ -69,7 +101,7 @@ def command(*arguments: object) -> None:
 
 
 @contextlib.contextmanager
-def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 180.0) -> Iterator[str]:
+def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 180.0) -> Generator[str]:
     """Runs a script while the block runs; yields the text of the file `ready` that the script writes when it is up.
 
     Raises:
