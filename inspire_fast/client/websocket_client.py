@@ -207,6 +207,8 @@ class PolicyClient:
         """Waits for this client's other requests, then exchanges one in the `running` episode, or the client's own."""
         self._leave_parent()
         options = options or RequestOptions()
+        if running is not None:
+            running.check(self._metadata)
         acquired = self._lock.acquire(timeout=deadline.left_s)
         try:
             if not acquired or deadline.left_s <= 0:  # not sent yet, so the connection is still good

@@ -4,6 +4,8 @@ The control loop marks its episode; the mark reaches the policy in the options o
 in between:
 
     infer = in_new_episode(lambda observation: client.infer(observation, options))
+
+On the same way the loop learns the metadata of the policy that is really asked.
 """
 
 from __future__ import annotations
@@ -22,10 +24,25 @@ Infer = Callable[[Mapping[str, Any]], ActionChunk]
 
 @dataclass
 class EpisodeMark:
-    """Name of one episode of one robot, and the number of chunks that it has received so far."""
+    """Name of one episode of one robot, and what the control loop wants of its policy.
+
+    Attributes:
+        name: unique.
+        chunks: received so far.
+        require: takes the metadata of the policy and raises if it is not the loop's.
+        checked: `require` was called.
+    """
 
     name: str = field(default_factory=lambda: secrets.token_hex(8))
     chunks: int = 0
+    require: Callable[[Mapping[str, Any]], None] | None = None
+    checked: bool = False
+
+    def check(self, metadata: Mapping[str, Any]) -> None:
+        """Called by a policy before it answers; the first call of the episode decides."""
+        if self.require is not None and not self.checked:
+            self.require(metadata)
+            self.checked = True
 
     def on(self, options: RequestOptions) -> RequestOptions:
         """The options with this mark; options that name an episode themselves are returned unchanged."""
@@ -40,16 +57,28 @@ def current_episode() -> EpisodeMark | None:
     return _current.get()
 
 
-def marked(options: RequestOptions | None) -> RequestOptions:
-    """Options with the mark of the control loop's episode; unchanged outside of a control loop."""
+def marked(options: RequestOptions | None, metadata: Mapping[str, Any] | None = None) -> RequestOptions:
+    """Options with the mark of the control loop's episode; unchanged outside of a control loop.
+
+    Args:
+        options: of a request to a policy in this process.
+        metadata: of that policy, for the control loop; raises what `EpisodeMark.require` does.
+    """
     mark = current_episode()
     options = options or RequestOptions()
-    return options if mark is None else mark.on(options)
+    if mark is None:
+        return options
+    if metadata is not None:
+        mark.check(metadata)
+    return mark.on(options)
 
 
-def in_new_episode(infer: Infer) -> Infer:
-    """Wraps a policy's `infer` for one episode of a control loop. The result may be called in any thread."""
-    mark = EpisodeMark()
+def in_new_episode(infer: Infer, mark: EpisodeMark | None = None) -> Infer:
+    """Wraps a policy's `infer` for one episode of a control loop. The result may be called in any thread.
+
+    A policy that has not checked itself by the first answer (some function) is checked as one without metadata.
+    """
+    mark = mark or EpisodeMark()
 
     def marking(observation: Mapping[str, Any]) -> ActionChunk:
         before = _current.set(mark)
@@ -57,6 +86,7 @@ def in_new_episode(infer: Infer) -> Infer:
             chunk = infer(observation)
         finally:
             _current.reset(before)
+        mark.check({})
         mark.chunks += 1
         return chunk
 

@@ -153,7 +153,7 @@ class InspirePolicy:
         Raises:
             ValueError: the observation breaks the contract, or answers do not fit the questions.
         """
-        return self.infer_prepared([self.prepare(observation, marked(options))])[0]
+        return self.infer_prepared([self.prepare(observation, marked(options, self.metadata))])[0]
 
     def infer_batch(
         self, observations: Sequence[Mapping[str, Any]], options: Sequence[RequestOptions]

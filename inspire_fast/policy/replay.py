@@ -110,7 +110,7 @@ class ReplayPolicy:
             ValueError: the observation does not meet the robot's contract, or answers were to be forced: there is no
                 model to be steered by them. The session stays where it is.
         """
-        options = marked(options)
+        options = marked(options, self.metadata)
         self._robot.canonical(observation)
         if options.mode == "force":
             raise ValueError(

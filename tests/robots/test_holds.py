@@ -93,6 +93,39 @@ def test_feedback_that_breaks_later_stops_the_arm_with_its_gripper_as_it_was_tol
     assert arm.sent[-1].tolist() == [0.0] * 7 + [1.0]
 
 
+@pytest.mark.parametrize(
+    ("success", "got"),
+    [
+        (lambda arm: "no", "got 'no'"),
+        (lambda arm: float("nan"), "got nan"),
+        (lambda arm: None, "got None"),
+        (lambda arm: np.array([True]), "got array"),
+        (lambda arm: arm.reset, r"got a method \(is @property missing\?\)"),
+    ],
+)
+def test_what_is_true_in_python_is_no_success(monkeypatch, success, got):
+    monkeypatch.setattr(Arm, "success", property(success))
+    with pytest.raises(TypeError, match=f"`success` of the environment must be True or False; {got}"):
+        run(arm := Arm(DROID))
+    assert arm.sent[-1].tolist() == [0.0] * 7 + [1.0]
+
+
+@pytest.mark.parametrize("answer", [None, {"actions": np.zeros((4, 8))}, np.zeros((4, 8))])
+def test_what_a_policy_returns_is_a_chunk(answer):
+    with pytest.raises(TypeError, match=rf"`infer` returned {type(answer).__name__}; it must return an ActionChunk"):
+        run(arm := Arm(DROID), lambda _: answer)
+    assert not any(action[:7].any() for action in arm.sent)
+
+
+def test_what_a_robot_observes_is_a_mapping(monkeypatch):
+    monkeypatch.setattr(Arm, "observe", lambda arm: None)
+    with pytest.raises(
+        TypeError, match="`observe` of the environment returned NoneType; it must return the native obs"
+    ):
+        run(arm := Arm(DROID))
+    assert arm.sent == []
+
+
 def test_what_overshoots_a_limit_by_a_little_counts_as_the_limit():
     assert check_sent(DROID, np.array([1.01] * 7 + [-0.02])).tolist() == [1.0] * 7 + [0.0]
 

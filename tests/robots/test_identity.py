@@ -45,7 +45,7 @@ class Policy:
         self.metadata, self.seen = metadata, []
 
     def infer(self, observation, options=None):
-        self.seen.append(marked(options))
+        self.seen.append(marked(options, self.metadata or None))
         return ActionChunk(actions=np.zeros((4, 8), np.float32))
 
 
@@ -73,6 +73,9 @@ def test_nothing_moves_by_a_policy_of_another_robot():
     with pytest.raises(WrongPolicyError, match=wrong):
         run(arm, lambda observation: policy.infer(observation, None), metadata=policy.metadata)
     assert (arm.calls, policy.seen) == ([], [])
+    with pytest.raises(WrongPolicyError, match=wrong):
+        run(arm, lambda observation: policy.infer(observation, None))  # nobody passes the metadata on
+    assert (arm.calls, policy.seen) == (["reset", "step"], [])  # a hold was sent
 
 
 @pytest.mark.parametrize(
@@ -90,8 +93,11 @@ def test_the_same_name_is_not_enough(change, message):
 
 
 def test_a_policy_that_says_nothing_of_its_robot_is_warned_of(caplog):
+    policy = Policy(**robot_metadata(DROID))
+    run(Arm(DROID), lambda observation: policy.infer(observation, None))
+    assert not caplog.records
     run(Arm(DROID), Policy().infer)
-    assert "does not say which robot it drives" in caplog.text
+    assert caplog.text.count("does not say which robot it drives") == 1
 
 
 def test_each_episode_has_its_own_mark_and_its_chunks_are_counted():

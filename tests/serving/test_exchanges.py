@@ -16,9 +16,10 @@ from inspire_fast.client import ConnectionLostError, PolicyClient, ServerError
 from inspire_fast.client.codec import pack, unpack
 from inspire_fast.client.errors import ProtocolError
 from inspire_fast.client.messages import SUBPROTOCOL
-from inspire_fast.core.episode import in_new_episode
+from inspire_fast.core.episode import EpisodeMark, in_new_episode
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.robots import ROBOTS
 from inspire_fast.serving.testing import PuppetPolicy
 
 
@@ -169,6 +170,16 @@ def test_memory_belongs_to_an_episode_not_to_a_connection(serve, connect, observ
     assert again is not None
     assert again[0, 0] == 1
     assert asked(client, observation, 0) == [3]
+
+
+def test_a_control_loop_learns_the_servers_metadata_through_any_function(serve, connect, observation):
+    client, seen = connect(serve(PuppetPolicy(robot="droid")).port), []
+    mark = EpisodeMark(require=seen.append)
+    infer = in_new_episode(lambda o: client.infer_async(o).result(), mark)
+    native = {**ROBOTS["droid"].fake_native(image_hw=(8, 8)), "prompt": "go"}
+    assert infer(native).actions is not None
+    assert infer(native).actions is not None
+    assert [metadata["robot"] for metadata in seen] == ["droid"]
 
 
 def test_clients_without_marks_keep_the_connections_memory(serve, observation):

@@ -14,6 +14,7 @@ import numpy as np
 from inspire_fast.core.episode import Infer
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.core.worker import Worker
+from inspire_fast.robots.control.identity import WrongPolicyError
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,9 @@ class ActionChunkBroker:
 
     def _reply(self, observation: Mapping[str, Any]) -> ActionChunk:
         try:
-            chunk = self._infer(observation)
+            chunk = _check_chunk(self._infer(observation))
+        except WrongPolicyError:
+            raise
         except POLICY_ERRORS as error:
             logger.warning("Holding: the policy failed with %s: %s", type(error).__name__, error)
             return ActionChunk(actions=None, status=Status.HELD, reason=f"{type(error).__name__}: {error}")
@@ -144,3 +147,12 @@ class ActionChunkBroker:
         if self._index >= min(self._execute, len(chunk.actions)):
             self._chunk = None
         return Decision(action=chunk.actions[index], chunk=chunk, index=index)
+
+
+def _check_chunk(returned: object) -> ActionChunk:
+    if not isinstance(returned, ActionChunk):
+        raise TypeError(
+            f"`infer` returned {type(returned).__name__}; it must return an ActionChunk. In place of openpi's client, "
+            "which returns a dict, take `PolicyClient`: it speaks to openpi's servers, too."
+        )
+    return returned

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -48,3 +48,29 @@ class Environment(Protocol):
     def close(self) -> None:
         """Frees the simulator or releases the robot. Calling it twice is harmless."""
         ...
+
+
+def check_observation(returned: object) -> Mapping[str, Any]:
+    """What an environment's `observe` returned.
+
+    Raises:
+        TypeError: no mapping.
+    """
+    if not isinstance(returned, Mapping):
+        raise TypeError(
+            f"`observe` of the environment returned {type(returned).__name__}; it must return the native observation, "
+            "a mapping of keys to arrays (`Robot.fake_native` makes an example)."
+        )
+    return cast("Mapping[str, Any]", returned)
+
+
+def check_success(said: object) -> bool:
+    """What an environment's `success` said.
+
+    Raises:
+        TypeError: neither True nor False. Many other things are true in Python, a method and NaN among them.
+    """
+    if not isinstance(said, bool | np.bool_):
+        got = "a method (is @property missing?)" if callable(said) else repr(said)
+        raise TypeError(f"`success` of the environment must be True or False; got {got}.")
+    return bool(cast("bool", said))

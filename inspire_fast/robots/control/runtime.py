@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 import logging
 import time
 from typing import Any, Literal
 
 import numpy as np
 
-from inspire_fast.core.episode import in_new_episode
+from inspire_fast.core.episode import EpisodeMark, in_new_episode
 from inspire_fast.core.ranges import Count, Positive, require_ranges
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
 from inspire_fast.robots.control.ending import hold_at_the_end, termination_raises
-from inspire_fast.robots.control.environment import Environment
+from inspire_fast.robots.control.environment import Environment, check_observation, check_success
 from inspire_fast.robots.control.frozen import FrozenCameras
 from inspire_fast.robots.control.identity import metadata_of, require_policy_of
 from inspire_fast.robots.control.safety import SafetyFilter, check_sent, hold_action
@@ -150,7 +151,7 @@ class _Loop:
 
     def begin(self) -> None:
         """Holds where the robot is measured: the reference of the first action's limit, and a test of `step`."""
-        self.first_look = self.environment.observe()
+        self.first_look = check_observation(self.environment.observe())
         robot = self.safety.robot
         state = None if robot.hold_at is None else robot.native_state(self.first_look)
         self._send(hold_action(robot, None, state), moves=False)
@@ -198,7 +199,7 @@ class _Loop:
 
     def _observe(self) -> Mapping[str, Any]:
         look, self.first_look = self.first_look, None
-        return self.environment.observe() if look is None else look
+        return check_observation(self.environment.observe()) if look is None else look
 
     def _decide(self, step: int) -> Decision:
         decision = self.broker.next(self._observe)
@@ -255,8 +256,8 @@ def run_episode(
             for one step, then it looks and asks again.
         config: lengths, limits and pace.
         safety: the robot and its limits.
-        metadata: of the policy, compared with the robot before anything moves; by default those of the policy whose
-            method `infer` is.
+        metadata: of the policy, compared with the robot before anything is sent; by default those of the policy whose
+            method `infer` is. Any other function is compared when it asks a policy, before that one answers.
         episode: number given to `environment.reset`.
         on_chunk: called for every chunk, held ones included.
         on_step: called after every step.
@@ -264,11 +265,15 @@ def run_episode(
     Raises:
         WrongPolicyError: the policy drives another robot; nothing was moved.
         ValueError: `step` did not return the action that was sent; see `check_sent`.
+        TypeError: `observe`, `success` or `infer` returned something else than a mapping, a truth value, a chunk.
     """
     robot, metadata = safety.robot, metadata_of(infer) if metadata is None else metadata
     control_hz = config.control_hz or robot.control_hz
-    require_policy_of(robot, metadata, execute=config.execute, control_hz=None if config.simulated else control_hz)
-    infer, patience_s = in_new_episode(infer), None
+    compared_hz = None if config.simulated else control_hz
+    mark = EpisodeMark(require=partial(require_policy_of, robot, execute=config.execute, control_hz=compared_hz))
+    if metadata:
+        mark.check(metadata)
+    infer, patience_s = in_new_episode(infer, mark), None
     if not config.simulated:
         infer = _not_on_frozen_pictures(infer, FrozenCameras(robot), steps=lambda: loop.steps)
         patience_s = config.max_silence / control_hz
@@ -298,7 +303,7 @@ def _not_on_frozen_pictures(infer: Infer, cameras: FrozenCameras, *, steps: Call
 def _run(loop: _Loop, config: LoopConfig) -> EpisodeResult:
     for step in range(config.max_steps):
         loop.advance(step)
-        if loop.environment.success:
+        if check_success(loop.environment.success):
             return loop.result("success", "the task is solved")
         if loop.holds_in_a_row >= config.max_holds:
             return loop.result("held", f"held {config.max_holds} steps in a row: {loop.why_held}")
