@@ -5,8 +5,13 @@
 cosmic-ray, in an environment of its own, lists the faults: another operator, a number one off, a condition negated, a
 decorator or a loop's body left out. Of all faults of one kind at one place, one is taken, then a seeded sample of the
 room. Annotations and sizes of caches are left out, where no test could notice. The tests of a fault are those of its
-room, the files that import its module first, up to the first that fails. They run in a fork of a process that has
-imported the large packages; the fault is in memory only. (A process that a test starts does not have it.)
+room, up to the first that fails. They run in forks of this process; the fault is in memory only. (A process that a
+test starts does not have it.)
+
+A fault inside of a function is tried by the tests that run the function, in a fork of a process that has collected
+the room's tests; the function's code is exchanged. Other faults (a constant, a decorator, a function that runs when
+something is imported), and with `--again` those that survive, are tried by all tests of the room in a fork that imports
+the package anew. Hypothesis tries 25 examples, so that a fault that only the others would show counts as survived.
 
 Results are kept per fault below `--out`, so an interrupted run goes on, and so does a run after a module has changed.
 `--again` repeats the faults that survived or took too long (which count as killed). The last line is one JSON object.
@@ -16,11 +21,15 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 from dataclasses import asdict, dataclass
+import gc
 import hashlib
 import importlib
 from importlib.machinery import SourceFileLoader
+from importlib.metadata import entry_points
+import inspect
 import json
 import os
 from pathlib import Path
@@ -29,14 +38,20 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "inspire_fast"
 COSMIC_RAY = "cosmic-ray==8.7.0"
-LARGE = ("numpy", "pytest", "jax", "flax.nnx")  # plugins of pytest must not be imported before it runs
+LARGE = ("numpy", "pytest", "jax", "flax.nnx")
+NOT_BEFORE = {"inspire_fast", "tests", "conftest", "hypothesis", "_hypothesis_globals", "mujoco", "robosuite", "OpenGL"}
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-o", "timeout=0")
+STUCK_S = 60
+NEITHER, LATER = 0, 9  # exit statuses of a fork whose tests pass, and of one that could not plant its fault
 UNNOTICEABLE = re.compile(r"_(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$")  # the same for None, enums and small numbers
 ROOMS: dict[str, tuple[str, str]] = {
     "statistics": ("evaluation/report/statistics.py", "tests/evaluation/test_statistics.py"),
@@ -126,16 +141,13 @@ def _hidden(tree: ast.Module) -> Iterator[tuple[int, int] | int]:
                 yield decorator.lineno
 
 
-def tests_of(room: str, module: str) -> list[str]:
-    """The room's test files, those that import the module first."""
-    files = sorted({file for pattern in ROOMS[room][1].split() for file in ROOT.glob(pattern)})
-    dotted = module.removesuffix(".py").replace("/", ".")
-    own = [f for f in files if re.search(rf"{re.escape(dotted)}\b(?!\.)", _read(f))]
-    return [str(file.relative_to(ROOT)) for file in sorted(files, key=lambda f: (f not in own, f.stat().st_size))]
+def tests_of(room: str) -> list[str]:
+    """The room's test files."""
+    return [str(file.relative_to(ROOT)) for p in ROOMS[room][1].split() for file in sorted(ROOT.glob(p))]
 
 
-def run_tests(fault: Fault | None, tests: Sequence[str], log: Path, limit_s: float) -> tuple[str, float]:
-    """Runs tests in a fork with the fault in place; `survived`, `killed` or `timeout`, and the processor's seconds."""
+def in_fork(work: Callable[[], int], log: Path, limit_s: float) -> tuple[str, float]:
+    """Does the work in a fork; `survived` (status 0), `later` (9), `killed` or `timeout`, and its processor seconds."""
     if (child := os.fork()) == 0:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s), int(limit_s) + 5))
@@ -144,29 +156,177 @@ def run_tests(fault: Fault | None, tests: Sequence[str], log: Path, limit_s: flo
             os.dup2(out.fileno(), 2)
         status = 3
         try:
-            _plant(fault)
-            status = int(importlib.import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+            status = work()
         except BaseException:  # a fork must end here, and not in the code of its parent
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
-    end = time.monotonic() + 30 * limit_s  # a test that waits for something that never comes takes no processor
+    checked, used = time.monotonic(), 0.0
     while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.05)
+        time.sleep(0.01)
+        if time.monotonic() > checked + STUCK_S:
+            state, now = _state(child)
+            if state == "S" and now < used + 1:  # it waits for something that never comes, which takes no processor
+                os.killpg(child, signal.SIGKILL)
+            checked, used = time.monotonic(), now
     seconds = ended[2].ru_utime + ended[2].ru_stime
     if os.WIFSIGNALED(ended[1]) and os.WTERMSIG(ended[1]) in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout", seconds
-    return "survived" if ended[1] == 0 else "killed", seconds
+    return {NEITHER: "survived", LATER: "later"}.get(os.waitstatus_to_exitcode(ended[1]), "killed"), seconds
 
 
-def _plant(fault: Fault | None) -> None:
+def _state(process: int) -> tuple[str, float]:
+    fields = _read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split()
+    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Order:
+    """A plugin of pytest: tests that run the module's functions first, the quick ones first."""
+
+    def __init__(self, module: str, table: Path) -> None:
+        file = str(ROOT / module)
+        self.places = {
+            name: (all(hit[0] != file for hit in hits), seconds) for name, seconds, hits in json.loads(_read(table))
+        }
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Sorts the tests."""
+        items.sort(key=lambda item: self.places.get(item.nodeid, (True, 1e9)))
+
+
+def run_tests(fault: Fault, tests: Sequence[str], log: Path, limit_s: float) -> tuple[str, float]:
+    """Runs tests in a fork that imports the package, with the fault in place."""
+
+    def work() -> int:
+        _plant(fault)
+        order = Order(fault.module, log.with_suffix(".lines"))
+        return int(importlib.import_module("pytest").main([*OPTIONS, *tests], plugins=[order]))
+
+    return in_fork(work, log, limit_s)
+
+
+class Forks:
+    """A plugin of pytest that tries faults in forks of the process that has collected the tests.
+
+    A fault whose function runs during the collection is not tried: what it made is there already.
+    """
+
+    def __init__(self, faults: Sequence[Fault], log: Path, save: Callable[[Fault, str, float], None], *, twice: bool):
+        self.faults, self.log, self.save, self.twice = faults, log, save, twice
+        self.files = {str(ROOT / fault.module): _functions(ROOT / fault.module) for fault in faults}
+        self.hits: set[tuple[str, int]] = set()
+
+    def pytest_sessionstart(self) -> None:
+        """Notes from here on which lines run."""
+        threading.settrace(self.trace)
+        sys.settrace(self.trace)
+
+    def trace(self, frame: FrameType, _event: str, _: object) -> Any:
+        """Notes a line."""
+        if frame.f_code.co_filename not in self.files:
+            return None
+        self.hits.add((frame.f_code.co_filename, frame.f_lineno))
+        return self.trace
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Tries the faults instead of running the tests."""
+        at_import = self.hits
+        items = {item.nodeid: item for item in session.items}
+        functions = [f for f in gc.get_objects() if isinstance(f, FunctionType)]
+        functions = [f for f in functions if f.__code__.co_filename in self.files]
+        gc.freeze()  # a collection of garbage in a fork would copy all pages
+        table = self.log.with_suffix(".lines")
+        if (ended := in_fork(lambda: self.trace_tests(session, table), self.log, 6000))[0] != "survived":
+            raise SystemExit(f"{self.log}: the tests fail without a fault ({ended[0]}).")
+        sys.settrace(None)
+        threading.settrace(None)  # pyright: ignore[reportArgumentType]
+        lines = {name: (seconds, {tuple(hit) for hit in hits}) for name, seconds, hits in json.loads(_read(table))}
+        for fault in self.faults:
+            file = str(ROOT / fault.module)
+            of_function = {(file, line) for line in self.files[file].get(fault.line, ())}
+            if not of_function or of_function & at_import:
+                continue
+            ran = [(seconds, name) for name, (seconds, hits) in lines.items() if hits & of_function]
+            ran.sort(key=lambda r: ((file, fault.line) not in lines[r[1]][1], r[0]))
+            limit_s = 4 * sum(seconds for seconds, _ in ran) + 10
+            chosen = [items[name] for _, name in ran]
+
+            def attempt(fault: Fault = fault, chosen: Sequence[Any] = chosen) -> int:
+                sys.dont_write_bytecode = True
+                return run_items(session, chosen) if chosen and exchange(fault, functions) else LATER
+
+            outcome, seconds = in_fork(attempt, self.log, limit_s)
+            if outcome in ("killed", "timeout") or (outcome == "survived" and not self.twice):
+                self.save(fault, outcome, seconds)
+        return True
+
+    def trace_tests(self, session: Any, table: Path) -> int:
+        """Writes the processor seconds and the lines of each test."""
+        rows: list[tuple[str, float, list[tuple[str, int]]]] = []
+        for item in session.items:
+            self.hits, began = set(), time.process_time()
+            if status := run_items(session, [item]):
+                return status
+            rows.append((item.nodeid, time.process_time() - began, sorted(self.hits)))
+        table.write_text(json.dumps(rows), encoding="utf-8")
+        return NEITHER
+
+
+def run_items(session: Any, items: Sequence[Any]) -> int:
+    """Runs collected tests up to the first that fails."""
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            print(f"FAILED {item.nodeid}")
+            return 1
+    return NEITHER
+
+
+def _functions(file: Path) -> dict[int, range]:
+    """The lines of the innermost function's body, for each line in one."""
+    lines: dict[int, range] = {}
+    for node in ast.walk(ast.parse(_read(file))):  # outer functions first
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+            lines |= dict.fromkeys(body, body)
+    return lines
+
+
+def exchange(fault: Fault, functions: Sequence[FunctionType]) -> bool:
+    """Gives the functions the fault's code; false if the fault is not inside of functions, or none was found."""
+    file = str(ROOT / fault.module)
+    found: dict[CodeType, CodeType] = {}
+    before, after = (compile(text, file, "exec", dont_inherit=True) for text in (_read(Path(file)), fault.text))
+    if not _compare(before, after, found) or not found:
+        return False
+    affected = [function for function in functions if function.__code__ in found]
+    for function in affected:
+        function.__code__ = found[function.__code__]
+    return bool(affected)
+
+
+def _compare(before: CodeType, after: CodeType, found: dict[CodeType, CodeType]) -> bool:
+    """Whether only functions differ. Adds those, and those inside of them, to `found`."""
+    inner = [[c for c in code.co_consts if isinstance(c, CodeType)] for code in (before, after)]
+    rest = [(code.co_code, [c for c in code.co_consts if not isinstance(c, CodeType)]) for code in (before, after)]
+    names = [[c.co_name for c in codes] for codes in inner]
+    if repr(rest[0]) != repr(rest[1]) or names[0] != names[1]:  # as text, since 1 == True
+        return False
+    for old, new in zip(*inner, strict=True):
+        if old == new:
+            continue
+        if old.co_flags & inspect.CO_NEWLOCALS:  # no body of a class
+            found[old] = new
+            _compare(old, new, found)
+        elif not _compare(old, new, found):
+            return False
+    return True
+
+
+def _plant(fault: Fault) -> None:
     sys.dont_write_bytecode = True
-    if fault is None:
-        return
     target, read = str(ROOT / fault.module), SourceFileLoader.get_data
     cached = re.compile(rf"__pycache__/{re.escape(Path(target).stem)}\.")
 
@@ -185,29 +345,65 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
     listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout
     faults = [Fault(**json.loads(line)) for line in listed.splitlines()]
     faults = [fault for fault in faults if re.search(args.only, fault.module)]
-    out = args.out / f"{room}.jsonl"
-    results = {r["key"]: r for r in map(json.loads, _read(out).splitlines())} if out.exists() else {}
-    plain, seconds = run_tests(None, tests_of(room, ""), args.out / f"{room}.log", 600)
-    if plain != "survived":
-        raise SystemExit(f"{room}: the tests fail without a fault; see {args.out / f'{room}.log'}.")
-    for number, fault in enumerate(faults):
-        known = results.get(fault.key)
-        if known and not (args.again and known["outcome"] != "killed"):
-            continue
-        log = args.out / f"{room}.log"
-        outcome, took = run_tests(fault, tests_of(room, fault.module), log, 3 * seconds + 30)
+    out, log = args.out / f"{room}.jsonl", args.out / f"{room}.log"
+    tried = len(_results(out))
+
+    def open_faults() -> list[Fault]:
+        done = {
+            r["key"] for n, r in enumerate(_results(out)) if n >= tried or r["outcome"] == "killed" or not args.again
+        }
+        return [fault for fault in faults if fault.key not in done]
+
+    def save(fault: Fault, outcome: str, took: float) -> None:
         entry = {k: v for k, v in asdict(fault).items() if k != "text"}
         now = fault.text.splitlines()[fault.line - 1].strip()
-        entry |= {"key": fault.key, "now": now, "outcome": outcome, "seconds": round(took, 1)}
-        results[fault.key] = entry
+        by = (re.findall(r"^(?:FAILED|ERROR) (\S+)", log.read_text("utf-8", "replace"), re.MULTILINE) or [""])[-1]
+        entry |= {"key": fault.key, "now": now, "outcome": outcome, "seconds": round(took, 1), "by": by}
         with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        sys.stderr.write(f"{room} {number + 1}/{len(faults)} {outcome} {fault.module}:{fault.line} {now}\n")
+        sys.stderr.write(f"{room} {outcome} {fault.module}:{fault.line} {now}\n")
+
+    tests = tests_of(room)
+    import_large(tests, args.out / f"{room}.modules")
+    gc.freeze()
+    forks, pytest = Forks(open_faults(), log, save, twice=args.again), importlib.import_module("pytest")
+    in_fork(lambda: int(pytest.main([*OPTIONS, *tests], plugins=[forks])), log.with_suffix(".out"), 100_000)
+    seconds = sum(row[1] for row in json.loads(_read(log.with_suffix(".lines"))))
+    for fault in open_faults():
+        save(fault, *run_tests(fault, tests, log, 4 * seconds + 30))
+    results = {result["key"]: result for result in _results(out)}
     mine = [results[fault.key] for fault in faults]
     survivors = sorted((r["module"], r["line"], r["operator"], r["now"]) for r in mine if r["outcome"] == "survived")
     for module, line, operator, now in survivors:
         print(f"{module}:{line}: {operator}: {now}")
-    return {"faults": len(mine), "killed": len(mine) - len(survivors), "tests_s": round(seconds, 1)}
+    timeouts = sum(r["outcome"] == "timeout" for r in mine)
+    return {
+        "faults": len(mine),
+        "killed": len(mine) - len(survivors),
+        "of_these_timeout": timeouts,
+        "tests_s": round(seconds, 1),
+    }
+
+
+def _results(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _read(out).splitlines()] if out.exists() else []
+
+
+def import_large(tests: Sequence[str], table: Path) -> None:
+    """Imports the foreign modules that the tests import, but no plugin of pytest: pytest wants to import those."""
+
+    def work() -> int:
+        status = int(importlib.import_module("pytest").main(["--collect-only", "-q", *OPTIONS, *tests]))
+        table.write_text("\n".join(name for name in sys.modules if name != "__main__"), encoding="utf-8")
+        return status
+
+    if not table.exists():
+        in_fork(work, table.with_suffix(".log"), 600)
+    plugins = {re.split(r"[.:]", plugin.value)[0] for plugin in entry_points(group="pytest11")}
+    for name in _read(table).splitlines():
+        if name.split(".")[0] not in plugins | NOT_BEFORE:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def main() -> None:
@@ -223,10 +419,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.list:
         return list_faults(args.rooms[0], args.sample, args.seed)
-    os.nice(19)
     args.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(args.out.resolve() / "programs"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    os.environ["HYPOTHESIS_PROFILE"] = "few"
+    os.environ.setdefault("MPLBACKEND", "agg")
     for name in LARGE:
         importlib.import_module(name)
     print(json.dumps({room: try_room(room, args) for room in args.rooms}))
