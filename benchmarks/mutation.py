@@ -49,7 +49,7 @@ PACKAGE = ROOT / "inspire_fast"
 COSMIC_RAY = "cosmic-ray==8.7.0"
 LARGE = ("numpy", "pytest", "jax", "flax.nnx")
 NOT_BEFORE = {"inspire_fast", "tests", "conftest", "hypothesis", "_hypothesis_globals", "mujoco", "robosuite", "OpenGL"}
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-o", "timeout=0")
+OPTIONS = ("-x", "-q", "--tb=native", "-p", "no:cacheprovider", "-o", "timeout=0")
 STUCK_S = 60
 NEITHER, LATER = 0, 9  # exit statuses of a fork whose tests pass, and of one that could not plant its fault
 UNNOTICEABLE = re.compile(r"_(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$")  # the same for None, enums and small numbers
@@ -279,7 +279,7 @@ def run_items(session: Any, items: Sequence[Any]) -> int:
     for item, following in zip(items, [*items[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
-            print(f"FAILED {item.nodeid}")
+            print(f"\nFAILED {item.nodeid}")
             return 1
     return NEITHER
 

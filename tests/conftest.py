@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from jaxtyping import install_import_hook
 import pytest
 
@@ -29,7 +29,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # `HYPOTHESIS_PROFILE=search` looks for new ones.
 settings.register_profile("default_run", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("few", settings.get_profile("default_run"), max_examples=25)
+settings.register_profile(
+    "few", settings.get_profile("default_run"), max_examples=25, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default_run"))
 
 # Shapes that these modules declare are checked whenever a test calls or traces them. Modules with pytree dataclasses of
