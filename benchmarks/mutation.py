@@ -183,10 +183,10 @@ def _state(process: int) -> tuple[str, float]:
 
 
 class Order:
-    """A plugin of pytest: tests that run the module's functions first, the quick ones first."""
+    """A plugin of pytest: tests that run the module's functions first, the quick ones first. Notes what fails."""
 
     def __init__(self, module: str, table: Path) -> None:
-        file = str(ROOT / module)
+        file, self.failed = str(ROOT / module), table.with_suffix(".failed")
         self.places = {
             name: (all(hit[0] != file for hit in hits), seconds) for name, seconds, hits in json.loads(_read(table))
         }
@@ -194,6 +194,10 @@ class Order:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Sorts the tests."""
         items.sort(key=lambda item: self.places.get(item.nodeid, (True, 1e9)))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Notes a test that fails."""
+        note_failure(report, self.failed)
 
 
 def run_tests(fault: Fault, tests: Sequence[str], log: Path, limit_s: float) -> tuple[str, float]:
@@ -262,6 +266,10 @@ class Forks:
                 self.save(fault, outcome, seconds)
         return True
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Notes a test that fails."""
+        note_failure(report, self.log.with_suffix(".failed"))
+
     def trace_tests(self, session: Any, table: Path) -> int:
         """Writes the processor seconds and the lines of each test."""
         rows: list[tuple[str, float, list[tuple[str, int]]]] = []
@@ -274,12 +282,17 @@ class Forks:
         return NEITHER
 
 
+def note_failure(report: Any, file: Path) -> None:
+    """Writes the name of a test that fails."""
+    if report.failed:
+        file.write_text(report.nodeid, encoding="utf-8")
+
+
 def run_items(session: Any, items: Sequence[Any]) -> int:
     """Runs collected tests up to the first that fails."""
     for item, following in zip(items, [*items[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
-            print(f"\nFAILED {item.nodeid}")
             return 1
     return NEITHER
 
@@ -357,7 +370,9 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
     def save(fault: Fault, outcome: str, took: float) -> None:
         entry = {k: v for k, v in asdict(fault).items() if k != "text"}
         now = fault.text.splitlines()[fault.line - 1].strip()
-        by = (re.findall(r"^(?:FAILED|ERROR) (\S+)", log.read_text("utf-8", "replace"), re.MULTILINE) or [""])[-1]
+        failed = log.with_suffix(".failed")
+        by = _read(failed) if outcome == "killed" and failed.exists() else ""
+        failed.unlink(missing_ok=True)
         entry |= {"key": fault.key, "now": now, "outcome": outcome, "seconds": round(took, 1), "by": by}
         with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
