@@ -43,6 +43,7 @@ import time
 import traceback
 from types import CodeType, FrameType, FunctionType
 from typing import Any
+import warnings
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "inspire_fast"
@@ -92,11 +93,24 @@ def list_faults(room: str, sample: int, seed: int) -> None:
         if file.name not in ("__init__.py", "testing.py"):
             chosen += _places(file, operators, trees.get_ast(_read(file)), seed)
     sys.stderr.write(f"{room}: {len(chosen)} faults at places of their own\n")
-    for _, file, name, occurrence, line in sorted(chosen)[:sample]:
+    for _, file, name, occurrence, line in sorted(chosen):
         text = mutating.mutate_code(_read(file), operators[name], occurrence)
-        module = str(file.relative_to(ROOT))
-        fault = Fault(module=module, line=line, operator=name.split("/")[1], occurrence=occurrence, text=text)
-        print(json.dumps(asdict(fault)))
+        if sample and _compiles(text):
+            module = str(file.relative_to(ROOT))
+            fault = Fault(module=module, line=line, operator=name.split("/")[1], occurrence=occurrence, text=text)
+            print(json.dumps(asdict(fault)))
+            sample -= 1
+
+
+def _compiles(text: str) -> bool:
+    """False for what no test needs to notice, because Python does: errors and warnings of the compiler."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            compile(text, "fault", "exec", dont_inherit=True)
+        except (SyntaxError, SyntaxWarning):
+            return False
+    return True
 
 
 def _read(file: Path) -> str:

@@ -1,5 +1,10 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.grounding.released import ground_released, known_as, matches, released_phrases
 from inspire_fast.dialogue.grounding.targets import libero_phrases
 
@@ -49,6 +54,10 @@ def test_every_released_phrase_of_libero_finds_the_facts_stored_under_ours() -> 
         assert len(set(known.values())) == len(known)
     assert known_as("put the wine bottle on top of the cabinet") == {"top of the cabinet": "the cabinet"}
     assert known_as("turn on the stove") == {"the stove button": "the stove"}
+    assert known_as("turn on the stove and put the wine bottle on top of the cabinet") == {
+        "top of the cabinet": "the cabinet",
+        "the stove button": "the stove",
+    }
     assert known_as("turn on the stove and put the moka pot on it") == {
         "the moka pot": "the moka pot",
         "the stove button": "the stove button",
@@ -72,6 +81,8 @@ def test_the_list_keeps_its_order_and_its_bodies() -> None:
 def test_an_instruction_that_the_list_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="released list"):
         ground_released("put the carrot on the cutting board")
+    with pytest.raises(ValueError, match="'the plate' of InSpire's released list means 0 of the targets"):
+        known_as("pick up the butter, not the plate")
 
 
 def test_spelling_makes_no_difference() -> None:
@@ -79,3 +90,17 @@ def test_spelling_makes_no_difference() -> None:
     assert ground_released(f" {plain.capitalize().replace(' ', '_')}. ") == ground_released(plain)
     both = "put both moka pots on the stove"
     assert ground_released(f"{both}.") == ground_released(both)
+
+
+def test_facts_are_found_by_our_phrase_and_asked_about_by_theirs() -> None:
+    def about(phrase: str) -> TargetFacts:
+        return TargetFacts(phrase=phrase, offset_m=np.zeros(3, np.float32), grasped=False)
+
+    stored = SceneFacts(targets=tuple(about(phrase) for phrase in ("the wine bottle", "the cabinet")))
+    instruction = "put the wine bottle on top of the cabinet"
+    for name, phrases in (("released", ("top of the cabinet",)), ("instruction", ("the wine bottle", "the cabinet"))):
+        assert GROUNDINGS[name].targets(instruction, stored) == phrases
+        assert tuple(target.phrase for target in GROUNDINGS[name].facts(instruction, stored).targets) == phrases
+    explicit = replace(stored, targets=(about("the lamp"),))  # of labels for a list of targets that somebody gave
+    for said in (instruction, "dance"):
+        assert GROUNDINGS["instruction"].facts(said, explicit).targets == explicit.targets

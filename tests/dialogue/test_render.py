@@ -8,7 +8,7 @@ import pytest
 from inspire_fast.core.types import TokenSequence
 from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
-from inspire_fast.dialogue.render import Kind, PromptFields, encode, render, unroll
+from inspire_fast.dialogue.render import Kind, PromptFields, discretise, encode, render, unroll
 from inspire_fast.dialogue.script import SCRIPTS, ActionSlot, Forced, Script
 from inspire_fast.dialogue.testing import DIRECTION, random_chunks, tiny_vocabulary
 
@@ -170,6 +170,18 @@ def test_an_unsupervised_dialogue_differs_in_the_answers_weights_alone(
     action = np.array([pieces[s].kind is Kind.ACTION for s in loud.segment])
     np.testing.assert_array_equal(quiet.supervised, action)
     assert loud.supervised[~action].any() == bool(answers)
+
+
+def test_states_are_bins_as_in_openpi() -> None:
+    """256 of them over [-1, 1]; what is below is -1, and what is above is in the last one."""
+    assert discretise(np.array([-2, -1.001, -1, -0.993, -0.992, 0, 0.99, 1, 2])) == "-1 -1 0 0 1 128 254 255 255"
+
+
+def test_one_target_is_enough() -> None:
+    fields = PromptFields(instruction="x", state=np.zeros(1), targets=("the cup", "the plate"))
+    assert [p.target for p in unroll(SCRIPTS["inspire"](DIRECTION, max_targets=1), fields) if p.slot][:-1] == [
+        "the cup"
+    ]
 
 
 def test_refusals() -> None:
