@@ -199,3 +199,36 @@ def test_videos_are_turned_as_they_say(originals, tmp_path: Path) -> None:
         seen = dataset.row(episode.start + 2, ["image"])["image"]
         assert seen.shape == upright.shape, episode.index
         assert np.abs(seen.astype(int) - upright).mean() < 12, episode.index
+
+
+def rewrite(root: Path, column: str, values: list[object]) -> None:
+    path = next((root / "data").rglob("*.parquet"))
+    table = pq.read_table(path)
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, column, pa.array(values, table.schema.field(column).type)), path)
+
+
+def test_rows_out_of_order_are_found(originals, tmp_path: Path) -> None:
+    root = shutil.copytree(originals["image", "v3.0"], tmp_path / "set")
+    numbers = [list(range(length)) for length in LENGTHS]
+    numbers[1].reverse()
+    numbers[2][5:] = range(6, 9)
+    numbers[3] = list(range(10, 16))  # of a longer episode, whose first rows were cut off
+    rewrite(root, "frame_index", [number for episode in numbers for number in episode])
+    bad = find_bad_episodes(LeRobotDataset(root), ALL)
+    assert list(bad) == [1, 2]
+    assert "frame 0: frame_index goes from 8 to 7: the episode's rows are out of order" in bad[1]
+    assert "frame 4: frame_index goes from 4 to 6" in bad[2]
+    with pytest.raises(DatasetError, match="frame_index goes from 8 to 7"):
+        ChunkSource(LeRobotDataset(root), None, robot=ROBOTS["libero"], horizon=2)
+
+
+def test_depth_is_no_colour(originals, tmp_path: Path) -> None:
+    root = shutil.copytree(originals["image", "v3.0"], tmp_path / "set")
+    data = io.BytesIO()
+    Image.fromarray(np.full((24, 32), 900, np.uint16)).save(data, "PNG")
+    images = pq.read_table(next((root / "data").rglob("*.parquet")))["image"].to_pylist()
+    images[3]["bytes"] = data.getvalue()
+    rewrite(root, "image", images)
+    with pytest.raises(DatasetError, match=r"frame 3, 'image'.* more than 8 bits \(Pillow's mode I;16\); declare it"):
+        LeRobotDataset(root).row(3)

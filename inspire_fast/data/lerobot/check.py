@@ -62,18 +62,19 @@ def find_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str], *, decode
 
 
 def clock(dataset: LeRobotDataset, columns: Iterable[str]) -> list[str]:
-    """`timestamp`, if the dataset has it or a video among `columns` needs it."""
+    """`timestamp`, if the dataset has it or a video among `columns` needs it, and `frame_index` if it has it."""
     videos = any(dataset.feature(name).dtype == "video" for name in columns)
-    return ["timestamp"] if videos or "timestamp" in dataset.features else []
+    told = ["frame_index"] if "frame_index" in dataset.features else []
+    return ["timestamp", *told] if videos or "timestamp" in dataset.features else told
 
 
 def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str, np.ndarray]) -> None:
-    """Checks one episode's columns: finite numbers, an instruction for every frame, regular timestamps.
+    """Checks one episode's columns: finite numbers, an instruction for every frame, order, regular timestamps.
 
     Args:
         dataset: with its instructions and frame rate.
         episode: the episode.
-        values: column -> `[length, ...]`; `task_index` and `timestamp` are checked if they are among them.
+        values: column -> `[length, ...]`; `task_index`, `frame_index` and `timestamp` are checked if among them.
 
     Raises:
         DatasetError: names file, episode, frame and column.
@@ -95,6 +96,14 @@ def check_numbers(dataset: LeRobotDataset, episode: Episode, values: Mapping[str
             raise DatasetError(
                 f"{_where(episode, frame)}: no instruction; task_index is {values['task_index'][frame]} and "
                 f"{dataset.root / 'meta'} lists {some_tasks(dataset.tasks)}."
+            )
+    if "frame_index" in values:
+        numbers = values["frame_index"].astype(np.int64)
+        if len(late := np.flatnonzero(np.diff(numbers) != 1)):
+            frame = int(late[0])
+            raise DatasetError(
+                f"{_where(episode, frame)}: frame_index goes from {numbers[frame]} to {numbers[frame + 1]}: the "
+                "episode's rows are out of order, or some are missing. Leave it out, or write its rows in order."
             )
     if "timestamp" in values:
         _check_clock(dataset.fps, episode, values["timestamp"].astype(np.float64))

@@ -110,6 +110,11 @@ class FrameStore:
                     ImageOps.exif_transpose(opened, in_place=True)  # as `datasets`, LeRobot's reader, turns it
                     if self._meta.features[name].depth_map:
                         image = _frozen(np.array(opened)[..., None])
+                    elif opened.mode[0] in "IF":  # as colour, all of it would be cut to white
+                        raise OSError(
+                            f"its pixels have more than 8 bits (Pillow's mode {opened.mode}); declare it in "
+                            "meta/info.json as a depth map (`is_depth_map`), or store colours of 8 bits"
+                        )
                     else:
                         image = _frozen(np.array(opened if opened.mode == "RGB" else opened.convert("RGB")))
             except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError on a damaged PNG
