@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 import hashlib
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,26 +21,15 @@ from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
+from inspire_fast.data.fact_rows import SCHEMA, FactRows
 from inspire_fast.data.lerobot.meta import Meta, load_meta
 from inspire_fast.data.lerobot.parquet import read_schema, read_table
 
 FACTS_PATH = "labels/facts.parquet"
 _METADATA_KEY = b"inspire_fast"
-_SCHEMA = pa.schema(
-    [
-        ("episode", pa.int64()),
-        ("frame", pa.int64()),
-        ("target", pa.int32()),  # place in the instruction's order; -1: the frame is labelled and has no target
-        ("phrase", pa.string()),
-        ("offset_m", pa.list_(pa.float32(), 3)),
-        ("grasped", pa.bool_()),
-        ("point_px", pa.list_(pa.float32(), 2)),
-        ("rotations", pa.map_(pa.string(), pa.list_(pa.float32(), 9))),
-        ("gripper_px", pa.list_(pa.float32(), 2)),  # of the frame: the same on each of its targets
-    ]
-)
+_SCHEMA = SCHEMA.insert(0, pa.field("episode", pa.int64()))
 _LATER = ("gripper_px", "rotations")  # columns that older files lack, the youngest first
-_WRITTEN_ROWS = 1 << 15  # rows that are held as Python objects at a time
+_WRITTEN_ROWS = 1 << 15  # that make a row group; the last episode's are added whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +74,7 @@ class DatasetIdentity:
 
 def write_facts(
     root: Path,
-    episodes: Mapping[int, Sequence[SceneFacts | None]],
+    episodes: Mapping[int, Sequence[SceneFacts | None] | FactRows],
     *,
     robot: str,
     frame_description: str,
@@ -96,7 +84,8 @@ def write_facts(
 
     Args:
         root: the dataset.
-        episodes: episode -> facts per frame (None: not labelled). Episodes may be left out.
+        episodes: episode -> facts per frame (None: not labelled), or their rows. Each is looked up once, in order, and
+            not kept. Episodes may be left out.
         robot: registry name of the embodiment.
         frame_description: the frame of `offset_m` in words, e.g. "world axes, +x front, +y right, +z up".
         producer: of the facts, e.g. "hindsight"; empty: unknown.
@@ -110,21 +99,32 @@ def write_facts(
         header["producer"] = producer
     schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(header, sort_keys=True)})
     path = root / FACTS_PATH
-    rows = _all_rows(meta, episodes)
     with open_atomic(path) as stream, pq.ParquetWriter(stream, schema) as file:
-        batch = list(itertools.islice(rows, _WRITTEN_ROWS))
-        file.write_table(pa.Table.from_pylist(batch, schema=schema))  # even without rows
-        while batch := list(itertools.islice(rows, _WRITTEN_ROWS)):
-            file.write_table(pa.Table.from_pylist(batch, schema=schema))
+        for group in _row_groups(meta, episodes):
+            file.write_table(group.replace_schema_metadata(schema.metadata))
     return path
 
 
-def _require_episode(meta: Meta, number: int, frames: Sequence[SceneFacts | None]) -> None:
+def _row_groups(meta: Meta, episodes: Mapping[int, Sequence[SceneFacts | None] | FactRows]) -> Iterator[pa.Table]:
+    """Rows of all episodes in order, several episodes at a time; one group even without rows."""
+    waiting = [_SCHEMA.empty_table()]
+    for number in sorted(episodes):
+        given = episodes[number]
+        rows = given if isinstance(given, FactRows) else FactRows.of(given)
+        _require_episode(meta, number, rows.frames)
+        waiting.append(rows.table.add_column(0, "episode", pa.array(np.full(len(rows.table), number))))
+        if sum(map(len, waiting)) >= _WRITTEN_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting = [_SCHEMA.empty_table()]
+    yield pa.concat_tables(waiting)
+
+
+def _require_episode(meta: Meta, number: int, frames: int) -> None:
     if not 0 <= number < len(meta.episodes):
         raise DatasetError(f"Facts of episode {number}: {meta.root} has the episodes 0..{len(meta.episodes) - 1}.")
-    if len(frames) != meta.episodes[number].length:
+    if frames != meta.episodes[number].length:
         raise DatasetError(
-            f"Facts of episode {number} cover {len(frames)} frames; the episode in {meta.root} has "
+            f"Facts of episode {number} cover {frames} frames; the episode in {meta.root} has "
             f"{meta.episodes[number].length}."
         )
 
@@ -145,34 +145,6 @@ def stored_producer(root: Path) -> str | None:
         raise DatasetError(f"{path} cannot be read as facts: {error}") from error
 
 
-def _all_rows(meta: Meta, episodes: Mapping[int, Sequence[SceneFacts | None]]) -> Iterator[dict[str, Any]]:
-    for number in sorted(episodes):
-        frames = episodes[number]  # once: they may be read from a file
-        _require_episode(meta, number, frames)
-        for frame, scene in enumerate(frames):
-            if scene is not None:
-                yield from _rows(number, frame, scene)
-
-
-def _rows(episode: int, frame: int, scene: SceneFacts) -> list[dict[str, Any]]:
-    gripper = None if scene.gripper_px is None else list(scene.gripper_px)
-    place = {"episode": episode, "frame": frame, "gripper_px": gripper}
-    if not scene.targets:
-        return [{**place, "target": -1}]
-    return [
-        {
-            **place,
-            "target": number,
-            "phrase": target.phrase,
-            "offset_m": target.offset_m.tolist(),
-            "grasped": bool(target.grasped),
-            "point_px": None if target.point_px is None else list(target.point_px),
-            "rotations": [(frame, np.ravel(matrix).tolist()) for frame, matrix in sorted(target.rotations.items())],
-        }
-        for number, target in enumerate(scene.targets)
-    ]
-
-
 class FactsTable:
     """Facts by episode and frame, read with `load`.
 
@@ -186,20 +158,16 @@ class FactsTable:
         self._episodes = meta.episodes
         starts = np.array([episode.start for episode in meta.episodes])
         rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()
-        steps = np.diff(rows), np.diff(table["target"].to_numpy())
-        if not ((steps[0] > 0) | ((steps[0] == 0) & (steps[1] > 0))).all():  # not written by `write_facts`
-            order = np.lexsort((table["target"].to_numpy(), rows))
-            table, rows = table.take(pa.array(order)), rows[order]
-        self._rows = rows
+        table, targets = table.drop_columns(["episode", "frame"]), table["target"].to_numpy()
+        if not _ascend(rows, targets):  # not written by `write_facts`
+            order = np.lexsort((targets, rows))
+            table, rows, targets = table.take(pa.array(order)), rows[order], targets[order]
+        self._rows, self._targets = rows, targets
         self._frames_labelled = int(np.count_nonzero(np.diff(rows))) + (len(rows) > 0)
-        self._targets = table["target"].to_numpy()
-        self._phrases = table["phrase"].combine_chunks()
-        self._offsets = np.array(table["offset_m"].combine_chunks().fill_null([0.0] * 3).flatten()).reshape(-1, 3)
-        self._grasped = table["grasped"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False)
-        self._points = table["point_px"]
-        self._grippers = table["gripper_px"] if "gripper_px" in table.column_names else None
-        stored = table["rotations"] if "rotations" in table.column_names else None
-        self._rotations = stored if stored is not None and any(len(c.keys) for c in stored.chunks) else None
+        # Columns without a value are not kept.
+        self._columns = {
+            name: c.combine_chunks() for name in table.column_names if (c := table[name]).null_count < len(c)
+        }
 
     @classmethod
     def load(cls, root: Path, folder: Path | None = None) -> FactsTable:
@@ -253,26 +221,42 @@ class FactsTable:
         if first == stop:
             return None
         targets = tuple(self._target(i) for i in range(first, stop) if self._targets[i] >= 0)
-        return SceneFacts(targets=targets, gripper_px=_point(self._grippers, first))
+        return SceneFacts(targets=targets, gripper_px=_point(self._value("gripper_px", first)))
+
+    def episode(self, number: int) -> FactRows:
+        """Facts of one episode, as rows."""
+        episode = self._episodes[number]
+        first, stop = np.searchsorted(self._rows, [episode.start, episode.stop])
+        columns = [pa.array(self._rows[first:stop] - episode.start)]
+        for field in list(SCHEMA)[1:]:
+            kept = self._columns.get(field.name)
+            columns.append(pa.nulls(stop - first) if kept is None else kept[first:stop])
+        table = pa.table(
+            [column.cast(field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+        )
+        return FactRows(frames=episode.length, table=table)
 
     def _target(self, i: int) -> TargetFacts:
+        stored = self._value("rotations", i) or ()
         return TargetFacts(
-            phrase=self._phrases[i].as_py(),
-            offset_m=self._offsets[i],
-            grasped=bool(self._grasped[i]),
-            point_px=_point(self._points, i),
-            rotations=self._frames(i),
+            phrase=self._value("phrase", i),
+            offset_m=np.array(self._value("offset_m", i), np.float32),
+            grasped=bool(self._value("grasped", i)),
+            point_px=_point(self._value("point_px", i)),
+            rotations={frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored},
         )
 
-    def _frames(self, i: int) -> dict[str, np.ndarray]:
-        if self._rotations is None:
-            return {}
-        stored = self._rotations[i].as_py() or []
-        return {frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored}
+    def _value(self, name: str, i: int) -> Any:
+        return self._columns[name][i].as_py() if name in self._columns else None
 
 
-def _point(points: pa.ChunkedArray | None, i: int) -> tuple[float, float] | None:
-    point = None if points is None else points[i].as_py()
+def _ascend(rows: np.ndarray, targets: np.ndarray) -> bool:
+    """Whether facts are in the order of dataset rows `[n]`, then of targets `[n]`."""
+    steps = np.diff(rows)
+    return bool(((steps > 0) | ((steps == 0) & (np.diff(targets) > 0))).all())
+
+
+def _point(point: list[float] | None) -> tuple[float, float] | None:
     return None if point is None else (point[0], point[1])
 
 

@@ -9,12 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 
-from inspire_fast.core.files import write_text
-from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.core.files import open_atomic
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.fact_rows import SCHEMA, FactRows
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.meta import Episode
+
+_METADATA_KEY = b"episode"
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +39,14 @@ class CachedEpisode:
     report: Mapping[str, Any]
     rows: str
 
-    def facts(self) -> list[SceneFacts | None]:
-        """The facts per frame, read from the file."""
-        return [_scene(scene) for scene in json.loads(self.path.read_text(encoding="utf-8"))["facts"]]
+    def facts(self) -> FactRows:
+        """The facts, read from the file."""
+        with self.path.open("rb") as file:
+            return FactRows(frames=self.frames, table=pa.ipc.open_file(file).read_all().replace_schema_metadata(None))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels(Mapping[int, Sequence[SceneFacts | None]]):
+class Labels(Mapping[int, FactRows]):
     """Facts per episode, each read on request: those of the cache, and those of a table for unchanged episodes.
 
     Attributes:
@@ -54,12 +59,12 @@ class Labels(Mapping[int, Sequence[SceneFacts | None]]):
     others: Mapping[int, Episode]
     table: FactsTable | None = None
 
-    def __getitem__(self, number: int) -> Sequence[SceneFacts | None]:
+    def __getitem__(self, number: int) -> FactRows:
         if number in self.cached:
             return self.cached[number].facts()
-        if self.table is None:
+        if self.table is None or number not in self.others:
             raise KeyError(number)
-        return [self.table.facts(number, frame) for frame in range(self.others[number].length)]
+        return self.table.episode(number)
 
     def __iter__(self) -> Iterator[int]:
         return iter(sorted({*self.cached, *self.others}))
@@ -80,14 +85,14 @@ def save(
         inputs: digest of the episode's own input files.
         rows: digest of the dataset's rows.
     """
-    facts = [
-        scene and {"gripper_px": scene.gripper_px, "targets": [vars(target) for target in scene.targets]}
-        for scene in frames
-    ]
-    stored = {"facts": facts, "report": report, "inputs": inputs, "rows": rows}
-    # Arrays and numpy scalars; float32 survives the way through JSON.
+    rows_of = FactRows.of(frames)
+    labelled = sum(scene is not None and bool(scene.targets) for scene in frames)
+    stored = {"report": report, "inputs": inputs, "rows": rows, "frames": len(frames), "frames_labelled": labelled}
+    # Arrays and numpy scalars of the report become JSON values, as a resumed run reads them.
     text = json.dumps(stored, default=lambda value: value.tolist())
-    write_text(path, text)
+    schema = SCHEMA.with_metadata({_METADATA_KEY: text})
+    with open_atomic(path) as file, pa.ipc.new_file(file, schema, options=_COMPRESSED) as writer:
+        writer.write_table(rows_of.table.replace_schema_metadata(schema.metadata))
     return _cached(path, json.loads(text))
 
 
@@ -95,7 +100,8 @@ def load(path: Path, *, inputs: str, rows: str) -> CachedEpisode | None:
     """The result of an interrupted run; None if there is none, or if inputs or rows have changed since."""
     if not path.is_file():
         return None
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    with path.open("rb") as file:
+        stored = json.loads(pa.ipc.open_file(file).schema.metadata[_METADATA_KEY])
     return _cached(path, stored) if (stored["inputs"], stored["rows"]) == (inputs, rows) else None
 
 
@@ -109,20 +115,5 @@ def digest(files: Sequence[Path]) -> str:
 
 
 def _cached(path: Path, stored: Mapping[str, Any]) -> CachedEpisode:
-    facts = stored["facts"]
-    labelled = sum(scene is not None and bool(scene["targets"]) for scene in facts)
-    return CachedEpisode(
-        path=path, frames=len(facts), frames_labelled=labelled, report=stored["report"], rows=stored["rows"]
-    )
-
-
-def _scene(stored: Mapping[str, Any] | None) -> SceneFacts | None:
-    if stored is None:
-        return None
-    targets = []
-    for fields in stored["targets"]:
-        rotations = {frame: np.array(matrix, np.float32) for frame, matrix in fields["rotations"].items()}
-        offset_m = np.array(fields["offset_m"], np.float32)
-        point_px = fields["point_px"] and tuple(fields["point_px"])
-        targets.append(TargetFacts(**{**fields, "offset_m": offset_m, "point_px": point_px, "rotations": rotations}))
-    return SceneFacts(gripper_px=stored["gripper_px"] and tuple(stored["gripper_px"]), targets=tuple(targets))
+    kept = {name: stored[name] for name in ("frames", "frames_labelled", "report", "rows")}
+    return CachedEpisode(path=path, **kept)

@@ -27,7 +27,7 @@ from inspire_fast.robots import ROBOTS, Robot
 
 REPORT_FILE = "labels/report.json"
 _PARTIAL = "labels/.partial"
-_CACHE_VERSION = 6  # of the cached episodes' format
+_CACHE_VERSION = 7  # of the cached episodes' format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class _Run:
         cached: dict[int, CachedEpisode] = {}
         skipped: dict[int, str] = {}
         for episode in episodes:
-            path = folder / f"episode_{episode.index:06d}.json"
+            path = folder / f"episode_{episode.index:06d}.arrow"
             try:
                 inputs, rows = digest(self.producer.inputs(self.dataset, episode)), digests(episode)
                 found = load(path, inputs=inputs, rows=rows)

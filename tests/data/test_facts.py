@@ -56,6 +56,20 @@ def test_writing_again_changes_nothing(tmp_path: Path) -> None:
     assert [p.name for p in (root / "labels").iterdir()] == ["facts.parquet"]
 
 
+def test_an_episode_s_rows_are_written_as_its_facts_are(tmp_path: Path) -> None:
+    """Labels that stay, and those of a copied dataset, are moved as rows: the file is the same to the byte."""
+    root, gripper = write_dataset(tmp_path / "set"), {"gripper": np.eye(3, dtype=np.float32)}
+    turned = TargetFacts(phrase="a", offset_m=np.ones(3, np.float32), grasped=True, rotations=gripper)
+    seen = SceneFacts(targets=(turned, *scene(1).targets), gripper_px=(0.25, 0.75))
+    facts = {0: [None, seen, *[SceneFacts(targets=())] * 4, scene(6, targets=3)], 2: [scene(i) for i in range(6)]}
+    first = write_facts(root, facts, robot="libero", frame_description=FRAME).read_bytes()
+    table = FactsTable.load(root)
+    rows = {number: table.episode(number) for number in facts}
+    assert write_facts(root, rows, robot="libero", frame_description=FRAME).read_bytes() == first
+    assert (table.episode(1).frames, len(table.episode(1).table)) == (5, 0)
+    assert pq.ParquetFile(root / FACTS_PATH).num_row_groups == 1
+
+
 def test_labels_of_another_dataset_are_refused(tmp_path: Path) -> None:
     root, other = write_dataset(tmp_path / "set"), write_dataset(tmp_path / "other", (7, 6, 5))
     label(root)
@@ -174,8 +188,9 @@ def test_phrases_are_read_as_numbers_of_distinct_texts(tmp_path: Path) -> None:
     root = write_dataset(tmp_path / "set")
     label(root)
     table = FactsTable.load(root)
-    assert pa.types.is_dictionary(table._phrases.type)
-    assert len(table._phrases.dictionary) < len(table)
+    phrases = table._columns["phrase"]
+    assert pa.types.is_dictionary(phrases.type)
+    assert len(phrases.dictionary) < len(table)
 
 
 def test_rows_in_any_order_are_read(tmp_path: Path) -> None:

@@ -217,8 +217,8 @@ def test_blocks_are_small_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(np.concatenate(parts), TRAIN)
 
 
-def test_fast_learns_from_a_sample_and_covers_all() -> None:
-    """Beyond `max_chunks` the BPE's memory stops growing; no chunk becomes inexpressible."""
+def test_fast_learns_from_a_sample_and_covers_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond `max_chunks` the BPE's memory stops growing; no chunk becomes inexpressible. Long chunks count as more."""
     outlier = np.concatenate([TRAIN, TRAIN[:1] * 5])
     sampled = FastTokenizer.fit(outlier, vocab_size=256, max_chunks=50)
     assert sampled.fingerprint == FastTokenizer.fit(outlier, vocab_size=256, max_chunks=50).fingerprint
@@ -227,4 +227,6 @@ def test_fast_learns_from_a_sample_and_covers_all() -> None:
         whole.max_token,
     )
     assert sampled.fingerprint != whole.fingerprint
+    monkeypatch.setattr("inspire_fast.tokenizers.fast.tokenizer.LEARNT_FROM", 50 * TRAIN[0].size)
+    assert FastTokenizer.fit(outlier, vocab_size=256).fingerprint == sampled.fingerprint
     assert round_trip(sampled, outlier).max_error <= fast_bound(sampled)

@@ -96,6 +96,6 @@ def _copy_labels_and_recordings(dataset: LeRobotDataset, root: Path, names: Sequ
     if not (dataset.root / FACTS_PATH).is_file():
         return
     table = FactsTable.load(dataset.root)
-    facts = {new: [table.facts(old.index, frame) for frame in range(old.length)] for new, old in enumerate(kept)}
+    facts = {new: table.episode(old.index) for new, old in enumerate(kept)}
     producer = stored_producer(dataset.root) or ""
     write_facts(root, facts, robot=table.robot, frame_description=table.frame_description, producer=producer)

@@ -100,7 +100,7 @@ def hindsight(
         refused={p: _reason(p, instruction, assignment) for p in instruction.phrases if p not in tracks},
         notes=(*events.notes, *assignment.notes),
     )
-    return [_facts(tracks, positions, frame, options.near_m) for frame in range(len(positions))], report
+    return _scenes(tracks, positions, options.near_m), report
 
 
 def _events(
@@ -238,10 +238,13 @@ def _reason(phrase: str, instruction: Instruction, assignment: Assignment) -> st
     return "no grasp"
 
 
-def _facts(tracks: dict[str, _Track], positions: np.ndarray, frame: int, near_m: float) -> SceneFacts | None:
-    targets = []
+def _scenes(tracks: dict[str, _Track], positions: np.ndarray, near_m: float) -> list[SceneFacts | None]:
+    """Facts per frame: the tracks that are known there and not too near, as offsets from the positions `[n, 3]`."""
+    known: list[list[TargetFacts]] = [[] for _ in positions]
     for phrase, track in tracks.items():
-        offset_m = (track.position_m[frame] - positions[frame]).astype(np.float32)
-        if track.grasped[frame] or np.linalg.norm(offset_m) >= near_m:  # NaN: not known
-            targets.append(TargetFacts(phrase=phrase, offset_m=offset_m, grasped=bool(track.grasped[frame])))
-    return SceneFacts(targets=tuple(targets)) if targets else None
+        offsets_m = (track.position_m - positions).astype(np.float32)
+        shown = track.grasped | (np.linalg.norm(offsets_m, axis=1) >= near_m)  # NaN: not known
+        for frame in np.flatnonzero(shown).tolist():
+            target = TargetFacts(phrase=phrase, offset_m=offsets_m[frame], grasped=bool(track.grasped[frame]))
+            known[frame].append(target)
+    return [SceneFacts(targets=tuple(targets)) if targets else None for targets in known]

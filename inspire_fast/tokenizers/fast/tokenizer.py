@@ -48,6 +48,7 @@ from inspire_fast.tokenizers.grammar import Grammar
 
 Coefficient = Annotated[int, Range()]
 FILE = "fast_tokenizer.json"
+LEARNT_FROM = 7_000_000  # coefficients; training of the BPE takes some 120 bytes for each
 MAX_RANGE = 0xD800  # first code point that is no character (surrogates)
 
 
@@ -254,7 +255,7 @@ class FastTokenizer:
         cover: Chunks | None = None,
         scale: Positive = 10.0,
         coefficient_range: tuple[Coefficient, Coefficient] | None = None,
-        max_chunks: Count = 250_000,
+        max_chunks: Count | None = None,
         processor: str | None = None,
         download: bool = False,
     ) -> FastTokenizer:
@@ -266,8 +267,8 @@ class FastTokenizer:
             cover: further chunks that must be expressible (held-out ones); the BPE does not see them.
             scale: see the class.
             coefficient_range: widens the range of coefficients beyond that of the chunks (from a robot's limits).
-            max_chunks: the BPE learns from a random subset, always the same, if there are more training chunks: it
-                keeps up to 4 kB of each. The range covers all.
+            max_chunks: the BPE learns from a random subset, always the same, if there are more training chunks. The
+                range covers all. None: as many as hold `LEARNT_FROM` coefficients (100,000 chunks of 10 x 7).
             processor: folder or repository of a public processor to use instead of fitting; the chunks must be within
                 its range.
             download: fetch the processor if the Hugging Face cache lacks it.
@@ -281,7 +282,8 @@ class FastTokenizer:
             return found
         low, high = _span(every, scale, coefficient_range or ())
         rng = np.random.default_rng(0)
-        numbers = np.sort(rng.choice(number, max_chunks, replace=False)) if number > max_chunks else np.arange(number)
+        most = min(number, max_chunks or max(1, LEARNT_FROM // (horizon * action_dim)))
+        numbers = np.sort(rng.choice(number, most, replace=False)) if number > most else np.arange(number)
         texts = (_text(c) for b in picked(chunks, "FAST", numbers) for c in quantise(b, scale) - low)
         bpe = _fit_bpe(texts, len(numbers), high - low + 1, vocab_size)
         return cls(bpe, scale=scale, min_token=low, max_token=high, horizon=horizon, action_dim=action_dim)
