@@ -92,6 +92,14 @@ _JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_r
 _LOW = (-3.14158, -1.85005, -1.76278, -3.14158, -1.86750, -3.14158, 0.0) * 2
 _HIGH = (3.14158, 1.25664, 1.60570, 3.14158, 2.23402, 3.14158, 1.0) * 2
 
+
+def _state_after(state: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """The joints are at the last target; a gripper's target is in another unit than its state, which stays."""
+    after = actions[-1].copy()
+    after[list(_GRIPPERS)] = state[list(_GRIPPERS)]
+    return after
+
+
 ALOHA = Robot(
     name="aloha",
     cameras={
@@ -116,6 +124,7 @@ ALOHA = Robot(
     action_high=_HIGH,
     hold_at=_stay,
     gripper_dims=_GRIPPERS,
+    state_after=_state_after,
     control_hz=50.0,
     axes=Axes(x=("left", "right"), y=("back", "front"), z=("down", "up")),
     image_orientation="upright",

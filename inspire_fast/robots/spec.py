@@ -71,6 +71,8 @@ class Robot:
         periods: state or action name -> length of its circle, native units, for angles that go on behind their last
             value (Euler angles, joints without stops): every difference is taken the short way round. A joint with
             stops is on a line however far it turns, and so are the three numbers of a rotation vector.
+        state_after: native state `[s]` and native actions `[n, a]` -> the state after them, for `projected`; None if
+            it is not known.
         delta: action dimensions that are trained relative to the state at the chunk's start (openpi's delta mask);
             empty: none. See `relative`, which puts a periodic dimension's period in the place of True.
         state_map, action_map: native <-> canonical units.
@@ -101,6 +103,7 @@ class Robot:
     unused_cameras: tuple[str, ...] = ()
     model_cameras: tuple[str, ...] = IMAGE_KEYS
     periods: Mapping[str, float] = field(default_factory=dict[str, float])
+    state_after: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     delta: tuple[bool | float, ...] = ()
     state_map: VectorMap = VectorMap()
     action_map: VectorMap = VectorMap()
@@ -269,6 +272,13 @@ class Robot:
                 flat[key] = np.moveaxis(image, -1, 0) if self.image_layout == "chw" else image
         state = self.state_map.to_native(observation.state).astype(np.float32)
         return self._as_sent(flat, state, observation.prompt)
+
+    def projected(self, native: Mapping[str, Any], actions: np.ndarray) -> dict[str, Any]:
+        """A native observation with the state after native actions `[n, a]`; see `state_after`."""
+        assert self.state_after is not None  # checked by who asks
+        flat = dict(flatten_dict(native))
+        state = self.state_after(self.native_state(flat), actions).astype(np.float32)
+        return self._as_sent(flat, state, flat["prompt"])
 
     def _as_sent(self, flat: dict[str, Any], state: np.ndarray, prompt: str) -> dict[str, Any]:
         """Native images by key, native state `[s]` and prompt -> the dictionary that this robot's clients send."""

@@ -5,7 +5,8 @@ import pytest
 
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
-from inspire_fast.robots.control.broker import ActionChunkBroker
+from inspire_fast.robots.control.execution.requests import Requests
+from inspire_fast.robots.control.execution.synchronous import Synchronous
 from inspire_fast.robots.control.runtime import LoopConfig, Pacer, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
 
@@ -171,9 +172,9 @@ def test_pacing_keeps_the_rate_without_bursts(monkeypatch):
 
 
 def test_a_short_chunk_is_used_whole():
-    broker = ActionChunkBroker(forward, execute=10)
+    execution = Synchronous(Requests(forward), execute=10)
     observe = Corridor().observe
-    assert [broker.next(observe).index for _ in range(6)] == [0, 1, 2, 3, 0, 1]
+    assert [execution.next(observe).index for _ in range(6)] == [0, 1, 2, 3, 0, 1]
 
 
 def test_a_chunk_of_no_actions_holds():

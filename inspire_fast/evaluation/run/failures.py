@@ -16,11 +16,11 @@ from typing import Any, Literal
 from inspire_fast.client import ErrorCode, PolicyChangedError, PolicyClientError, RequestTimeoutError
 from inspire_fast.client.errors import ServerError
 from inspire_fast.core.cli import CommandError
+from inspire_fast.core.episode import Infer
 from inspire_fast.core.files import read_json_lines
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.records.records import Key
-from inspire_fast.robots.control.broker import Infer
 
 FILE = "failures.jsonl"
 Kind = Literal["server", "late", "crash", "disk", "worker", "policy"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.episode import Infer
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.evaluation.records.actions import actions_file, save_actions
@@ -17,7 +18,6 @@ from inspire_fast.evaluation.records.observations import observations_file, save
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord, Key, Phase
 from inspire_fast.evaluation.records.video import EpisodeVideo
 from inspire_fast.robots import Robot
-from inspire_fast.robots.control.broker import Infer
 from inspire_fast.robots.control.environment import Environment
 from inspire_fast.robots.control.runtime import EpisodeResult, LoopConfig, Step, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter

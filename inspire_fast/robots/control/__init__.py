@@ -1,1 +1,1 @@
-"""The control loop: environment, runtime, action-chunk broker, safety filter. No JAX."""
+"""The control loop: environment, runtime, ways of executing chunks, safety filter. No JAX."""

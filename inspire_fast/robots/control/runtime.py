@@ -16,21 +16,27 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inspire_fast.core.episode import EpisodeMark, in_new_episode
-from inspire_fast.core.ranges import Count, Positive, require_ranges
+from inspire_fast.core.episode import EpisodeMark, Infer, in_new_episode
+from inspire_fast.core.ranges import Count, Natural, Positive, require_ranges
+from inspire_fast.core.registry import unknown_name
 from inspire_fast.core.types import ActionChunk, Status
-from inspire_fast.robots.control.broker import ActionChunkBroker, Decision, Infer
+from inspire_fast.robots.control.cadence import Cadence
 from inspire_fast.robots.control.ending import hold_at_the_end, termination_raises
 from inspire_fast.robots.control.environment import Environment, check_observation, check_success
+from inspire_fast.robots.control.execution.base import Decision, Execution
+from inspire_fast.robots.control.execution.registry import ASYNCHRONOUS, SYNCHRONOUS
+from inspire_fast.robots.control.execution.requests import Requests
+from inspire_fast.robots.control.execution.synchronous import Synchronous
 from inspire_fast.robots.control.frozen import FrozenCameras
 from inspire_fast.robots.control.identity import metadata_of, require_policy_of
 from inspire_fast.robots.control.safety import SafetyFilter, check_sent, hold_action
+from inspire_fast.robots.spec import Robot
 
 logger = logging.getLogger(__name__)
 
 Stopped = Literal["success", "max_steps", "held"]
 OnChunk = Callable[[int, Mapping[str, Any], ActionChunk], None]
-"""Called with (step, observation, chunk) before the chunk is executed, while `environment.facts()` match both."""
+"""Called with (step, observation, chunk) before the chunk is executed; without delay the facts match both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,8 @@ class EpisodeResult:
         steps: control steps executed, holds included; the holds before and after the episode are not.
         calls: chunks asked for.
         holds: steps in which the robot held.
-        timing: `wall_s`; mean and max of `observe_ms`, `infer_ms` (per chunk) and `step_ms`; `late_steps` when paced.
+        timing: `wall_s`; mean and max of `observe_ms`, `infer_ms` (per chunk) and `step_ms`; `late_steps` when paced;
+            figures of `Cadence`.
     """
 
     success: bool
@@ -86,23 +93,33 @@ class LoopConfig:
 
     Attributes:
         execute: actions of each chunk that are executed.
+        execution: way of executing chunks: `synchronous` (the robot holds until the next chunk is there), or, with the
+            next chunk asked for while the robot moves, `prefetch`, `blended` or `projected`; see docs/robots.md.
         max_steps: control steps before the episode counts as failed.
         max_holds: holds in a row after which the episode stops, with the policy's reason.
         control_hz: paces the steps in real time (robots); None runs freely (simulators).
-        max_silence: control periods without a reply after which the robot holds, until the reply comes.
+        max_silence: control periods without a reply after which the robot holds, until the reply comes (synchronous).
         simulated: the environment stands still between steps. No hold is sent before the first action, after the last,
             and while the policy is asked, and pictures may repeat.
+        delay_steps: with `simulated`: control steps from a request to its reply.
     """
 
     execute: Count
     max_steps: Count
+    execution: str = SYNCHRONOUS
     max_holds: Count = 5
     control_hz: Positive | None = None
     max_silence: Count = 3
     simulated: bool = False
+    delay_steps: Natural = 0
 
     def __post_init__(self) -> None:
         require_ranges(self)
+        if self.execution != SYNCHRONOUS and self.execution not in ASYNCHRONOUS:
+            known = [SYNCHRONOUS, *ASYNCHRONOUS]
+            raise ValueError(unknown_name("way of executing chunks", self.execution, known))
+        if self.delay_steps and not self.simulated:
+            raise ValueError(f"delay_steps={self.delay_steps} is for simulated robots; a real one has its own delay.")
 
 
 class Pacer:
@@ -134,9 +151,10 @@ class _Loop:
     """A running episode: its parts, and the counts and times so far."""
 
     environment: Environment
-    broker: ActionChunkBroker
+    execution: Execution
     safety: SafetyFilter
     pacer: Pacer
+    cadence: Cadence
     on_chunk: OnChunk | None
     on_step: OnStep | None
     last_sent: np.ndarray | None = None
@@ -161,12 +179,13 @@ class _Loop:
         decision = self._decide(step)
         safe = self.safety.apply(decision.action, last_sent=self.last_sent, state=self._state(decision))
         if safe.refused:
-            self.broker.reset()
+            self.execution.reset()
         held = decision.action is None or safe.refused
         self.pacer.wait()
         start = time.perf_counter()
         sent = self._send(safe.action, moves=not held)
         self.times["step_ms"].append(1e3 * (time.perf_counter() - start))
+        self.cadence.add(decision, None if held else safe.action)
         self.steps += 1
         self.holds += held
         if not decision.pending:
@@ -202,7 +221,7 @@ class _Loop:
         return check_observation(self.environment.observe()) if look is None else look
 
     def _decide(self, step: int) -> Decision:
-        decision = self.broker.next(self._observe)
+        decision = self.execution.next(self._observe)
         if decision.observation is not None:
             self.times["observe_ms"].append(decision.observe_ms)
             self.times["infer_ms"].append(decision.infer_ms)
@@ -219,6 +238,7 @@ class _Loop:
 
     def result(self, stopped: Stopped, reason: str) -> EpisodeResult:
         timing = {"wall_s": time.perf_counter() - self.start, "late_steps": float(self.pacer.late)}
+        timing |= self.cadence.report()
         for name, values in self.times.items():
             timing[f"{name}_mean"] = float(np.mean(values)) if values else 0.0
             timing[f"{name}_max"] = max(values, default=0.0)
@@ -244,7 +264,7 @@ def run_episode(
     on_chunk: OnChunk | None = None,
     on_step: OnStep | None = None,
 ) -> EpisodeResult:
-    """Runs one episode. `environment.observe` is called only when a new chunk is needed.
+    """Runs one episode. `environment.observe` is called only when the policy is asked.
 
     Errors of the environment and of the callbacks end the episode and are raised, as Ctrl-C and SIGTERM are, after a
     hold was sent. A first observation without a usable state is raised before anything is sent, if the robot has
@@ -273,14 +293,12 @@ def run_episode(
     mark = EpisodeMark(require=partial(require_policy_of, robot, execute=config.execute, control_hz=compared_hz))
     if metadata:
         mark.check(metadata)
-    infer, patience_s = in_new_episode(infer, mark), None
+    infer = in_new_episode(infer, mark)
     if not config.simulated:
         infer = _not_on_frozen_pictures(infer, FrozenCameras(robot), steps=lambda: loop.steps)
-        patience_s = config.max_silence / control_hz
-    broker = ActionChunkBroker(infer, execute=config.execute, patience_s=patience_s)
-    pacer = Pacer(config.control_hz)
-    loop = _Loop(environment, broker, safety, pacer, on_chunk, on_step)
-    with contextlib.closing(broker):
+    execution = _execution(infer, config, robot, control_hz)
+    loop = _Loop(environment, execution, safety, Pacer(config.control_hz), Cadence(robot), on_chunk, on_step)
+    with contextlib.closing(execution):
         if config.simulated:
             environment.reset(episode)
             return _run(loop, config)
@@ -288,6 +306,14 @@ def run_episode(
             environment.reset(episode)
             loop.begin()
             return _run(loop, config)
+
+
+def _execution(infer: Infer, config: LoopConfig, robot: Robot, control_hz: float) -> Execution:
+    requests = Requests(infer, threaded=not config.simulated, delay_steps=config.delay_steps)
+    if config.execution != SYNCHRONOUS:
+        return ASYNCHRONOUS[config.execution](requests, robot=robot, execute=config.execute)
+    patience_s = None if config.simulated else config.max_silence / control_hz
+    return Synchronous(requests, execute=config.execute, patience_s=patience_s)
 
 
 def _not_on_frozen_pictures(infer: Infer, cameras: FrozenCameras, *, steps: Callable[[], int]) -> Infer:

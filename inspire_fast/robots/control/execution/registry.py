@@ -1,0 +1,16 @@
+"""Registry of the ways of executing chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from inspire_fast.core.registry import Registry
+from inspire_fast.robots.control.execution.asynchronous import Asynchronous
+from inspire_fast.robots.control.execution.blended import Blended
+from inspire_fast.robots.control.execution.prefetch import Prefetch
+from inspire_fast.robots.control.execution.projected import Projected
+
+SYNCHRONOUS = "synchronous"
+ASYNCHRONOUS: Registry[Callable[..., Asynchronous]] = Registry(
+    "way of executing chunks", {"prefetch": Prefetch, "blended": Blended, "projected": Projected}
+)
