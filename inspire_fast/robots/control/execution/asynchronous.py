@@ -18,7 +18,7 @@ _REMEMBERED = 5  # delays; the largest is expected again
 _MARGIN = 1  # steps by which a request leaves earlier than the expected delay demands
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """An action `[a]` with its chunk and its place there."""
 
@@ -130,5 +130,7 @@ class Asynchronous:
 def aligned(chunk: ActionChunk, actions: np.ndarray, first: int, step: int) -> dict[int, Planned]:
     """The actions of a chunk whose action 0 belongs to step `first`, without those before `step`."""
     return {
-        first + index: Planned(action, chunk, index) for index, action in enumerate(actions) if first + index >= step
+        first + index: Planned(action=action, chunk=chunk, index=index)
+        for index, action in enumerate(actions)
+        if first + index >= step
     }
