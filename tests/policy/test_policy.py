@@ -1,8 +1,9 @@
 from collections import Counter
 from dataclasses import replace
+import itertools
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from inspire_fast.dialogue.testing import DIRECTION
 from inspire_fast.policy import decoder
 from inspire_fast.policy.answer_cache import RecentAnswers
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
+from inspire_fast.policy.seeds import NoiseSeeds
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
 
@@ -94,6 +96,35 @@ def test_sessions_that_fell_silent_are_forgotten() -> None:
     for name in ("a", "b", "a", "c"):
         recent.asked(name, ("x",), ("left",), (1.0,))
     assert [recent.draft(name, ("x",)) for name in ("a", "b", "c")] == [("left",), ("right",), ("left",)]
+
+
+def test_kept_answers_serve_all_calls_but_every_nth() -> None:
+    recent = RecentAnswers(tiny_policy().script)
+    recent.used("a", ("x",))  # nothing is known of it
+    assert recent.kept("a", ("x",), 3) is None
+    for _ in range(2):
+        recent.asked("a", ("x",), ("left",), (0.5,))
+        for reused in range(2):
+            cached = recent.kept("a", ("x",), 3)
+            assert cached is not None
+            assert (cached.answers, cached.probabilities, cached.kept) == (("left",), (0.5,), reused)
+            recent.used("a", ("x",))
+        assert recent.kept("a", ("x",), 3) is None
+    assert recent.kept("a", ("y",), 3) is recent.kept("b", ("x",), 3) is None
+
+
+def test_seeds_are_counted_from_somewhere_and_come_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspire_fast.policy.seeds.secrets.randbelow", lambda bound: bound - 1)
+    seeds = NoiseSeeds()
+    assert [seeds.of(RequestOptions(seed=seed)) for seed in (None, 7, None, 0, None)] == [2**32 - 1, 7, 0, 0, 1]
+
+
+def test_times_are_milliseconds_of_preparing_and_inferring(
+    policy: InspirePolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(100)  # a quarter of a second passes from one look at the clock to the next
+    monkeypatch.setattr("inspire_fast.policy.policy.time", SimpleNamespace(perf_counter=lambda: next(clock) / 4))
+    assert policy.infer(NATIVE, RequestOptions(mode="skip")).timing_ms == {"prepare_ms": 250, "infer_ms": 250}
 
 
 def test_a_camera_that_the_robot_lacks_is_embedded_once(policy: InspirePolicy) -> None:

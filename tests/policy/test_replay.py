@@ -103,8 +103,10 @@ def test_a_bad_observation_is_refused_and_the_session_stays_where_it_is(dataset)
 
 
 def test_the_metadata_say_what_a_client_relies_on(dataset):
-    metadata = ReplayPolicy(dataset.root, robot=LIBERO, horizon=8).metadata
+    metadata = ReplayPolicy(dataset.root, robot=LIBERO, episode=2, horizon=8, execute=6).metadata
     assert (metadata["robot"], metadata["action_horizon"], metadata["prompt"]) == ("libero", 8, TASK)
+    assert (metadata["execute"], metadata["control_hz"], metadata["image_orientation"]) == (6, 20, "rotated_180")
+    assert metadata["replay"] == f"{dataset.root}, episode 2"
 
 
 @pytest.mark.parametrize("name", list(ROBOTS))
@@ -121,7 +123,24 @@ def test_actions_are_native_and_within_the_robots_limits(name, tmp_path, caplog)
     )
     assert (replayed >= np.array(robot.action_low, np.float32)).all()
     assert (replayed <= np.array(robot.action_high, np.float32)).all()
-    assert f"beyond the limits of robot {name!r}" in caplog.text
+    turned = (robot.action_periods > 0) & (actions > robot.action_high)
+    count = ((actions > np.array(robot.action_high, np.float32)) & ~turned).any(axis=1).sum()
+    assert f"{count} of 6 actions are beyond the limits of robot {name!r}" in caplog.text
+
+
+def test_a_number_that_is_none_is_named_by_its_row(dataset, monkeypatch):
+    actions = dataset.columns(["actions"])["actions"].copy()
+    actions[27, 2] = np.nan  # the fourth row of the second episode
+    monkeypatch.setattr(LeRobotDataset, "columns", lambda self, names: {"actions": actions})
+    with pytest.raises(DatasetError, match="column 'actions' holds NaN or infinity at row 27"):
+        ReplayPolicy(dataset.root, robot=LIBERO, episode=1)
+
+
+def test_only_the_last_thousand_sessions_have_a_place(dataset):
+    policy = ReplayPolicy(dataset.root, robot=LIBERO, horizon=10)
+    for n in range(1025):
+        policy._remember(str(n), 1)
+    assert (len(policy._calls), next(iter(policy._calls))) == (1024, "1")
 
 
 def test_another_speed_is_said(tmp_path, caplog):
