@@ -151,3 +151,12 @@ def test_a_rate_that_is_not_the_robots_is_reported(robot):
     (finding,) = inspect_stats(rows, normalizer)
     assert finding.kind == "control_rate"
     assert f"recorded at {robot.control_hz / 2:g} frames per second" in finding.message
+
+
+def test_a_direction_is_read_from_evenly_spread_samples(monkeypatch):
+    monkeypatch.setattr("inspire_fast.data.normalization.compute._DIRECTIONS", 150)
+    source, steps = recording(CAROUSEL, turned=0), []
+    states = source.states
+    source.states = lambda part=slice(None): steps.append(part.step) or states(part)
+    source_stats(source)
+    assert steps == [3, None]  # of 400 rows, 134; then all of them

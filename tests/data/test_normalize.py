@@ -12,6 +12,7 @@ from inspire_fast.data.normalization.running import RunningStats
 from inspire_fast.data.normalization.stats import (
     NormStats,
     exact_stats,
+    load_made_from,
     load_norm_stats,
     normalize_quantile,
     normalize_zscore,
@@ -50,6 +51,37 @@ def test_the_way_there_and_back(forth, back) -> None:
     )
     x = random.normal(size=(4, 5, 3))
     np.testing.assert_allclose(back(forth(x, stats), stats), x, atol=1e-9)
+
+
+def test_vectors_narrower_and_wider_than_the_statistics() -> None:
+    """The network's vectors may be padded: forth with fewer dimensions, back with more."""
+    stats = NormStats(mean=np.array([1.0, 2, 3]), std=np.array([2.0, 4, 8]), q01=np.zeros(3), q99=np.array([2.0, 4, 8]))
+    x = np.full((2, 5, 2), 4.0)
+    np.testing.assert_allclose(normalize_zscore(x, stats)[1, 4], [1.5, 0.5], atol=1e-5)
+    np.testing.assert_allclose(normalize_quantile(x, stats)[1, 4], [3.0, 1.0], atol=1e-5)
+    padded = np.concatenate([np.ones((2, 5, 3)), np.full((2, 5, 1), 7.0)], axis=-1)
+    np.testing.assert_allclose(unnormalize_zscore(padded, stats)[1, 4], [3, 6, 11, 7], atol=1e-4)
+    np.testing.assert_allclose(unnormalize_quantile(padded, stats)[1, 4], [2, 4, 8, 7], atol=1e-4)
+    for forth in (normalize_zscore, normalize_quantile):
+        with pytest.raises(ValueError, match="Cannot normalise 4 dimensions with statistics of 3"):
+            forth(np.zeros((2, 4)), stats)
+    for back in (unnormalize_zscore, unnormalize_quantile):
+        with pytest.raises(ValueError, match="Cannot unnormalise 2 dimensions with statistics of 3"):
+            back(np.zeros((4, 2)), stats)
+
+
+def test_quantiles_are_both_there_or_neither() -> None:
+    for name in ("q01", "q99"):
+        with pytest.raises(ValueError, match="both quantiles or neither"):
+            NormStats(mean=np.zeros(2), std=np.ones(2), **{name: np.zeros(2)})
+
+
+def test_what_statistics_are_of_is_kept_beside_them(tmp_path: Path) -> None:
+    unit = {"state": NormStats(mean=np.zeros(2), std=np.ones(2))}
+    for made_from in (None, {"dataset": "d", "rows": 3}):
+        save_norm_stats(tmp_path, unit, made_from=made_from)
+        assert load_made_from(tmp_path) == made_from
+        assert load_norm_stats(tmp_path).keys() == unit.keys()
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_refusals() -> None:
         Normalizer(stats={"state": unit})
     with pytest.raises(ValueError, match="no quantiles"):
         Normalizer(stats={"state": unit, "actions": unit}).state(np.zeros(2))
-    with pytest.raises(ValueError, match="mask of 3 dimensions"):
+    with pytest.raises(ValueError, match=r"mask of 3 dimensions .* they have 2 and 4\."):
         Normalizer(stats={"state": unit, "actions": unit}, kind="zscore", delta=(True,) * 3).actions(
-            np.zeros((1, 2)), np.zeros(2)
+            np.zeros((1, 4)), np.zeros(2)
         )

@@ -178,6 +178,39 @@ def test_actions_beyond_the_limits(tmp_path: Path) -> None:
     assert "other units" in finding.message
 
 
+def test_statistics_of_a_few_times_the_width_are_the_datas(sound: ChunkSource) -> None:
+    """From five times on they are not; narrower ones have too many numbers outside."""
+    own = source_stats(sound)
+
+    def wider(times: float) -> dict[str, NormStats]:
+        state = {name: v * (1 if name == "mean" else times) for name, v in vars(own["state"]).items()}
+        return {**own, "state": NormStats(**state)}
+
+    assert report(sound, stats=wider(4)) == report(sound, stats=wider(1.0)) == ()
+    assert report(sound, stats=wider(2), kind="zscore") == ()
+    (finding,) = report(sound, stats=wider(6))
+    assert (finding.kind, finding.quantity, finding.dims) == ("foreign_statistics", "state", tuple(range(8)))
+    assert "eef_x_m [0]: 0% outside, spread 0.17 times theirs" in finding.message
+
+
+def test_statistics_without_quantiles_are_judged_by_their_deviation(sound: ChunkSource) -> None:
+    plain = {name: NormStats(mean=s.mean, std=s.std) for name, s in source_stats(sound).items()}
+    assert report(sound, stats=plain, kind="zscore") == ()
+    still = NormStats(mean=plain["state"].mean, std=np.where(np.arange(8) == 2, 4e-4, plain["state"].std))
+    kinds = {(f.kind, f.dims) for f in report(sound, stats={**plain, "state": still}, kind="zscore")}
+    assert ("near_constant", (2,)) in kinds
+
+
+def test_another_rate_than_the_robots(sound: ChunkSource) -> None:
+    stats = source_stats(sound)
+    slower = ChunkSource(sound.dataset, None, robot=replace(LIBERO, control_hz=10.0), horizon=5)
+    (finding,) = report(slower, stats=stats)
+    assert (finding.kind, finding.dims) == ("control_rate", ())
+    assert "recorded at 20 frames per second, and robot 'libero' is controlled at 10 Hz" in finding.message
+    nearly = ChunkSource(sound.dataset, None, robot=replace(LIBERO, control_hz=20.1), horizon=5)
+    assert report(nearly, stats=stats) == ()
+
+
 def test_chunks_that_the_tokenizer_refuses(sound: ChunkSource) -> None:
     assert report(sound, fast=FastRange(min_token=-354, max_token=1000)) == ()
     (finding,) = report(sound, fast=FastRange(min_token=-10, max_token=15))

@@ -41,6 +41,38 @@ def test_motor_angle_and_finger_distance_are_inverse(opening):
     np.testing.assert_allclose(finger_distance(motor_angle(distance)), distance, atol=1e-9)
 
 
+# The makers' data sheets state them in degrees: Franka's Panda, Interbotix' ViperX 300 6DOF.
+PANDA_DEGREES = [(-166, 166), (-101, 101), (-166, 166), (-176, -4), (-166, 166), (-1, 215), (-166, 166)]
+VIPERX_DEGREES = [(-180, 180), (-106, 72), (-101, 92), (-180, 180), (-107, 128), (-180, 180)]
+
+
+@pytest.mark.parametrize(
+    ("robot", "joints", "degrees"),
+    [
+        (ALOHA, [*range(6), *range(7, 13)], VIPERX_DEGREES * 2),
+        (DROID, range(7), PANDA_DEGREES),
+        (ROBOTS["droid_joint_position"], range(7), PANDA_DEGREES),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_joint_limits_are_those_of_the_data_sheets(robot, joints, degrees):
+    limits = np.rad2deg([robot.state_low, robot.state_high]).T[list(joints)]
+    np.testing.assert_allclose(limits, degrees, atol=0.02)
+    if robot is not DROID:  # whose actions are velocities
+        assert (robot.action_low, robot.action_high) == (robot.state_low, robot.state_high)
+
+
+def test_grippers_span_their_range_and_rates_are_the_documented_ones():
+    for robot, dims in ((ALOHA, GRIPPERS), (DROID, [7])):
+        assert {(robot.state_low[dim], robot.state_high[dim]) for dim in dims} == {(0.0, 1.0)}
+        assert {(robot.action_low[dim], robot.action_high[dim]) for dim in dims} == {(0.0, 1.0)}
+        assert list(robot.gripper_dims) == dims
+    assert set(zip(DROID.action_low[:7], DROID.action_high[:7], strict=True)) == {(-1.0, 1.0)}
+    rates = {"aloha": 50, "droid": 15, "droid_joint_position": 15, "inspire_arm": 10, "libero": 20, "libero_front": 20}
+    assert {name: ROBOTS[name].control_hz for name in ROBOTS} == rates
+    assert (ARM.state_high[0] * 1e-6, ARM.state_high[3] * 1e-3) == (1.0, 180.0)  # 0.001 mm and 0.001 degree
+
+
 def test_aloha_grippers_in_state_and_action():
     closed_and_open = np.zeros((2, 14), np.float32)
     closed_and_open[1, GRIPPERS] = 1.0

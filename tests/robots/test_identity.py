@@ -92,6 +92,15 @@ def test_the_same_name_is_not_enough(change, message):
         require_policy_of(DROID, {**robot_metadata(DROID), **change}, execute=5)
 
 
+def test_a_policy_of_another_rate_is_warned_of(caplog):
+    metadata = {**robot_metadata(DROID), "control_hz": 10.0}
+    require_policy_of(DROID, metadata, execute=5, control_hz=10.05)
+    require_policy_of(DROID, metadata, execute=5)
+    assert not caplog.records
+    require_policy_of(DROID, metadata, execute=5, control_hz=20.0)
+    assert "executed at 20 Hz: the robot moves 2 times as fast as in the policy's data" in caplog.text
+
+
 def test_a_policy_that_says_nothing_of_its_robot_is_warned_of(caplog):
     policy = Policy(**robot_metadata(DROID))
     run(Arm(DROID), lambda observation: policy.infer(observation, None))

@@ -9,6 +9,7 @@ import pytest
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.safety import hold_action
+from inspire_fast.robots.native import beyond
 
 NAMES = list(ROBOTS)
 
@@ -150,6 +151,34 @@ def test_a_state_of_text_is_refused_without_being_written_out() -> None:
     signalling = np.full(8, np.frombuffer(np.uint64(0x7FF0000000000001).tobytes(), np.float64)[0])
     with pytest.raises(ValueError, match="NaN or infinity"):
         robot.canonical({**robot.fake_native(), "observation/state": signalling})
+
+
+def test_numbers_that_are_none_are_named_by_their_dimension() -> None:
+    for name, key, place, dimension in (
+        ("libero", "observation/state", 3, "eef_rx_rad"),
+        ("droid", "observation/gripper_position", 0, "gripper_closed"),
+    ):
+        native = ROBOTS[name].fake_native()
+        native[key][place] = np.nan
+        with pytest.raises(ValueError, match=rf"'{key}' holds NaN or infinity in {dimension};"):
+            ROBOTS[name].canonical(native)
+    with pytest.raises(ValueError, match=r"must have shape \(7,\).*got \(\)"):
+        ROBOTS["droid"].canonical({**ROBOTS["droid"].fake_native(), "observation/joint_position": 0.5})
+
+
+def test_ten_half_ranges_from_the_middle_are_possible_and_no_more(robot):
+    middle, half = (np.add(robot.state_low, robot.state_high) / 2, np.subtract(robot.state_high, robot.state_low) / 2)
+    lines = robot.state_periods == 0
+    for share in (-9.99, 9.99):
+        assert not robot.impossible(middle + share * half).any()
+    for share in (-10.01, 10.01):
+        np.testing.assert_array_equal(robot.impossible(middle + share * half), lines)
+
+
+def test_dimensions_beyond_their_range_are_told_four_at_most() -> None:
+    told = beyond("abcdef", np.full(6, 9.0), [0.0] * 6, [1.0] * 6, np.arange(6) != 1)
+    assert told == "a 9 (0 .. 1), c 9 (0 .. 1), d 9 (0 .. 1), e 9 (0 .. 1) and 1 more"
+    assert beyond("ab", np.full(2, 9.0), [0.0] * 2, [1.0] * 2, np.array([False, True])) == "b 9 (0 .. 1)"
 
 
 def test_a_state_in_other_units_is_refused_and_the_declared_ones_are_not(robot):

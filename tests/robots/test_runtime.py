@@ -1,5 +1,8 @@
 """The control loop on a small environment: a point that moves by its first action until it has gone far enough."""
 
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 
@@ -169,6 +172,53 @@ def test_pacing_keeps_the_rate_without_bursts(monkeypatch):
     late = clock.now
     pacer.wait()
     assert clock.now - late == pytest.approx(0.1)  # the schedule moved: nothing is made up for
+
+
+def test_times_are_milliseconds_of_looking_asking_and_moving(monkeypatch):
+    clock = Clock()
+    for module in ("runtime", "broker"):
+        monkeypatch.setattr(f"inspire_fast.robots.control.{module}.time", clock)
+
+    class Slow(Corridor):
+        def observe(self):
+            clock.sleep(0.02 * (1 + self.observed))
+            return super().observe()
+
+        def step(self, action):
+            clock.sleep(0.004)
+            return super().step(action)
+
+    def infer(observation):
+        clock.sleep(0.05)
+        return forward(observation)
+
+    timing = run(Slow(goal=100), infer, max_steps=4).timing
+    expected = {"wall_s": 0.02 + 0.04 + 2 * 0.05 + 4 * 0.004, "late_steps": 0, "observe_ms_mean": 30}
+    expected |= {"observe_ms_max": 40, "infer_ms_mean": 50, "infer_ms_max": 50, "step_ms_mean": 4, "step_ms_max": 4}
+    assert timing == pytest.approx(expected)
+
+
+def test_a_hold_says_for_how_long_there_was_no_answer(monkeypatch):
+    clock, release = Clock(), threading.Event()
+    clock.now = 100.0
+    monkeypatch.setattr("inspire_fast.robots.control.broker.time", clock)
+
+    def infer(observation):
+        clock.sleep(2.5)
+        release.wait(5)
+        return forward(observation)
+
+    with contextlib.closing(ActionChunkBroker(infer, execute=2, patience_s=0.1)) as broker:
+        decision = broker.next(Corridor().observe)
+        release.set()
+        assert (decision.pending, decision.action) == (True, None)
+        assert decision.chunk.reason == "The policy has not answered for 2.50 s."
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_a_rate_is_positive(rate):
+    with pytest.raises(ValueError, match="control_hz must be positive"):
+        Pacer(rate)
 
 
 def test_a_short_chunk_is_used_whole():
