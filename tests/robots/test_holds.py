@@ -280,8 +280,8 @@ def test_a_frozen_camera_stops_the_arm():
     arm.observe = observe
     result = run(arm, lambda _: ActionChunk(actions=np.full((5, 7), 0.3, np.float32)), LIBERO, max_steps=300)
     assert result.stopped == "held"
-    assert (  # every fourth step is a look; after half a second, which is ten steps, 12 * 0.3 * 0.05 m of 2 m are done
-        "observation/image, observation/wrist_image: the same picture at 4 looks over 12 steps while the arm moved by "
+    assert (  # looked at in steps 0, 4, 8 and 12, which is after half a second, 12 * 0.3 * 0.05 m of 2 m; then held
+        "observation/image, observation/wrist_image: the same picture at 8 looks over 16 steps while the arm moved by "
         "9% of its range"
     ) in result.reason
     assert sum(action[0] for action in arm.sent) < 0.3 * 25

@@ -193,9 +193,9 @@ def test_times_are_milliseconds_of_looking_asking_and_moving(monkeypatch):
         return forward(observation)
 
     timing = run(Slow(goal=100), infer, max_steps=4).timing
-    expected = {"wall_s": 0.02 + 0.04 + 2 * 0.05 + 4 * 0.004, "late_steps": 0, "observe_ms_mean": 30}
-    expected |= {"observe_ms_max": 40, "infer_ms_mean": 50, "infer_ms_max": 50, "step_ms_mean": 4, "step_ms_max": 4}
-    assert timing == pytest.approx(expected)
+    expected = {"observe_ms_mean": 30, "observe_ms_max": 40, "infer_ms_mean": 50, "infer_ms_max": 50}
+    expected |= {"step_ms_mean": 4, "step_ms_max": 4}
+    assert {name: timing[name] for name in expected} == pytest.approx(expected)
 
 
 def test_a_hold_says_for_how_long_there_was_no_answer(monkeypatch):
