@@ -176,7 +176,7 @@ def test_pacing_keeps_the_rate_without_bursts(monkeypatch):
 
 def test_times_are_milliseconds_of_looking_asking_and_moving(monkeypatch):
     clock = Clock()
-    for module in ("runtime", "broker"):
+    for module in ("runtime", "execution.requests"):
         monkeypatch.setattr(f"inspire_fast.robots.control.{module}.time", clock)
 
     class Slow(Corridor):
@@ -201,15 +201,16 @@ def test_times_are_milliseconds_of_looking_asking_and_moving(monkeypatch):
 def test_a_hold_says_for_how_long_there_was_no_answer(monkeypatch):
     clock, release = Clock(), threading.Event()
     clock.now = 100.0
-    monkeypatch.setattr("inspire_fast.robots.control.broker.time", clock)
+    monkeypatch.setattr("inspire_fast.robots.control.execution.requests.time", clock)
 
     def infer(observation):
         clock.sleep(2.5)
         release.wait(5)
         return forward(observation)
 
-    with contextlib.closing(ActionChunkBroker(infer, execute=2, patience_s=0.1)) as broker:
-        decision = broker.next(Corridor().observe)
+    execution = Synchronous(Requests(infer, threaded=True), execute=2, patience_s=0.1)
+    with contextlib.closing(execution):
+        decision = execution.next(Corridor().observe)
         release.set()
         assert (decision.pending, decision.action) == (True, None)
         assert decision.chunk.reason == "The policy has not answered for 2.50 s."
