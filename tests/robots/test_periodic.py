@@ -128,8 +128,9 @@ def test_wrong_periods_are_refused(periods):
         replace(ROBOTS["inspire_arm"], periods=periods)
 
 
-def test_units_in_which_a_turn_is_no_turn_are_refused():
-    bent = VectorMap(to_canonical=lambda x: x**2, to_native=np.sqrt)
+@pytest.mark.parametrize("bend", [lambda x: x**2, lambda x: x + np.maximum(x, 0) / 4])  # a turn is more at the top
+def test_units_in_which_a_turn_is_no_turn_are_refused(bend):
+    bent = VectorMap(to_canonical=bend, to_native=np.sqrt)
     with pytest.raises(ValueError, match=r"'carousel': turns by .* are no turns in canonical units"):
         replace(CAROUSEL, state_map=bent)
 
