@@ -176,8 +176,8 @@ def test_ten_half_ranges_from_the_middle_are_possible_and_no_more(robot):
 
 
 def test_dimensions_beyond_their_range_are_told_four_at_most() -> None:
-    told = beyond("abcdef", np.full(6, 9.0), [0.0] * 6, [1.0] * 6, np.arange(6) != 1)
-    assert told == "a 9 (0 .. 1), c 9 (0 .. 1), d 9 (0 .. 1), e 9 (0 .. 1) and 1 more"
+    told = beyond("abcdefghij", np.full(10, 9.0), [0.0] * 10, [1.0] * 10, np.arange(10) != 1)
+    assert told == "a 9 (0 .. 1), c 9 (0 .. 1), d 9 (0 .. 1), e 9 (0 .. 1) and 5 more"
     assert beyond("ab", np.full(2, 9.0), [0.0] * 2, [1.0] * 2, np.array([False, True])) == "b 9 (0 .. 1)"
 
 
