@@ -63,7 +63,7 @@ def test_a_chunk_is_read_between_its_text() -> None:
     ids = TINY.action.encode(chunk)
     begin, end = TINY.text.encode("Action: "), TINY.text.encode("|", eos=True)
     written = [*TINY.text.encode("left;\n"), *begin, *TINY.from_action(ids), *end, 0, 0]
-    for whole in (written, written[:-2]):
+    for whole in (written, written[:-2], written[:-3]):  # without padding, and without EOS
         np.testing.assert_array_equal(TINY.read_chunk(whole, 10, 7), TINY.action.decode(ids, 10, 7))
     with pytest.raises(ValueError, match=r"do not end with '\|'"):
         TINY.read_chunk(written[: -len(end) - 2], 10, 7)
