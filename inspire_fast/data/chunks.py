@@ -18,6 +18,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.check import clock, find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.frames import require_declared_size
+from inspire_fast.data.lerobot.row_samples import require_rows_of
 from inspire_fast.robots import ROBOTS, Robot
 
 Split = Literal["all", "train", "held_out"]
@@ -253,7 +254,10 @@ class ChunkSource:
 
 def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot) -> None:
     """Labels are vectors in frames: they may be of any robot whose frames have the same axes and words."""
-    if facts is None or facts.robot == robot.name:
+    if facts is None:
+        return
+    require_rows_of(dataset, facts.made_from)
+    if facts.robot == robot.name:
         return
     known = facts.robot in ROBOTS
     other = ROBOTS[facts.robot] if known else robot

@@ -1,7 +1,7 @@
 """Spatial facts of a dataset in `labels/facts.parquet`: one row per episode, frame and target.
 
-The file stores geometry, never answers: a new question or threshold needs no relabelling. It names its dataset, and
-labels of another dataset are refused.
+The file stores geometry, never answers: a new question or threshold needs no relabelling. It names its dataset and
+samples its rows, and labels of another dataset or of other rows are refused.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.fact_rows import SCHEMA, FactRows
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Meta, load_meta
 from inspire_fast.data.lerobot.parquet import read_schema, read_table
+from inspire_fast.data.lerobot.row_samples import Samples, sample_rows
 
 FACTS_PATH = "labels/facts.parquet"
 _METADATA_KEY = b"inspire_fast"
@@ -95,6 +97,8 @@ def write_facts(
     """
     meta = load_meta(root)
     header = {"robot": robot, "frame": frame_description, "dataset": asdict(DatasetIdentity.of(meta))}
+    known = [number for number in sorted(episodes) if 0 <= number < len(meta.episodes)]
+    header["rows"] = sample_rows(LeRobotDataset(root), known)
     if producer:
         header["producer"] = producer
     schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(header, sort_keys=True)})
@@ -151,10 +155,13 @@ class FactsTable:
     Attributes:
         robot: registry name of the facts' embodiment.
         frame_description: the frame of `offset_m` in words.
+        made_from: samples of the rows that were labelled, see `lerobot.row_samples`; none in older files.
     """
 
-    def __init__(self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str) -> None:
-        self.robot, self.frame_description = robot, frame_description
+    def __init__(
+        self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str, made_from: Samples | None = None
+    ) -> None:
+        self.robot, self.frame_description, self.made_from = robot, frame_description, made_from or {}
         self._episodes = meta.episodes
         starts = np.array([episode.start for episode in meta.episodes])
         rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()
@@ -198,7 +205,7 @@ class FactsTable:
                 "Label this dataset again."
             )
         table = read_table(path, dictionaries=["phrase"])
-        return cls(table, meta, robot=header["robot"], frame_description=header["frame"])
+        return cls(table, meta, robot=header["robot"], frame_description=header["frame"], made_from=header.get("rows"))
 
     def __len__(self) -> int:
         """Number of labelled frames."""

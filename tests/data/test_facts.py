@@ -12,8 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.errors import DatasetError, DatasetNotFoundError
 from inspire_fast.data.facts import FACTS_PATH, DatasetIdentity, FactsTable, write_facts
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.row_samples import require_rows_of
+from inspire_fast.robots import ROBOTS
 from tests.data.synthetic import GOLDEN, label, scene, write_dataset
 
 FRAME = "world axes, +x front, +y right, +z up"
@@ -106,6 +111,31 @@ def test_labels_stay_valid_when_nothing_of_the_frames_changes(tmp_path: Path, ch
     else:
         with pytest.raises(DatasetError, match="labels another dataset"):
             FactsTable.load(root)
+
+
+def test_labels_of_other_rows_of_the_same_shape_are_refused(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set")
+    label(root)
+    dataset = LeRobotDataset(root)
+    made_from = FactsTable.load(root).made_from
+    assert list(made_from) == ["0", "1", "2"]
+    assert "state" in made_from["1"]
+    assert "timestamp" not in made_from["1"]
+    require_rows_of(dataset, made_from)
+    require_rows_of(dataset, {"0": {**made_from["0"], "gone": "0123"}})  # a column that nobody has now
+    path = dataset.episodes[1].data_path
+    table = pq.read_table(path)
+    states = table["state"].to_pylist()
+    states[dataset.episodes[1].file_row][0] += 0.1
+    kind = table.schema.field("state").type
+    pq.write_table(table.set_column(table.column_names.index("state"), "state", pa.array(states, kind)), path)
+    wrong = "made from other rows: 'state' of episode 1 has other numbers now"
+    changed = LeRobotDataset(root)
+    with pytest.raises(DatasetError, match=wrong):
+        ChunkSource(changed, FactsTable.load(root), robot=ROBOTS["libero"], horizon=2)
+    with pytest.raises(DatasetError, match=wrong):
+        copy_dataset(root, tmp_path / "copy")
+    require_rows_of(changed.without({1: "damaged"}), made_from)
 
 
 def test_labels_of_earlier_versions_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from inspire_fast.data.lerobot.check import find_bad_episodes
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode as Place
 from inspire_fast.data.lerobot.parquet import read_schema
+from inspire_fast.data.lerobot.row_samples import require_rows_of
 from inspire_fast.data.lerobot.schema import INDEX_FEATURES
 
 
@@ -96,6 +97,7 @@ def _copy_labels_and_recordings(dataset: LeRobotDataset, root: Path, names: Sequ
     if not (dataset.root / FACTS_PATH).is_file():
         return
     table = FactsTable.load(dataset.root)
+    require_rows_of(dataset, table.made_from)
     facts = {new: table.episode(old.index) for new, old in enumerate(kept)}
     producer = stored_producer(dataset.root) or ""
     write_facts(root, facts, robot=table.robot, frame_description=table.frame_description, producer=producer)
