@@ -73,8 +73,8 @@ def work(layout: Layout, folder: Path, port: int, process: int) -> None:
     drawn = np.random.default_rng(0).integers(len(run.source), size=(STEPS, ROWS))
     shardings = state_shardings(jax.eval_shape(lambda: init_state(run.config)), run.mesh)
     state = initial_state(run.config, shardings)
-    gradient = jax.jit(make_gradient(run.config))
-    step = jax.jit(make_step(run.config), out_shardings=(shardings, None))
+    gradient = jax.jit(make_gradient(run.config, run.mesh))
+    step = jax.jit(make_step(run.config, run.mesh), out_shardings=(shardings, None))
     losses, gradients = [], {}
     for numbers in drawn:
         order = numbers[::-1] if layout.permuted else numbers

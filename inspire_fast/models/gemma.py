@@ -15,8 +15,12 @@ from jaxtyping import Bool, Float, Int
 
 from inspire_fast.models.block import finish, project
 from inspire_fast.models.config import GemmaConfig, Remat
+from inspire_fast.models.head import logits_of
 from inspire_fast.models.layers import attend, rms_norm
 from inspire_fast.models.lora import LoraLayers
+from inspire_fast.models.row_pieces import by_rows, pieces_of
+
+MATRICES = frozenset({"q", "kv", "qkv", "out", "gate_up", "down"})  # of a layer, each read by one product
 
 
 class GemmaLayers(nnx.Module):
@@ -70,17 +74,24 @@ class Gemma(nnx.Module):
 
     def logits(self, hidden: Float[Array, "... w"]) -> Float[Array, "... v"]:
         """float32 logits of the whole vocabulary."""
-        table = self.embedding[...].astype(hidden.dtype)
-        return jnp.einsum("...w,vw->...v", hidden, table, preferred_element_type=jnp.float32)
+        return logits_of(hidden, self.embedding[...].astype(hidden.dtype))
 
     def __call__(
         self, x: Float[Array, "b l w"], positions: Int[Array, "b l"], mask: Bool[Array, "b l l"]
     ) -> Float[Array, "b l w"]:
         """Embedded tokens through all blocks and the final norm."""
 
+        def rows(x: Array, layer: dict[str, Any], rest: tuple[Array, Array]) -> Array:
+            q, k, v = project(self.config, x, layer, rest[0])
+            return finish(self.config, x, layer, attend(q, k, v, rest[1]))
+
+        count = pieces_of(*x.shape[:2]) if self.remat == "nothing_saveable" else 1
+
         def block(x: Array, layer: dict[str, Any]) -> tuple[Array, None]:
-            q, k, v = project(self.config, x, layer, positions)
-            return finish(self.config, x, layer, attend(q, k, v, mask)), None
+            if count == 1:
+                return rows(x, layer, (positions, mask)), None
+            read = {name: w.astype(x.dtype) if name in MATRICES else w for name, w in layer.items()}
+            return by_rows(rows, count)(x, read, (positions, mask)), None
 
         if self.remat != "none":
             block = jax.checkpoint(block, policy=getattr(jax.checkpoint_policies, self.remat), prevent_cse=False)

@@ -63,7 +63,8 @@ def attention_probabilities(
     grouped = q.reshape(b, length, k.shape[2], n // k.shape[2], h)
     logits = jnp.einsum("blgrh,bsgh->bgrls", grouped, k, preferred_element_type=jnp.float32)
     if mask is not None:
-        logits = jnp.where(mask[:, None, None], logits, MASKED)
+        # Any logit vanishes beside MASKED. A sum needs no array of the logits' size for its gradient; `where` does.
+        logits = logits + jnp.where(mask, 0.0, MASKED)[:, None, None]
     return jax.nn.softmax(logits, axis=-1)
 
 

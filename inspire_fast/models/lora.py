@@ -41,7 +41,7 @@ ATTENTION: dict[str, Route] = {
     "out": Route(down="blnh,nhp->blp", up="blp,npw->blw", merged="nhp,mpw->nhw"),
 }
 MLP: dict[str, Route] = {
-    "gate_up": Route(down="blw,cwp->cblp", up="cblp,cpf->cblf", merged="cwp,cpf->cwf"),
+    "gate_up": Route(down="blw,cwp->cblp", up="cblp,cpf->cblf", merged="cwp,cpf->cwf"),  # c = gate, up
     "down": Route(down="blf,fp->blp", up="blp,pw->blw", merged="fp,pw->fw"),
 }
 ROUTES = ATTENTION | MLP
@@ -65,15 +65,26 @@ class LoraLayers(nnx.Module):
 
 
 def add_update(
-    base: Float[Array, "*out"], x: Float[Array, "*inner"], layer: Mapping[str, Any], weight: str, config: GemmaConfig
+    base: Float[Array, "*out"],
+    x: Float[Array, "*inner"],
+    layer: Mapping[str, Any],
+    weight: str,
+    config: GemmaConfig,
+    *,
+    half: int | None = None,
 ) -> Float[Array, "*out"]:
-    """`base`, the product of `x` and a weight, plus that of `x` and the weight's low-rank update, if it has one."""
+    """`base`, the product of `x` and a weight, plus that of `x` and the weight's low-rank update, if it has one.
+
+    `half` 0 or 1 is the gate or the up projection of `gate_up`.
+    """
     update = update_of(config, weight)
     if update is None:
         return base
-    route = ROUTES[weight]
-    inner = jnp.einsum(route.down, x, layer["lora"][f"{weight}_a"].astype(x.dtype))
-    return base + jnp.einsum(route.up, inner, layer["lora"][f"{weight}_b"].astype(x.dtype)) * update.scale
+    route = ROUTES[weight] if half is None else ROUTES["down"]
+    a, b = (layer["lora"][f"{weight}_{side}"] for side in "ab")
+    a, b = (a, b) if half is None else (a[half], b[half])
+    inner = jnp.einsum(route.down, x, a.astype(x.dtype))
+    return base + jnp.einsum(route.up, inner, b.astype(x.dtype)) * update.scale
 
 
 @jax.jit(static_argnames=("route", "scale"))

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.core.ranges import Decay, NotNegative, require_ranges
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.models.placement import place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +61,15 @@ def token_losses(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> 
     hidden = model(batch.images, batch.image_mask, batch.ids, batch.valid, batch.block)
     # The token at position p is predicted at p - 1; padded targets are at 0 and read position 0 instead.
     before = jnp.maximum(batch.target_at - 1, 0)[..., None]
-    logits = model.logits(jnp.take_along_axis(hidden, before, axis=1))
     targets = jnp.take_along_axis(batch.ids, batch.target_at, axis=1)
-    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    normalizer = jax.nn.logsumexp(logits, axis=-1)
-    minimised = nll = normalizer - chosen
+    found = model.scores(place(jnp.take_along_axis(hidden, before, axis=1), "batch"), targets)
+    minimised = nll = found.normalizer - found.chosen
     if objective.label_smoothing:
-        spread = normalizer - logits.mean(axis=-1)
+        spread = found.normalizer - found.mean
         minimised = (1 - objective.label_smoothing) * nll + objective.label_smoothing * spread
     if objective.z_loss:
-        minimised = minimised + objective.z_loss * normalizer**2
-    return TokenLosses(nll=nll, hit=jnp.argmax(logits, axis=-1) == targets, objective=minimised)
+        minimised = minimised + objective.z_loss * found.normalizer**2
+    return TokenLosses(nll=nll, hit=found.hit, objective=minimised)
 
 
 def loss(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> tuple[Float[Array, ""], dict[str, Array]]:

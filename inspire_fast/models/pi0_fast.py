@@ -13,7 +13,9 @@ from jaxtyping import Bool, Float, Int
 from inspire_fast.models import sequence
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.gemma import Gemma
+from inspire_fast.models.head import Scores, scores
 from inspire_fast.models.layers import attention_mask, image_to_float
+from inspire_fast.models.placement import place
 from inspire_fast.models.sequence import ImageMask, Images
 from inspire_fast.models.siglip import Siglip
 
@@ -53,6 +55,10 @@ class Pi0Fast(nnx.Module):
         """float32 logits of the whole vocabulary from hidden states of `__call__`."""
         return self.language.logits(hidden)
 
+    def scores(self, hidden: Float[Array, "b k w"], targets: Int[Array, "b k"]) -> Scores:
+        """What a loss needs of the logits of `hidden`; see `head.scores`."""
+        return scores(hidden, self.language.embedding[...], targets)
+
     def sequence(
         self,
         images: Images,
@@ -62,7 +68,8 @@ class Pi0Fast(nnx.Module):
         block: Int[Array, "b l"],
     ) -> tuple[Float[Array, "b s width"], Bool[Array, "b s"], Int[Array, "b s"]]:
         """The language model's input, images and text: embeddings, which tokens are real, attention blocks."""
-        x = jnp.concatenate([self.embed_images(images), self.language.embed(ids, self.dtype)], axis=1)
+        text = place(self.language.embed(ids, self.dtype), "batch")
+        x = place(jnp.concatenate([self.embed_images(images), text], axis=1), "batch")
         return x, *sequence.after_images(sequence.image_token_mask(image_mask, self.config), valid, block)
 
     def embed_images(self, images: Images) -> Float[Array, "b s width"]:
@@ -76,11 +83,10 @@ class Pi0Fast(nnx.Module):
         """
         sequence.require_cameras(images, self.config)
         sequence.require_image_size(images, self.config)
-        stacked = jnp.concatenate([image_to_float(images[name]) for name in sorted(images)])
-        tokens = self.vision(stacked, self.dtype)
-        # The tower's batch is [camera, row]; a row of the language model reads its cameras one after the other.
-        cameras, batch = len(images), stacked.shape[0] // len(images)
-        return tokens.reshape(cameras, batch, *tokens.shape[1:]).swapaxes(0, 1).reshape(batch, -1, tokens.shape[-1])
+        # The tower's batch is [row, camera], so that no row changes its device.
+        stacked = jnp.stack([image_to_float(images[name]) for name in sorted(images)], axis=1)
+        tokens = self.vision(stacked.reshape(-1, *stacked.shape[2:]), self.dtype)
+        return tokens.reshape(stacked.shape[0], -1, tokens.shape[-1])
 
 
 def abstract_model(config: ModelConfig) -> Pi0Fast:

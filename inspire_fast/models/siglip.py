@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from inspire_fast.models.config import Remat, SiglipConfig
 from inspire_fast.models.layers import attend, layer_norm
+from inspire_fast.models.placement import place
 
 _xavier = nnx.initializers.xavier_uniform
 _normal = nnx.initializers.normal
@@ -65,7 +66,7 @@ class Siglip(nnx.Module):
 
     def encode(self, images: Float[Array, "b h w 3"], dtype: jnp.dtype) -> Float[Array, "b s width"]:
         """Normed tokens before the head."""
-        x = self.embed_patches(images, dtype) + self.position[...].astype(dtype)
+        x = place(self.embed_patches(images, dtype) + self.position[...].astype(dtype), "batch")
 
         def block(x: Array, layer: dict[str, Array]) -> tuple[Array, None]:
             return add_mlp(add_attention(x, layer), layer), None
@@ -92,13 +93,14 @@ def add_attention(x: Float[Array, "b l w"], layer: dict[str, Array]) -> Float[Ar
     q = jnp.einsum("blw,wnh->blnh", y, p["query"]) + p["query_bias"]
     k = jnp.einsum("blw,wnh->blnh", y, p["key"]) + p["key_bias"]
     v = jnp.einsum("blw,wnh->blnh", y, p["value"]) + p["value_bias"]
-    attended = attend(q * q.shape[-1] ** -0.5, k, v, None)
-    return x + jnp.einsum("blnh,nhw->blw", attended, p["out"]) + p["out_bias"]
+    q, k, v = (place(heads, "batch", None, "heads") for heads in (q, k, v))
+    attended = place(attend(q * q.shape[-1] ** -0.5, k, v, None), "batch", None, "heads")
+    return place(x + jnp.einsum("blnh,nhw->blw", attended, p["out"]) + p["out_bias"], "batch")
 
 
 def add_mlp(x: Float[Array, "b l w"], layer: dict[str, Array]) -> Float[Array, "b l w"]:
     """The second half: `x` plus its MLP, with tanh-approximated GELU."""
     p = {name: value.astype(x.dtype) for name, value in layer.items()}
     y = layer_norm(x, layer["norm_mlp_scale"], layer["norm_mlp_bias"])
-    y = jax.nn.gelu(y @ p["up"] + p["up_bias"], approximate=True)
-    return x + y @ p["down"] + p["down_bias"]
+    y = place(jax.nn.gelu(y @ p["up"] + p["up_bias"], approximate=True), "batch", None, "hidden")
+    return place(x + y @ p["down"] + p["down_bias"], "batch")

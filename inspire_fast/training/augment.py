@@ -22,6 +22,7 @@ import numpy as np
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.models.layers import image_to_float
+from inspire_fast.models.placement import place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,7 @@ def augment(
         keys = jnp.stack([jax.random.split(jax.random.fold_in(key, number), shape[0])[places] for number in numbers])
         one = partial(_augment_one, recipe=chosen, wrist=wrist)
         unit = jax.vmap(jax.vmap(one))((jnp.stack([floats[camera] for camera in alike]) + 1) / 2, keys)
+        unit = place(unit, None, "batch")
         floats |= dict(zip(alike, jnp.clip(unit * 2 - 1, -1.0, 1.0), strict=True))
     return floats
 

@@ -131,7 +131,7 @@ def advance(
         preemption: tells when to stop.
     """
     config = run.config
-    step = jax.jit(make_step(config), donate_argnums=0, out_shardings=(shardings, None))
+    step = jax.jit(make_step(config, run.mesh), donate_argnums=0, out_shardings=(shardings, None))
     done = int(state.step)
     rows: list[Mapping[str, Any]] = [*pending]
     with Reporter(run, checkpoints.directory, done=done) as reporter:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import math
 import re
 from typing import Any
 
 from flax import traverse_util
 import jax
-from jax.sharding import Mesh, NamedSharding
+from jax.experimental import mesh_utils
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-import numpy as np
 
+from inspire_fast.models import placement
 from inspire_fast.training.config import MeshConfig
 
 _SMALL = 2**16  # elements
 AXES = ("data", "fsdp", "tensor")
-BATCH = P(("data", "fsdp"))
+BATCH = P(placement.AXES["batch"])
 
 # The first match decides. Letters as in CONTRIBUTING.md; `d` is the stacked layer axis, never sharded.
 TABLE: tuple[tuple[str, P], ...] = (
@@ -27,6 +29,8 @@ TABLE: tuple[tuple[str, P], ...] = (
     (r"language/layers/out", P(None, "tensor", None, "fsdp")),  # d n h w
     (r"language/layers/gate_up", P(None, None, "fsdp", "tensor")),  # d 2 w f
     (r"language/layers/down", P(None, "tensor", "fsdp")),  # d f w
+    (r"vision/patch$", P(None, None, None, "fsdp")),  # y x 3 w
+    (r"vision/position$", P(None, None, "fsdp")),  # 1 l w
     (r"vision/layers/(query|key|value)$", P(None, "fsdp", "tensor", None)),  # d w n h
     (r"vision/layers/out$", P(None, "tensor", None, "fsdp")),  # d n h w
     (r"vision/layers/up$", P(None, "fsdp", "tensor")),  # d w f
@@ -36,23 +40,23 @@ TABLE: tuple[tuple[str, P], ...] = (
 )
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """A mesh over all devices.
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh over devices, by default all; on TPUs, its axes follow the topology of their links.
 
     Raises:
         ValueError: the devices do not divide into fsdp x tensor.
     """
-    devices = jax.device_count()
-    if devices % (config.fsdp * config.tensor):
+    devices = jax.devices() if devices is None else devices
+    if len(devices) % (config.fsdp * config.tensor):
         raise ValueError(
-            f"{devices} devices cannot be arranged as fsdp={config.fsdp} x tensor={config.tensor}; their product must "
-            "divide the number of devices."
+            f"{len(devices)} devices cannot be arranged as fsdp={config.fsdp} x tensor={config.tensor}; their product "
+            "must divide the number of devices."
         )
-    shape = (devices // (config.fsdp * config.tensor), config.fsdp, config.tensor)
-    return Mesh(np.array(jax.devices()).reshape(shape), AXES)
+    shape = (len(devices) // (config.fsdp * config.tensor), config.fsdp, config.tensor)
+    return Mesh(mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True), AXES)
 
 
-def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> P:
     """The table's entry for a parameter; an axis whose size the mesh does not divide is not sharded."""
     spec = next(spec for pattern, spec in TABLE if re.search(pattern, path))
     if len(spec) > len(shape):
@@ -65,12 +69,23 @@ def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh) -> P:
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
     """The sharding of every leaf of a train state; optimiser moments follow their parameter, matched by path."""
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), _specs(state, mesh))
 
-    def leaf(path: tuple[Any, ...], value: Any) -> NamedSharding:
+
+def place_like_parameters(gradients: dict[str, Any]) -> dict[str, Any]:
+    """Gradients, or their sum, divided like their parameters; unchanged without a mesh (see `placement.on_mesh`)."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return gradients
+    return jax.lax.with_sharding_constraint(gradients, _specs(gradients, mesh))
+
+
+def _specs(tree: Any, mesh: Mesh | AbstractMesh) -> Any:
+    def leaf(path: tuple[Any, ...], value: Any) -> P:
         name = "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
-        return NamedSharding(mesh, spec_for(name, value.shape, mesh))
+        return spec_for(name, value.shape, mesh)
 
-    return jax.tree_util.tree_map_with_path(leaf, state)
+    return jax.tree_util.tree_map_with_path(leaf, tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

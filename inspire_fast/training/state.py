@@ -9,16 +9,20 @@ from typing import Any
 from flax import nnx, traverse_util
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 import optax
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
+from inspire_fast.models.narrow_gradient import NarrowGradient, read_once
 from inspire_fast.models.pi0_fast import Pi0Fast, abstract_model
+from inspire_fast.models.placement import on_mesh, place
 from inspire_fast.training.augment import augment
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.optimizer import learning_rate, make_optimizer
+from inspire_fast.training.sharding import place_like_parameters
 from inspire_fast.training.stochastic_rounding import rounded, widened
 
 Metrics = dict[str, jax.Array]
@@ -95,27 +99,59 @@ def with_params(config: ModelConfig, params: dict[str, Any]) -> Pi0Fast:
     return nnx.merge(graph, state)
 
 
-def make_gradient(config: TrainConfig) -> Callable[[dict[str, Any], Batch], tuple[dict[str, Any], Metrics]]:
-    """(parameters, batch) -> (gradient of the mean loss by the parameters that train, metrics)."""
+def make_gradient(
+    config: TrainConfig, mesh: Mesh | None = None
+) -> Callable[[dict[str, Any], Batch], tuple[dict[str, Any], Metrics]]:
+    """(parameters, batch) -> (gradient of the mean loss by the parameters that train, metrics).
+
+    Args:
+        config: the run.
+        mesh: where activations and gradients are placed; None leaves that to the compiler.
+    """
 
     def gradient(params: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], Metrics]:
-        trainable, frozen = split(params, config.freeze)
+        with on_mesh(mesh):
+            return placed(params, batch)
 
-        def objective(trainable: dict[str, Any], rows: Batch) -> tuple[jax.Array, Metrics]:
-            return loss(with_params(config.model, join(frozen, trainable)), rows, config.objective)
+    def placed(params: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], Metrics]:
+        trainable, frozen = split(params, config.freeze)
+        by = _narrowed(config, trainable) if mesh is None or mesh.size == 1 else trainable
+
+        def objective(by: dict[str, Any], rows: Batch) -> tuple[jax.Array, Metrics]:
+            read = jax.tree.map(lambda x, w: x if x.dtype == w.dtype else NarrowGradient(w, x), by, trainable)
+            return loss(with_params(config.model, join(frozen, read)), rows, config.objective)
 
         def add(total: dict[str, Any], microbatch: Batch) -> tuple[dict[str, Any], Metrics]:
-            gradients, metrics = jax.grad(objective, has_aux=True)(trainable, microbatch)
+            gradients, metrics = of_rows(microbatch)
             return jax.tree.map(jnp.add, total, gradients), metrics
 
+        def of_rows(rows: Batch) -> tuple[dict[str, Any], Metrics]:
+            rows = jax.tree.map(lambda x: place(x, "batch"), rows)
+            gradients, metrics = jax.grad(objective, has_aux=True)(by, rows)
+            return place_like_parameters(gradients), metrics
+
         if config.grad_accum_steps == 1:
-            return jax.grad(objective, has_aux=True)(trainable, batch)
+            return of_rows(batch)
         microbatches = into_microbatches(batch, config.grad_accum_steps)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), trainable)
+        zeros = place_like_parameters(jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), trainable))
         total, metrics = jax.lax.scan(add, zeros, microbatches)
         return jax.tree.map(lambda x: x / config.grad_accum_steps, total), metrics_of_batch(metrics, microbatches)
 
     return gradient
+
+
+def _narrowed(config: TrainConfig, trainable: dict[str, Any]) -> dict[str, Any]:
+    """What the gradient is taken by: float32 weights that bfloat16 products read once are zeros in bfloat16.
+
+    Only on one device: between several, gradients are summed, and sums are float32.
+    """
+    dtype = jnp.dtype(config.model.dtype)
+
+    def by(path: str, weight: jax.Array) -> jax.Array:
+        return jnp.zeros_like(weight, dtype) if read_once(path) and weight.dtype.itemsize > dtype.itemsize else weight
+
+    flat: dict[str, Any] = traverse_util.flatten_dict(trainable, sep="/")
+    return traverse_util.unflatten_dict({path: by(path, weight) for path, weight in flat.items()}, sep="/")
 
 
 def into_microbatches(batch: Batch, count: int) -> Batch:
@@ -162,15 +198,18 @@ def augmentation_key(seed: int, taken: int | jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), taken)
 
 
-def make_step(config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The pure training step; the caller compiles it with shardings."""
-    gradient, update = make_gradient(config), make_update(config)
+def make_step(
+    config: TrainConfig, mesh: Mesh | None = None
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The pure training step; the caller compiles it with the shardings of state and batch on the same mesh."""
+    gradient, update = make_gradient(config, mesh), make_update(config)
     schedule = learning_rate(config.optimizer, config.steps)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         if config.data.augmentation != "none":
             key, recipe = augmentation_key(config.seed, state.step), config.data.augmentation
-            batch = replace(batch, images=augment(batch.images, key, recipe, processes=jax.process_count()))
+            with on_mesh(mesh):
+                batch = replace(batch, images=augment(batch.images, key, recipe, processes=jax.process_count()))
         gradients, metrics = gradient(state.params, batch)
         norms = {tower: optax.tree.norm(widened(tree)) for tower, tree in gradients.items()}
         metrics |= {f"grad_norm_{tower}": norm for tower, norm in norms.items()}

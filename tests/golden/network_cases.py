@@ -120,7 +120,7 @@ class Read:
     """A network that has read its inputs: losses of the same text take no second pass."""
 
     def __init__(self, hidden: jax.Array, model: Pi0Fast) -> None:
-        self.hidden, self.logits = hidden, model.logits
+        self.hidden, self.scores = hidden, model.scores
 
     def __call__(self, *inputs: object) -> jax.Array:
         return self.hidden

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from inspire_fast.core.batch import Batch
+from inspire_fast.models.head import Scores, scores
 from inspire_fast.models.loss import Objective, loss, token_losses
 from inspire_fast.models.testing import quick_jit
 
@@ -24,8 +25,8 @@ class Table:
     def __call__(self, images: dict, image_mask: dict, ids: jax.Array, valid: jax.Array, block: jax.Array) -> jax.Array:
         return self.rows[ids]
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
-        return hidden
+    def scores(self, hidden: jax.Array, targets: jax.Array) -> Scores:
+        return scores(hidden, jnp.eye(VOCAB), targets)
 
 
 @pytest.fixture

@@ -56,11 +56,12 @@ class MemoryEstimate:
         return self.parameters + self.ema + self.optimizer
 
     def __str__(self) -> str:
-        sizes = ", ".join(f"{name} {_shown(size)}" for name, size in asdict(self).items() if size)
-        return f"{_shown(self.total)} per device ({sizes})"
+        sizes = ", ".join(f"{name} {shown(size)}" for name, size in asdict(self).items() if size)
+        return f"{shown(self.total)} per device ({sizes})"
 
 
-def _shown(size: float) -> str:
+def shown(size: float) -> str:
+    """Bytes in GiB, or in MiB below a tenth of one."""
     return f"{size / _GIB:.2f} GiB" if size >= _GIB / 10 else f"{size / _MIB:.1f} MiB"
 
 
@@ -144,22 +145,27 @@ def require_memory(config: TrainConfig, need: MemoryEstimate, available: int | N
     """
     if available is None or need.total <= available:
         return
+    raise ValueError(
+        f"This run needs about {need}, and a device has {shown(available)}. What helps: "
+        f"{'; '.join(remedies(config, need, available)) or 'a smaller batch'}. --memory warn starts it anyway."
+    )
+
+
+def remedies(config: TrainConfig, need: MemoryEstimate, available: int) -> list[str]:
+    """Options that help a run whose need exceeds what a device has, the most helpful first."""
     advice = []
     if need.state + need.gradients > available / 2:
-        advice.append(f"--mesh.fsdp (now {config.mesh.fsdp}) divides {_shown(need.state + need.gradients)}")
+        advice.append(f"--mesh.fsdp (now {config.mesh.fsdp}) divides {shown(need.state + need.gradients)}")
         if need.ema:
-            advice.append(f"--optimizer.ema-decay None saves {_shown(need.ema)}")
+            advice.append(f"--optimizer.ema-decay None saves {shown(need.ema)}")
         if config.precision == "mixed":
             advice.append("--precision bfloat16 halves parameters, moments and EMA")
         if not config.model.language.has_lora:
             advice.append("a LoRA preset (gemma_2b_lora) with --freeze.what language keeps fewer moments")
     if need.decoding > need.gradients + need.activations + need.logits:
-        advice.append(f"--evaluation.decode-every 0 saves {_shown(need.decoding)}")
+        advice.append(f"--evaluation.decode-every 0 saves {shown(need.decoding)}")
     if (passing := need.activations + need.logits) > available / 4:
-        advice.append(f"--grad-accum-steps (now {config.grad_accum_steps}) divides {_shown(passing)}")
+        advice.append(f"--grad-accum-steps (now {config.grad_accum_steps}) divides {shown(passing)}")
         if config.model.remat == "none":
             advice.append("--model.remat nothing_saveable keeps only the inputs of layers")
-    raise ValueError(
-        f"This run needs about {need}, and a device has {_shown(available)}. What helps: "
-        f"{'; '.join(advice) or 'a smaller batch'}. --memory warn starts it anyway."
-    )
+    return advice

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from inspire_fast.core.batch import Batch
 from inspire_fast.models.loss import loss
+from inspire_fast.models.placement import on_mesh
 from inspire_fast.training.prepare import Run
 from inspire_fast.training.reporting.held_out_during import HeldOutDecoding, dialogues, save_image, views
 from inspire_fast.training.reporting.metrics_log import MetricsLog, mean_metrics
@@ -39,7 +40,7 @@ class Reporter:
     def __init__(self, run: Run, folder: Path, *, done: int) -> None:
         config = run.config
         self._run, self._folder = run, folder
-        self._evaluate = jax.jit(lambda params, batch: loss(with_params(config.model, params), batch)[1])
+        self._evaluate = jax.jit(self._held_out_metrics)
         self._decode = HeldOutDecoding(run) if config.evaluation.decode_every else None
         self._log = MetricsLog(folder / "metrics.jsonl", resume_at=done)
         self._tracker = open_trackers(
@@ -53,6 +54,10 @@ class Reporter:
         self._bar = tqdm(
             total=config.steps, initial=done, desc=f"train {config.name}", unit="step", mininterval=1.0, disable=None
         )
+
+    def _held_out_metrics(self, params: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
+        with on_mesh(self._run.mesh):
+            return loss(with_params(self._run.config.model, params), batch)[1]
 
     def __enter__(self) -> Reporter:
         return self
