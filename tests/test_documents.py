@@ -21,6 +21,7 @@ WRAPPED = [
     "docs/parity.md",
     "docs/quickstart.md",
     "docs/robots.md",
+    "docs/scaling.md",
     "docs/serving.md",
     "docs/training.md",
     "third_party/openpi/README.md",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import logging
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from inspire_fast.core.batch import Batch
 from inspire_fast.data.loader import Loader, LoaderConfig
 from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import TrainConfig
@@ -18,12 +19,13 @@ from inspire_fast.training.datasets.fingerprints import require_unchanged
 from inspire_fast.training.distributed import join
 from inspire_fast.training.init_params import initial_state
 from inspire_fast.training.preemption import PreemptedError, Preemption
+from inspire_fast.training.preflight.compiled_step import check_memory, compile_step
 from inspire_fast.training.prepare import Run, prepare, to_batch
 from inspire_fast.training.reporting.metrics_log import require_finite
 from inspire_fast.training.reporting.reporter import Reporter, due
 from inspire_fast.training.resuming import settings_differences
 from inspire_fast.training.sharding import batch_sharding, placement_table, state_shardings
-from inspire_fast.training.state import TrainState, init_state, make_step
+from inspire_fast.training.state import Metrics, TrainState, init_state
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +98,12 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
             "Parameters on the mesh; moments and EMA are placed like them:\n%s",
             placement_table(shapes.params, shardings.params),
         )
+    step = compile_step(config, run.mesh)
+    check_memory(config, run.mesh, step)
     try:
         state, pending = begin(run, checkpoints, loader, shapes, shardings)
         with checkpoints.disk_full_reported():
-            advance(run, state, pending, loader, checkpoints, shardings, preemption)
+            advance(run, step, state, pending, loader, checkpoints, preemption)
     finally:
         checkpoints.close()
     return TrainResult(
@@ -112,26 +116,25 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
 
 def advance(
     run: Run,
+    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
     state: TrainState,
     pending: Sequence[Mapping[str, float]],
     loader: Loader,
     checkpoints: Checkpoints,
-    shardings: TrainState,
     preemption: Preemption,
 ) -> None:
     """Takes the remaining steps; reports and saves when it is due, and saves when SIGTERM comes.
 
     Args:
         run: result of `prepare`.
+        step: the compiled step.
         state: state to start with.
         pending: metrics of steps that were taken and are not in the log yet.
         loader: source of the batches.
         checkpoints: destination of the states.
-        shardings: shardings of the state.
         preemption: tells when to stop.
     """
     config = run.config
-    step = jax.jit(make_step(config, run.mesh), donate_argnums=0, out_shardings=(shardings, None))
     done = int(state.step)
     rows: list[Mapping[str, Any]] = [*pending]
     with Reporter(run, checkpoints.directory, done=done) as reporter:

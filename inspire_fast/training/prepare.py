@@ -27,7 +27,7 @@ from inspire_fast.training.datasets.provenance import warn_of_other_samples
 from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
 from inspire_fast.training.init_params import check_initial
 from inspire_fast.training.optimizer import check_groups, learning_rate
-from inspire_fast.training.preflight.memory import device_memory, estimate_memory, require_memory
+from inspire_fast.training.preflight.memory import estimate_memory
 from inspire_fast.training.run_contract import contract_files, make_contract
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.state import trained_paths
@@ -72,7 +72,7 @@ def prepare(config: TrainConfig) -> Run:
     transform = make_transform(config, vocabulary, stats)
     mesh = make_mesh(config.mesh)
     _check_batch(config, mesh)
-    _check_memory(config, mesh)
+    logger.info("Mesh %s; memory by formula: %s.", dict(mesh.shape), estimate_memory(config, mesh))
     longest = known_lengths(config, parts, transform)
     logger.info("Training dialogues have %s.", longest)
     longest.require_fit(config.data.max_token_len, config.data.max_supervised)
@@ -128,17 +128,6 @@ def _check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
             f"batch_size {config.batch_size} does not divide into {config.grad_accum_steps} microbatch(es) over mesh "
             f"{dict(mesh.shape)}."
         )
-
-
-def _check_memory(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
-    estimate, available = estimate_memory(config, mesh), device_memory()
-    logger.info("Mesh %s; memory estimate: %s.", dict(mesh.shape), estimate)
-    try:
-        require_memory(config, estimate, available)
-    except ValueError as error:
-        if config.memory == "refuse":
-            raise
-        logger.warning("%s", error)
 
 
 def control_hz(robot: Robot, parts: Sequence[Part[ChunkSource]]) -> float:

@@ -42,12 +42,17 @@ def test_eight_devices_share_state_batch_and_activations(root: Path) -> None:
     """FSDP as it is meant: weights are gathered and gradients reduced; no device sees another one's rows."""
     program = root / "benchmarks" / "compiled_programs.py"
     done = subprocess.run(
-        [sys.executable, str(program), "--quick"],
+        [sys.executable, str(program), "--simulated"],
         capture_output=True,
         encoding="utf-8",
         timeout=280,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        },
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+import logging
 import math
 from typing import Any
 
@@ -12,8 +13,11 @@ import numpy as np
 
 from inspire_fast.core.batch import Batch
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.preflight.memory import device_memory, estimate_memory, require_memory, shown
 from inspire_fast.training.sharding import batch_sharding, state_shardings
 from inspire_fast.training.state import init_state, make_step
+
+logger = logging.getLogger(__name__)
 
 
 def batch_shapes(config: TrainConfig, mesh: Mesh) -> Batch:
@@ -77,6 +81,26 @@ def described(compiled: jax.stages.Compiled) -> Program:
         raise ValueError("This compiler reports neither the memory nor the text of its programs.")
     kept = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
     return Program(temporary=said.temp_size_in_bytes, needed=kept + said.temp_size_in_bytes, text=text)
+
+
+def check_memory(config: TrainConfig, mesh: Mesh, compiled: jax.stages.Compiled) -> None:
+    """Compares the compiled step's memory with the device's, before anything is allocated.
+
+    Raises:
+        ValueError: it does not fit, and `config.memory` does not say to try anyway.
+    """
+    try:
+        needed = described(compiled).needed
+    except ValueError:  # then the formula decides
+        needed = None
+    else:
+        logger.info("The compiled step needs %s per device.", shown(needed))
+    try:
+        require_memory(config, estimate_memory(config, mesh), device_memory(), needed)
+    except ValueError as error:
+        if config.memory == "refuse":
+            raise
+        logger.warning("%s", error)
 
 
 def state_bytes(config: TrainConfig, mesh: Mesh) -> int:

@@ -137,16 +137,24 @@ def free_memory() -> int | None:
     return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
-def require_memory(config: TrainConfig, need: MemoryEstimate, available: int | None) -> None:
+def require_memory(config: TrainConfig, need: MemoryEstimate, available: int | None, step: int | None = None) -> None:
     """Refuses a run that cannot fit.
+
+    Args:
+        config: the run.
+        need: the estimate, by formula.
+        available: bytes of a device; None if unknown.
+        step: bytes that the compiled step needs, which decide instead of the formula's; None if unknown.
 
     Raises:
         ValueError: gives the numbers and the most helpful options.
     """
-    if available is None or need.total <= available:
+    total = need.total if step is None else max(step, need.state + need.batch + need.decoding)
+    if available is None or total <= available:
         return
+    needs = f"about {need}" if step is None else f"{shown(total)} per device by its compiler (by formula {need})"
     raise ValueError(
-        f"This run needs about {need}, and a device has {shown(available)}. What helps: "
+        f"This run needs {needs}, and a device has {shown(available)}. What helps: "
         f"{'; '.join(remedies(config, need, available)) or 'a smaller batch'}. --memory warn starts it anyway."
     )
 
