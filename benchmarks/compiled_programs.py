@@ -10,6 +10,7 @@ full-size network is compiled for described GPUs and TPUs too: three of them wit
 
 import argparse
 from dataclasses import dataclass, replace
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -106,6 +107,41 @@ def described_plan(name: str) -> dict[str, Any]:
     }
 
 
+def token_plan() -> dict[str, Any]:
+    """Kernels that an H200 starts to read one token with the full-size network, in bfloat16."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from inspire_fast.models.config import GEMMA_2B
+    from inspire_fast.models.inference.build import build
+    from inspire_fast.models.inference.cache import KVCache
+    from inspire_fast.models.inference.model import InferenceModel
+    from inspire_fast.models.pi0_fast import abstract_model
+    from inspire_fast.training.preflight.compile_lab import described_devices
+    from inspire_fast.training.preflight.compiled_step import described
+    from inspire_fast.training.preflight.described_devices import parse_machine
+    from inspire_fast.training.preflight.program_text import kernels
+
+    devices, options = described_devices(parse_machine("h200:1"))
+    language, slots = GEMMA_2B.language, GEMMA_2B.image_tokens + 512
+    layout = jax.sharding.SingleDeviceSharding(devices[0])
+
+    def shape(dtype: Any, *axes: int) -> Any:
+        return jax.ShapeDtypeStruct(axes, dtype, sharding=layout)
+
+    def read(model: InferenceModel, cache: KVCache, ids: jax.Array) -> tuple[jax.Array, KVCache]:
+        return model.extend(cache, ids, jnp.ones(len(ids), jnp.int32))
+
+    network = jax.eval_shape(partial(build, weights="bfloat16", dtype="bfloat16"), abstract_model(GEMMA_2B))
+    model = jax.tree.map(lambda x: shape(x.dtype, *x.shape), network)
+    keys = tuple(shape(jnp.bfloat16, language.kv_heads, slots, language.head_dim) for _ in range(language.depth))
+    cache = KVCache(k=keys, v=keys, valid=shape(bool, 1, slots), length=shape(np.int32, 1))
+    token = jax.jit(read, donate_argnums=1).lower(model, cache, shape(np.int32, 1, 1))
+    count = kernels(described(token.compile(compiler_options=options)).text)
+    return {"h200_kernels_per_token": count, "h200_kernels_per_layer": round(count / language.depth, 1)}
+
+
 def installed(name: str) -> bool:
     """Whether the compilers for a run of the table are installed."""
     from inspire_fast.training.preflight.compile_lab import lab_folder
@@ -141,17 +177,22 @@ def main(*, quick: bool) -> None:
         plan = in_own_process("--described", name)
         print(f"{name}: {plan}", flush=True)
         found |= {f"{name}_{key}": plan[key] for key in ("gib", "formula_gib")}
+    if installed("h200_full_batch32"):
+        found |= in_own_process("--token")
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--token", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--simulated", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--described", choices=list(TABLE), help="one run of the table alone; with JAX_PLATFORMS=cpu")
     args = parser.parse_args()
     if args.described:
         print(json.dumps(described_plan(args.described)))
+    elif args.token:
+        print(json.dumps(token_plan()))
     elif args.simulated:
         print(json.dumps(simulated()))
     else:

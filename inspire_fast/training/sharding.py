@@ -67,7 +67,7 @@ def spec_for(path: str, shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> P:
     return P(*fits)
 
 
-def state_shardings(state: Any, mesh: Mesh) -> Any:
+def state_shardings(state: Any, mesh: Mesh | AbstractMesh) -> Any:
     """The sharding of every leaf of a train state; optimiser moments follow their parameter, matched by path."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), _specs(state, mesh))
 

@@ -115,7 +115,7 @@ def make_gradient(
 
     def placed(params: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], Metrics]:
         trainable, frozen = split(params, config.freeze)
-        by = _narrowed(config, trainable) if mesh is None or mesh.size == 1 else trainable
+        by = narrowed(config, trainable) if mesh is None or mesh.size == 1 else trainable
 
         def objective(by: dict[str, Any], rows: Batch) -> tuple[jax.Array, Metrics]:
             read = jax.tree.map(lambda x, w: x if x.dtype == w.dtype else NarrowGradient(w, x), by, trainable)
@@ -140,7 +140,7 @@ def make_gradient(
     return gradient
 
 
-def _narrowed(config: TrainConfig, trainable: dict[str, Any]) -> dict[str, Any]:
+def narrowed(config: TrainConfig, trainable: dict[str, Any]) -> dict[str, Any]:
     """What the gradient is taken by: float32 weights that bfloat16 products read once are zeros in bfloat16.
 
     Only on one device: between several, gradients are summed, and sums are float32.

@@ -6,7 +6,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from inspire_fast.training.preflight.program_text import arrays_of, collectives, unsplit
+from inspire_fast.training.preflight.program_text import arrays_of, collectives, kernels, unsplit
 
 PROGRAM = """HloModule jit_step, entry_computation_layout={()->f32[]}
 
@@ -35,6 +35,7 @@ def test_a_program_is_read_with_its_loops_and_fusions() -> None:
     arrays = arrays_of(PROGRAM)
     assert collectives(arrays) == {"all-gather": (18, 18 * 16 * 4 * 2), "all-reduce": (2, 4 * (3 + 4))}
     assert [(str(a), a.fused) for a in unsplit(arrays, 88)] == [("f32[88,4,4]", True), ("f32[88,4,4]", False)]
+    assert kernels(PROGRAM) == 1 + 18 * 2 + 1  # the fusion; gathering and the condition in each turn; the sum
     assert next(a.source for a in arrays if a.op == "all-gather") == "jit(step)/gate"
 
 

@@ -12,6 +12,7 @@ from inspire_fast.models.config import GEMMA_2B, GEMMA_2B_LORA, TEST, TINY, Rema
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.training.config import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.preflight.memory import MemoryEstimate, device_memory, estimate_memory, require_memory
+from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.prepare import to_batch
 from inspire_fast.training.sharding import AXES, batch_sharding, make_mesh
 from inspire_fast.training.state import init_state, make_step
@@ -35,18 +36,35 @@ def test_the_state_is_exactly_what_it_takes() -> None:
 
 def test_full_fine_tuning_of_gemma_2b_takes_what_the_guide_says() -> None:
     whole = estimate_memory(FULL, mesh())
-    assert whole.parameters == whole.ema == whole.gradients
+    assert whole.parameters == whole.ema
+    # On one device, gradients of matrices are bfloat16; that of the embedding, 0.53B of 2.92B, is float32.
+    assert whole.gradients / 2**30 == pytest.approx((2 * (2.92 - 0.53) + 4 * 0.53) / 1.0737, rel=0.02)
     assert whole.state / 1e9 == pytest.approx(4 * 4 * 2.92, rel=0.02)
     sharded = estimate_memory(replace(FULL, mesh=MeshConfig(fsdp=8)), mesh(fsdp=8))
     assert sharded.state == pytest.approx(whole.state / 8, rel=0.01)
-    assert sharded.activations == pytest.approx(whole.activations / 8)
+
+
+@pytest.mark.parametrize(
+    ("config", "shape", "rows", "compiled"),
+    [
+        ("inspire_libero", (1, 1, 1), 32, FULL_GIB),
+        ("inspire_libero_low_mem", (1, 1, 1), 32, LORA_GIB),
+        ("inspire_libero", (1, 8, 1), 256, FSDP8_GIB),
+        ("inspire_libero", (1, 64, 1), 256, FSDP64_GIB),
+    ],
+)
+def test_the_formula_is_near_the_compilers_figures(config: str, shape: tuple, rows: int, compiled: float) -> None:
+    """Figures in GiB of H200s and of 64 TPU v5p, from `benchmarks/compiled_programs.py`."""
+    run = replace(load_config(config), batch_size=rows)
+    estimate = estimate_memory(run, jax.sharding.AbstractMesh(shape, AXES))
+    assert 0.8 < estimate.total / 2**30 / compiled < 1.25
 
 
 def test_microbatches_and_lora_need_less() -> None:
     whole = estimate_memory(FULL, mesh())
     accumulated = estimate_memory(replace(FULL, grad_accum_steps=4), mesh())
-    assert (accumulated.activations, accumulated.logits) == (whole.activations // 4, whole.logits // 4)
-    assert accumulated.gradients == 2 * whole.gradients
+    assert accumulated.activations < whole.activations / 2
+    assert accumulated.gradients == whole.gradients + whole.parameters  # and their float32 sum
     low_mem = replace(FULL, model=GEMMA_2B_LORA, freeze=FreezeConfig(what="language"))
     lora = estimate_memory(replace(low_mem, optimizer=OptimizerConfig(ema_decay=None)), mesh())
     assert lora.ema == 0

@@ -123,7 +123,7 @@ def accelerators() -> Finding:
     says = f"{len(devices)} x {devices[0].device_kind}" + (f", {limit / _GIB:.0f} GiB each for JAX" if limit else "")
     if devices[0].platform != "cpu":
         small = devices[0].platform == "gpu" and "XLA_PYTHON_CLIENT_MEM_FRACTION" not in os.environ
-        do = "XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 gives JAX more than its default of 75 % of the memory" if small else ""
+        do = "XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 gives JAX more than its default, 75 % of the memory" if small else ""
         return Finding(level="ok", what="accelerators", says=says, do=do)
     if driver := _nvidia():
         return Finding(

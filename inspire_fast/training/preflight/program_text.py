@@ -15,6 +15,8 @@ _CALLED = re.compile(r"(?:body|condition|calls|to_apply|branch_computations)=(%[
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _NAME = re.compile(r'op_name="([^"]*)"')
 
+# Instructions whose computations are started one after the other; those of others are parts of one kernel.
+_STARTED_BY = (" while(", " call(", " conditional(", " async-start(")
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # Their results are views or names of other arrays.
 _NO_ARRAY = {
@@ -27,6 +29,7 @@ _NO_ARRAY = {
     "call",
     "optimization-barrier",
 }
+_NO_KERNEL = _NO_ARRAY | {"constant", "after-all", "async-start", "async-done", "partition-id", "replica-id"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,15 @@ def collectives(arrays: Iterable[ArrayOf]) -> dict[str, tuple[int, int]]:
     return found
 
 
+def kernels(text: str) -> int:
+    """Kernels that a GPU starts in one call of a program: what is neither inside a fusion nor a view of an array."""
+    computations, entry = _computations(text)
+    started = _runs(computations, entry, only=_STARTED_BY)
+    made = {name: (_INSTRUCTION.match(line) for line in lines) for name, lines in computations.items()}
+    ops = {name: [line[3] for line in lines if line is not None] for name, lines in made.items()}
+    return sum(times * sum(op not in _NO_KERNEL for op in ops[name]) for name, times in started.items())
+
+
 def unsplit(arrays: Iterable[ArrayOf], rows: int) -> list[ArrayOf]:
     """Arrays of floating-point numbers that have the whole batch's rows on one device.
 
@@ -122,13 +134,21 @@ def _called(line: str) -> list[str]:
     return [name.strip(" %{}") for names in _CALLED.findall(line) for name in names.split(",")]
 
 
-def _runs(computations: dict[str, list[str]], entry: str) -> dict[str, int]:
-    """Computation -> how often it runs in one step. A loop of unknown length counts once."""
+def _runs(computations: dict[str, list[str]], entry: str, only: tuple[str, ...] = ("",)) -> dict[str, int]:
+    """Computation -> how often it runs in one step. A loop of unknown length counts once.
+
+    Args:
+        computations: lines by name.
+        entry: the first one that runs.
+        only: parts of lines whose computations are followed; by default all.
+    """
     runs = {entry: 1}
     pending = [entry]
     while pending:
         name = pending.pop()
         for line in computations.get(name, ()):
+            if not any(part in line for part in only):
+                continue
             trips = _TRIPS.search(line)
             for called in _called(line):
                 times = runs[name] * (int(trips[1]) if trips else 1)
