@@ -55,7 +55,11 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """The largest need, during a step or while decoding."""
-        return self.state + self.batch + max(self.gradients + self.activations + self.logits + self.gathered, self.decoding)
+        return (
+            self.state
+            + self.batch
+            + max(self.gradients + self.activations + self.logits + self.gathered, self.decoding)
+        )
 
     @property
     def state(self) -> int:
