@@ -18,6 +18,7 @@ from inspire_fast.models.config import GemmaConfig, Remat
 from inspire_fast.models.head import logits_of
 from inspire_fast.models.layers import attend, rms_norm
 from inspire_fast.models.lora import LoraLayers
+from inspire_fast.models.placement import place
 from inspire_fast.models.row_pieces import by_rows, pieces_of
 
 MATRICES = frozenset({"q", "kv", "qkv", "out", "gate_up", "down"})  # of a layer, each read by one product
@@ -66,7 +67,8 @@ class Gemma(nnx.Module):
 
     def embed(self, ids: Int[Array, "b l"], dtype: jnp.dtype) -> Float[Array, "b l w"]:
         """Embeddings of ids, scaled by the root of the width."""
-        return self.embedding[...].at[ids].get(mode="clip").astype(dtype) * jnp.asarray(self.config.width**0.5, dtype)
+        found = place(self.embedding[...].at[ids].get(mode="clip"), "looked_up_rows", None, "looked_up_width")
+        return found.astype(dtype) * jnp.asarray(self.config.width**0.5, dtype)
 
     def normed(self, x: Float[Array, "... w"]) -> Float[Array, "... w"]:
         """The final norm, which comes before `logits`."""

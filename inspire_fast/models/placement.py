@@ -16,7 +16,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-LogicalAxis = Literal["batch", "heads", "hidden", "vocabulary"]
+LogicalAxis = Literal["batch", "heads", "hidden", "vocabulary", "looked_up_rows", "looked_up_width"]
 
 # An axis that is not named here (positions, cameras, width) is whole on every device.
 AXES: dict[LogicalAxis, tuple[str, ...]] = {
@@ -24,6 +24,9 @@ AXES: dict[LogicalAxis, tuple[str, ...]] = {
     "heads": ("tensor",),
     "hidden": ("tensor",),
     "vocabulary": ("tensor",),
+    # Between the embedding, whose width lies on `fsdp`, and the batch, which does too.
+    "looked_up_rows": ("data",),
+    "looked_up_width": ("fsdp",),
 }
 
 
