@@ -75,7 +75,7 @@ def test_microbatches_and_lora_need_less() -> None:
     [
         (
             {},
-            r"needs about 8\d\.\d+ GiB.*8.00 GiB.*--mesh.fsdp \(now 1\).*--optimizer.ema-decay None saves.*LoRA preset",
+            r"needs about 5\d\.\d+ GiB.*8.00 GiB.*--mesh.fsdp \(now 1\).*--optimizer.ema-decay None saves.*LoRA preset",
         ),
         ({"batch_size": 4096}, r"--grad-accum-steps \(now 1\) divides.*--memory warn"),
     ],
