@@ -4,7 +4,8 @@ Launch: uv run scripts/train.py inspire_libero_90 --data.root <LeRobot dataset w
 Before: `uv run scripts/compute_norm_stats.py inspire_libero_90` with the same `--data.root`. The text tokenizer is
 PaliGemma's and the action tokenizer openpi's FAST, both from their caches.
 Hardware: full fine-tuning of 2.9B parameters with float32 masters, AdamW and EMA needs 46 GB for the state alone:
-8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. Not measured yet.
+8 GPUs of 80 GB with `--mesh.fsdp 8`, or 4 with `--mesh.fsdp 4`. By the compiler, 56.9 GiB on one H200 and 10.6 GiB on
+each of eight (`docs/scaling.md`); not measured on a GPU yet.
 Expect: evaluation with 10 trials per task. Not reproduced here.
 """
 

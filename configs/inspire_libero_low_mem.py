@@ -3,8 +3,8 @@
 Launch: uv run scripts/train.py inspire_libero_low_mem --data.root <LeRobot dataset with labels> --exp-name first
 Before: `uv run scripts/compute_norm_stats.py inspire_libero_low_mem` with the same `--data.root`. The text tokenizer is
 PaliGemma's and the action tokenizer openpi's FAST, both from their caches.
-Hardware: one GPU with 24 GB, as openpi states for its own config; `--grad-accum-steps 4` and more if that is too
-little. Not measured yet.
+Hardware: one GPU with 24 GB: 16.1 GiB by the compiler of an H200 (`docs/scaling.md`), of which JAX must be given enough
+(`XLA_PYTHON_CLIENT_MEM_FRACTION=0.9`); `--grad-accum-steps 4` needs less. Not measured on a GPU yet.
 Expect: no EMA is kept (openpi's choice for LoRA). Not reproduced here.
 """
 

@@ -49,6 +49,7 @@ def test_full_fine_tuning_of_gemma_2b_takes_what_the_guide_says() -> None:
     [
         ("inspire_libero", (1, 1, 1), 32, 56.9),
         ("inspire_libero_low_mem", (1, 1, 1), 32, 16.07),
+        ("inspire_libero", (1, 8, 1), 32, 10.63),
         ("inspire_libero", (1, 8, 1), 256, 20.82),
     ],
 )
