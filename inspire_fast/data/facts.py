@@ -159,22 +159,25 @@ class FactsTable:
     """
 
     def __init__(
-        self, table: pa.Table, meta: Meta, *, robot: str, frame_description: str, made_from: Samples | None = None
+        self, path: Path, meta: Meta, *, robot: str, frame_description: str, made_from: Samples | None = None
     ) -> None:
         self.robot, self.frame_description, self.made_from = robot, frame_description, made_from or {}
         self._episodes = meta.episodes
-        starts = np.array([episode.start for episode in meta.episodes])
-        rows = starts[table["episode"].to_numpy()] + table["frame"].to_numpy()
-        table, targets = table.drop_columns(["episode", "frame"]), table["target"].to_numpy()
+        # One column after another: all together take twice the memory of what is kept.
+        rows = np.array([episode.start for episode in meta.episodes])[_column(path, "episode").to_numpy()]
+        rows += _column(path, "frame").to_numpy()
+        targets, order = _column(path, "target").to_numpy(), None
         if not _ascend(rows, targets):  # not written by `write_facts`
             order = np.lexsort((targets, rows))
-            table, rows, targets = table.take(pa.array(order)), rows[order], targets[order]
+            rows, targets = rows[order], targets[order]
         self._rows, self._targets = rows, targets
         self._frames_labelled = int(np.count_nonzero(np.diff(rows))) + (len(rows) > 0)
-        # Columns without a value are not kept.
-        self._columns = {
-            name: c.combine_chunks() for name in table.column_names if (c := table[name]).null_count < len(c)
-        }
+        self._columns: dict[str, pa.Array] = {}
+        for name in read_schema(path).names[3:]:
+            column = _column(path, name)
+            if column.null_count < len(column):  # columns without a value are not kept
+                whole = column.combine_chunks()
+                self._columns[name] = whole if order is None else whole.take(pa.array(order))
 
     @classmethod
     def load(cls, root: Path, folder: Path | None = None) -> FactsTable:
@@ -204,8 +207,7 @@ class FactsTable:
                 f"{path} labels another dataset ({labelled}) than the one at {root} ({DatasetIdentity.of(meta)}). "
                 "Label this dataset again."
             )
-        table = read_table(path, dictionaries=["phrase"])
-        return cls(table, meta, robot=header["robot"], frame_description=header["frame"], made_from=header.get("rows"))
+        return cls(path, meta, robot=header["robot"], frame_description=header["frame"], made_from=header.get("rows"))
 
     def __len__(self) -> int:
         """Number of labelled frames."""
@@ -255,6 +257,10 @@ class FactsTable:
 
     def _value(self, name: str, i: int) -> Any:
         return self._columns[name][i].as_py() if name in self._columns else None
+
+
+def _column(path: Path, name: str) -> pa.ChunkedArray:
+    return read_table(path, [name], dictionaries=["phrase"])[name]
 
 
 def _ascend(rows: np.ndarray, targets: np.ndarray) -> bool:

@@ -6,8 +6,9 @@ become the same `Meta`: no other module depends on the version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+import functools
 import itertools
 import json
 import math
@@ -273,10 +274,11 @@ def _is_text(kind: pa.DataType) -> bool:
 def _episodes_v3(root: Path, info: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[Episode]:
     video_keys = [name for name, spec in info["features"].items() if spec["dtype"] == "video"]
     where = root / "meta" / "episodes"
+    file = functools.cache(root.joinpath)  # many episodes share a file
     episodes, start, rows_in_file = [], 0, {}
     for row in rows:
         place = {key: _whole(row, f"data/{key}", where) for key in ("chunk_index", "file_index")}
-        path = root / info["data_path"].format(**place)
+        path = file(info["data_path"].format(**place))
         length = _whole(row, "length", where, least=1)
         first, stop = (_whole(row, f"dataset_{end}_index", where) for end in ("from", "to"))
         if stop - first != length:
@@ -293,18 +295,18 @@ def _episodes_v3(root: Path, info: Mapping[str, Any], rows: list[dict[str, Any]]
                 tasks=_tasks_of(row),
                 data_path=path,
                 file_row=file_row,
-                videos={key: _video_v3(root, info, row, key) for key in video_keys},
+                videos={key: _video_v3(row, key, info["video_path"], file, where) for key in video_keys},
             )
         )
         start += length
     return episodes
 
 
-def _video_v3(root: Path, info: Mapping[str, Any], row: Mapping[str, Any], key: str) -> EpisodeVideo:
-    where, column = root / "meta" / "episodes", f"videos/{key}"
+def _video_v3(row: Mapping[str, Any], key: str, path: str, file: Callable[[str], Path], where: Path) -> EpisodeVideo:
+    column = f"videos/{key}"
     place = {name: _whole(row, f"{column}/{name}", where) for name in ("chunk_index", "file_index")}
     return EpisodeVideo(
-        path=root / info["video_path"].format(video_key=key, **place),
+        path=file(path.format(video_key=key, **place)),
         from_s=_seconds(row, f"{column}/from_timestamp", where),
         to_s=None if row.get(f"{column}/to_timestamp") is None else _seconds(row, f"{column}/to_timestamp", where),
     )

@@ -17,30 +17,36 @@ from inspire_fast.training.datasets.sources import training_columns
 
 logger = logging.getLogger(__name__)
 
-# Statistics of other quantities would be applied to the wrong numbers; those of other samples may be meant.
-_QUANTITIES, _SAMPLES = ("robot", "state", "actions", "delta"), ("datasets", "horizon", "held_out_every")
-
 
 def made_from(config: TrainConfig) -> dict[str, Any]:
     """The quantities and samples that a run's statistics describe, as JSON values."""
+    return {**_quantities(config), **_samples(config)}
+
+
+# Statistics of other quantities would be applied to the wrong numbers; those of other samples may be meant.
+def _quantities(config: TrainConfig) -> dict[str, Any]:
     robot, delta = config.embodiment, list(config.delta)
     found = {
         "robot": config.robot,
         "state": robot.state_names,
         "actions": robot.action_names,
         "delta": delta + [False] * (robot.action_dim - len(delta)),
-        "datasets": {
-            name: {
-                "dataset": DatasetIdentity.of(load_meta(part.root)).sha256[:16],
-                "columns": training_columns(config.data, robot, part),
-                "exclude_episodes": part.exclude_episodes,
-                "weight": part.weight,
-            }
-            for name, part in zip(part_names(config.data.datasets), config.data.datasets, strict=True)
-        },
-        "horizon": config.data.horizon,
-        "held_out_every": config.data.held_out_every,
     }
+    return json.loads(json.dumps(found))
+
+
+def _samples(config: TrainConfig) -> dict[str, Any]:
+    """Reads the metadata of all datasets."""
+    datasets = {
+        name: {
+            "dataset": DatasetIdentity.of(load_meta(part.root)).sha256[:16],
+            "columns": training_columns(config.data, config.embodiment, part),
+            "exclude_episodes": part.exclude_episodes,
+            "weight": part.weight,
+        }
+        for name, part in zip(part_names(config.data.datasets), config.data.datasets, strict=True)
+    }
+    found = {"datasets": datasets, "horizon": config.data.horizon, "held_out_every": config.data.held_out_every}
     return json.loads(json.dumps(found))
 
 
@@ -55,7 +61,7 @@ def require_same_quantities(config: TrainConfig, path: Path, remedy: str) -> Non
     Raises:
         ValueError: names what differs.
     """
-    if differing := _differing(config, path, _QUANTITIES):
+    if differing := _differing(path, _quantities(config)):
         raise ValueError(f"{path} holds statistics of other quantities (there, now):\n  {differing}\n{remedy}")
 
 
@@ -63,7 +69,7 @@ def warn_of_other_samples(config: TrainConfig, path: Path) -> None:
     """Says that statistics were computed on other samples than the run's, or that the file does not say on which."""
     if load_made_from(path) is None:
         logger.info("%s does not say what its statistics are of (another program wrote it).", path)
-    elif differing := _differing(config, path, _SAMPLES):
+    elif differing := _differing(path, _samples(config)):
         logger.warning(
             "%s was computed on other samples (there, now). Keep it if the policy continues weights that were trained "
             "with it; else compute it again.\n  %s",
@@ -72,9 +78,8 @@ def warn_of_other_samples(config: TrainConfig, path: Path) -> None:
         )
 
 
-def _differing(config: TrainConfig, path: Path, names: tuple[str, ...]) -> str:
-    """The named fields that differ, one per line; empty if none does or the file says nothing."""
-    then: Mapping[str, Any] | None = load_made_from(path)
-    now = made_from(config)
-    changed = [] if then is None else [name for name in names if then.get(name) != now[name]]
+def _differing(path: Path, now: Mapping[str, Any]) -> str:
+    """The fields of `now` that differ, one per line; empty if none does or the file says nothing."""
+    then = load_made_from(path)
+    changed = [] if then is None else [name for name in now if then.get(name) != now[name]]
     return "\n  ".join(f"{name}: {then.get(name)!r:.300} and {now[name]!r:.300}" for name in changed if then)
