@@ -175,7 +175,7 @@ class FactsTable:
         self._columns: dict[str, pa.Array] = {}
         for name in read_schema(path).names[3:]:
             column = _column(path, name)
-            if column.null_count < len(column):  # columns without a value are not kept
+            if not _is_empty(column):
                 whole = column.combine_chunks()
                 self._columns[name] = whole if order is None else whole.take(pa.array(order))
 
@@ -236,10 +236,11 @@ class FactsTable:
         """Facts of one episode, as rows."""
         episode = self._episodes[number]
         first, stop = np.searchsorted(self._rows, [episode.start, episode.stop])
-        columns = [pa.array(self._rows[first:stop] - episode.start)]
-        for field in list(SCHEMA)[1:]:
+        targets = self._targets[first:stop]
+        columns = [pa.array(self._rows[first:stop] - episode.start), pa.array(targets)]
+        for field in list(SCHEMA)[2:]:
             kept = self._columns.get(field.name)
-            columns.append(pa.nulls(stop - first) if kept is None else kept[first:stop])
+            columns.append(_empty(field, targets) if kept is None else kept[first:stop])
         table = pa.table(
             [column.cast(field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
         )
@@ -261,6 +262,19 @@ class FactsTable:
 
 def _column(path: Path, name: str) -> pa.ChunkedArray:
     return read_table(path, [name], dictionaries=["phrase"])[name]
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    """Whether a column says nothing; it is not kept."""
+    if pa.types.is_map(column.type):
+        return not any(len(chunk.keys) for chunk in column.chunks)
+    return column.null_count == len(column)
+
+
+def _empty(field: pa.Field, targets: np.ndarray) -> pa.Array:
+    """The values of such a column for targets `[n]`."""
+    nothing = [] if pa.types.is_map(field.type) else None
+    return pa.array([None if target < 0 else nothing for target in targets.tolist()], field.type)
 
 
 def _ascend(rows: np.ndarray, targets: np.ndarray) -> bool:

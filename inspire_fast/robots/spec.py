@@ -287,13 +287,13 @@ class Robot:
         return {**(unflatten_dict(flat) if self.nested else flat), "prompt": prompt}
 
     def canonical_actions(self, actions: np.ndarray) -> np.ndarray:
-        """Native actions `[..., a]`, as recorded -> canonical ones, float32.
+        """Native actions `[..., a]`, as recorded -> canonical ones, float32; the same array where nothing differs.
 
         Raises:
             ValueError: wrong number of dimensions.
         """
         self._check_action_dim(actions)
-        return self.action_map.to_canonical(actions).astype(np.float32)
+        return self.action_map.to_canonical(actions).astype(np.float32, copy=False)
 
     def native_actions(self, actions: np.ndarray) -> np.ndarray:
         """Canonical actions `[t, a]` -> native ones, clipped to the robot's limits (a copy, float32).
