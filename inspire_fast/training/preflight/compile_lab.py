@@ -102,11 +102,12 @@ def described_devices(machine: Machine) -> tuple[list[Any], dict[str, Any]]:
     from jax.experimental import topologies
 
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # asks a metadata server for minutes otherwise
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # a lock for the device, of which there is none
     os.environ.setdefault("TPU_LIBRARY_PATH", str(folder / "libtpu" / "libtpu.so"))
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=str(machine)).devices), {}
     except Exception as error:  # of several types, private ones among them
-        raise ValueError(f"libtpu knows no TPU {machine}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"libtpu does not describe a TPU {machine}: {str(error).splitlines()[0]}") from error
 
 
 def _described_gpus(machine: Machine, folder: Path) -> list[Any]:
