@@ -119,6 +119,8 @@ def test_exact_stats() -> None:
     running = RunningStats()
     running.update(values)
     np.testing.assert_allclose(running.stats().q99, stats.q99, rtol=0.01)
+    np.testing.assert_allclose(running.stats().mean, stats.mean, rtol=1e-5)
+    np.testing.assert_allclose(running.stats().std, stats.std, rtol=1e-5)
     with pytest.raises(ValueError, match=r"NaN or infinity are refused \(dimensions \[2\]"):
         exact_stats(np.where(np.arange(3) == 2, np.nan, values))
 

@@ -166,12 +166,14 @@ def test_statistics_of_another_robot(sound: ChunkSource) -> None:
     assert "eef_y_m [1]" in finding.message
     shifted = NormStats(**{name: v + (0.8 if name != "std" else 0) for name, v in vars(own["actions"]).items()})
     (finding,) = report(sound, stats={**own, "actions": shifted})
-    assert (finding.kind, finding.quantity) == ("foreign_statistics", "actions")
+    assert (finding.kind, finding.quantity, finding.dims) == ("foreign_statistics", "actions", tuple(range(7)))
 
 
-def test_actions_beyond_the_limits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", [0, 1, -1])
+def test_actions_beyond_the_limits(tmp_path: Path, sign: int) -> None:
     def degrees(columns: dict) -> None:
-        columns["actions"][:, 3:5] *= 57.3
+        degrees = columns["actions"][:, 3:5] * 57.3
+        columns["actions"][:, 3:5] = sign * np.abs(degrees) if sign else degrees
 
     (finding,) = report(make(tmp_path / "set", degrees))
     assert (finding.kind, finding.dims) == ("limits", (3, 4))
@@ -197,8 +199,9 @@ def test_statistics_without_quantiles_are_judged_by_their_deviation(sound: Chunk
     plain = {name: NormStats(mean=s.mean, std=s.std) for name, s in source_stats(sound).items()}
     assert report(sound, stats=plain, kind="zscore") == ()
     still = NormStats(mean=plain["state"].mean, std=np.where(np.arange(8) == 2, 4e-4, plain["state"].std))
-    kinds = {(f.kind, f.dims) for f in report(sound, stats={**plain, "state": still}, kind="zscore")}
-    assert ("near_constant", (2,)) in kinds
+    found = report(sound, stats={**plain, "state": still}, kind="zscore")
+    assert ("near_constant", (2,)) in {(f.kind, f.dims) for f in found}
+    assert "eef_z_m [2] spans 0.0016: hardly moves" in describe(found)
 
 
 def test_another_rate_than_the_robots(sound: ChunkSource) -> None:
