@@ -463,6 +463,7 @@ def main() -> None:
     if args.list:
         return list_faults(args.rooms[0], args.sample, args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
+    sys.path.remove(str(ROOT / "benchmarks"))  # `libero` and `tokenizers` are the foreign ones
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(args.out.resolve() / "programs"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     os.environ["HYPOTHESIS_PROFILE"] = "few"
