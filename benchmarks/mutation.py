@@ -63,7 +63,7 @@ ROOMS: dict[str, tuple[str, str]] = {
     ),
     "hindsight": (
         "labeling/hindsight/*.py",
-        "tests/labeling/test_hindsight*.py tests/labeling/test_manip*.py tests/labeling/test_[lv]a[bl]*.py",
+        "tests/labeling/test_[hmg][iar]*.py tests/labeling/test_[lv]a[bl]*.py",
     ),
     "dialogue": ("dialogue/**/*.py", "tests/dialogue/test_*.py"),
     "robots": ("robots/**/*.py", "tests/robots/test_*.py"),
