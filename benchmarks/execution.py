@@ -1,0 +1,236 @@
+"""Ways of executing chunks behind a delay, in LIBERO: success, idle time, jumps at seams.
+
+    uv run python benchmarks/execution.py [--quick] [--suite libero_object] [--workers 2]
+
+The policy is the scripted expert. Its chunk is what it would do from the state of the request: a fork of the process,
+with simulator and expert inside, runs ahead for 32 control steps without rendering. The expert itself follows the
+robot, step by step, and stands still while the robot holds. A reply comes 0 to 12 control steps (600 ms) later. All
+cells have the same initial states. `projected` is left out: an expert does not read the state that it is told.
+
+Without `--quick`: 20 episodes per cell, 60 for no delay and 300 ms. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from statistics import mean
+import sys
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+import tyro
+
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.envs.libero.environment import LiberoEnvironment
+from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError, Variation
+from inspire_fast.envs.libero.experts.registry import EXPERTS
+from inspire_fast.evaluation.report.statistics import compare, wilson
+from inspire_fast.robots.control.execution.requests import held
+from inspire_fast.robots.control.runtime import LoopConfig, run_episode
+from inspire_fast.robots.control.safety import SafetyFilter
+from inspire_fast.robots.libero import LIBERO
+
+# Python looks for packages in the script's folder first, where `libero.py` is another benchmark.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
+WAYS = ("synchronous", "prefetch", "blended")
+DELAYS_MS = (0, 100, 300, 600)
+CHUNK, EXECUTE, MAX_STEPS = 32, 8, 400
+Key = tuple[int, int]  # task, episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Options of the benchmark.
+
+    Attributes:
+        quick: three episodes of synchronous and blended execution, without delay and with 300 ms: at most five minutes.
+        suite: of the tasks; episodes go round its first ten tasks.
+        workers: processes with a simulator each.
+    """
+
+    quick: bool = False
+    suite: str = "libero_object"
+    workers: int = 2
+
+
+class ExpertRobot:
+    """An environment without pictures, and the expert that acts in it as a policy."""
+
+    def __init__(self, environment: LiberoEnvironment) -> None:
+        self._environment, self.prompt = environment, environment.prompt
+        self._expert: Iterator[np.ndarray] = iter(())
+        self._next: np.ndarray | None = None
+
+    def reset(self, episode: int) -> None:
+        """Starts an episode, and the expert anew."""
+        self._environment.reset(episode)
+        rng = np.random.default_rng(episode)
+        self._expert, self._next = EXPERTS["carry_out"](self._environment, rng, Variation.none()), None
+
+    def observe(self) -> Mapping[str, Any]:
+        """State and prompt: the expert sees the simulator."""
+        return {"observation/state": self._environment.state(), "prompt": self.prompt}
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        """Executes an action; the expert goes on by a step unless the robot holds where the expert would move."""
+        wanted = self._peek()
+        sent = self._environment.step(action)
+        holds = not action[:6].any()
+        if not holds or wanted is None or not wanted[:6].any():
+            self._next = None
+        return sent
+
+    @property
+    def success(self) -> bool:
+        """The goal holds."""
+        return self._environment.success
+
+    def facts(self) -> None:
+        """No questions are asked."""
+
+    def close(self) -> None:
+        """Closes the simulator."""
+        self._environment.close()
+
+    def infer(self, observation: Mapping[str, Any]) -> ActionChunk:
+        """The expert's next actions `[<= 32, 7]`; held if it has nothing left to try."""
+        del observation
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(read)
+            with os.fdopen(write, "wb") as pipe:
+                pipe.write(np.array(self._ahead(), np.float32).tobytes())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            actions = np.frombuffer(pipe.read(), np.float32).reshape(-1, LIBERO.action_dim)
+        if os.waitpid(child, 0)[1]:
+            raise RuntimeError("The process that ran the expert ahead has failed; its message is above.")
+        return ActionChunk(actions=actions) if len(actions) else held("The expert has nothing left to try.")
+
+    def _ahead(self) -> list[np.ndarray]:
+        actions: list[np.ndarray] = []
+        while len(actions) < CHUNK and not self.success and (action := self._peek()) is not None:
+            self._next = None
+            actions.append(action)
+            self._environment.step(action)
+        return actions
+
+    def _peek(self) -> np.ndarray | None:
+        if self._next is None:
+            try:
+                self._next = next(self._expert, None)
+            except InfeasibleSceneError:
+                return None
+        return self._next
+
+
+_robots: dict[tuple[str, int], ExpertRobot] = {}
+
+
+def run(suite: str, key: Key, way: str, delay_ms: int) -> dict[str, float]:
+    """One episode: success and the figures of its cadence."""
+    task, episode = key
+    if (suite, task) not in _robots:
+        for other in list(_robots):
+            _robots.pop(other).close()
+        _robots[suite, task] = ExpertRobot(LiberoEnvironment(suite, task))
+    robot = _robots[suite, task]
+    delay = round(delay_ms / 1000 * LIBERO.control_hz)
+    config = LoopConfig(
+        execute=EXECUTE, max_steps=MAX_STEPS, execution=way, simulated=True, delay_steps=delay, max_holds=50
+    )
+    wanted: list[np.ndarray] = []
+    result = run_episode(
+        robot,
+        robot.infer,
+        config,
+        safety=SafetyFilter(robot=LIBERO),
+        metadata={"robot": LIBERO.name},
+        episode=episode,
+        on_step=lambda step: wanted.append(step.sent[:3]),
+    )
+    jerk = np.diff(np.array(wanted), n=2, axis=0) * LIBERO.control_hz**2
+    return {
+        "success": float(result.success),
+        "steps": result.steps,
+        "idle": result.timing["idle_steps"] / result.steps,
+        "jerk": float(np.sqrt((jerk**2).mean())),
+        **{name: result.timing[name] for name in ("seam_jump", "inner_jump", "delay_steps_mean")},
+    }
+
+
+def cells(*, quick: bool) -> list[tuple[str, int, int]]:
+    """`(way, delay in ms, episodes)` of every cell."""
+    if quick:
+        return [(way, delay_ms, 3) for way in ("synchronous", "blended") for delay_ms in (0, 300)]
+    return [(way, delay_ms, 60 if delay_ms in (0, 300) else 20) for way in WAYS for delay_ms in DELAYS_MS]
+
+
+def main(args: Args) -> None:
+    """Measures, prints a table and the JSON line."""
+    context = multiprocessing.get_context("spawn")
+    found: dict[tuple[str, int], dict[Key, dict[str, float]]] = {}
+    planned = [(way, delay_ms, n) for way, delay_ms, episodes in cells(quick=args.quick) for n in range(episodes)]
+    jobs = [((n % 10, n // 10), way, delay_ms) for way, delay_ms, n in planned]
+    jobs.sort(key=lambda job: job[0])  # a simulator is built once per task
+    with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
+        futures = [(job, pool.submit(run, args.suite, *job)) for job in jobs]
+        for (key, way, delay_ms), future in tqdm(futures, unit="ep", disable=None):
+            found.setdefault((way, delay_ms), {})[key] = future.result()
+    for (way, delay_ms), episodes in sorted(found.items(), key=lambda item: (item[0][1], WAYS.index(item[0][0]))):
+        print(line(way, delay_ms, list(episodes.values())))
+    print(json.dumps(summary(found)))
+
+
+def line(way: str, delay_ms: int, episodes: list[dict[str, float]]) -> str:
+    """A cell in words."""
+    rate = wilson(sum(e["success"] > 0 for e in episodes), len(episodes))
+    figures = {name: mean(e[name] for e in episodes) for name in ("idle", "steps", "jerk")}
+    return (
+        f"{way:12} {delay_ms:4} ms  solved {rate.successes} of {rate.trials} ({rate.low:.0%} to {rate.high:.0%})  idle "
+        f"{figures['idle']:.1%}  steps {figures['steps']:.0f}  jerk {figures['jerk']:.0f}  seam jump / inner jump "
+        f"{ratio(episodes):.2f}"
+    )
+
+
+def ratio(episodes: list[dict[str, float]]) -> float:
+    """Mean jump at seams over the mean jump within chunks."""
+    return mean(e["seam_jump"] for e in episodes) / max(mean(e["inner_jump"] for e in episodes), 1e-9)
+
+
+def summary(found: Mapping[tuple[str, int], Mapping[Key, Mapping[str, float]]]) -> dict[str, Any]:
+    """The JSON object."""
+    of = {cell: [dict(episode) for episode in episodes.values()] for cell, episodes in found.items()}
+    solved = {cell: {key: e["success"] > 0 for key, e in episodes.items()} for cell, episodes in found.items()}
+    paired = compare(solved["synchronous", 0], solved["blended", 300])
+    return {
+        "idle_fraction_sync_300ms": mean(e["idle"] for e in of["synchronous", 300]),
+        "idle_fraction_async_300ms": mean(e["idle"] for e in of["blended", 300]),
+        "success_no_delay": mean(e["success"] for e in of["synchronous", 0]),
+        "success_sync_300ms": mean(e["success"] for e in of["synchronous", 300]),
+        "success_async_300ms": mean(e["success"] for e in of["blended", 300]),
+        "paired_difference_async_300ms": paired.difference,
+        "paired_p_value": paired.p_value,
+        "seam_jump_ratio": ratio(of["blended", 300]),
+        "seam_jump_ratio_sync_300ms": ratio(of["synchronous", 300]),
+        "episodes": sum(map(len, of.values())),
+        "cells": [
+            {"way": way, "delay_ms": delay_ms, "episodes": len(each)}
+            | {name: mean(e[name] for e in each) for name in ("success", "idle", "steps", "jerk")}
+            | {"seam_jump_ratio": ratio(each)}
+            for (way, delay_ms), each in of.items()
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
