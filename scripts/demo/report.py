@@ -66,7 +66,8 @@ def _shipped_lead(r: Mapping[str, Any]) -> Markup:
     return note(
         f"The checkpoint {SHIPPED_DEFAULT!r} comes with the package; docs/acting.md has the commands that trained it "
         f"on two CPU cores. Here it ran {r['shipped_episodes']} episodes through the websocket server, from initial "
-        "states that it was not trained on."
+        "states that it was not trained on. The four tasks are those of the ten that it does best; the model card has "
+        "its figures for all (inspire_fast/shipped/inspire_acting/README.md)."
     )
 
 
