@@ -50,7 +50,7 @@ class Args:
     """Options of the benchmark.
 
     Attributes:
-        quick: three episodes of synchronous and projected execution, without delay and with 300 ms: at most five minutes.
+        quick: three episodes each of synchronous and projected execution, with 0 and 300 ms: at most five minutes.
         suite: of the tasks; episodes go round its first ten tasks.
         workers: processes with a simulator each.
     """
