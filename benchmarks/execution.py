@@ -5,7 +5,8 @@
 The policy is the scripted expert. Its chunk is what it would do from the state of the request: a fork of the process,
 with simulator and expert inside, runs ahead for 32 control steps without rendering. The expert itself follows the
 robot, step by step, and stands still while the robot holds. A reply comes 0 to 12 control steps (600 ms) later. All
-cells have the same initial states. For `projected` the fork first executes what the robot will execute until the reply.
+cells have the same initial states. The wait for the first chunk does not count as idle. For `projected` the fork first
+executes what the robot will execute until the reply.
 
 Without `--quick`: 20 episodes per cell, 60 for no delay and 300 ms. The last line is one JSON object.
 """
@@ -172,7 +173,7 @@ def run(suite: str, key: Key, way: str, delay_ms: int) -> dict[str, float]:
     return {
         "success": float(result.success),
         "steps": result.steps,
-        "idle": result.timing["idle_steps"] / result.steps,
+        "idle": (result.timing["idle_steps"] - delay) / result.steps,  # without the wait for the first chunk
         "jerk": float(np.sqrt((jerk**2).mean())),
         **{name: result.timing[name] for name in ("seam_jump", "inner_jump", "delay_steps_mean")},
     }

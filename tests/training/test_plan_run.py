@@ -61,7 +61,7 @@ def test_a_failed_installation_leaves_nothing(lab: Path, monkeypatch: pytest.Mon
     def fails(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         target = Path(command[command.index("--target") + 1])
         target.mkdir()
-        (target / "half").write_text("")
+        (target / "half").write_text("", encoding="utf-8")
         return subprocess.CompletedProcess(command, 1, "", "no route to host")
 
     monkeypatch.setattr(compile_lab.subprocess, "run", fails)
