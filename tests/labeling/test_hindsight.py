@@ -128,6 +128,12 @@ def test_a_stack_that_is_carried_takes_what_lies_on_it_along():
     assert held(scenes, "the cup") == list(range(80, 110))
     np.testing.assert_allclose(offsets(scenes, "the can")[149], SHELF - HOME, atol=1e-6)
     np.testing.assert_allclose(offsets(scenes, "the tray")[0], SHELF - states[0, :3], atol=1e-6)
+    rim = CUP + np.array([0.03, 0.0, -0.04])  # where the cup is gripped: the can stays as far from there as it was
+    scenes, _ = label(
+        "stack the can on the cup and place them in the tray",
+        episode((CAN, 0.5), (CUP, 1.0), (rim, 0.5), (SHELF, 1.0), (HOME, 1.0)),
+    )
+    np.testing.assert_allclose(offsets(scenes, "the can")[149], SHELF + CUP - rim - HOME, atol=1e-6)
 
 
 def test_a_thing_that_is_handled_twice_is_held_twice():
@@ -215,6 +221,7 @@ def test_a_handle_that_is_gripped_and_one_that_is_only_touched():
     scenes, report = label("open the drawer", episode((CAN, 0.5), (PULLED, 1.0)))
     assert held(scenes, "the drawer") == list(range(20, 50))
     pushed = episode((CAN, 1.0), (PULLED, 1.0))
+    pushed[-1, 0] += 0.01  # the last frame is where the episode ends
     scenes, report = label("close the drawer", pushed)
     assert report.refused == {"the drawer": "touched without a grasp: no gripper event says where it is"}
     assert set(scenes) == {None}

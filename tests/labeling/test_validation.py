@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,41 @@ def test_the_stored_figures_are_of_fifty_episodes_and_ninety_percent():
     assert figures["before_grasp"]["agreement"] >= 0.9
     assert sum(word["frames"] for word in figures["before_grasp_by_word"].values()) == figures["before_grasp"]["frames"]
     assert set(figures["by_phase"]) == {"before", "holding", "after"}
+
+
+def test_a_measurement_leaves_unsolved_episodes_out_and_counts_frames_near_the_fingers(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(
+        validation, "simulate", lambda suite, task, seeds: [episode(), replace(episode(), success=False)]
+    )
+    result = validation.measure(2, [("libero_object", 0)])
+    assert (result["episodes"], result["episodes_unsolved_left_out"], result["tasks"]) == (1, 1, 1)
+    assert result["before_grasp_with_near_frames"] == {"agreement": 1.0, "frames": 40, "refused": 0}
+
+
+@pytest.mark.parametrize(("target", "cause"), [(0, "a thing is known by where"), (1, "a place is known by where")])
+def test_causes_tell_things_from_places(target: int, cause: str):
+    moved = episode()
+    moved.offset_m[:, target] -= [0.0, 0.0, 0.6]
+    failures = summarize(compare(moved), episodes=1, unsolved=0, tasks=1)["before_grasp_failures"]
+    assert [name[: len(cause)] for name in failures] == [cause]
+
+
+def test_tasks_that_are_not_grounded_are_counted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def targets_of(task: SimpleNamespace) -> list[Any]:
+        if task.index < refused:
+            raise ValueError("no such body")
+        return []
+
+    monkeypatch.setattr(coverage, "SUITES", ("suite",))
+    monkeypatch.setattr(coverage, "tasks", lambda suite: [SimpleNamespace(index=n, prompt="go") for n in range(5)])
+    monkeypatch.setattr(coverage, "targets_of", targets_of)
+    for refused in (0, 2):
+        assert coverage.main([]) == int(refused > 0)
+        lines = capsys.readouterr().out.splitlines()
+        assert sum("NOT GROUNDED: no such body" in line for line in lines) == refused
+        assert (json.loads(lines[-1])["tasks"], json.loads(lines[-1])["tasks_grounded"]) == (5, 5 - refused)
 
 
 @pytest.mark.sim
