@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inspire_fast import policy as policy
     from inspire_fast import robots as robots
     from inspire_fast import serving as serving
+    from inspire_fast import study as study
     from inspire_fast import testing as testing
     from inspire_fast import tokenizers as tokenizers
     from inspire_fast import training as training

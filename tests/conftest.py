@@ -81,11 +81,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def process_is_left_as_found() -> Iterator[None]:
-    """What commands set in the test's process is taken back: what SIGTERM does, and how logging is configured."""
-    sigterm, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
+    """What commands set in the test's process is taken back: what signals do, and how logging is configured."""
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    root = logging.getLogger()
     handlers, levels = root.handlers[:], {logger: (logger.level, logger.disabled) for logger in loggers()}
     yield
-    signal.signal(signal.SIGTERM, sigterm)
+    for number, before in signals.items():
+        signal.signal(number, before)
     root.handlers[:] = handlers
     for logger in loggers():
         level, logger.disabled = levels.get(logger, (logging.NOTSET, False))

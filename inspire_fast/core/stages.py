@@ -107,6 +107,8 @@ def background(*arguments: object, ready: Path, log: Path, timeout_s: float = 18
     Raises:
         RuntimeError: the script ended, or was not ready in time; names its log.
     """
+    for file in (ready, log):
+        file.parent.mkdir(parents=True, exist_ok=True)
     ready.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen([sys.executable, *map(str, arguments)], stdout=output, stderr=subprocess.STDOUT)

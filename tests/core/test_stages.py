@@ -44,9 +44,9 @@ time.sleep(60)
 
 
 def test_a_background_process_is_ready_before_and_ended_after_the_block(tmp_path: Path) -> None:
-    script, ready, ended = tmp_path / "server.py", tmp_path / "port", tmp_path / "ended"
+    script, ready, ended = tmp_path / "server.py", tmp_path / "new" / "port", tmp_path / "ended"
     script.write_text(SERVER, encoding="utf-8")
-    with background(script, ready, ended, ready=ready, log=tmp_path / "log") as port:
+    with background(script, ready, ended, ready=ready, log=tmp_path / "new too" / "log") as port:
         assert port == "4711"
     assert ended.read_text(encoding="utf-8") == "drained"
 

@@ -43,6 +43,7 @@ def test_what_interrupts_a_request_never_shifts_later_answers(serve, connect, ob
         threading.Thread(
             target=lambda: (
                 gate.wait_until_reached(),
+                time.sleep(0.1),  # the client waits by now: a signal just before it waits is handled after the wait
                 signal.pthread_kill(threading.main_thread().ident, number),
             )
         ).start()

@@ -60,7 +60,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_failed_installation_leaves_nothing(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         target = Path(command[command.index("--target") + 1])
-        target.mkdir()
         (target / "half").write_text("", encoding="utf-8")
         return subprocess.CompletedProcess(command, 1, "", "no route to host")
 

@@ -16,11 +16,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from typing import Any
 
 import jax
 
+from inspire_fast.core.files import StagedFolder
 from inspire_fast.training.preflight.described_devices import Machine, cuda_target
 
 FOLDER_VARIABLE = "INSPIRE_FAST_COMPILE_LAB"
@@ -60,8 +60,7 @@ def install_lab(machine: Machine, say: Callable[[str], None] = print) -> Path:
             f"Make room, or set {FOLDER_VARIABLE} to a folder on another disk."
         )
     say(f"Installing {', '.join(packages)} ({size / _GIB:.1f} GiB) into {folder}, once ...")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
-        target = Path(partial) / "packages"
+    with StagedFolder(folder) as target:
         done = subprocess.run(
             [*_installer(), "--target", str(target), *packages], capture_output=True, encoding="utf-8", check=False
         )
@@ -70,7 +69,6 @@ def install_lab(machine: Machine, say: Callable[[str], None] = print) -> Path:
                 f"{', '.join(packages)} could not be installed (is there a network?); nothing was kept. "
                 f"The installer says: {done.stderr.strip()[-500:]}"
             )
-        target.rename(folder)
     return folder
 
 
