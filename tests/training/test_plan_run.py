@@ -82,7 +82,7 @@ def test_an_installation_is_done_once(lab: Path, monkeypatch: pytest.MonkeyPatch
 
     def installs(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         ran.append(command)
-        Path(command[command.index("--target") + 1]).mkdir()
+        assert Path(command[command.index("--target") + 1]).is_dir()
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(compile_lab.subprocess, "run", installs)
