@@ -7,6 +7,10 @@ export UV_CACHE_DIR := $(CURDIR)/.tools/cache
 endif
 endif
 
+# Large pages for what a network computes: without them page faults take half of a CPU's time (docs/acting.md).
+GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864
+export GLIBC_TUNABLES
+
 .PHONY: help setup demo test lint parity format
 
 help:  ## this list
