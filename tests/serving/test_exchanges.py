@@ -38,7 +38,8 @@ def asked(client, observation, *values):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1], ids=["Ctrl-C", "a handler's exception"])
 def test_what_interrupts_a_request_never_shifts_later_answers(serve, connect, observation, gate, number):
     client = connect(serve().port)
-    before = signal.signal(signal.SIGUSR1, stop)
+    before = {signal.SIGUSR1: signal.signal(signal.SIGUSR1, stop)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Thread(
             target=lambda: (
@@ -50,7 +51,8 @@ def test_what_interrupts_a_request_never_shifts_later_answers(serve, connect, ob
         with pytest.raises((KeyboardInterrupt, StopEpisode)):
             client.infer(observation(gate.prompt, value=0.25))
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     gate.open()
     assert asked(client, observation, 0.5, 0.75, 1.0) == [0.5, 0.75, 1.0]
 
