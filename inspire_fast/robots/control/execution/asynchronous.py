@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ class Planned:
     index: int
 
 
-class Asynchronous:
+class Asynchronous(ABC):
     """Base of the asynchronous ways. The plan holds an action for each coming control step.
 
         step      0 1 2 3 4 5 6 7 8 9
@@ -58,9 +59,9 @@ class Asynchronous:
         del step
         return observation
 
+    @abstractmethod
     def merge(self, chunk: ActionChunk, actions: np.ndarray, asked: int, step: int) -> dict[int, Planned]:
         """The new plan, from `step` on, when a chunk with the observation of step `asked` has arrived."""
-        raise NotImplementedError
 
     @property
     def expected_delay(self) -> int:
