@@ -163,7 +163,7 @@ def write_page(study: Study, rows: Sequence[Row], out: Path) -> Path:
         element(
             "p",
             f"{len(study.arms)} ways of training with seeds {', '.join(map(str, study.seeds))}, {study.steps:,} steps "
-            f"each on the same data; {study.episodes} initial states per task, which no demonstration begins from.",
+            f"each on the same data; initial states per task: {study.episodes}.",
         ),
         note("Not trained yet: ", ", ".join(missing)) if missing else None,
         *(_section(condition, rows) for condition in study.conditions),
