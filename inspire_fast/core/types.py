@@ -45,6 +45,52 @@ class Observation:
                 )
 
 
+def require_point(point: tuple[float, float], where: str) -> None:
+    """Checks a point `(y, x)` in a picture.
+
+    Raises:
+        ValueError: not two fractions in 0..1; says where.
+    """
+    if len(point) != 2 or not (0 <= point[0] <= 1 and 0 <= point[1] <= 1):
+        raise ValueError(
+            f"{where} must be (y, x), fractions 0..1 of the picture's height and width; got {tuple(point)}. A point "
+            "outside of the picture has no place in it: give None."
+        )
+
+
+def require_box(box: tuple[float, float, float, float], where: str) -> None:
+    """Checks a box `(y0, x0, y1, x1)` in a picture.
+
+    Raises:
+        ValueError: not four fractions in 0..1, or swapped corners; says where.
+    """
+    if len(box) != 4 or not all(0 <= value <= 1 for value in box):
+        raise ValueError(
+            f"{where} must be (y0, x0, y1, x1), fractions 0..1 of the picture's height and width; got {tuple(box)}."
+        )
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError(
+            f"{where} must have its top left corner first, (y0, x0, y1, x1) with y0 < y1 and x0 < x1; got {tuple(box)}."
+        )
+
+
+def require_trace(trace: np.ndarray, where: str) -> None:
+    """Checks points `[k, 2]`, `(y, x)`, in a picture.
+
+    Raises:
+        ValueError: another shape or type, no point, or a point outside of 0..1; says where.
+    """
+    if trace.ndim != 2 or trace.shape[1] != 2 or not len(trace) or trace.dtype != np.float32:
+        raise ValueError(f"{where} must be float32 [k, 2], k >= 1; got {trace.dtype} {list(trace.shape)}.")
+    inside = ((trace >= 0) & (trace <= 1)).all(axis=1)
+    if not inside.all():
+        place = int(np.argmin(inside))
+        raise ValueError(
+            f"{where} must be (y, x), fractions 0..1 of the picture's height and width; point {place} is "
+            f"{tuple(trace[place].tolist())}."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
     """Geometry of one object that the instruction names, at one instant.
@@ -52,32 +98,49 @@ class TargetFacts:
     Attributes:
         phrase: the instruction's words for it, with the article ("the black bowl").
         offset_m: point to aim at minus gripper position, metres, float32 `[3]`, along the robot's own world axes
-            (LIBERO: +x front, +y right, +z up; which word names which axis is data of the robot).
+            (LIBERO: +x front, +y right, +z up; which word names which axis is data of the robot); None where the source
+            knows only the picture.
         grasped: the gripper holds it.
-        point_px: `(y, x)` in the image the model sees, 0..1 of its height and width, where the camera is known.
+        point_px: `(y, x)` in the picture that the model sees, 0..1 of its height and width, `(0, 0)` top left, where
+            the camera is known (see `SceneFacts.camera`). Stored labels are of the recorded picture, in the model's
+            orientation; where the model pads it to its own size, `data.picture_facts.padded` moves them.
         rotations: frame name ("gripper", "camera") -> rotation `[3, 3]` from the world axes to the axes of that frame,
             where it is known.
+        box_px: `(y0, x0, y1, x1)` in the same picture: top left and bottom right corner of what is visible of it. The
+            edges enclose whole pixels: one pixel at row r and column c of `[h, w]` is `(r/h, c/w, (r+1)/h, (c+1)/w)`.
     """
 
     phrase: str
-    offset_m: np.ndarray
+    offset_m: np.ndarray | None
     grasped: bool
     point_px: tuple[float, float] | None = None
     rotations: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    box_px: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.phrase:
             raise ValueError("TargetFacts.phrase is empty; give the words of the instruction that name the target.")
         # Of three numbers, Python's test takes a third of numpy's time, and a dataset has millions of targets.
-        if self.offset_m.shape != (3,) or not all(map(math.isfinite, self.offset_m.tolist())):
+        if self.offset_m is not None and (
+            self.offset_m.shape != (3,) or not all(map(math.isfinite, self.offset_m.tolist()))
+        ):
             raise ValueError(f"TargetFacts.offset_m of {self.phrase!r} must be 3 finite metres; got {self.offset_m!r}.")
+        if self.point_px is not None:
+            require_point(self.point_px, f"TargetFacts.point_px of {self.phrase!r}")
+        if self.box_px is not None:
+            require_box(self.box_px, f"TargetFacts.box_px of {self.phrase!r}")
 
     def offset_in(self, frame: str) -> np.ndarray:
         """The offset along the axes of a frame, metres `[3]`; "base" are the robot's world axes.
 
         Raises:
-            ValueError: the labels have no rotation of that frame.
+            ValueError: the labels have no offset, or no rotation of that frame.
         """
+        if self.offset_m is None:
+            raise ValueError(
+                f"The labels of {self.phrase!r} have no offset in metres: their source knows only the picture. Ask "
+                "about its place in the picture (point, box), or label the dataset with another producer."
+            )
         if frame == "base":
             return self.offset_m
         if frame not in self.rotations:
@@ -95,12 +158,28 @@ class SceneFacts:
     Attributes:
         targets: facts about each; a phrase names one of them.
         gripper_px: position of the gripper, like `TargetFacts.point_px`, where the camera is known.
+        trace_px: the gripper's coming path, float32 `[k, 2]`: points `(y, x)` like `gripper_px`, evenly spaced along
+            the path up to the next gripper event, the last one at its end. The present position is not among them. None
+            where it is not known or leaves the picture.
+        camera: canonical camera (e.g. `base_0_rgb`) of all facts in pictures; None: the robot's first, as in older
+            labels.
+        quality: the source's own word for the quality of these labels (RoboInter: "Primary", "Secondary"), where it
+            states one.
     """
 
     targets: tuple[TargetFacts, ...]
     gripper_px: tuple[float, float] | None = None
+    trace_px: np.ndarray | None = None
+    camera: str | None = None
+    quality: str | None = None
 
     def __post_init__(self) -> None:
+        if self.gripper_px is not None:
+            require_point(self.gripper_px, "SceneFacts.gripper_px")
+        if self.trace_px is not None:
+            require_trace(self.trace_px, "SceneFacts.trace_px")
+        if self.camera == "" or self.quality == "":
+            raise ValueError("SceneFacts.camera and .quality are a name or None; got an empty text.")
         phrases = [target.phrase for target in self.targets]
         if len(set(phrases)) != len(phrases):
             raise ValueError(

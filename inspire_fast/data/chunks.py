@@ -79,8 +79,9 @@ class ChunkSource:
 
     Raises:
         DatasetError: a column is missing, dimensions are not the robot's, labels are of a robot whose frames have other
-            words, a number is not finite, a state is one that the robot cannot be in, a frame lacks an instruction or
-            has a wrong timestamp, or no row is left (an empty held-out split is allowed).
+            words or of a camera that the robot lacks, a number is not finite, a state is one that the robot cannot be
+            in, a frame lacks an instruction or has a wrong timestamp, or no row is left (an empty held-out split is
+            allowed).
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class ChunkSource:
         action_column = config.action_column or robot.action_column
         self._state_columns = _check_columns(dataset, robot, self._columns, action_column)
         _check_labels(dataset, facts, robot)
+        facts = None if facts is None else facts.in_orientation(robot.image_orientation)
         if config.exclude_episodes:
             dataset = dataset.without(dict.fromkeys(config.exclude_episodes, "excluded by its number"))
         if config.skip_bad_episodes:
@@ -257,6 +259,12 @@ def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robo
     if facts is None:
         return
     require_rows_of(dataset, facts.made_from)
+    if unknown := sorted(facts.cameras - {*robot.cameras.values()}):
+        raise DatasetError(
+            f"The labels of {dataset.root} are about places in the pictures of {unknown}; robot {robot.name!r} has the "
+            f"cameras {sorted(robot.cameras.values())}. Label the dataset for {robot.name!r} (`uv run "
+            "scripts/label_dataset.py`), or train another robot."
+        )
     if facts.robot == robot.name:
         return
     known = facts.robot in ROBOTS
@@ -270,8 +278,8 @@ def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robo
         )
     if other.image_orientation != robot.image_orientation:
         _LOG.warning(
-            "The labels of %s are about robot %r, whose images are %s, and robot %r has them %s. The labels suit both; "
-            "make sure that the dataset's images are the latter.",
+            "The labels of %s are about robot %r, whose images are %s, and robot %r has them %s. The labels suit both "
+            "(places in pictures are turned); make sure that the dataset's images are the latter.",
             dataset.root,
             facts.robot,
             other.image_orientation,

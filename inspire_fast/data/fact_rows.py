@@ -20,6 +20,10 @@ SCHEMA = pa.schema(
         ("point_px", pa.list_(pa.float32(), 2)),
         ("rotations", pa.map_(pa.string(), pa.list_(pa.float32(), 9))),
         ("gripper_px", pa.list_(pa.float32(), 2)),  # of the frame: the same on each of its targets
+        ("box_px", pa.list_(pa.float32(), 4)),
+        ("trace_px", pa.list_(pa.float32())),  # of the frame, y0 x0 y1 x1 ...
+        ("camera", pa.string()),  # of the frame
+        ("quality", pa.string()),  # of the frame
     ]
 )
 
@@ -46,16 +50,21 @@ class FactRows:
             for place, target in (enumerate(scene.targets) if scene.targets else [(-1, None)])
         ]
         places, targets = [(frame, place) for frame, place, _, _ in rows], [target for _, _, _, target in rows]
+        scenes_of = [scene for _, _, scene, _ in rows]
         frames, numbers = np.array(places, np.int64).reshape(-1, 2).T
         columns = {
             "frame": frames,
             "target": numbers,
             "phrase": [target and target.phrase for target in targets],
-            "offset_m": [target and target.offset_m.tolist() for target in targets],
+            "offset_m": [None if t is None or t.offset_m is None else t.offset_m.tolist() for t in targets],
             "grasped": [target and bool(target.grasped) for target in targets],
             "point_px": [target and target.point_px for target in targets],
             "rotations": [target and _rotations(target) for target in targets],
-            "gripper_px": [scene.gripper_px for _, _, scene, _ in rows],
+            "gripper_px": [scene.gripper_px for scene in scenes_of],
+            "box_px": [target and target.box_px for target in targets],
+            "trace_px": [None if s.trace_px is None else s.trace_px.ravel().tolist() for s in scenes_of],
+            "camera": [scene.camera for scene in scenes_of],
+            "quality": [scene.quality for scene in scenes_of],
         }
         arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA]
         return cls(frames=len(scenes), table=pa.table(arrays, schema=SCHEMA))

@@ -7,6 +7,7 @@ samples its rows, and labels of another dataset or of other rows are refused.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+import copy
 from dataclasses import asdict, dataclass
 import hashlib
 import json
@@ -26,11 +27,15 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Meta, load_meta
 from inspire_fast.data.lerobot.parquet import read_schema, read_table
 from inspire_fast.data.lerobot.row_samples import Samples, sample_rows
+from inspire_fast.data.picture_facts import PointMap, moved, turned
+from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.spec import ImageOrientation
 
 FACTS_PATH = "labels/facts.parquet"
 _METADATA_KEY = b"inspire_fast"
 _SCHEMA = SCHEMA.insert(0, pa.field("episode", pa.int64()))
-_LATER = ("gripper_px", "rotations")  # columns that older files lack, the youngest first
+# Columns that older files lack.
+_LATER = frozenset({"rotations", "gripper_px", "box_px", "trace_px", "camera", "quality"})
 _WRITTEN_ROWS = 1 << 15  # that make a row group; the last episode's are added whole
 
 
@@ -162,7 +167,8 @@ class FactsTable:
         self, path: Path, meta: Meta, *, robot: str, frame_description: str, made_from: Samples | None = None
     ) -> None:
         self.robot, self.frame_description, self.made_from = robot, frame_description, made_from or {}
-        self._episodes = meta.episodes
+        self._episodes, self._path = meta.episodes, path
+        self._move: PointMap | None = None
         # One column after another: all together take twice the memory of what is kept.
         rows = np.array([episode.start for episode in meta.episodes])[_column(path, "episode").to_numpy()]
         rows += _column(path, "frame").to_numpy()
@@ -199,7 +205,7 @@ class FactsTable:
                 "scripts/label_dataset.py`), or train without questions (`--dialogue.script pi0_fast`)."
             )
         schema = read_schema(path)
-        if _METADATA_KEY not in (schema.metadata or {}) or not any(map(schema.equals, _known_schemas())):
+        if _METADATA_KEY not in (schema.metadata or {}) or not _is_known(schema):
             raise DatasetError(f"{path} is not a facts file of this package; its columns are {schema.names}.")
         header = json.loads(schema.metadata[_METADATA_KEY])
         if not (labelled := DatasetIdentity(**header["dataset"])).is_of(meta):
@@ -213,6 +219,36 @@ class FactsTable:
         """Number of labelled frames."""
         return self._frames_labelled
 
+    @property
+    def cameras(self) -> frozenset[str]:
+        """Canonical cameras that the labels name; labels without a name are of the robot's first."""
+        named = self._columns.get("camera")
+        return frozenset() if named is None else frozenset(named.unique().drop_null().to_pylist())
+
+    @property
+    def in_pictures(self) -> bool:
+        """Whether any label is a place in a picture."""
+        return not {"point_px", "gripper_px", "box_px", "trace_px"}.isdisjoint(self._columns)
+
+    def in_orientation(self, wanted: ImageOrientation) -> FactsTable:
+        """The same facts, with places in pictures of that orientation; they are stored in their robot's.
+
+        Raises:
+            DatasetError: there are places in pictures, and this version does not know the labels' robot.
+        """
+        if not self.in_pictures:
+            return self
+        if self.robot not in ROBOTS:
+            raise DatasetError(
+                f"{self._path} has places in pictures of robot {self.robot!r}, which this version does not know; their "
+                f"orientation is unknown. It knows {sorted(ROBOTS)}. Label the dataset again."
+            )
+        if (given := ROBOTS[self.robot].image_orientation) == wanted:
+            return self
+        other = copy.copy(self)
+        other._move = turned(given, wanted)  # noqa: SLF001  (a copy of ours)
+        return other
+
     def rows_with_targets(self) -> np.ndarray:
         """Dataset rows whose facts name a target, ascending, once per target."""
         return self._rows[self._targets >= 0]
@@ -222,6 +258,7 @@ class FactsTable:
 
         Raises:
             IndexError: no such episode or frame.
+            DatasetError: facts that are none, such as a point outside of the picture; names file, episode and frame.
         """
         if not 0 <= episode < len(self._episodes) or not 0 <= frame < self._episodes[episode].length:
             raise OutOfRangeError(f"No episode {episode} with a frame {frame} in this dataset.")
@@ -229,8 +266,18 @@ class FactsTable:
         first, stop = np.searchsorted(self._rows, [row, row + 1])
         if first == stop:
             return None
-        targets = tuple(self._target(i) for i in range(first, stop) if self._targets[i] >= 0)
-        return SceneFacts(targets=targets, gripper_px=_point(self._value("gripper_px", first)))
+        trace = self._value("trace_px", first)
+        try:
+            scene = SceneFacts(
+                targets=tuple(self._target(i) for i in range(first, stop) if self._targets[i] >= 0),
+                gripper_px=_point(self._value("gripper_px", first)),
+                trace_px=None if trace is None else np.array(trace, np.float32).reshape(-1, 2),
+                camera=self._value("camera", first),
+                quality=self._value("quality", first),
+            )
+        except ValueError as error:
+            raise DatasetError(f"{self._path}, episode {episode}, frame {frame}: {error}") from error
+        return scene if self._move is None else moved(scene, self._move)
 
     def episode(self, number: int) -> FactRows:
         """Facts of one episode, as rows."""
@@ -247,13 +294,14 @@ class FactsTable:
         return FactRows(frames=episode.length, table=table)
 
     def _target(self, i: int) -> TargetFacts:
-        stored = self._value("rotations", i) or ()
+        stored, offset, box = (self._value(name, i) for name in ("rotations", "offset_m", "box_px"))
         return TargetFacts(
             phrase=self._value("phrase", i),
-            offset_m=np.array(self._value("offset_m", i), np.float32),
+            offset_m=None if offset is None else np.array(offset, np.float32),
             grasped=bool(self._value("grasped", i)),
             point_px=_point(self._value("point_px", i)),
-            rotations={frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored},
+            box_px=None if box is None else (box[0], box[1], box[2], box[3]),
+            rotations={frame: np.array(matrix, np.float32).reshape(3, 3) for frame, matrix in stored or ()},
         )
 
     def _value(self, name: str, i: int) -> Any:
@@ -261,7 +309,8 @@ class FactsTable:
 
 
 def _column(path: Path, name: str) -> pa.ChunkedArray:
-    return read_table(path, [name], dictionaries=["phrase"])[name]
+    texts = [text for text in ("phrase", "camera", "quality") if text == name]
+    return read_table(path, [name], dictionaries=texts)[name]
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
@@ -287,9 +336,6 @@ def _point(point: list[float] | None) -> tuple[float, float] | None:
     return None if point is None else (point[0], point[1])
 
 
-def _known_schemas() -> list[pa.Schema]:
-    """The schema, and those of older files."""
-    schemas = [_SCHEMA]
-    for name in _LATER:
-        schemas.append(schemas[-1].remove(schemas[-1].get_field_index(name)))
-    return schemas
+def _is_known(schema: pa.Schema) -> bool:
+    """Whether a file of this schema can be read: it is ours, or lacks later columns."""
+    return schema.equals(pa.schema([f for f in _SCHEMA if f.name in schema.names or f.name not in _LATER]))

@@ -27,7 +27,7 @@ from inspire_fast.robots import ROBOTS, Robot
 
 REPORT_FILE = "labels/report.json"
 _PARTIAL = "labels/.partial"
-_CACHE_VERSION = 7  # of the cached episodes' format
+_CACHE_VERSION = 8  # of the cached episodes' format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,7 +195,7 @@ def test_rotations_of_frames_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.targets[0].rotations["camera"], turn.T)
     assert first.targets[1].rotations == {}
     np.testing.assert_array_equal(table.facts(0, 2).targets[0].rotations["gripper"], -turn)
-    older = pq.read_table(path).drop_columns(["rotations", "gripper_px"])
+    older = pq.read_table(path).drop_columns(LATER)
     pq.write_table(older, path)
     assert FactsTable.load(root).facts(0, 0).targets[0].rotations == {}
 
@@ -209,7 +209,7 @@ def test_the_gripper_point_comes_back_and_older_files_lack_it(tmp_path: Path) ->
     ]
     path = write_facts(root, {0: scenes}, robot="libero", frame_description=FRAME)
     assert [FactsTable.load(root).facts(0, frame).gripper_px for frame in range(3)] == [(0.25, 0.75), (0, 1), None]
-    pq.write_table(pq.read_table(path).drop_columns(["gripper_px"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(LATER[1:]), path)
     assert FactsTable.load(root).facts(0, 0).gripper_px is None
 
 
@@ -233,3 +233,120 @@ def test_rows_in_any_order_are_read(tmp_path: Path) -> None:
     assert len(after) == len(before) == 13
     for episode, frame in ((0, 0), (0, 6), (2, 3)):
         assert_same(after.facts(episode, frame), before.facts(episode, frame))
+
+
+PICTURE = {
+    "trace_px": np.array([[0.5, 0.25], [0.75, 1.0]], np.float32),
+    "camera": "base_0_rgb",
+    "quality": "Primary",
+}
+LATER = ["rotations", "gripper_px", "box_px", "trace_px", "camera", "quality"]
+
+
+def in_picture(phrase: str = "the can", **changes: object) -> TargetFacts:
+    """A target of a source that knows only the picture."""
+    known = {"point_px": (0.25, 0.5), "box_px": (0.125, 0.25, 0.5, 0.75)}
+    return TargetFacts(phrase=phrase, offset_m=None, grasped=False, **{**known, **changes})
+
+
+def test_places_in_pictures_come_back(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set", (4,))
+    scenes = [
+        SceneFacts(targets=(in_picture(), *scene(0).targets), **PICTURE),
+        None,
+        SceneFacts(targets=(in_picture(box_px=None),), camera="left_wrist_0_rgb"),
+        SceneFacts(targets=(), **PICTURE),
+    ]
+    first = write_facts(root, {0: scenes}, robot="libero", frame_description=FRAME).read_bytes()
+    table = FactsTable.load(root)
+    assert (table.cameras, table.in_pictures) == ({"base_0_rgb", "left_wrist_0_rgb"}, True)
+    for frame, expected in enumerate(scenes):
+        found = table.facts(0, frame)
+        if expected is None or found is None:
+            assert expected is found
+            continue
+        assert [(t.point_px, t.box_px) for t in found.targets] == [(t.point_px, t.box_px) for t in expected.targets]
+        assert (found.camera, found.quality) == (expected.camera, expected.quality)
+        assert (found.trace_px is None) == (expected.trace_px is None)
+        if expected.trace_px is not None:
+            np.testing.assert_array_equal(found.trace_px, expected.trace_px)
+            assert found.trace_px.dtype == np.float32
+    assert table.facts(0, 0).targets[0].offset_m is None
+    with pytest.raises(ValueError, match="have no offset in metres"):
+        table.facts(0, 0).targets[0].offset_in("base")
+    assert write_facts(root, {0: table.episode(0)}, robot="libero", frame_description=FRAME).read_bytes() == first
+
+
+def test_files_of_every_earlier_version_are_read(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set", (3,))
+    path = write_facts(root, {0: [scene(i) for i in range(3)]}, robot="libero", frame_description=FRAME)
+    for column in reversed(LATER):
+        pq.write_table(pq.read_table(path).drop_columns([column]), path)
+        found = FactsTable.load(root).facts(0, 0)
+        assert_same(found, scene(0))
+        assert (found.quality, found.targets[0].rotations) == (None, {})
+    assert (found.gripper_px, found.trace_px, found.camera, found.targets[0].box_px) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"point_px": (0.5, 1.2)}, r"point_px of 'the can' must be \(y, x\), fractions 0\.\.1.*got \(0\.5, 1\.2\)"),
+        ({"point_px": (float("nan"), 0.2)}, "point_px"),
+        ({"box_px": (0.5, 0.25, 0.125, 0.75)}, r"top left corner first.*got \(0\.5, 0\.25, 0\.125, 0\.75\)"),
+        ({"box_px": (0.1, 0.5, 0.2, 0.5)}, "top left corner first"),
+        ({"box_px": (0.1, -0.1, 0.2, 0.5)}, r"fractions 0\.\.1"),
+        ({"box_px": (10, 20, 30, 40)}, r"fractions 0\.\.1.*got \(10, 20, 30, 40\)"),
+    ],
+)
+def test_places_outside_of_the_picture_are_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        in_picture(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"trace_px": np.array([[0.5, 0.2], [0.5, -0.01]], np.float32)}, r"point 1 is \(0\.5, -0\.0"),
+        ({"trace_px": np.zeros((0, 2), np.float32)}, r"float32 \[k, 2\]"),
+        ({"trace_px": np.zeros((2, 2))}, "got float64"),
+        ({"gripper_px": (1.5, 0.5)}, "gripper_px"),
+        ({"camera": ""}, "got an empty text"),
+    ],
+)
+def test_wrong_facts_of_a_scene_are_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SceneFacts(targets=(), **wrong)
+
+
+def test_damaged_places_name_file_episode_and_frame(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set", (2,))
+    path = write_facts(root, {0: [SceneFacts(targets=(in_picture(),))] * 2}, robot="libero", frame_description=FRAME)
+    stored = pq.read_table(path)
+    boxes = pa.array([[0.125, 0.25, 0.5, 0.75], [0.5, 0.25, 0.125, 0.75]], pa.list_(pa.float32(), 4))
+    pq.write_table(stored.set_column(stored.column_names.index("box_px"), "box_px", boxes), path)
+    assert FactsTable.load(root).facts(0, 0) is not None
+    with pytest.raises(DatasetError, match=r"facts\.parquet, episode 0, frame 1: .*top left corner first"):
+        FactsTable.load(root).facts(0, 1)
+
+
+def test_labels_of_a_camera_that_the_robot_lacks_are_refused(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "set", (2,))
+    wrist = SceneFacts(targets=(in_picture(),), camera="right_wrist_0_rgb")
+    write_facts(root, {0: [wrist] * 2}, robot="libero", frame_description=FRAME)
+    with pytest.raises(DatasetError, match=r"\['right_wrist_0_rgb'\]; robot 'libero' has the cameras \['base_0_rgb'"):
+        ChunkSource(LeRobotDataset(root), FactsTable.load(root), robot=ROBOTS["libero"], horizon=1)
+
+
+def test_places_are_turned_for_a_robot_of_another_orientation(tmp_path: Path) -> None:
+    """`libero` turns pictures by 180 degrees, `libero_front` flips them: between them, left and right change places."""
+    root = write_dataset(tmp_path / "set", (2,))
+    told = SceneFacts(targets=(in_picture(),), gripper_px=(0.25, 0.25), **PICTURE)
+    write_facts(root, {0: [told] * 2}, robot="libero", frame_description=FRAME)
+    table = FactsTable.load(root)
+    same = ChunkSource(LeRobotDataset(root), table, robot=ROBOTS["libero"], horizon=1)[0].facts
+    assert same.targets[0].box_px == in_picture().box_px
+    mirrored = ChunkSource(LeRobotDataset(root), table, robot=ROBOTS["libero_front"], horizon=1)[0].facts
+    assert mirrored.targets[0].box_px == (0.125, 0.25, 0.5, 0.75)
+    assert (mirrored.targets[0].point_px, mirrored.gripper_px) == ((0.25, 0.5), (0.25, 0.75))
+    np.testing.assert_array_equal(mirrored.trace_px, [[0.5, 0.75], [0.75, 0]])

@@ -66,7 +66,7 @@ class Distance:
         """Word of the distance's class; a bound belongs to the farther class."""
         if facts.grasped:
             return self.words[0]
-        return self.words[int(np.searchsorted(self.bounds_m, np.linalg.norm(facts.offset_m), side="right"))]
+        return self.words[int(np.searchsorted(self.bounds_m, np.linalg.norm(facts.offset_in("base")), side="right"))]
 
     def score(self, answer: str, facts: TargetFacts) -> float:
         """1 for the right word, else 0."""

@@ -53,7 +53,7 @@ class FineDistance:
 
     def truth(self, facts: TargetFacts) -> str:
         """Distance, rounded to steps of 0.1 m."""
-        metres = 0.0 if facts.grasped else float(np.linalg.norm(facts.offset_m))
+        metres = 0.0 if facts.grasped else float(np.linalg.norm(facts.offset_in("base")))
         return say(to_steps(metres, signed=False), self.numbering)
 
     def score(self, answer: str, facts: TargetFacts) -> float:

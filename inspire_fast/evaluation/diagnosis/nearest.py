@@ -69,7 +69,7 @@ def read_demonstrations(root: Path) -> Mapping[str, Demonstrations]:
         known = {i: scene.targets for i, scene in scenes.items() if scene is not None and scene.targets}
         if not known:
             continue
-        offset_m = np.array([[target.offset_m for target in targets] for targets in known.values()])
+        offset_m = np.array([[target.offset_in("base") for target in targets] for targets in known.values()])
         phrases = tuple(target.phrase for target in next(iter(known.values())))
         states = _states(offset_m, opening_m[[episode.start + i for i in known]])
         found.setdefault(dataset.task(episode.start), (phrases, []))[1].append(states)

@@ -46,7 +46,8 @@ def _answer(answering: Answering, question: Question, truth: str, target: Target
         return truth
     if answering == "adversarial":
         return lie(question, truth)
-    place = zlib.crc32(target.offset_m.tobytes() + f"{target.phrase} {question.name}".encode())
+    where = b"" if target.offset_m is None else target.offset_m.tobytes()
+    place = zlib.crc32(where + f"{target.phrase} {question.name}".encode())
     return question.answers[place % len(question.answers)]
 
 

@@ -175,7 +175,7 @@ def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, 
             answer=a.answer,
             probability=a.probability,
             truth=None if question is None or target is None else question.truth(target),
-            distance_m=None if target is None else float(np.linalg.norm(target.offset_m)),
+            distance_m=None if target is None or (offset := target.offset_m) is None else float(np.linalg.norm(offset)),
         )
         judged.append(record)
     return tuple(judged)

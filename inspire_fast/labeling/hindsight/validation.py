@@ -133,7 +133,9 @@ def compare(episode: SimulatedEpisode, options: HindsightOptions | None = None) 
                     phase="before" if step < first else "holding" if step < last else "after",
                     truth=question.truth(truth),
                     hindsight=None if guess is None else question.truth(guess),
-                    apart_m=0.0 if guess is None else float(np.linalg.norm(truth.offset_m - guess.offset_m)),
+                    apart_m=0.0
+                    if guess is None
+                    else float(np.linalg.norm(truth.offset_in("base") - guess.offset_in("base"))),
                 )
             )
     return rows

@@ -171,10 +171,10 @@ def _ids(ids: np.ndarray, supervised: np.ndarray) -> list[Content]:
 def _facts(facts: SceneFacts) -> Markup:
     return lines(
         fill(
-            "<span style='color:{colour}'>&#9679;</span> {phrase}: ({offset}) m{grasped}",
+            "<span style='color:{colour}'>&#9679;</span> {phrase}: {offset}{grasped}",
             colour=_colour(n),
             phrase=t.phrase,
-            offset=", ".join(f"{v:+.3f}" for v in t.offset_m),
+            offset="no offset" if (o := t.offset_m) is None else f"({', '.join(f'{v:+.3f}' for v in o)}) m",
             grasped=", grasped" if t.grasped else "",
         )
         for n, t in enumerate(facts.targets)

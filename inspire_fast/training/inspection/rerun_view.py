@@ -37,10 +37,9 @@ def write_rrd(inspection: Inspection, path: Path) -> Path:
         recording.log("dialogue", rr.TextDocument("\n\n".join(lines)))
         if shown.facts is not None and shown.facts.targets:
             targets = shown.facts.targets
-            recording.log(
-                "offsets_m",
-                rr.Arrows3D(vectors=np.stack([t.offset_m for t in targets]), labels=[t.phrase for t in targets]),
-            )
+            if apart := [(t.phrase, t.offset_m) for t in targets if t.offset_m is not None]:
+                vectors, labels = np.stack([offset for _, offset in apart]), [phrase for phrase, _ in apart]
+                recording.log("offsets_m", rr.Arrows3D(vectors=vectors, labels=labels))
             seen = [t for t in targets if t.point_px is not None]
             height, width = shown.images["base_0_rgb"].shape[:2] if "base_0_rgb" in shown.images else (0, 0)
             source_hw = shown.source_hw.get("base_0_rgb", (height, width))
