@@ -35,6 +35,8 @@ class Args:
             open them again.
         workers: processes, each with a simulator of up to 2 GB.
         expert: name in `envs.libero.experts.registry.EXPERTS`.
+        boxes: also record boxes of the targets in the front camera's pictures, and points on what is visible of them.
+            It renders the front camera once more per kept image; docs/locations.md has the cost.
         max_steps: an expert that needs more has failed and tries another state.
     """
 
@@ -52,6 +54,7 @@ class Args:
     workers: Count = 2
     expert: str = "carry_out"
     max_steps: Count = 400
+    boxes: bool = False
 
     def __post_init__(self) -> None:
         require_ranges(self)

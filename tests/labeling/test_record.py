@@ -13,7 +13,14 @@ from inspire_fast.labeling.demonstrations import record as record_module
 from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record
 
-SPEC = RecordSpec(tasks=(("libero_spatial", 0),), episodes=1, chunk=20, camera_hw=(64, 64), render_quality="reduced")
+SPEC = RecordSpec(
+    tasks=(("libero_spatial", 0),),
+    episodes=1,
+    chunk=20,
+    camera_hw=(64, 64),
+    render_quality="reduced",
+    boxes=True,
+)
 
 
 def tiny_episode() -> RecordedEpisode:
@@ -42,6 +49,7 @@ def test_an_episode_comes_back_as_it_was_saved(tmp_path: Path):
     loaded = load_episode(tmp_path / "a.npz")
     for field in dataclasses.fields(RecordedEpisode):
         np.testing.assert_equal(getattr(loaded, field.name), getattr(episode, field.name))
+    assert loaded.facts(0).trace_px is None  # a recording of an earlier version
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
     np.testing.assert_array_equal(loaded.image_index, [0, 0, 1, 1, 2])
     np.testing.assert_array_equal(loaded.image_age, [0, 1, 0, 1, 0])
@@ -49,6 +57,24 @@ def test_an_episode_comes_back_as_it_was_saved(tmp_path: Path):
     assert first.point_px == (0.5, 0.25)
     assert second.point_px is None
     np.testing.assert_array_equal(second.offset_m, episode.offset_m[0, 1])
+
+
+def test_places_in_pictures_come_back(tmp_path: Path):
+    places = {
+        "gripper_px": np.full((5, 2), 0.25, np.float32),
+        "trace_px": np.full((5, 3, 2), 0.5, np.float32),
+        "box_px": np.full((5, 2, 4), np.nan, np.float32),
+    }
+    places["trace_px"][4] = np.nan
+    places["box_px"][0, 1] = (0.25, 0.125, 0.5, 0.75)
+    save_episode(dataclasses.replace(tiny_episode(), **places), tmp_path / "a.npz")
+    loaded = load_episode(tmp_path / "a.npz")
+    first = loaded.facts(0)
+    assert [target.box_px for target in first.targets] == [None, (0.25, 0.125, 0.5, 0.75)]
+    assert (first.gripper_px, first.camera, loaded.facts(4).trace_px) == ((0.25, 0.25), "base_0_rgb", None)
+    np.testing.assert_array_equal(first.trace_px, places["trace_px"][0])
+    with pytest.raises(ValueError, match="needs shapes"):
+        dataclasses.replace(loaded, trace_px=loaded.trace_px[:3])
 
 
 def test_arrays_that_do_not_fit_together_are_refused():
@@ -80,6 +106,14 @@ def test_recording_resumes_and_repeats_nothing(tmp_path: Path):
     np.testing.assert_allclose(
         np.diff(episode.offset_m[:20, 1], axis=0), -np.diff(episode.state[:20, :3], axis=0), atol=1e-4
     )
+    has_box = ~np.isnan(episode.box_px[..., 0])
+    assert has_box[::20].any(axis=1).all()  # of every kept image,
+    assert not has_box[np.arange(len(episode)) % 20 != 0].any()  # and of no other
+    grasp = int(np.argmax(episode.grasped[:, 0]))
+    ends = episode.trace_px[: grasp - 5, -1]  # before the grasp, every path ends where the hand then is
+    np.testing.assert_allclose(ends, np.tile(ends[0], (len(ends), 1)), atol=1e-6)
+    at = np.abs(episode.gripper_px - ends[0]).max(axis=1).argmin()
+    assert abs(at - grasp) < 12
     written = summary.paths[0].stat().st_mtime_ns
     again = record(SPEC, tmp_path, workers=1, progress=False)
     assert (again.episodes, again.recorded) == (1, 0)
@@ -97,8 +131,8 @@ def executed_and_recorded(
         unlabelled="",
         reset=lambda _episode: None,
         observe=lambda: {key: np.zeros((4, 4, 3), np.uint8) for key in VIEWS},
-        facts=lambda: tiny_episode().facts(0),
-        state=lambda: np.zeros(8, np.float32),
+        facts=lambda **_: tiny_episode().facts(0),
+        state=lambda: np.array([0, 0, 0, 0, 0, 0, 0.04, -0.04], np.float32),
         step=executed.append,
         success=False,
         prompt="pick up the alphabet soup",

@@ -68,7 +68,7 @@ def test_a_dataset_is_labelled_by_replaying_it(
     soup: LiberoEnvironment, recorded: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     states, _, proprioception, facts = recorded
-    monkeypatch.setattr(replay_module, "SceneCache", lambda: SceneCache(given=soup))
+    monkeypatch.setattr(replay_module, "SceneCache", lambda *_: SceneCache(given=soup))
     dataset = write(tmp_path / "d", [(proprioception, soup.prompt)])
     folder = tmp_path / "recordings"
     folder.mkdir()
@@ -80,6 +80,19 @@ def test_a_dataset_is_labelled_by_replaying_it(
         for a, b in zip(facts[frame].targets, table.facts(0, frame).targets, strict=True):
             np.testing.assert_allclose(a.offset_m, b.offset_m, atol=1e-3)
             assert set(b.rotations) == {"gripper", "camera"}
+            assert b.box_px is None
+    assert table.facts(0, STEPS - 1).trace_px is None
+    path = np.array([scene.gripper_px for scene in facts])  # one way, without a grasp
+    np.testing.assert_allclose(table.facts(0, 0).trace_px[-1], path[-1], atol=2e-3)
+    np.testing.assert_allclose(table.facts(0, STEPS - 2).trace_px[-1], path[-1], atol=2e-3)
+    boxes = Replay(recordings=folder, boxes=True, traces=False)
+    label_dataset(dataset, boxes, robot=ROBOTS["libero_front"], progress=False)
+    soup.restore(states[5])
+    flipped, stored = soup.facts(boxes=True), FactsTable.load(dataset.root).facts(0, 5)
+    for a, b in zip(flipped.targets, stored.targets, strict=True):
+        y0, x0, y1, x1 = np.array(a.box_px)
+        np.testing.assert_allclose(b.box_px, (y0, 1 - x1, y1, 1 - x0), atol=1e-6)  # left and right change places
+    assert stored.trace_px is None
     np.savez(file, suite="libero_object", task=0, states=states[::-1])
     with pytest.raises(DatasetError, match=r"episode_000000\.npz, frame 0: the replayed gripper"):
         label_dataset(dataset, Replay(recordings=folder), robot=LIBERO, progress=False)

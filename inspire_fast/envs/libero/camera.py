@@ -58,6 +58,11 @@ class Cameras:
             # Registered after mujoco's exit hook, and so run before it: contexts must be freed before the display.
             atexit.register(_close_all)
         _open.add(self)
+        self._bare = mujoco.MjvOption()  # for `segment`: marks of sites would hide the shapes behind them
+        self._bare.geomgroup[:], self._bare.sitegroup[:] = self._options.geomgroup, 0
+        self._geom_type = int(mujoco.mjtObj.mjOBJ_GEOM)
+        flags = mujoco.mjtRndFlag
+        self._colours_only = [int(f) for f in (flags.mjRND_SHADOW, flags.mjRND_REFLECTION, flags.mjRND_SKYBOX)]
         self.decorate: Decorate | None = None
 
     def upload(self, textures: Iterable[int]) -> None:
@@ -75,6 +80,22 @@ class Cameras:
             self.decorate(self._renderer.scene)
         # mujoco's renderer already turns OpenGL's image upside down; mirroring it completes the half turn.
         return np.ascontiguousarray(self._renderer.render()[:, ::-1])
+
+    def segment(self, data: Any, camera: str) -> np.ndarray:
+        """Number of the visible shape (geom) at each pixel of `render`'s picture, int32 `[h, w]`; -1: none."""
+        self._renderer.update_scene(data, camera, self._bare)
+        if self.decorate is not None:
+            self.decorate(self._renderer.scene)
+        flags = self._renderer.scene.flags
+        before = flags.copy()
+        flags[self._colours_only] = 0  # they cost a third of the time, and do not show in numbers
+        self._renderer.enable_segmentation_rendering()
+        try:
+            number, kind = np.moveaxis(self._renderer.render()[:, ::-1], -1, 0)
+        finally:
+            self._renderer.disable_segmentation_rendering()
+            flags[:] = before
+        return np.where(kind == self._geom_type, number, -1)
 
     def close(self) -> None:
         """Frees the OpenGL context. Calling it twice is harmless."""

@@ -12,6 +12,7 @@ from inspire_fast.envs.libero.camera import VIEWS, Cameras
 from inspire_fast.envs.libero.domain import PLACEMENT_ATTEMPTS, LiberoSettings, draw_placement, make_domain
 from inspire_fast.envs.libero.observation_time import Sampled
 from inspire_fast.envs.libero.seeding import Placements
+from inspire_fast.envs.libero.segmentation import with_boxes
 from inspire_fast.envs.libero.suites import Problem, find_task
 from inspire_fast.envs.libero.target_table import targets_of
 from inspire_fast.envs.libero.targets import Target
@@ -225,13 +226,23 @@ class LiberoEnvironment:
             self._sampled.begin()
         self._success = bool(domain._check_success())
 
-    def facts(self) -> SceneFacts | None:
-        """Truth about the instruction's targets, or None if they are not known (see `unlabelled`)."""
+    def facts(self, *, boxes: bool = False) -> SceneFacts | None:
+        """Truth about the instruction's targets, or None if they are not known (see `unlabelled`).
+
+        Args:
+            boxes: also segment the front camera's picture: boxes of what is visible, and points on it (see
+                `segmentation`). It renders once.
+        """
         if self.unlabelled:
             return None
         domain = self.simulator
         pairs = [(target, self.holds(target.owner)) for target in self.targets]
-        return scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._settings.camera_hw)
+        facts = scene_facts(domain.sim, pairs, domain.robots[0].eef_site_id, self._settings.camera_hw)
+        return with_boxes(facts, self.targets, domain.sim.model._model, self.segmented()) if boxes else facts
+
+    def segmented(self) -> np.ndarray:
+        """Number of the visible shape at each pixel of the front camera's present picture; see `Cameras.segment`."""
+        return self.cameras().segment(self.simulator.sim.data._data, VIEWS["observation/image"])
 
     def gripper_m(self) -> np.ndarray:
         """The point between the finger tips, world frame, metres `[3]`."""

@@ -87,6 +87,18 @@ class Target:
     alias: str = ""
 
 
+def shape_body(target: Target) -> str | None:
+    """The body whose shapes, with those of bodies fixed to it, are what the phrase means; None if it has no shape.
+
+    A drawer or a button is a body of its own; "the stove" is the whole stove, even if its point is on the button. A
+    compartment is a part of the room.
+    """
+    words = _RELATION.split(target.phrase, maxsplit=1)[0].split()
+    if "compartment" in words:
+        return None
+    return target.body if {"drawer", "button"} & set(words) else f"{target.owner}_main"
+
+
 def match_targets(phrases: Sequence[str], problem: Problem) -> tuple[Target, ...]:
     """One target per phrase, in the phrases' order.
 

@@ -10,6 +10,7 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.envs.libero.camera import VIEWS, project
 from inspire_fast.envs.libero.targets import Target
+from inspire_fast.robots.libero import LIBERO
 
 
 def point_m(sim: Any, target: Target) -> np.ndarray:
@@ -55,7 +56,7 @@ def scene_facts(
                 phrase=target.phrase, offset_m=offset_m, grasped=grasped, point_px=pixel(point), rotations=rotations
             )
         )
-    return SceneFacts(targets=tuple(targets), gripper_px=pixel(gripper_m))
+    return SceneFacts(targets=tuple(targets), gripper_px=pixel(gripper_m), camera=LIBERO.cameras["observation/image"])
 
 
 def box_m(sim: Any, geoms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

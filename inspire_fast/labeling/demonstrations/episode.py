@@ -11,8 +11,11 @@ import numpy as np
 
 from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.robots.libero import LIBERO
 
+FRONT = "observation/image"  # the camera of all places in pictures
 _IMAGE_PREFIX = "image:"
+_LATER = frozenset({"gripper_px", "trace_px", "box_px"})  # arrays that older recordings lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,11 @@ class RecordedEpisode:
         offset_m: float32 `[n, k, 3]`, target minus gripper, metres, robot's world axes.
         grasped: bool `[n, k]`.
         point_px: float32 `[n, k, 2]`, `(y, x)` in 0..1 of the front image; NaN if the point is not in it.
+        gripper_px: float32 `[n, 2]`, likewise; None in older recordings.
+        trace_px: float32 `[n, p, 2]`, the gripper's coming path (see `SceneFacts.trace_px`); NaN without one. None in
+            older recordings.
+        box_px: float32 `[n, k, 4]`, boxes of what is visible (see `TargetFacts.box_px`); NaN for a hidden target and in
+            steps without an image. None if boxes were not asked for.
         images: native camera key -> uint8 `[m, h, w, 3]`.
         chunk: steps from one image to the next.
         prompt: the instruction.
@@ -52,10 +60,15 @@ class RecordedEpisode:
     episode: int
     seed: int
     failures: int = 0
+    gripper_px: np.ndarray | None = None
+    trace_px: np.ndarray | None = None
+    box_px: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.actions), len(self.phrases)
         expected = {"state": (n,), "offset_m": (n, k, 3), "grasped": (n, k), "point_px": (n, k, 2)}
+        later = {"gripper_px": (n, 2), "trace_px": (n,), "box_px": (n, k, 4)}
+        expected |= {name: shape for name, shape in later.items() if getattr(self, name) is not None}
         got = {name: getattr(self, name).shape[: len(shape)] for name, shape in expected.items()}
         if got != expected:
             raise ValueError(f"A recorded episode of {n} steps and {k} targets needs shapes {expected}; got {got}.")
@@ -83,33 +96,54 @@ class RecordedEpisode:
 
     def facts(self, step: int) -> SceneFacts:
         """Truth before action `step`."""
+        at = {name: getattr(self, name) for name in ("gripper_px", "trace_px", "box_px")}
+        gripper, trace, boxes = (None if values is None else values[step] for values in at.values())
         return SceneFacts(
             targets=tuple(
                 TargetFacts(
                     phrase=phrase,
                     offset_m=self.offset_m[step, i],
                     grasped=bool(self.grasped[step, i]),
-                    point_px=None if np.isnan(point[0]) else (float(point[0]), float(point[1])),
+                    point_px=_place(self.point_px[step, i]),
+                    box_px=None if boxes is None else _place(boxes[i]),
                 )
-                for i, (phrase, point) in enumerate(zip(self.phrases, self.point_px[step], strict=True))
-            )
+                for i, phrase in enumerate(self.phrases)
+            ),
+            gripper_px=None if gripper is None else _place(gripper),
+            trace_px=None if trace is None or np.isnan(trace[0, 0]) else trace,
+            camera=LIBERO.cameras[FRONT],
         )
 
 
-def target_arrays(steps: Sequence[Sequence[TargetFacts]]) -> dict[str, Any]:
-    """Facts per step as the fields `phrases`, `offset_m`, `grasped` and `point_px` of a `RecordedEpisode`."""
-    outside = (np.nan, np.nan)
-    return {
+def fact_arrays(scenes: Sequence[SceneFacts]) -> dict[str, Any]:
+    """Facts per step as fields of a `RecordedEpisode`, without traces; `box_px` only if there are boxes."""
+    steps = [scene.targets for scene in scenes]
+    arrays = {
         "phrases": tuple(target.phrase for target in steps[0]),
-        "offset_m": np.array([[target.offset_m for target in row] for row in steps], np.float32),
+        "offset_m": np.array([[target.offset_in("base") for target in row] for row in steps], np.float32),
         "grasped": np.array([[target.grasped for target in row] for row in steps]),
-        "point_px": np.array([[target.point_px or outside for target in row] for row in steps], np.float32),
+        "point_px": np.array([[target.point_px or (np.nan,) * 2 for target in row] for row in steps], np.float32),
+        "gripper_px": np.array([scene.gripper_px or (np.nan,) * 2 for scene in scenes], np.float32),
     }
+    boxes = np.array([[target.box_px or (np.nan,) * 4 for target in row] for row in steps], np.float32)
+    return arrays if np.isnan(boxes).all() else {**arrays, "box_px": boxes}
+
+
+def trace_array(traces: Sequence[np.ndarray | None], points: int) -> np.ndarray:
+    """Traces per step, each `[p, 2]` or None, as the field `trace_px` of a `RecordedEpisode`."""
+    nothing = np.full((points, 2), np.nan, np.float32)
+    return np.stack([nothing if trace is None else trace for trace in traces])
+
+
+def _place(values: np.ndarray) -> Any:
+    """A point or box from its numbers; None if they are NaN."""
+    return None if np.isnan(values[0]) else tuple(map(float, values))
 
 
 def save_episode(episode: RecordedEpisode, path: Path) -> None:
     """Writes one `.npz`. The file appears complete or not at all."""
     arrays = {field.name: getattr(episode, field.name) for field in fields(episode) if field.name != "images"}
+    arrays = {name: value for name, value in arrays.items() if value is not None}
     arrays.update({f"{_IMAGE_PREFIX}{key}": images for key, images in episode.images.items()})
     with open_atomic(path) as stream:
         np.savez_compressed(stream, **arrays)
@@ -126,9 +160,9 @@ def load_episode(path: str | Path) -> RecordedEpisode:
         arrays = {key: archive[key] for key in archive.files}
     images = {key.removeprefix(_IMAGE_PREFIX): arrays.pop(key) for key in list(arrays) if key.startswith(_IMAGE_PREFIX)}
     names = {field.name for field in fields(RecordedEpisode)} - {"images"}
-    if set(arrays) != names:
+    if not names - _LATER <= set(arrays) <= names:
         raise ValueError(
-            f"{path} is no recorded episode of this version: missing {sorted(names - set(arrays))}, "
+            f"{path} is no recorded episode of this version: missing {sorted(names - _LATER - set(arrays))}, "
             f"unknown {sorted(set(arrays) - names)}. Record it again."
         )
     values = {key: value.item() if value.ndim == 0 else value for key, value in arrays.items()}

@@ -37,6 +37,7 @@ from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.libero.suites import Task
 from inspire_fast.labeling.demonstrations.replay import fixture_poses
 from inspire_fast.labeling.producer import frame_description
+from inspire_fast.labeling.traces import gripper_events, with_traces
 from inspire_fast.robots import ROBOTS
 
 Pictures = Literal["replay", "states", "recorded"]
@@ -57,6 +58,7 @@ class Hdf5Options:
         drop_no_ops: leave out steps that neither move nor change the gripper's command (OpenVLA's rule).
         settle_steps: steps without motion between the first state and the first action of a replay (OpenVLA: ten).
         only_successful: refuse demonstrations whose goal does not hold at the end.
+        boxes: also label boxes of what is visible of the targets, and points on it; renders once more per kept image.
         keep_states: write the simulator's state of every row to `recordings/`, for labelling again (see `Replay`).
     """
 
@@ -66,6 +68,7 @@ class Hdf5Options:
     drop_no_ops: bool = True
     settle_steps: Natural = 10
     only_successful: bool = True
+    boxes: bool = False
     keep_states: bool = True
 
     def __post_init__(self) -> None:
@@ -191,7 +194,10 @@ class Converter:
         rows = self._replayed(environment, demo, kept)
         if self._options.only_successful and not environment.success:
             raise DatasetError(f"{path}, {name}: at its end the task is not solved ({self._options.pictures}).")
-        self._facts[label] = [row.facts for row in rows]
+        signal, states = ROBOTS["libero"].gripper, np.stack([row.state for row in rows])
+        assert signal is not None
+        events = gripper_events(signal.openings(states), ROBOTS["libero"].control_hz, signal)
+        self._facts[label] = with_traces([row.facts for row in rows], events)
         if self._options.keep_states:
             self._states[label] = {
                 "suite": demo.task.suite,
@@ -217,9 +223,10 @@ class Converter:
         for number, step in enumerate(kept):
             if self._options.pictures == "states":
                 environment.restore(demo.states[step], fixtures)
-            if number % self._options.render_every == 0:
-                images = environment.observe()
-            rows.append(_Row(images, environment.state(), environment.facts(), environment.simulator_state()))
+            seen = number % self._options.render_every == 0
+            images = environment.observe() if seen else images
+            facts = environment.facts(boxes=seen and self._options.boxes)
+            rows.append(_Row(images, environment.state(), facts, environment.simulator_state()))
             if self._options.pictures == "replay" or step == kept[-1]:
                 environment.step(demo.actions[step])
         return rows

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from inspire_fast.core.files import write_text
 from inspire_fast.core.ranges import Count, Fraction, Natural, require_ranges
+from inspire_fast.core.types import SceneFacts
 from inspire_fast.envs.libero.camera import VIEWS, RenderQuality
 from inspire_fast.envs.libero.domain import InitialStates, LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
@@ -25,7 +26,14 @@ from inspire_fast.envs.libero.experts.registry import EXPERTS
 from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.workers import run_in_blocks
 from inspire_fast.labeling.demonstrations.disturbed_execution import DisturbedExecution
-from inspire_fast.labeling.demonstrations.episode import RecordedEpisode, load_episode, save_episode, target_arrays
+from inspire_fast.labeling.demonstrations.episode import (
+    RecordedEpisode,
+    fact_arrays,
+    load_episode,
+    save_episode,
+    trace_array,
+)
+from inspire_fast.labeling.traces import POINTS, gripper_events, with_traces
 from inspire_fast.robots.libero import LIBERO
 
 SPEC_FILE = "recording.json"
@@ -53,6 +61,8 @@ class RecordSpec:
         early_closing: share of demonstrations in which the executed fingers close once in the approach, before the
             thing is reached, while the hand drifts away; the recorded actions open them and go on.
         attempts: attempts at one demonstration before it is skipped.
+        boxes: segment every kept image: boxes of the targets, and points on what is visible of them. It renders a third
+            time per kept image (see docs/locations.md for the cost).
     """
 
     tasks: tuple[tuple[str, Natural], ...]
@@ -69,6 +79,7 @@ class RecordSpec:
     execution_noise: Fraction = 0.0
     early_closing: Fraction = 0.0
     attempts: Count = 5
+    boxes: bool = False
 
     def __post_init__(self) -> None:
         require_ranges(self)
@@ -127,11 +138,12 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
     for action in EXPERTS[spec.expert](environment, np.random.default_rng([seed, episode]), spec.variation):
         if len(actions) == spec.max_steps:
             break
-        if len(actions) % spec.chunk == 0:
+        seen = len(actions) % spec.chunk == 0
+        if seen:
             frames.append(environment.observe())
-        truth = environment.facts()
+        truth = environment.facts(boxes=spec.boxes and seen)
         assert truth is not None  # checked above
-        facts.append(truth.targets)
+        facts.append(truth)
         states.append(environment.state())
         actions.append(LIBERO.native_actions(action[None])[0])
         environment.step(executed(action))
@@ -142,7 +154,8 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
     return RecordedEpisode(
         state=np.array(states, dtype=np.float32),
         actions=np.array(actions, dtype=np.float32),
-        **target_arrays(facts),
+        **fact_arrays(facts),
+        trace_px=_traces(facts, np.array(states), spec.camera_hw),
         images={key: np.stack([frame[key] for frame in frames]) for key in VIEWS},
         chunk=spec.chunk,
         prompt=environment.prompt,
@@ -152,6 +165,15 @@ def record_episode(environment: LiberoEnvironment, spec: RecordSpec, *, episode:
         episode=episode,
         seed=seed,
     )
+
+
+def _traces(facts: Sequence[SceneFacts], states: np.ndarray, camera_hw: tuple[int, int]) -> np.ndarray:
+    """The gripper's coming path at each step, `[n, p, 2]`, from its places and its states `[n, s]`."""
+    signal, (height, width) = LIBERO.gripper, camera_hw
+    assert signal is not None
+    events = gripper_events(signal.openings(states), LIBERO.control_hz, signal)
+    found = with_traces(facts, events, aspect=width / height)
+    return trace_array([scene and scene.trace_px for scene in found], POINTS)
 
 
 def record(spec: RecordSpec, out_dir: str | Path, *, workers: int = 2, progress: bool = True) -> RecordSummary:
@@ -199,7 +221,7 @@ def _claim(spec: RecordSpec, out_dir: Path) -> None:
     """Writes the spec into the folder, or checks that the folder's spec is the same."""
     path, text = out_dir / SPEC_FILE, json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True)
     before = path.read_text(encoding="utf-8") if path.exists() else text
-    neither = {"execution_noise": 0.0, "early_closing": 0.0}  # older recordings had neither
+    neither = {"execution_noise": 0.0, "early_closing": 0.0, "boxes": False}  # older recordings had none of them
     if neither | json.loads(before) != json.loads(text):
         raise ValueError(
             f"{out_dir} holds a recording of another spec:\n{before}\nnow asked for:\n{text}\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import xml.etree.ElementTree as ET
@@ -15,13 +15,18 @@ from inspire_fast.core.types import SceneFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Episode
+from inspire_fast.data.picture_facts import moved, turned
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.labeling.gripper_states import gripper_states
 from inspire_fast.labeling.producer import Labeler, Labelled, Part, Producer
+from inspire_fast.labeling.row_digests import EpisodeRows
+from inspire_fast.labeling.traces import gripper_events, with_traces
 from inspire_fast.robots import Robot
 
 _REPLAY_TOLERANCE_M = 0.01
+AGE_COLUMN, _FRESH_S = "image_age_s", 1e-4
 Fixtures = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -34,16 +39,24 @@ class Replay(Producer):
         state_column: column with the gripper's recorded positions, which are compared with the replayed ones; None: the
             robot's.
         gripper: JSON file with the robot's gripper signal (see `grasp_events.load_signal`); None: the robot's own.
+        boxes: also label boxes of what is visible of the targets, and points on it, at the size of the dataset's
+            pictures. It renders every frame whose picture is not older than the row (`image_age_s`).
+        traces: also label the gripper's coming path.
     """
 
     recordings: Path
     state_column: str | None = None
     gripper: Path | None = None
+    boxes: bool = False
+    traces: bool = True
 
     def open(self, dataset: LeRobotDataset, robot: Robot) -> Labeler:
         """Replays each episode; keeps one simulator open, for the last task."""
         signal, states = gripper_states(dataset, robot, column=self.state_column, given=self.gripper)
-        scenes = SceneCache()
+        picture_hw = _picture_hw(dataset, robot)
+        scenes = SceneCache(LiberoSettings(camera_hw=picture_hw))
+        fresh = _fresh_pictures(dataset)
+        turn = turned("rotated_180", robot.image_orientation)
 
         def label(part: Part) -> Labelled:
             episode = part.episode
@@ -56,11 +69,17 @@ class Replay(Producer):
             environment = scenes.get(recording.suite, recording.task)
             _check_instruction(path, environment.prompt, part.instruction)
             try:
-                result = replay(environment, recording)
+                result = replay(environment, recording, boxes_at=fresh(episode) if self.boxes else ())
             except ValueError as error:
                 raise DatasetError(f"{path}, {error}") from error
-            off_m = _check_gripper(path, result.gripper_m, signal.positions_m(states(episode)))
-            return result.facts[part.frames], {"success": result.success, "gripper_off_m": round(off_m, 5)}
+            recorded = states(episode)
+            off_m = _check_gripper(path, result.gripper_m, signal.positions_m(recorded))
+            facts = result.facts
+            if self.traces:
+                events = gripper_events(signal.openings(recorded), dataset.meta.fps, signal)
+                facts = with_traces(facts, events, aspect=picture_hw[1] / picture_hw[0])
+            facts = [scene and moved(scene, turn) for scene in facts]
+            return facts[part.frames], {"success": result.success, "gripper_off_m": round(off_m, 5)}
 
         return Labeler(label=label)
 
@@ -121,8 +140,13 @@ class Replayed:
     success: bool
 
 
-def replay(environment: LiberoEnvironment, recording: Recording) -> Replayed:
+def replay(environment: LiberoEnvironment, recording: Recording, *, boxes_at: Collection[int] = ()) -> Replayed:
     """Replays a recording in its scene.
+
+    Args:
+        environment: of its task.
+        recording: see `Recording`.
+        boxes_at: frames whose facts have boxes; each is rendered.
 
     Raises:
         ValueError: the states are of another scene, or contain NaN; names the frame.
@@ -137,7 +161,7 @@ def replay(environment: LiberoEnvironment, recording: Recording) -> Replayed:
                 environment.restore(recording.states[frame], fixtures)
             except ValueError as error:
                 raise ValueError(f"frame {frame}: {error}") from error
-        facts.append(environment.facts())
+        facts.append(environment.facts(boxes=frame in boxes_at))
         gripper.append(environment.gripper_m())
         if recording.actions is not None:
             environment.step(recording.actions[frame])
@@ -167,6 +191,24 @@ def fixture_poses(model_xml: str) -> Fixtures:
 
 def _numbers(text: str) -> np.ndarray:
     return np.array([float(number) for number in text.split()])
+
+
+def _picture_hw(dataset: LeRobotDataset, robot: Robot) -> tuple[int, int]:
+    """Height and width of the pictures of the robot's first camera; those of `LiberoSettings` without pictures."""
+    first = next(iter(robot.cameras))
+    column = next(column for column, key in robot.columns.items() if key == first)
+    if column not in dataset.features:
+        return LiberoSettings().camera_hw
+    shape = dataset.feature(column).shape
+    return shape[0], shape[1]
+
+
+def _fresh_pictures(dataset: LeRobotDataset) -> Callable[[Episode], Collection[int]]:
+    """Episode -> its frames whose pictures were taken at that frame."""
+    if AGE_COLUMN not in dataset.features:
+        return lambda episode: range(episode.length)
+    rows = EpisodeRows(dataset, [AGE_COLUMN])
+    return lambda episode: frozenset(np.flatnonzero(rows(episode)[AGE_COLUMN].ravel() <= _FRESH_S).tolist())
 
 
 def _check_instruction(path: Path, ours: str, theirs: str) -> None:
