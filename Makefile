@@ -11,7 +11,7 @@ endif
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864
 export GLIBC_TUNABLES
 
-.PHONY: help setup demo test lint parity format
+.PHONY: help setup demo test lint docs parity format
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ lint: setup  ## formatting, lint rules, types, layers
 	uv run ruff check .
 	uv run pyright
 	uv run lint-imports --no-logo
+
+docs: setup  ## the documentation site, in runs/site; a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict
 
 parity: setup  ## the golden vectors, and the largest differences seen into docs/parity.md
 	INSPIRE_FAST_PARITY=docs/parity.md uv run pytest tests/golden

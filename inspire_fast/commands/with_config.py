@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 import itertools
+from pathlib import Path
 import sys
 from typing import Annotated, Any
 
@@ -37,6 +38,9 @@ def run_with_config(function: Callable[..., Any], args: Sequence[str] | None = N
     if args[:1] in (["--help"], ["-h"]):
         print(f"{usage}\nfields of a config: <config> --help")
         return
+    if args[:1] == ["--tyro-print-completion"]:  # in which the configs' names are subcommands
+        functions = {name: partial(function, config=load_config(name)) for name in config_names()}
+        run_command(functions, args, prog=Path(sys.argv[0]).name)
     if not args or args[0].startswith("-"):
         raise SystemExit(usage)
     with exit_statuses():
