@@ -151,7 +151,7 @@ def module_of(match: re.Match[str]) -> str | None:
     if match[1] and match[1].startswith("scripts/"):
         assert (ROOT / match[1]).is_file()
         return f"inspire_fast.commands.{Path(match[1]).stem}"
-    if match[1] == "examples/libero/main.py":
+    if match[1] in ("examples/libero/main.py", "examples/simpler_env/main.py"):
         return "inspire_fast.commands.evaluate"
     if match[2]:
         scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]

@@ -30,6 +30,7 @@ WRAPPED = [
     "docs/serving.md",
     "docs/study.md",
     "docs/training.md",
+    "examples/simpler_env/README.md",
     "third_party/openpi/README.md",
     "third_party/openpi/inspire_in_openpi.md",
     "third_party/openpi/vectors.md",

@@ -1,4 +1,4 @@
-"""Evaluation of a policy on LIBERO: a policy in this process, a checkpoint, or a server of this package or of openpi.
+"""Evaluation in a simulator of a policy in this process, of a checkpoint, or of a server, of this package or openpi.
 
 Writes one JSON line per episode and a page, `report.html`. Killed anywhere and run again, it goes on where it stopped.
 """
@@ -34,6 +34,7 @@ from inspire_fast.evaluation.run.failures import StoppedError
 from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.evaluation.run.ray_workers import on_ray
 from inspire_fast.evaluation.run.runner import Address, Job, Outcome, Videos
+from inspire_fast.evaluation.run.simpler import Assets, Fit, SuccessMode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class EvaluationOptions:
     """Episodes of an evaluation and how they are run.
 
     Attributes:
-        protocol: `openpi`, `inspire` or `quick`: everything that decides how an episode goes, see docs/evaluation.md.
+        protocol: `openpi`, `inspire` or `quick` on LIBERO, `simpler_widowx_ms3` and others on SimplerEnv:
+            everything that decides how an episode goes, see docs/evaluation.md.
         suites: these instead of the protocol's.
         tasks: single tasks, `suite:number`, e.g. `libero_spatial:0`.
         episodes: only the first `episodes` of the protocol's trials per task.
@@ -64,6 +66,7 @@ class EvaluationOptions:
             is shown to be better.
         attention: draw the attention maps of every n-th call for the page; needs a checkpoint; 0 draws none.
         execute, max_steps, camera_px, render_quality, seed: instead of the protocol's, which is then another protocol.
+        success_mode, fit, ensemble, repeats, assets: likewise, of SimplerEnv's protocols.
     """
 
     protocol: str = "openpi"
@@ -87,6 +90,11 @@ class EvaluationOptions:
     camera_px: Count | None = None
     render_quality: RenderQuality | None = None
     seed: Natural | None = None
+    success_mode: SuccessMode | None = None
+    fit: Fit | None = None
+    ensemble: Natural | None = None
+    repeats: Count | None = None
+    assets: Assets | None = None
 
     def __post_init__(self) -> None:
         require_ranges(self)
@@ -101,6 +109,11 @@ class EvaluationOptions:
             image_px=self.camera_px,
             render_quality=self.render_quality,
             seed=self.seed,
+            success_mode=self.success_mode,
+            fit=self.fit,
+            ensemble=self.ensemble,
+            repeats=self.repeats,
+            assets=self.assets,
         )
         return Job(
             protocol=protocol,
@@ -263,7 +276,7 @@ def _line(key: Key, outcome: Outcome) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Args:
-    """Evaluates a policy on LIBERO.
+    """Evaluates a policy in a simulator.
 
     Attributes:
         options: which episodes, and how they are run.
@@ -285,7 +298,7 @@ class Args:
 
 
 def evaluate_command(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
-    """Evaluates a policy on LIBERO: of a server, or of a checkpoint."""
+    """Evaluates a policy in a simulator: of a server, or of a checkpoint."""
     address = Address(
         host=args.options.host,
         port=args.port,

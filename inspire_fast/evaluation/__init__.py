@@ -1,4 +1,4 @@
-"""Evaluation on LIBERO: `run` runs episodes, `records` stores them, `report` makes tables and an HTML page."""
+"""Evaluation in simulators: `run` runs episodes, `records` stores them, `report` makes tables and an HTML page."""
 
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from inspire_fast.evaluation.report.statistics import episodes_needed as episodes_needed
     from inspire_fast.evaluation.run.failures import InfrastructureError as InfrastructureError
     from inspire_fast.evaluation.run.failures import StoppedError as StoppedError
+    from inspire_fast.evaluation.run.protocol import Protocol as Protocol
     from inspire_fast.evaluation.run.protocols import PROTOCOLS as PROTOCOLS
-    from inspire_fast.evaluation.run.protocols import Protocol as Protocol
     from inspire_fast.evaluation.run.runner import Address as Address
 
 __getattr__, __dir__ = lazy_exports(__name__)

@@ -21,6 +21,7 @@ from inspire_fast.robots import ROBOTS
 def tiny_policy(
     seed: int = 0,
     *,
+    robot: str = "libero",
     script: str = "inspire",
     horizon: int = 10,
     one_id_answers: bool = True,
@@ -28,14 +29,14 @@ def tiny_policy(
     preset: str = "test",
     serving: ServingOptions | None = None,
 ) -> InspirePolicy:
-    """A LIBERO policy with a small network, by default the `test` one."""
-    robot = ROBOTS["libero"]
-    vocabulary = tiny_vocabulary(horizon, robot.action_dim, one_id_answers=one_id_answers)
+    """A policy with a small network, by default the `test` one, and a robot with the words of LIBERO's axes."""
+    embodiment = ROBOTS[robot]
+    vocabulary = tiny_vocabulary(horizon, embodiment.action_dim, one_id_answers=one_id_answers)
     config = replace(PRESETS[preset], vocab_size=vocabulary.size, cameras=cameras)
-    dims = {"state": robot.state_dim, "actions": robot.action_dim}
+    dims = {"state": embodiment.state_dim, "actions": embodiment.action_dim}
     stats = {key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()}
     contract = Contract(
-        robot=robot.name,
+        robot=robot,
         script=script,
         questions=stored_questions((DIRECTION,)),
         horizon=horizon,
@@ -46,7 +47,7 @@ def tiny_policy(
         text_fingerprint=vocabulary.text.fingerprint,
         action_fingerprint=vocabulary.action.fingerprint,
         stats=stats,
-        image_orientation=robot.image_orientation,
+        image_orientation=embodiment.image_orientation,
         asset_id="test",
     )
     return InspirePolicy(random_model(config, seed), contract, vocabulary, serving=serving)

@@ -24,6 +24,12 @@ def matrix_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
 
+def relative_quaternion(base: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Quaternion `[4]`, w x y z, of `other` in the frame of `base`, `base^-1 other`, both of length 1."""
+    (bw, bv), (ow, ov) = (base[0], -np.asarray(base[1:])), (other[0], np.asarray(other[1:]))
+    return np.array([bw * ow - bv @ ov, *(bw * ov + ow * bv + np.cross(bv, ov))])
+
+
 def matrix_from_euler(euler: np.ndarray) -> np.ndarray:
     """Roll, pitch, yaw `[3]`, rad -> rotation matrix `[3, 3]`."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(euler), np.sin(euler)

@@ -54,7 +54,15 @@ EXAMPLES: list[Any] = [
         ProcessorSettings(scale=1, min_token=0, max_token=1),
         OpenpiConfig(robot="libero", horizon=1, max_token_len=1, asset_id="a"),
     ),
-    *(PROTOCOLS["quick"], LiberoSettings(), TrialSpec(), Variation(), Hdf5Options(), HindsightOptions()),
+    *(
+        PROTOCOLS["quick"],
+        PROTOCOLS["simpler_google"],
+        LiberoSettings(),
+        TrialSpec(),
+        Variation(),
+        Hdf5Options(),
+        HindsightOptions(),
+    ),
     *(
         RecordSpec(tasks=(("libero_object", 0),), episodes=1),
         record_demonstrations.Args(tasks=("a:0",), root=Path("a")),
@@ -107,7 +115,7 @@ def test_every_setting_with_a_range_is_tried_below() -> None:
         for node in settings_classes().values()
         if any(isinstance(f, ast.AnnAssign) and numeric.search(ast.unparse(f.annotation)) for f in node.body)
     }
-    assert named <= {type(example).__name__ for example in EXAMPLES}
+    assert named <= {kind.__name__ for example in EXAMPLES for kind in type(example).__mro__}
 
 
 def outside(hint: Any) -> Iterator[Any]:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
-from inspire_fast.evaluation.run.protocols import Protocol
+from inspire_fast.evaluation.run.libero import LiberoProtocol
 from inspire_fast.evaluation.run.runner import Job
 from inspire_fast.robots import ROBOTS
 
 LIBERO = ROBOTS["libero"]
-PROTOCOL = Protocol(name="faked", suites=("libero_object",), trials=6, max_steps={"libero_object": 12}, execute=4)
+PROTOCOL = LiberoProtocol(name="faked", suites=("libero_object",), trials=6, max_steps={"libero_object": 12}, execute=4)
 
 
 class Faked:
@@ -28,6 +28,7 @@ class Faked:
 
     def __init__(self, suite: str, task: int, job: Job) -> None:
         self.prompt = "pick up the bowl"
+        assert isinstance(job.protocol, LiberoProtocol)
         self._seed = [job.protocol.seed, task]
         self._step_s = float(os.environ.get("FAKED_STEP_S", "0"))
         self._steps = self._needed = 0

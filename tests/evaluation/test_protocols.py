@@ -4,7 +4,8 @@ import json
 import pytest
 
 from inspire_fast.evaluation.run.episodes import list_episodes
-from inspire_fast.evaluation.run.protocols import PROTOCOLS, protocol_from, simulator_versions
+from inspire_fast.evaluation.run.libero import LiberoProtocol
+from inspire_fast.evaluation.run.protocols import PROTOCOLS, protocol_from
 from inspire_fast.evaluation.run.runner import check_policy
 
 
@@ -21,6 +22,8 @@ def test_protocols_are_pinned(name: str, pinned: str) -> None:
 def test_openpi_and_inspire_are_as_published() -> None:
     openpi, inspire = PROTOCOLS["openpi"], PROTOCOLS["inspire"]
     limits = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
+    assert isinstance(openpi, LiberoProtocol)
+    assert isinstance(inspire, LiberoProtocol)
     for protocol in (openpi, inspire):
         assert protocol.max_steps == limits
         assert (protocol.settle_steps, protocol.execute, protocol.seed) == (10, 5, 7)
@@ -73,10 +76,10 @@ def test_policies_that_do_not_fit_are_refused_before_the_first_episode() -> None
 
 
 def test_another_simulator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert simulator_versions(PROTOCOLS["quick"])["mujoco"] == "3.2.7"
+    assert PROTOCOLS["quick"].simulator_versions()["mujoco"] == "3.2.7"
     monkeypatch.setattr("importlib.metadata.version", lambda name: "3.3.7")
     with pytest.raises(ValueError, match=r"needs mujoco 3\.2\.7; 3\.3\.7 is installed"):
-        simulator_versions(PROTOCOLS["quick"])
+        PROTOCOLS["quick"].simulator_versions()
 
 
 def test_disturbed_suites_have_the_limits_of_those_they_disturb() -> None:

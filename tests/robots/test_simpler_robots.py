@@ -13,6 +13,7 @@ from inspire_fast.robots.rotations import (
     euler_from_matrix,
     matrix_from_euler,
     matrix_from_quaternion,
+    relative_quaternion,
     vector_from_euler,
 )
 
@@ -31,6 +32,12 @@ def test_rotations_are_scipys(euler):
     x, y, z, w = theirs.as_quat()
     np.testing.assert_allclose(matrix_from_quaternion(3 * np.array([w, x, y, z])), theirs.as_matrix(), atol=1e-12)
     np.testing.assert_allclose(matrix_from_euler(euler_from_matrix(theirs.as_matrix())), theirs.as_matrix(), atol=1e-9)
+
+
+def test_a_quaternion_in_the_frame_of_another():
+    base, other = Rotation.from_euler("xyz", [0.1, 0.2, 0.3]), Rotation.from_euler("xyz", [-1.0, 0.5, 2.0])
+    between = relative_quaternion(*(np.roll(rotation.as_quat(), 1) for rotation in (base, other)))
+    np.testing.assert_allclose(matrix_from_quaternion(between), (base.inv() * other).as_matrix(), atol=1e-12)
 
 
 @pytest.mark.parametrize("pitch", [-np.pi / 2, np.pi / 2])

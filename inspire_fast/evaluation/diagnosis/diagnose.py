@@ -25,7 +25,8 @@ from inspire_fast.evaluation.diagnosis.nearest import Demonstrations, first_dive
 from inspire_fast.evaluation.diagnosis.phases import gripper_timing, phase_steps
 from inspire_fast.evaluation.records.actions import EpisodeActions, actions_file, load_actions
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key
-from inspire_fast.evaluation.run.runner import Job, simulator
+from inspire_fast.evaluation.run.libero import LiberoProtocol
+from inspire_fast.evaluation.run.runner import Job
 
 FILE = "diagnosis.jsonl"
 
@@ -206,6 +207,10 @@ def _simulators(job: Job, suite: str, task: int) -> tuple[LiberoEnvironment | Di
             environment.close()
             follower.close()
         _open.clear()
-        first, second = simulator(suite, task, job), simulator(suite, task, job)
+        if not isinstance(job.protocol, LiberoProtocol):
+            raise ValueError(
+                f"A diagnosis repeats episodes of LIBERO; this evaluation is of {job.protocol.simulator_name}."
+            )
+        first, second = (job.protocol.simulator(suite, task, job.disturbances) for _ in range(2))
         _open[suite, task] = first, second.environment if isinstance(second, Disturbed) else second
     return _open[suite, task]

@@ -73,7 +73,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         videos = [folder / r.video for r in evaluation.records if r.video]
         embed = sum(video.stat().st_size for video in videos if video.exists()) <= _EMBED_BYTES
     text = document(
-        "LIBERO evaluation",
+        f"{evaluation.protocol.simulator_name} evaluation",
         _lead(evaluation),
         element("h2", "Success"),
         _success(evaluation),
@@ -106,12 +106,15 @@ def _compared(this: Evaluation, other: Evaluation) -> list[Markup]:
 def _lead(e: Evaluation) -> list[Markup]:
     tasks = len({(r.suite, r.task) for r in e.records})
     # The number of trials per task is known without the simulator; the number of tasks is not.
-    short = sum(n < e.protocol.trials for n in Counter((r.suite, r.task) for r in e.records).values())
-    part = f", {short} of them with fewer than the protocol's {e.protocol.trials} trials" if short else ""
+    trials = {task: e.protocol.trial_count(*task) for task in dict.fromkeys((r.suite, r.task) for r in e.records)}
+    short = sum(n < trials[task] for task, n in Counter((r.suite, r.task) for r in e.records).items())
+    counts = " or ".join(map(str, sorted(set(trials.values()))))
+    part = f", {short} of them with fewer than the protocol's {counts} trials" if short else ""
     answers = {
         "own": "the policy answers its questions itself",
         "oracle": "the simulator's truth is forced as every answer (oracle)",
         "adversarial": "a wrong answer is forced in every call",
+        "random": "an answer drawn from all allowed ones is forced in every call",
         "skip": "no question is asked",
     }[e.answers]
     disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())
@@ -131,6 +134,7 @@ def _lead(e: Evaluation) -> list[Markup]:
             answers=answers + how,
             policy=shown or "without metadata",
         ),
+        *([note(f"{e.protocol.in_words}.")] if e.protocol.in_words else []),
         element("details", element("summary", "All settings"), element("pre", settings)),
     ]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from inspire_fast.envs.libero.suites import find_task, parse_task, tasks
+from inspire_fast.envs.libero.suites import parse_task
 from inspire_fast.evaluation.records.records import Key
-from inspire_fast.evaluation.run.protocols import Protocol
+from inspire_fast.evaluation.run.protocol import Protocol
 
 
 def list_episodes(
@@ -24,16 +24,21 @@ def list_episodes(
         ValueError: an unknown suite or task, no step limit for it, or more episodes than the protocol has trials.
         ImportError: the simulator is not installed; tells how to install it.
     """
-    trials = protocol.trials if episodes is None else episodes
-    if not 1 <= trials <= protocol.trials:
-        raise ValueError(f"Protocol {protocol.name!r} has 1..{protocol.trials} episodes per task; got {episodes}.")
     chosen = [parse_task(text) for text in only]
     for suite in suites or (() if only else protocol.suites):
-        chosen += [(suite, task.index) for task in tasks(suite)]
-    for suite, task in chosen:
-        protocol.limit(suite)
-        find_task(suite, task)
-    return [(suite, task, episode) for suite, task in dict.fromkeys(chosen) for episode in range(trials)]
+        chosen += [(suite, task) for task in range(protocol.task_count(suite))]
+    keys: list[Key] = []
+    counts = {suite: protocol.task_count(suite) for suite, _ in chosen}
+    for suite, task in dict.fromkeys(chosen):
+        protocol.limit(suite, task)
+        if task >= (count := counts[suite]):
+            raise ValueError(f"{suite} has tasks 0..{count - 1}; got {task}.")
+        known = protocol.trial_count(suite, task)
+        trials = known if episodes is None else episodes
+        if not 1 <= trials <= known:
+            raise ValueError(f"Protocol {protocol.name!r} has 1..{known} episodes per task; got {episodes}.")
+        keys += [(suite, task, episode) for episode in range(trials)]
+    return keys
 
 
 class Schedule:

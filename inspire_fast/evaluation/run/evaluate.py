@@ -17,7 +17,6 @@ from inspire_fast.evaluation.run.episodes import Schedule
 from inspire_fast.evaluation.run.failures import FILE as FAILURES
 from inspire_fast.evaluation.run.failures import InfrastructureError, StoppedError, failure
 from inspire_fast.evaluation.run.process_workers import run_in_processes
-from inspire_fast.evaluation.run.protocols import simulator_versions
 from inspire_fast.evaluation.run.runner import Job, Outcome, Runner, check_policy
 
 logger = logging.getLogger(__name__)
@@ -143,7 +142,7 @@ def settings(job: Job) -> dict[str, Any]:
         "protocol_hash": job.protocol.hash,
         "answers": job.answering,
         "disturbances": {name: severity for name, severity in sorted(job.disturbances.items()) if severity},
-        "simulator": simulator_versions(job.protocol),
+        "simulator": job.protocol.simulator_versions() if job.make is None else {},
     }
 
 

@@ -11,9 +11,6 @@ from inspire_fast.client import PolicyClient, PolicyClientError
 from inspire_fast.core.policy import Policy, policy_name
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
-from inspire_fast.envs.libero.disturbances import Disturbed
-from inspire_fast.envs.libero.domain import LiberoSettings
-from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key, differences
 from inspire_fast.evaluation.run.answering import Answering, options_for
 from inspire_fast.evaluation.run.failures import (
@@ -22,8 +19,7 @@ from inspire_fast.evaluation.run.failures import (
     infrastructure_errors,
     raising_infrastructure_errors,
 )
-from inspire_fast.evaluation.run.openpi_view import OpenpiObservationWrapper
-from inspire_fast.evaluation.run.protocols import Protocol
+from inspire_fast.evaluation.run.protocol import Protocol
 from inspire_fast.evaluation.run.rollout import Rollout, questions_of
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.environment import Environment
@@ -61,7 +57,8 @@ class Job:
         keep_observations: save the policy's observations, for attention maps.
         in_rounds: see `Schedule`.
         out: the evaluation's folder.
-        make: builds the environment of a suite's task; None builds LIBERO's.
+        make: builds the environment of a suite's task; None builds the protocol's. Versions of a
+            simulator that is made so are not recorded.
     """
 
     protocol: Protocol
@@ -82,34 +79,9 @@ class Job:
 
     def environment(self, suite: str, task: int) -> Environment:
         """Builds the environment of a task."""
-        return (self.make or libero)(suite, task, self)
-
-
-def simulator(suite: str, task: int, job: Job) -> LiberoEnvironment | Disturbed:
-    """The simulator with a protocol's settings, and the job's disturbances."""
-    protocol = job.protocol
-    environment = LiberoEnvironment(
-        suite,
-        task,
-        LiberoSettings(
-            camera_hw=(protocol.camera_px, protocol.camera_px),
-            seed=protocol.seed,
-            fixture_seeding=protocol.fixtures,
-            settle_steps=protocol.settle_steps,
-            sampling=protocol.sampling,
-            render_quality=protocol.render_quality,
-        ),
-    )
-    if any(job.disturbances.values()):
-        return Disturbed(environment, job.disturbances, seed=protocol.seed)
-    return environment
-
-
-def libero(suite: str, task: int, job: Job) -> Environment:
-    """The simulator as a policy sees it."""
-    orientation = str(job.policy.get("image_orientation", "rotated_180"))
-    environment = simulator(suite, task, job)
-    return OpenpiObservationWrapper(environment, orientation=orientation, image_px=job.protocol.image_px)
+        if self.make is not None:
+            return self.make(suite, task, self)
+        return self.protocol.environment(suite, task, self.policy, self.disturbances)
 
 
 class Runner:
@@ -117,7 +89,7 @@ class Runner:
 
     def __init__(self, job: Job, policy: Policy) -> None:
         self._job, self._policy = job, policy
-        self._robot = ROBOTS[str(job.policy.get("robot", "libero"))]
+        self._robot = ROBOTS[str(job.policy.get("robot", job.protocol.robot_name))]
         self._questions = questions_of(job.policy)
         self._environment: Environment | None = None
         self._task: tuple[str, int] | None = None
@@ -135,7 +107,7 @@ class Runner:
             robot=self._robot,
             questions=self._questions,
             execute=job.protocol.execute,
-            max_steps=job.protocol.limit(suite),
+            max_steps=job.protocol.limit(suite, task),
             videos=None if job.videos == "none" else job.out,
             every_step=job.videos == "steps",
             observations=job.out if job.keep_observations else None,
@@ -148,7 +120,7 @@ class Runner:
             with infrastructure_errors():
                 environment = self._at(suite, task)
                 infer = raising_infrastructure_errors(lambda observation: self._ask(environment, observation))
-                record = rollout.run(environment, infer, key)
+                record = rollout.run(environment, job.protocol.executed(infer), key)
         except InfrastructureError:
             self.close()  # its state is unknown
             raise
@@ -220,14 +192,6 @@ def check_policy(policy: Mapping[str, Any], protocol: Protocol, answering: Answe
         ValueError: another robot, another image orientation than the protocol sends, or forced answers for a policy
             without questions.
     """
-    robot = str(policy.get("robot", "libero"))
-    if not robot.startswith("libero"):
-        raise ValueError(f"The policy drives {robot!r}; LIBERO's robot is 'libero'.")
-    orientation = str(policy.get("image_orientation", "rotated_180"))
-    if protocol.orientation not in ("contract", orientation):
-        raise ValueError(
-            f"Protocol {protocol.name!r} sends images {protocol.orientation}; the policy was trained on {orientation}. "
-            "Use --protocol inspire, which sends the orientation in the policy's contract."
-        )
+    protocol.check_policy(policy)
     if answering in ("oracle", "adversarial") and not policy.get("questions"):
         raise ValueError(f"--answers {answering} forces answers, but the policy asks no questions.")
