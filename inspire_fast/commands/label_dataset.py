@@ -1,7 +1,7 @@
 """Labels of a LeRobot dataset: the spatial facts that questions are answered from.
 
 Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-info` (InSpire's label files), `replay`
-(LIBERO's simulator).
+(LIBERO's simulator), `traces` (the gripper's path in pictures of a calibrated camera). `calibrate` finds that camera.
 """
 
 from functools import partial
@@ -13,6 +13,8 @@ import tyro
 from inspire_fast.core.cli import run_command
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.labeling.annotations import Annotations
+from inspire_fast.labeling.calibrated import Traces
+from inspire_fast.labeling.clicks import Calibrate
 from inspire_fast.labeling.demonstrations.replay import Replay
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import label_dataset
@@ -24,6 +26,8 @@ Source = (
     | Annotated[Annotations, tyro.conf.subcommand("annotations", prefix_name=False)]
     | Annotated[ObjectInfo, tyro.conf.subcommand("object-info", prefix_name=False)]
     | Annotated[Replay, tyro.conf.subcommand("replay", prefix_name=False)]
+    | Annotated[Traces, tyro.conf.subcommand("traces", prefix_name=False)]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate", prefix_name=False)]
 )
 
 
@@ -42,7 +46,7 @@ def label(
     is `labels/report.json`. The exit status is 1 if no frame was labelled.
 
     Args:
-        source: producer of the facts.
+        source: producer of the facts; `calibrate` writes no facts, and the options below `robot` have no meaning there.
         root: the dataset's folder.
         robot: registry name of the embodiment.
         episodes: first and one past the last episode (default: all); labels of the others stay.
@@ -51,6 +55,9 @@ def label(
     """
     if episodes is not None and not 0 <= episodes[0] < episodes[1]:
         raise ValueError(f"--episodes {episodes[0]} {episodes[1]} is no range: give the first, and one past the last.")
+    if isinstance(source, Calibrate):
+        print(source.run(LeRobotDataset(root), ROBOTS[robot]))
+        return 0
     report = label_dataset(
         LeRobotDataset(root),
         source,
