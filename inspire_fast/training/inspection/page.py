@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from inspire_fast.core.files import write_text
 from inspire_fast.core.html import Content, Markup, document, element, figure, fill, image, lines, note, png, table
 from inspire_fast.core.types import SceneFacts
-from inspire_fast.data.images import padded_point
+from inspire_fast.data.drawing import GRIPPER_COLOUR, draw_marks, marks_of, moved_mark, target_colour
+from inspire_fast.data.picture_facts import padded
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.inspection.samples import Inspection, Shown, ShownPart
 
@@ -34,7 +34,7 @@ _MIRROR = (
     "This robot's images are rotated by 180 degrees (openpi's convention): their left side is the real scene's right "
     "side. Words and offsets are not rotated."
 )
-_TARGET_COLOURS = ("#ff2d55", "#ffd60a", "#30d158", "#0a84ff", "#bf5af2")
+_FIRST_CAMERA = "base_0_rgb"  # of the labels that name none
 
 
 def write_page(inspection: Inspection, path: Path) -> Path:
@@ -169,20 +169,24 @@ def _ids(ids: np.ndarray, supervised: np.ndarray) -> list[Content]:
 
 
 def _facts(facts: SceneFacts) -> Markup:
-    return lines(
+    path = "no path" if facts.trace_px is None else f"path of {len(facts.trace_px)} points"
+    gripper = fill("<span style='color:{colour}'>&#9679;</span> gripper: {path}", colour=GRIPPER_COLOUR, path=path)
+    known = facts.gripper_px is not None or facts.trace_px is not None
+    return lines([*_targets(facts), *([gripper] if known else [])])
+
+
+def _targets(facts: SceneFacts) -> list[Markup]:
+    return [
         fill(
-            "<span style='color:{colour}'>&#9679;</span> {phrase}: {offset}{grasped}",
-            colour=_colour(n),
+            "<span style='color:{colour}'>&#9679;</span> {phrase}: {offset}{grasped}{places}",
+            colour=target_colour(n),
             phrase=t.phrase,
             offset="no offset" if (o := t.offset_m) is None else f"({', '.join(f'{v:+.3f}' for v in o)}) m",
             grasped=", grasped" if t.grasped else "",
+            places="".join(f", {n}" for n, at in (("point", t.point_px), ("box", t.box_px)) if at is not None),
         )
         for n, t in enumerate(facts.targets)
-    )
-
-
-def _colour(number: int) -> str:
-    return _TARGET_COLOURS[number % len(_TARGET_COLOURS)]
+    ]
 
 
 def draw_facts(
@@ -193,27 +197,14 @@ def draw_facts(
     source_hw: tuple[int, int] | None = None,
     scale: int = 3,
 ) -> np.ndarray:
-    """The image, enlarged, with each target's point marked if the labels know the camera (the base camera).
+    """The image, enlarged, with the labels of its camera: points and boxes of the targets, the gripper and its path.
 
-    A line leads to the target from the gripper, if its point is known too. Points are fractions of the original image,
-    which has the size `source_hw` (None: that of `image`) and was padded to the size of `image`.
+    Labels are fractions of the original image, which has the size `source_hw` (None: that of `image`) and was padded to
+    the size of `image`.
     """
     hw = image.shape[0], image.shape[1]
-
-    def pixel(point: tuple[float, float]) -> tuple[float, float]:
-        y, x = padded_point(point, source_hw or hw, hw)
-        return x * large.width, y * large.height
-
-    large = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.NEAREST)
-    if facts is None or camera != "base_0_rgb":
-        return np.asarray(large)
-    draw = ImageDraw.Draw(large)
-    for number, target in enumerate(facts.targets):
-        if target.point_px is None:
-            continue
-        x, y = pixel(target.point_px)
-        r = max(large.width // 24, 3)
-        if facts.gripper_px is not None:
-            draw.line([pixel(facts.gripper_px), (x, y)], fill=_colour(number), width=max(r // 3, 1))
-        draw.ellipse([x - r, y - r, x + r, y + r], outline=_colour(number), width=max(r // 3, 1))
-    return np.asarray(large)
+    known = facts is not None and camera == (facts.camera or _FIRST_CAMERA)
+    move = padded(source_hw or hw, hw)
+    return draw_marks(
+        image, [moved_mark(mark, move) for mark in marks_of(facts)] if known and facts else (), scale=scale
+    )
