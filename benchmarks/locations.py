@@ -3,9 +3,9 @@
     uv run python benchmarks/locations.py [--quick] [--pictures DIR]
 
 A hand-made motion (to the first target, the fingers close, up) is executed in tasks of every LIBERO suite and stored as
-a dataset with recordings. `label_dataset.py replay --boxes` labels it twice, for robot `libero` (pictures turned by 180
-degrees) and for `libero_front` (flipped). The labels as read from the file are compared with truth that shares no code
-with them:
+a dataset with recordings, which `label_dataset.py replay --boxes` labels. The labels are read from the file as robot
+`libero` sees them (pictures turned by 180 degrees) and as `libero_front` does (flipped), and compared with truth that
+shares no code with them:
 
 - points and boxes: a ray is cast from the camera through every pixel, and through the labelled point itself, and hits
   a visible shape of the target or not (mujoco's `mj_multiRay`; no picture is drawn);
@@ -18,6 +18,7 @@ with them:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 import importlib
 from itertools import pairwise
@@ -39,12 +40,13 @@ from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.envs.libero.camera import VIEWS, Cameras
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
-from inspire_fast.envs.libero.suites import find_task
-from inspire_fast.envs.libero.target_table import targets_of
+from inspire_fast.envs.libero.scene_cache import SceneCache
 from inspire_fast.envs.libero.targets import Target
+from inspire_fast.labeling.demonstrations import replay as replay_module
 from inspire_fast.labeling.demonstrations.replay import Replay
 from inspire_fast.labeling.labeler import label_dataset
 from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.libero import LIBERO
 from inspire_fast.training.inspection.page import draw_facts
 
 # Python looks for packages in the script's folder first, where `libero.py` is another benchmark.
@@ -173,9 +175,8 @@ def move(environment: LiberoEnvironment) -> Iterator[np.ndarray]:
         yield np.array([0.3, -0.5 if step % 2 else 0.5, 1, 0, 0, 0, 1.0])
 
 
-def record(suite: str, task: int, root: Path) -> Seen:
+def record(environment: LiberoEnvironment, root: Path) -> Seen:
     """Executes the motion, stores dataset and recording, and collects the truth."""
-    environment = LiberoEnvironment(suite, task, LiberoSettings(camera_hw=(SIDE, SIDE), render_quality="reduced"))
     environment.reset(0)
     model = environment.simulator.sim.model._model  # noqa: SLF001  (mujoco's own)
     rows: dict[str, list[Any]] = {"state": [], "actions": [], "image": []}
@@ -194,7 +195,6 @@ def record(suite: str, task: int, root: Path) -> Seen:
         rows["actions"].append(environment.step(action).astype(np.float32))
     store(environment, rows, np.array(states), root)
     opening = np.ptp(np.array(rows["state"])[:, -2:], axis=1)
-    environment.close()
     # The fingers have come to rest where they are within 4 % of the widest opening (see `GripperSignal`) of their end.
     still = np.abs(opening[REACH:] - opening[REACH + CLOSE - 1]) <= 0.04 * opening[0]
     return Seen(ball_px=np.array(balls), shapes=shapes, rays=rays, event=REACH + int(np.argmax(still)))
@@ -287,25 +287,34 @@ def drawn(dataset: LeRobotDataset, table: FactsTable, frame: int, robot: str) ->
     return draw_facts(picture[:, ::-1] if robot == "libero_front" else picture, facts, "base_0_rgb", scale=2)
 
 
+def check_task(suite: str, task: int, found: Found) -> np.ndarray:
+    """Adds the comparisons of one task; returns its labelled pictures, one robot's below the other's."""
+    settings = LiberoSettings(camera_hw=(SIDE, SIDE), render_quality="reduced")
+    environment = LiberoEnvironment(suite, task, settings)
+    with tempfile.TemporaryDirectory() as folder, closing(environment):
+        root = Path(folder) / "set"
+        seen = record(environment, root)
+        dataset = LeRobotDataset(root)
+        # One simulator per task is enough: building another would take most of the time.
+        replay_module.SceneCache = lambda *_: SceneCache(given=environment)
+        label_dataset(dataset, Replay(recordings=root / "recordings", boxes=True), robot=LIBERO, progress=False)
+        rows = []
+        for robot in ROBOTS_LABELLED:
+            table = FactsTable.load(root).in_orientation(ROBOTS[robot].image_orientation)
+            compare(seen, table, environment.targets, robot, found)
+            rows.append(np.concatenate([drawn(dataset, table, frame, robot) for frame in seen.shapes], axis=1))
+    return np.concatenate(rows)
+
+
 def main(args: Args) -> None:
     """Prints the figures and, last, one JSON object."""
     chosen, found = QUICK if args.quick else TASKS, Found()
-    for suite, task in tqdm(chosen, desc="tasks", disable=None):
-        tiles = []
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder) / "set"
-            seen = record(suite, task, root)
-            dataset, targets = LeRobotDataset(root), targets_of(find_task(suite, task))
-            for robot in ROBOTS_LABELLED:
-                producer = Replay(recordings=root / "recordings", boxes=True)
-                label_dataset(dataset, producer, robot=ROBOTS[robot], overwrite=True, progress=False)
-                table = FactsTable.load(root)
-                compare(seen, table, targets, robot, found)
-                tiles.append(np.concatenate([drawn(dataset, table, frame, robot) for frame in seen.shapes], axis=1))
+    for suite, task in tqdm(chosen, desc="tasks", mininterval=10):
+        picture = check_task(suite, task, found)
         if args.pictures is not None:
             args.pictures.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.concatenate(tiles)).save(args.pictures / f"{suite}-{task:02d}.png")
-    print(f"{len(chosen)} tasks, each labelled for {' and '.join(ROBOTS_LABELLED)}")
+            Image.fromarray(picture).save(args.pictures / f"{suite}-{task:02d}.png")
+    print(f"{len(chosen)} tasks, each read for {' and '.join(ROBOTS_LABELLED)}")
     print(f"points inside: {sum(found.in_mask)} of {len(found.in_mask)}; hidden but seen: {found.wrongly_hidden}")
     print(f"boxes: IoU mean {np.mean(found.box_iou):.4f}, worst {min(found.box_iou):.3f}, {len(found.box_iou)} boxes")
     print(

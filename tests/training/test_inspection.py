@@ -95,12 +95,30 @@ def test_points_are_drawn_where_they_are(inspection: Inspection) -> None:
     rows, columns = np.nonzero(drawn.any(axis=-1))
     assert drawn.shape == (150, 300, 3)
     assert abs(rows.mean() - 75) < 2
-    assert columns.min() == pytest.approx(75, abs=4)
-    assert columns.max() == pytest.approx(225 + 300 // 24, abs=2)
+    assert columns.min() == pytest.approx(75 - 150 // 40, abs=1)  # the gripper's ring
+    assert columns.max() == pytest.approx(225 + 150 // 40, abs=1)  # the target's
     assert not draw_facts(black, replace(facts, targets=(target,)), "left_wrist_0_rgb").any()
+    wrist = replace(facts, targets=(target,), camera="left_wrist_0_rgb")
+    assert draw_facts(black, wrist, "left_wrist_0_rgb").any()
+    assert not draw_facts(black, wrist, "base_0_rgb").any()
 
 
-def test_an_arrow_from_stored_labels_lies_in_the_padded_image(config: TrainConfig, tmp_path: Path) -> None:
+def test_boxes_and_paths_are_drawn_where_they_are(inspection: Inspection) -> None:
+    facts = inspection.shown[0].facts
+    assert facts is not None
+    black = np.zeros((50, 100, 3), np.uint8)
+    boxed = replace(facts, targets=(replace(facts.targets[0], box_px=(0.2, 0.1, 0.6, 0.4)),))
+    rows, columns = np.nonzero(draw_facts(black, boxed, "base_0_rgb").any(axis=-1))
+    np.testing.assert_allclose([rows.min(), rows.max(), columns.min(), columns.max()], [30, 90, 30, 120], atol=1)
+    path = np.array([[0.5, 0.5], [0.5, 0.9]], np.float32)
+    rows, columns = np.nonzero(draw_facts(black, replace(facts, trace_px=path), "base_0_rgb").any(axis=-1))
+    assert columns.min() == pytest.approx(150, abs=2)
+    assert columns.max() == pytest.approx(270, abs=3)
+    assert set(range(150, 270)) <= set(columns.tolist())  # a line joins the points
+    assert abs(rows.mean() - 75) < 2
+
+
+def test_points_of_stored_labels_lie_in_the_padded_image(config: TrainConfig, tmp_path: Path) -> None:
     root = write_fake_dataset(tmp_path / "dataset", episodes=4, frames=12)
     stored = FactsTable.load(root)
     target = replace(stored.facts(0, 0).targets[0], point_px=(0.5, 1.0))
@@ -113,8 +131,8 @@ def test_an_arrow_from_stored_labels_lies_in_the_padded_image(config: TrainConfi
     )  # an upright image with 25 px of black at its side
     columns = np.nonzero(drawn.any(axis=-1))[1]
     assert shown.source_hw["base_0_rgb"] == (16, 16)
-    assert columns.min() == pytest.approx(75, abs=3)
-    assert columns.max() == pytest.approx(225 + 300 // 24, abs=3)
+    assert columns.min() == pytest.approx(75 - 300 // 40, abs=1)
+    assert columns.max() == pytest.approx(225 + 300 // 40, abs=1)
 
 
 def test_counts_are_in_the_words_of_the_release(config: TrainConfig, tmp_path: Path) -> None:
