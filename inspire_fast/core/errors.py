@@ -1,7 +1,7 @@
 """Errors of names and numbers that a person gave: lookup errors whose text is a whole message.
 
 Python's own `KeyError` and `IndexError` are mostly bugs. A command prints the errors below without a traceback, and
-lets those two end it with one.
+lets those two end it with one. And the error of facts that labels lack.
 """
 
 from __future__ import annotations
@@ -16,3 +16,7 @@ class UnknownNameError(KeyError):
 
 class OutOfRangeError(IndexError):
     """A number beyond the last sample, row or episode."""
+
+
+class UnknownFactError(ValueError):
+    """The labels of a frame lack what a question is about; names what is lacking and how to label it."""

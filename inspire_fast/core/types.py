@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from inspire_fast.core.errors import UnknownFactError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
@@ -134,17 +136,17 @@ class TargetFacts:
         """The offset along the axes of a frame, metres `[3]`; "base" are the robot's world axes.
 
         Raises:
-            ValueError: the labels have no offset, or no rotation of that frame.
+            UnknownFactError: the labels have no offset, or no rotation of that frame.
         """
         if self.offset_m is None:
-            raise ValueError(
+            raise UnknownFactError(
                 f"The labels of {self.phrase!r} have no offset in metres: their source knows only the picture. Ask "
                 "about its place in the picture (point, box), or label the dataset with another producer."
             )
         if frame == "base":
             return self.offset_m
         if frame not in self.rotations:
-            raise ValueError(
+            raise UnknownFactError(
                 f"The labels of {self.phrase!r} have no rotation of the frame {frame!r}; they have "
                 f"{['base', *sorted(self.rotations)]}. Label the dataset with that frame, or ask relative to the base."
             )
@@ -163,6 +165,8 @@ class SceneFacts:
             where it is not known or leaves the picture.
         camera: canonical camera (e.g. `base_0_rgb`) of all facts in pictures; None: the robot's first, as in older
             labels.
+        motion_m: the gripper's coming motion over a chunk, metres, float32 `[3]`, along the axes of
+            `TargetFacts.offset_m`. Not a label: readers of datasets compute it where the robot declares its position.
         quality: the source's own word for the quality of these labels (RoboInter: "Primary", "Secondary"), where it
             states one.
     """
@@ -172,6 +176,7 @@ class SceneFacts:
     trace_px: np.ndarray | None = None
     camera: str | None = None
     quality: str | None = None
+    motion_m: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.gripper_px is not None:

@@ -73,6 +73,7 @@ class ChunkSource:
         robot: the embodiment; turns native observations into canonical ones.
         horizon: actions per chunk.
         config: rows and columns of the samples.
+        motion: facts hold the gripper's coming motion (`SceneFacts.motion_m`), from its recorded position.
 
     Attributes:
         skipped: episode -> reason for leaving it out.
@@ -92,6 +93,7 @@ class ChunkSource:
         robot: Robot,
         horizon: int,
         config: ChunkConfig = ChunkConfig(),
+        motion: bool = False,
     ) -> None:
         config = config or ChunkConfig()
         if horizon < 1:
@@ -112,6 +114,7 @@ class ChunkSource:
         self._refuse_impossible_states(values)
         self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))
         self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
+        self._positions = _gripper_positions(dataset, robot, self._state_columns) if motion else None
         self._choose_rows(config)
 
     def of_split(self, split: Split) -> ChunkSource:
@@ -178,9 +181,19 @@ class ChunkSource:
         return Sample(
             observation=observation,
             actions=self._actions[self._chunk_rows(row)],
-            facts=None if self.facts is None else self.facts.facts(*self.location(i)),
+            facts=self.facts_of(i),
             robot=self.robot.name,
         )
+
+    def facts_of(self, i: int) -> SceneFacts | None:
+        """Facts of sample i; None without labels and without motion."""
+        scene = None if self.facts is None else self.facts.facts(*self.location(i))
+        if self._positions is None:
+            return scene
+        row = self._row(i)
+        end = min(row + self.horizon, int(self._stops[row]) - 1)
+        motion = self._positions[end] - self._positions[row]
+        return replace(scene or SceneFacts(targets=()), motion_m=motion.astype(np.float32))
 
     def _require_sizes(self, i: int, values: Mapping[str, Any]) -> None:
         for column in self._columns:
@@ -252,6 +265,25 @@ class ChunkSource:
     def _chunk_rows(self, rows: np.ndarray | int) -> np.ndarray:
         """Rows of the actions from `rows` on, `[..., t]`; past the episode's end, its last row."""
         return np.minimum(np.asarray(rows) + np.arange(self.horizon), self._stops[rows] - 1)
+
+
+def _gripper_positions(dataset: LeRobotDataset, robot: Robot, state_columns: Sequence[str]) -> np.ndarray:
+    """The gripper's recorded position in every row, metres, float64 `[n, 3]`, along the robot's axes.
+
+    Raises:
+        DatasetError: the robot does not declare its position, or the dataset lacks its columns.
+    """
+    signal = robot.gripper
+    columns = (signal and signal.columns) or tuple(state_columns)
+    if signal is None or (absent := [column for column in columns if column not in dataset.features]):
+        why = "does not declare its gripper's position" if signal is None else f"needs the columns {absent} for it"
+        raise DatasetError(
+            f"{dataset.root}: the question about the gripper's movement needs its recorded position, and robot "
+            f"{robot.name!r} {why}. Declare it (`Robot.gripper`), or leave the question `movement` out."
+        )
+    parts = dataset.columns(list(columns))
+    values = np.concatenate([parts[column].reshape(len(dataset), -1) for column in columns], axis=-1)
+    return values[:, list(signal.position)].astype(np.float64) * signal.metres_per_unit
 
 
 def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot) -> None:

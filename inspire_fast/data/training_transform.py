@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
@@ -15,13 +14,13 @@ from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.picture_facts import moved, padded
+from inspire_fast.data.placement import Placement
 from inspire_fast.data.question_dropout import QuestionDropout
-from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, render, unroll
+from inspire_fast.data.truths import NOTHING, Unlabelled, facts_of, left_out, true_answers
+from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, nothing_of_the_scene, render
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
-
-Unlabelled = Literal["refuse", "ask_nothing", "ask_known"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,55 +43,34 @@ class ModelInput:
         seen = {k: resize_with_pad(v, *self.image_hw) for k, v in observation.images.items() if k in self.cameras}
         return {camera: seen.get(camera, black) for camera in self.cameras}
 
-    def prompt_fields(self, observation: Observation, targets: Sequence[str]) -> PromptFields:
+    def facts(self, sample: Sample) -> SceneFacts | None:
+        """The sample's facts; places in pictures are of the picture as the network sees it."""
+        scene = sample.facts
+        if scene is None or not (image := self._picture(sample, scene)):
+            return scene
+        return moved(scene, padded(image, self.image_hw))
+
+    def _picture(self, sample: Sample, scene: SceneFacts) -> tuple[int, int] | None:
+        """Size of the picture that places are in, where the network pads it; None where it keeps its form."""
+        image = sample.observation.images.get(scene.camera or self.cameras[0])
+        if image is None:
+            return None
+        h, w = image.shape[:2]
+        return (h, w) if h * self.image_hw[1] != w * self.image_hw[0] else None
+
+    def prompt_fields(
+        self, observation: Observation, targets: Sequence[str], left_out: frozenset[tuple[str, str]] = NOTHING
+    ) -> PromptFields:
         """The dialogue's placeholders, with the state normalised."""
         state = self.normalizer.state(observation.state)
-        return PromptFields(instruction=observation.prompt, state=state, targets=tuple(targets))
-
-
-def true_answers(script: Script, fields: PromptFields, facts: SceneFacts | None) -> tuple[str, ...]:
-    """The right answer for every question slot of the dialogue, from facts."""
-    by_phrase = {} if facts is None else {t.phrase: t for t in facts.targets}
-    answers = []
-    for piece in unroll(script, fields):
-        if piece.kind is Kind.ANSWER:
-            if piece.target not in by_phrase:
-                raise ValueError(
-                    f"No facts about {piece.target!r}; known: {sorted(by_phrase)}. Label the dataset first."
-                )
-            answers.append(piece.slot.truth(by_phrase[piece.target]))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
-    return tuple(answers)
-
-
-def facts_of(script: Script, sample: Sample, unlabelled: Unlabelled) -> SceneFacts | None:
-    """Facts of the targets that a script asks about, in its words and order; None if it asks nothing.
-
-    Training and held-out decoding ask about these, as inference does.
-
-    Raises:
-        ValueError: a target of the instruction has no facts in this frame, and `unlabelled` is "refuse".
-    """
-    if not script.questions:
-        return None
-    grounding, prompt = GROUNDINGS[script.grounding], sample.observation.prompt
-    stored = sample.facts or SceneFacts(targets=())
-    wanted = script.asked(grounding.targets(prompt, stored))
-    known = [t for t in grounding.facts(prompt, stored).targets if t.phrase in wanted]
-    missing = [phrase for phrase in wanted if phrase not in {t.phrase for t in known}]
-    if wanted and not missing:
-        return replace(stored, targets=tuple(known))
-    if unlabelled == "refuse":
-        raise ValueError(
-            f"Script {script.name!r} asks about the targets of {prompt!r}, and this frame has no facts about "
-            f"{missing or 'any'}. Label the dataset; if its labels leave frames out on purpose, as hindsight does, "
-            "choose `--data.unlabelled ask_nothing` (or ask_known); or train the `pi0_fast` script."
-        )
-    return replace(stored, targets=tuple(known)) if unlabelled == "ask_known" and known else None
+        return PromptFields(instruction=observation.prompt, state=state, targets=tuple(targets), left_out=left_out)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTransform:
     """`Sample` -> arrays of one `Batch` row; see `Batch` for names and shapes.
+
+    A script that does not act takes samples without actions, too.
 
     Attributes:
         max_token_len: `l`, text ids per row.
@@ -100,8 +78,11 @@ class TrainingTransform:
         state_noise: standard deviation of noise on the normalised state.
         question_dropout: random choice of a training sample's questions.
         unlabelled: treatment of a frame that lacks facts about a target: "refuse" raises; "ask_nothing" trains its
-            actions alone; "ask_known" asks about the other targets. Hindsight leaves out uncertain targets, mostly near
-            the gripper: with "ask_known" a missing question reveals that.
+            actions alone; "ask_known" asks the other questions. Hindsight leaves out uncertain targets, mostly near the
+            gripper: with "ask_known" a missing question reveals that.
+        placement: crop and rotation of the training pictures, drawn here; see `data.placement`. None: they are not
+            moved, or no question is about places in them.
+        weight: factor of all loss weights.
     """
 
     script: Script
@@ -112,43 +93,76 @@ class TrainingTransform:
     state_noise: float = 0.0
     question_dropout: QuestionDropout = field(default_factory=QuestionDropout)
     unlabelled: Unlabelled = "refuse"
+    placement: Placement | None = None
+    weight: float = 1.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One row, with images as `image:<camera>`; raises as `render` does, and if the dialogue does not fit."""
-        rendered = self.render(sample, rng)
+        drawn = None if self.placement is None else self.placement.draw(rng)
+        rendered = self.render(sample, rng, drawn)
         images = {f"image:{k}": v for k, v in self.inputs.images(sample.observation).items()}
-        return {**images, **self._pad(rendered)}
+        return {**images, **self._pad(rendered), **({} if drawn is None else {"placement": drawn})}
 
-    def render(self, sample: Sample, rng: np.random.Generator | None = None) -> Rendered:
+    def render(
+        self, sample: Sample, rng: np.random.Generator | None = None, placement: np.ndarray | None = None
+    ) -> Rendered:
         """The sample's whole dialogue, with every blank filled from recorded facts.
 
         With `rng` it is as in training: noisy state, dropout of questions. Without, it is complete and exact.
 
+        Args:
+            sample: with actions, if the script acts.
+            rng: of this use.
+            placement: numbers of `Placement.draw`, with which the picture will be cropped and turned.
+
         Raises:
             ValueError: no actions, or facts missing that the script asks about.
         """
-        if sample.actions is None:
-            raise ValueError("A training sample needs actions.")
+        if sample.actions is None and self.script.acts:
+            raise ValueError(f"A training sample of script {self.script.name!r} needs actions.")
         script, facts = self.script, self.facts_of(sample)
-        fields = self.inputs.prompt_fields(sample.observation, tuple(t.phrase for t in facts.targets) if facts else ())
+        if placement is not None and facts is not None:
+            facts = self._placed(facts, placement)
+        targets = tuple(t.phrase for t in facts.targets) if facts else ()
+        fields = self.prompt_fields(sample.observation, targets, left_out(script, facts))
         if rng is not None:
-            if self.state_noise:
+            if self.state_noise and len(fields.state):
                 noise = rng.normal(scale=self.state_noise, size=fields.state.shape)
                 fields = replace(fields, state=self.inputs.normalizer.noisy_state(fields.state, noise))
-            asked, supervised = self.question_dropout.draw(fields.targets, rng)
-            fields = replace(fields, targets=asked)
+            # A script that asks about the scene alone has the one "target" that there is.
+            alone = ("",) if script.scene_questions and not fields.targets else ()
+            kept, supervised = self.question_dropout.draw(fields.targets or alone, rng)
+            silent = NOTHING if kept else nothing_of_the_scene(script)
+            fields = replace(fields, targets=tuple(filter(None, kept)), left_out=fields.left_out | silent)
             script = script if supervised else script.unsupervised()
+        acts = script.acts and sample.actions is not None
         return render(
             script,
             fields,
             self.vocabulary,
             answers=true_answers(script, fields, facts),
-            action_ids=self.action_ids(sample.actions, sample.observation.state),
+            action_ids=self.action_ids(sample.actions, sample.observation.state) if acts else None,  # pyright: ignore[reportArgumentType]
         )
 
+    def prompt_fields(
+        self, observation: Observation, targets: Sequence[str], left_out: frozenset[tuple[str, str]]
+    ) -> PromptFields:
+        """As `ModelInput.prompt_fields`; without state where the script does not read it."""
+        if self.script.reads_state:
+            return self.inputs.prompt_fields(observation, targets, left_out)
+        return PromptFields(
+            instruction=observation.prompt, state=np.zeros(0), targets=tuple(targets), left_out=left_out
+        )
+
+    def _placed(self, facts: SceneFacts, numbers: np.ndarray) -> SceneFacts:
+        """The facts in the picture as it will be cropped and turned; wrist cameras are not."""
+        if self.placement is None or "wrist" in (facts.camera or ""):
+            return facts
+        return moved(facts, self.placement.point_map(numbers, self.inputs.image_hw))
+
     def facts_of(self, sample: Sample) -> SceneFacts | None:
-        """`facts_of` of this transform's script."""
-        return facts_of(self.script, sample, self.unlabelled)
+        """`facts_of` of this transform's script, in the picture that the network sees."""
+        return facts_of(self.script, replace(sample, facts=self.inputs.facts(sample)), self.unlabelled)
 
     def action_ids(self, actions: np.ndarray, state: np.ndarray) -> list[int]:
         """Ids of the action tokenizer for canonical actions `[t, a]`, begun at canonical `state`; at least one."""
@@ -179,6 +193,6 @@ class TrainingTransform:
         }
         row["ids"][: len(tokens)], row["block"][: len(tokens)] = tokens.ids, tokens.block
         row["target_at"][: len(at)] = at
-        row["target_weight"][: len(at)] = tokens.weight[at]
+        row["target_weight"][: len(at)] = tokens.weight[at] * self.weight
         row["target_kind"][: len(at)] = kinds[tokens.segment[at]]
         return row

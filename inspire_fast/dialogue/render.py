@@ -17,8 +17,9 @@ import re
 import numpy as np
 
 from inspire_fast.core.types import TokenSequence
+from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.questions.base import Question
-from inspire_fast.dialogue.script import ActionSlot, Context, Forced, ForEachTarget, Script, Slot
+from inspire_fast.dialogue.script import ActionSlot, Ask, Context, Forced, ForEachTarget, Script, Slot
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
@@ -43,11 +44,14 @@ class PromptFields:
         instruction: words of the person.
         state: normalised state, float `[s]`, nominally within [-1, 1].
         targets: phrases to ask about, in the instruction's order.
+        left_out: (question, target) that are not asked although the script would; the target of a question about the
+            scene is "".
     """
 
     instruction: str
     state: np.ndarray
     targets: tuple[str, ...] = ()
+    left_out: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +61,9 @@ class Piece:
     Attributes:
         kind, text, weight: see `Kind` and the script's segments.
         slot: question or action slot of a blank; None for text.
-        target: phrase that the question is about; empty outside questions.
+        target: phrase that the question is about; empty outside of questions about targets.
         joins: see `Context`.
+        eos: see `Forced`.
     """
 
     kind: Kind
@@ -67,6 +72,7 @@ class Piece:
     slot: Question | ActionSlot | None = None
     target: str = ""
     joins: bool = False
+    eos: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,39 +112,69 @@ def unroll(script: Script, fields: PromptFields) -> tuple[Piece, ...]:
         elif isinstance(segment, Forced):
             opens_action = script.acts and segment is script.segments[-2]
             kind = Kind.ACTION if opens_action else Kind.FORCED
-            pieces.append(Piece(kind=kind, text=segment.text, weight=segment.weight))
+            pieces.append(Piece(kind=kind, text=segment.text, weight=segment.weight, eos=segment.eos))
         elif isinstance(segment, ForEachTarget):
             for target in script.asked(fields.targets):
-                pieces.extend(_ask(segment, target))
+                pieces.extend(_ask(segment, target, fields.left_out))
+        elif isinstance(segment, Ask):
+            pieces.extend(_ask(segment, "", fields.left_out))
         else:
             pieces.append(Piece(kind=Kind.ACTION, weight=segment.weight, slot=segment))
     return tuple(pieces)
 
 
-def _ask(loop: ForEachTarget, target: str) -> list[Piece]:
-    upcoming = (s.question for s in loop.segments if isinstance(s, Slot))
-    current = next(upcoming, None)  # text before a slot words that slot's question
+def asked(script: Script, fields: PromptFields) -> tuple[tuple[Question, str], ...]:
+    """(question, target) of every question of the dialogue, in order; the target is "" for one about the scene."""
+    return tuple((p.slot, p.target) for p in unroll(script, fields) if p.slot and not isinstance(p.slot, ActionSlot))
+
+
+def nothing_of_the_scene(script: Script) -> frozenset[tuple[str, str]]:
+    """What `PromptFields.left_out` holds for a dialogue that asks nothing about the scene."""
+    return frozenset((question.name, "") for question in script.scene_questions)
+
+
+def _ask(group: ForEachTarget | Ask, target: str, left_out: frozenset[tuple[str, str]]) -> list[Piece]:
+    """Pieces of the questions about one target, or about the scene (""). Text before a slot words its question."""
     pieces: list[Piece] = []
-    for segment in loop.segments:
-        if isinstance(segment, Slot):
-            pieces.append(Piece(kind=Kind.ANSWER, weight=segment.weight, slot=segment.question, target=target))
-            current = next(upcoming, None)
-        else:
-            wording = current.wording(target) if current is not None else ""
-            text = segment.text.replace("{question}", wording)
-            pieces.append(Piece(kind=Kind.FORCED, text=text, weight=segment.weight, target=target))
+    for segments in _by_question(group.segments):
+        slots = [s for s in segments if isinstance(s, Slot)]
+        if any((slot.question.name, target) in left_out for slot in slots):
+            continue
+        wording = slots[0].question.wording(target) if slots else ""
+        fills = {"question": wording, "object": _without_article(target)}
+        for segment in segments:
+            if isinstance(segment, Slot):
+                pieces.append(Piece(kind=Kind.ANSWER, weight=segment.weight, slot=segment.question, target=target))
+                continue
+            text = re.sub(r"\{(question|object)\}", lambda match: fills[match[1]], segment.text)  # noqa: B023
+            if isinstance(segment, Context):
+                pieces.append(Piece(kind=Kind.CONTEXT, text=text, target=target, joins=segment.joins))
+            else:
+                forced = Piece(kind=Kind.FORCED, text=text, weight=segment.weight, target=target, eos=segment.eos)
+                pieces.append(forced)
     return pieces
+
+
+@functools.lru_cache(maxsize=256)
+def _by_question(segments: tuple[Context | Forced | Slot, ...]) -> tuple[tuple[Context | Forced | Slot, ...], ...]:
+    """The segments, cut before each text that words the next question."""
+    groups: list[list[Context | Forced | Slot]] = [[]]
+    for segment in segments:
+        opens = not isinstance(segment, Slot) and "{question}" in segment.text
+        if opens and any(isinstance(s, Slot) for s in groups[-1]):
+            groups.append([])
+        groups[-1].append(segment)
+    return tuple(map(tuple, groups))
+
+
+def _without_article(phrase: str) -> str:
+    return re.sub(r"^(?:the|a|an) ", "", phrase, flags=re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=8)  # thousands of answers, needed for every sample
 def _answer_words(questions: tuple[Question, ...], text: TextTokenizer) -> frozenset[int]:
-    """Ids that occur in some answer."""
+    """Ids that occur in the words of some answer; locations are none."""
     return frozenset(i for q in questions for answer in q.answers for i in text.encode(" " + answer))
-
-
-def answer_ids(answer: str, vocabulary: Vocabulary) -> list[int]:
-    """Ids of an answer as the dialogue has it, with a leading space."""
-    return _encode_once(vocabulary.text, " " + answer)
 
 
 def render(
@@ -199,7 +235,7 @@ class Dialogue:
         """Writes the dialogue up to the first blank that is not filled. Arguments and errors as for `render`."""
         slots = sum(piece.kind is Kind.ANSWER for piece in self.pieces)
         if len(answers) > slots:
-            about = list(dict.fromkeys(piece.target for piece in self.pieces if piece.target))
+            about = list(dict.fromkeys(p.target or "the scene" for p in self.pieces if p.kind is Kind.ANSWER))
             raise ValueError(f"{len(answers)} answers for a dialogue with {slots} questions about {about}.")
         writer, given = _Writer(), iter(answers)
         supervises = self.script.supervise_matches
@@ -243,18 +279,15 @@ class Dialogue:
 def encode(script: Script, fields: PromptFields, vocabulary: Vocabulary) -> Dialogue:
     """Unrolls a script and encodes its given text, once for all ways in which its blanks may be filled."""
     pieces = unroll(script, fields)
-    ids = tuple(None if piece.slot is not None else _ids_of(piece, vocabulary.text) for piece in pieces)
+    ids = tuple(None if piece.slot is not None else _ids_of(piece, vocabulary) for piece in pieces)
     return Dialogue(script=script, vocabulary=vocabulary, pieces=pieces, ids=ids)
 
 
-def _ids_of(piece: Piece, text: TextTokenizer) -> list[int]:
+def _ids_of(piece: Piece, vocabulary: Vocabulary) -> list[int]:
     """Ids of given text. Only the context changes between calls, with the robot's state; the rest is encoded once."""
-    return text.encode(piece.text) if piece.kind is Kind.CONTEXT else _encode_once(text, piece.text)
-
-
-@functools.lru_cache(maxsize=4096)
-def _encode_once(text: TextTokenizer, words: str) -> list[int]:
-    return text.encode(words)
+    if piece.kind is Kind.CONTEXT:
+        return vocabulary.text.encode(piece.text)
+    return [*vocabulary.encode_once(piece.text), *([vocabulary.text.eos_id] if piece.eos else [])]
 
 
 def _fill_of(
@@ -268,9 +301,10 @@ def _fill_of(
     answer = next(answers, None)
     if answer is None or piece.slot is None:
         return None
-    if answer not in piece.slot.answers:
-        raise ValueError(f"{answer!r} is no answer to {piece.slot.name!r}; allowed: {', '.join(piece.slot.answers)}.")
-    return answer_ids(answer, vocabulary)
+    form = form_of(piece.slot)
+    if not form.allows(answer):
+        raise ValueError(f"{answer!r} is no answer to {piece.slot.name!r}; allowed: {form.listed()}.")
+    return form.ids(answer, vocabulary)
 
 
 def end_ids(slot: ActionSlot, vocabulary: Vocabulary) -> list[int]:

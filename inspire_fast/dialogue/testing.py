@@ -26,14 +26,19 @@ def random_chunks(count: int, horizon: int, action_dim: int, seed: int = 0) -> n
     return np.clip(np.cumsum(steps, axis=1), -1, 1)
 
 
-@lru_cache(maxsize=4)
-def tiny_vocabulary(horizon: int = 10, action_dim: int = 7, *, one_id_answers: bool = True) -> Vocabulary:
-    """A vocabulary of 512 ids. With `one_id_answers=False` some answers of `DIRECTION` have several ids."""
+@lru_cache(maxsize=8)
+def tiny_vocabulary(
+    horizon: int = 10, action_dim: int = 7, *, one_id_answers: bool = True, locations: int = 0
+) -> Vocabulary:
+    """A vocabulary of 512 ids, and as many more as it has `locations`.
+
+    With `one_id_answers=False` some answers of `DIRECTION` have several ids.
+    """
     symbols = [" " + answer for answer in DIRECTION.answers] if one_id_answers else []
-    text = TextTokenizer.fit(SENTENCES * 4, vocab_size=330, symbols=symbols)
+    text = TextTokenizer.fit(SENTENCES * 4, vocab_size=330 + locations, symbols=symbols, locations=locations)
     # Wide enough for any chunk within [-1, 1]: |DCT| <= sqrt(horizon), plus slack for quantile normalisation.
     bound = int(np.ceil(20 * horizon**0.5))
     action = FastTokenizer.fit(
         random_chunks(200, horizon, action_dim), vocab_size=180, coefficient_range=(-bound, bound)
     )
-    return Vocabulary(text=text, action=action, size=512, skip=0)
+    return Vocabulary(text=text, action=action, size=512 + locations, skip=0)

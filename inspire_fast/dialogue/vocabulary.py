@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import functools
 
 import numpy as np
 
@@ -33,6 +34,25 @@ class Vocabulary:
                 f"{self.action.vocab_size} action ids below its last {self.skip}. Enlarge the network's vocab_size or "
                 "shrink the tokenizers."
             )
+
+    def locations(self, bins: int) -> np.ndarray:
+        """Text ids of the locations `<loc0000>`, `<loc0001>`, ..., int32 `[bins]`, ascending.
+
+        Raises:
+            ValueError: the vocabulary has none, or another number: each would stand for another place.
+        """
+        ids = self.text.location_ids
+        if len(ids) != bins:
+            raise ValueError(
+                f"A question answers with {bins} locations, and the text tokenizer has {len(ids)}. PaliGemma's has "
+                "1024; one that is fitted gets as many as the questions say (their parameter `bins`) when it is fitted "
+                "with them: scripts/fit_tokenizers.py."
+            )
+        return ids
+
+    def encode_once(self, words: str) -> list[int]:
+        """Text ids of words that come again and again, encoded once; do not change the list."""
+        return _encode_once(self.text, words)
 
     def from_action(self, action_ids: np.ndarray | Sequence[int]) -> np.ndarray:
         """Action ids -> text ids, int32.
@@ -91,6 +111,11 @@ class Vocabulary:
                 f"The actions from place {start} on do not end with {end!r}: the sequence was cut off at {len(ids)}."
             )
         return self.action.decode(self.to_action(ids[start:stop]).tolist(), horizon, action_dim)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _encode_once(text: TextTokenizer, words: str) -> list[int]:
+    return text.encode(words)
 
 
 def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:

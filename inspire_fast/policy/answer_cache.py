@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.script import Script
 
 
@@ -26,17 +27,19 @@ class RecentAnswers:
     """
 
     def __init__(self, script: Script, *, sessions: int = 1024) -> None:
-        self._questions = script.questions
+        self._script = script
         self._sessions = sessions
         self._cached: OrderedDict[tuple[str, tuple[str, ...]], CachedAnswers] = OrderedDict()
 
     def draft(self, session: str, targets: Sequence[str]) -> tuple[str, ...]:
-        """The session's last answers, or the first allowed answer of each question.
+        """The session's last answers, or some allowed answer to each question.
 
         So the first call has the shape of all later ones, and none of them waits for a compilation.
         """
         cached = self._cached.get((session, tuple(targets)))
-        return cached.answers if cached else tuple(q.answers[0] for _ in targets for q in self._questions)
+        if cached:
+            return cached.answers
+        return tuple(form_of(question).first for question, _ in self._script.slots(tuple(targets)))
 
     def kept(self, session: str, targets: Sequence[str], every: int) -> CachedAnswers | None:
         """Cached answers if only every `every`-th call asks; None if it is this call's turn to ask."""

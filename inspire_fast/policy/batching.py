@@ -17,11 +17,11 @@ import jax
 import numpy as np
 
 from inspire_fast.core.types import TokenSequence
+from inspire_fast.dialogue.forms import AnswerGrammar, form_of
 from inspire_fast.dialogue.questions.base import Question
-from inspire_fast.dialogue.render import Blank, Dialogue, Kind, PromptFields, answer_ids, encode
-from inspire_fast.dialogue.script import Script
+from inspire_fast.dialogue.render import Blank, Dialogue, Kind, PromptFields, encode
+from inspire_fast.dialogue.script import ActionSlot, Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
-from inspire_fast.tokenizers.grammar import trie
 
 Array = Any
 """`np.ndarray` on the host, `jax.Array` in the compiled program."""
@@ -36,27 +36,24 @@ QUESTION_BUCKETS = (0, 2, 4, 8, 16)
 
 
 class Answers:
-    """A question's allowed answers as a trie of ids.
+    """A question's allowed answers as an automaton over ids.
 
     Raises:
-        ValueError: the tokenizer cannot spell an answer, or one answer begins another.
+        ValueError: the tokenizer cannot write an answer, or one answer begins another.
     """
 
     def __init__(self, question: Question, vocabulary: Vocabulary) -> None:
-        self.spelled = {answer: tuple(answer_ids(answer, vocabulary)) for answer in question.answers}
-        for answer, ids in self.spelled.items():
-            if vocabulary.text.decode(ids).strip() != answer:
-                raise ValueError(
-                    f"The text tokenizer cannot spell the answer {answer!r} of question {question.name!r}."
-                )
-        self.ids, self.grammar = trie(list(self.spelled.values()))
-        self._symbols = {answer: np.searchsorted(self.ids, ids).tolist() for answer, ids in self.spelled.items()}
-        self._by_symbols = {tuple(symbols): answer for answer, symbols in self._symbols.items()}
+        self.form, self._vocabulary = form_of(question), vocabulary
+        try:
+            self.grammar = self.form.grammar(vocabulary)
+        except ValueError as error:
+            raise ValueError(f"Question {question.name!r}: {error}") from error
+        self.ids = self.grammar.ids
 
-    @property
+    @functools.cached_property
     def depth(self) -> int:
         """Ids of the longest answer."""
-        return max(map(len, self.spelled.values()))
+        return len(self.symbols(self.form.extreme(max, self._vocabulary)))
 
     def symbols(self, answer: str) -> list[int]:
         """An answer as indices into `ids`.
@@ -64,13 +61,60 @@ class Answers:
         Raises:
             ValueError: it is not allowed; lists what is.
         """
-        if answer not in self.spelled:
-            raise ValueError(f"{answer!r} is not an allowed answer; allowed: {', '.join(self.spelled)}.")
-        return self._symbols[answer]
+        if not self.form.allows(answer):
+            raise ValueError(f"{answer!r} is not an allowed answer; allowed: {self.form.listed()}.")
+        return np.searchsorted(self.ids, self.form.ids(answer, self._vocabulary)).tolist()
 
     def word(self, symbols: np.ndarray) -> str:
         """The answer that chosen symbols spell; -1 pads."""
-        return self._by_symbols[tuple(int(s) for s in symbols if s >= 0)]
+        return self.form.answer(self.ids[symbols[symbols >= 0]].tolist(), self._vocabulary)
+
+    def extreme(self, end: Callable[..., str]) -> str:
+        """An allowed answer with the fewest ids (`end` is `min`) or the most (`max`)."""
+        return self.form.extreme(end, self._vocabulary)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedAnswers:
+    """The automata of several questions as one, over the ids of all: `k` symbols, `n` states.
+
+    Attributes:
+        grammar: the automaton; each question has states of its own.
+        begin: question's answers -> the state in which they begin.
+        columns: question's answers -> int32, the symbol of each of its own ones.
+    """
+
+    grammar: AnswerGrammar
+    begin: Mapping[Answers, int]
+    columns: Mapping[Answers, np.ndarray]
+
+    def own(self, answers: Answers, symbols: np.ndarray) -> np.ndarray:
+        """A question's own symbols of joined ones; -1 pads."""
+        return np.where(symbols < 0, -1, np.searchsorted(self.columns[answers], symbols))
+
+
+@functools.lru_cache(maxsize=64)
+def joined(questions: tuple[Answers, ...]) -> JoinedAnswers:
+    """The automata of a script's questions as one."""
+    ids = np.unique(np.concatenate([own.ids for own in questions])) if questions else np.zeros(1, np.int32)
+    grammars = [own.grammar for own in questions]
+    starts = np.cumsum([0, *(len(g.accepting) for g in grammars)]).tolist()
+    columns = {own: np.searchsorted(ids, own.ids).astype(np.int32) for own in questions}
+    next_state = np.full((max(starts[-1], 1), len(ids)), -1, np.int32)
+    for own, start in zip(questions, starts, strict=False):
+        table = own.grammar.next_state
+        next_state[start : start + len(table), columns[own]] = np.where(table < 0, -1, table + start)
+    none = [np.zeros(1, np.int32)] * (not questions)
+    return JoinedAnswers(
+        grammar=AnswerGrammar(
+            ids=ids.astype(np.int32),
+            next_state=next_state,
+            accepting=np.concatenate([*(g.accepting for g in grammars), *none]).astype(bool),
+            not_below=np.concatenate([*(g.not_below for g in grammars), *none]).astype(np.int32),
+        ),
+        begin=dict(zip(questions, starts, strict=False)),
+        columns=columns,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +144,8 @@ class Row:
             ValueError: they do not fit the questions.
         """
         if len(answers) != len(self.allowed):
-            kind, about = "forced answers" if trusted else "drafted answers", [b.piece.target for b in self.blanks]
+            kind = "forced answers" if trusted else "drafted answers"
+            about = [blank.piece.target or "the scene" for blank in self.blanks]
             raise ValueError(f"{len(answers)} {kind} for {len(self.allowed)} questions, about {about}.")
         for allowed, answer in zip(self.allowed, answers, strict=True):
             allowed.symbols(answer)
@@ -108,7 +153,13 @@ class Row:
 
     def extreme_answers(self, end: Callable[..., str]) -> tuple[str, ...]:
         """Allowed answers with the fewest ids (`end` is `min`) or the most (`max`), one per question."""
-        return tuple(end(own.spelled, key=lambda answer: len(own.spelled[answer])) for own in self.allowed)
+        return tuple(own.extreme(end) for own in self.allowed)
+
+    @property
+    def asked(self) -> tuple[tuple[Question, str], ...]:
+        """(question, target) of each question, in order; the target is "" for one about the scene."""
+        slots = ((blank.piece.slot, blank.piece.target) for blank in self.blanks)
+        return tuple((slot, target) for slot, target in slots if slot and not isinstance(slot, ActionSlot))
 
     @functools.cached_property
     def symbols(self) -> tuple[list[int], ...]:
@@ -151,7 +202,7 @@ def plan_row(script: Script, fields: PromptFields, vocabulary: Vocabulary, answe
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """Questions: `q` slots, `b` rows, `f` ids of text between blanks, `d` of an answer, `n` states, `k` symbols."""
+    """Questions: `q` slots, `b` rows, `f` ids of text between blanks, `d` of an answer."""
 
     active: Array  # bool [q, b] the row asks this question
     start: Array  # int32 [q, b] where a given answer begins in the prompt; without one, the prompt's end
@@ -159,9 +210,7 @@ class Slots:
     continuation: Array  # int32 [q, b, f] given text between this answer and the next question's
     continuation_lengths: Array  # int32 [q, b]
     attends_to: Array  # int32 [q, b, f] see `Blank.attends_to`
-    answer_ids: Array  # int32 [q, k] text id of each symbol
-    next_state: Array  # int32 [q, n, k] of the trie of allowed answers; -1 where the symbol is not allowed
-    accepting: Array  # bool [q, n] an answer ends in this state
+    begin: Array  # int32 [q, b] state of the joined automaton in which the answers to this question begin
 
 
 @jax.tree_util.register_dataclass
@@ -248,7 +297,7 @@ def lay_out(rows: Sequence[Row], questions: Sequence[Answers], size: Sizes) -> L
 
     Args:
         rows: one per request.
-        questions: the allowed answers of the script's questions about one target, in order.
+        questions: the allowed answers of the script's questions.
         size: `sizes_of` the rows, or a shape that holds it.
     """
     asked, per_row = (size.slots, size.rows), (size.rows,)
@@ -259,8 +308,7 @@ def lay_out(rows: Sequence[Row], questions: Sequence[Answers], size: Sizes) -> L
         continuation=np.zeros((*asked, size.continuation), np.int32),
         continuation_lengths=np.zeros(asked, np.int32),
         attends_to=np.zeros((*asked, size.continuation), np.int32),
-        # A script that asks several questions per target repeats their tables; the last one has the last slot.
-        **_tables(tuple(questions[(slot - size.slots) % len(questions)] for slot in range(size.slots))),
+        begin=np.zeros(asked, np.int32),
     )
     layout = Layout(
         ids=np.zeros((size.rows, size.prompt), np.int32),
@@ -276,11 +324,11 @@ def lay_out(rows: Sequence[Row], questions: Sequence[Answers], size: Sizes) -> L
         room=size.room,
     )
     for number, row in enumerate(rows):
-        _write_row(layout, number, row)
+        _write_row(layout, number, row, joined(tuple(questions)))
     return layout
 
 
-def _write_row(layout: Layout, number: int, row: Row) -> None:
+def _write_row(layout: Layout, number: int, row: Row, automaton: JoinedAnswers) -> None:
     """Writes one row into the arrays of a new layout."""
     slots, prompt = layout.slots, row.prompt()
     n = len(prompt)
@@ -298,21 +346,7 @@ def _write_row(layout: Layout, number: int, row: Row) -> None:
             slots.continuation[slot, number, :length] = blank.continuation
             slots.continuation_lengths[slot, number] = length
             slots.attends_to[slot, number, :length] = blank.attends_to
-    for slot, symbols in enumerate(row.symbols, start=first):
-        slots.drafted[slot, number, : len(symbols)] = symbols
-
-
-@functools.lru_cache(maxsize=64)
-def _tables(answers: tuple[Answers, ...]) -> dict[str, np.ndarray]:
-    """Trie tables of every slot, padded to one size; padding symbols are not allowed in any state."""
-    k = max((len(own.ids) for own in answers), default=1)
-    n = max((len(own.grammar.accepting) for own in answers), default=1)
-    ids = np.zeros((len(answers), k), np.int32)
-    next_state = np.full((len(answers), n, k), -1, np.int32)
-    accepting = np.zeros((len(answers), n), bool)
-    for slot, own in enumerate(answers):
-        states, symbols = own.grammar.next_state.shape
-        ids[slot, :symbols] = own.ids
-        next_state[slot, :states, :symbols] = own.grammar.next_state
-        accepting[slot, :states] = own.grammar.accepting
-    return {"answer_ids": ids, "next_state": next_state, "accepting": accepting}
+    for slot, own in enumerate(row.allowed, start=first):
+        slots.begin[slot, number] = automaton.begin[own]
+    for slot, own, symbols in zip(range(first, len(slots.active)), row.allowed, row.symbols, strict=False):
+        slots.drafted[slot, number, : len(symbols)] = automaton.columns[own][symbols]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.core.policy import RequestOptions
+from inspire_fast.dialogue.forms import AnswerGrammar
 from inspire_fast.dialogue.render import STATE_BINS, PromptFields, discretise
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -24,11 +25,12 @@ from inspire_fast.policy.batching import (
     Layout,
     Row,
     Sizes,
+    joined,
     lay_out,
     plan_row,
     sizes_of,
 )
-from inspire_fast.policy.compiled import ActionTables, Result, Sampling, run
+from inspire_fast.policy.compiled import ActionTables, AnswerTables, Result, Sampling, answer_maps, run
 from inspire_fast.policy.seeds import NoiseSeeds
 from inspire_fast.tokenizers.grammar import Grammar
 
@@ -42,7 +44,7 @@ class Decoded:
     Attributes:
         answers: one per question slot, in order.
         answer_probabilities: probability of each among the allowed answers (1 where it was forced).
-        action_ids: ids of the action tokenizer, a complete chunk.
+        action_ids: ids of the action tokenizer, a complete chunk; none from a script that does not act.
         action_log_probability: of the chunk under the grammar, nats; NaN where it was written without.
         accepted: how many of the answers were drafted (or forced) and stand.
         problem: why there is no chunk; always empty under the grammar.
@@ -66,15 +68,15 @@ class Decoder:
 
     Args:
         model: the network, laid out for decoding.
-        script: must end in an action slot.
+        script: one that does not act is answered alone.
         vocabulary: of the model.
         horizon, action_dim: shape of a chunk.
         constant: camera -> uint8 `[h, w, 3]`, for cameras that show the same in every call (those that a robot lacks).
             They are embedded here, once, and never passed to `decode`.
 
     Raises:
-        ValueError: the script does not act, asks more about one target than the largest bucket holds, or an answer
-            cannot be spelled unambiguously; or the network lacks a constant camera.
+        ValueError: the script asks more about one target than the largest bucket holds, or an answer cannot be spelled
+            unambiguously; or the network lacks a constant camera.
     """
 
     def __init__(
@@ -87,19 +89,17 @@ class Decoder:
         action_dim: int,
         constant: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        if not script.acts:
-            raise ValueError(
-                f"Script {script.name!r} has no action slot: it can be trained and can answer, but it cannot act."
-            )
         if vocabulary.size != model.config.vocab_size:
             raise ValueError(
                 f"The network has {model.config.vocab_size} ids, the tokenizers make {vocabulary.size}: they do not "
                 "belong together."
             )
-        if (asked := (script.max_targets or 1) * len(script.questions)) > QUESTION_BUCKETS[-1]:
+        once = len(script.scene_questions)
+        each = len(script.questions) - once
+        if (asked := (script.max_targets or 1) * each + once) > QUESTION_BUCKETS[-1]:
             raise ValueError(
-                f"Script {script.name!r} asks {len(script.questions)} question(s) about each of up to "
-                f"{script.max_targets or 'all'} targets, {asked} or more in all; the largest bucket holds "
+                f"Script {script.name!r} asks {each} question(s) about each of up to {script.max_targets or 'all'} "
+                f"targets and {once} about the scene, {asked} or more in all; the largest bucket holds "
                 f"{QUESTION_BUCKETS[-1]}. Lower max_targets."
             )
         if unknown := set(constant or ()) - set(model.config.cameras):
@@ -112,9 +112,10 @@ class Decoder:
         self.vocabulary = vocabulary
         self.answers = {q.name: Answers(q, vocabulary) for q in script.questions}
         self._questions = tuple(self.answers[q.name] for q in script.questions)
-        self.grammar = vocabulary.action.grammar(horizon, action_dim)
-        self.longest = self.grammar.longest()
-        self._tables = _action_tables(self.grammar, vocabulary, model)
+        self.grammar = vocabulary.action.grammar(horizon, action_dim) if script.acts else None
+        self.longest = self.grammar.longest() if self.grammar else 0
+        self._tables = _action_tables(self.grammar, vocabulary, model) if self.grammar else None
+        self._words = _answer_tables(joined(self._questions).grammar, model)
         images = {name: jnp.asarray(image)[None] for name, image in (constant or {}).items()}
         self._constant = jax.jit(lambda m, x: m.embed_images(x))(model, images)
         self._compiled: set[tuple[object, ...]] = set()
@@ -186,6 +187,33 @@ class Decoder:
         )
         return [self._read(result, number, row) for number, row in enumerate(rows)]
 
+    def answer_maps(self, images: Mapping[str, np.ndarray], rows: Sequence[Row]) -> list[tuple[np.ndarray, ...]]:
+        """Probabilities of the ids of given answers, a heat map per coordinate where they are locations.
+
+        Args:
+            images: as of `decode`; every camera is shown.
+            rows: dialogues with answers (`Row.with_answers`), the model's own or others.
+
+        Returns:
+            Per row and question float32 `[d, k]`: at each place of the answer, the probability of each of the `k`
+            symbols of the question (`Answers.ids`; of locations, the bins), given the answer's symbols before it.
+
+        Raises:
+            ValueError: a row holds no answers.
+        """
+        if bare := [number for number, row in enumerate(rows) if row.given is None]:
+            raise ValueError(f"Rows {bare} hold no answers to look at; write them in (`Row.with_answers`).")
+        layout = self.lay_out(rows)
+        pad = len(layout.real) - len(rows)
+        seen = {camera: _padded(image, pad) for camera, image in images.items()}
+        shown = dict.fromkeys(self.model.config.cameras, np.ones(len(layout.real), bool))
+        found = jax.device_get(answer_maps(self.model, seen, self._constant, shown, layout, self._words))
+        automaton, maps = joined(self._questions), list[tuple[np.ndarray, ...]]()
+        for number, row in enumerate(rows):
+            mine = zip(row.allowed, row.symbols, found[len(found) - len(row.allowed) :, number], strict=True)
+            maps.append(tuple(one[: len(symbols), automaton.columns[own]] for own, symbols, one in mine))
+        return maps
+
     def size_of(self, rows: Sequence[Row]) -> Sizes:
         """The shape that a call with these rows is padded to.
 
@@ -244,7 +272,9 @@ class Decoder:
         """The program, fetched to the host; logs how long it took where it had to be compiled first."""
         key = (layout.room, *(leaf.shape for leaf in jax.tree.leaves((images, layout))))
         start = time.perf_counter()
-        result = jax.device_get(run(self.model, images, self._constant, mask, layout, self._tables, sampling))
+        result = jax.device_get(
+            run(self.model, images, self._constant, mask, layout, self._words, self._tables, sampling)
+        )
         if key not in self._compiled:
             self._compiled.add(key)
             logger.info(
@@ -271,6 +301,8 @@ class Decoder:
         )
 
     def _require_legal(self, ids: Sequence[int]) -> None:
+        if self.grammar is None:
+            raise ValueError(f"Script {self.script.name!r} does not act, so that actions cannot be forced.")
         state, owed = self.grammar.start, self.grammar.owed
         for place, symbol in enumerate(ids):
             if self.grammar.done(state, owed) or not 0 <= symbol < self.grammar.next_state.shape[1]:
@@ -281,10 +313,10 @@ class Decoder:
 
     def _read(self, result: Result, number: int, row: Row) -> Decoded:
         mine = slice(result.symbols.shape[0] - len(row.allowed), None)
-        chosen = zip(row.allowed, result.symbols[mine, number], strict=True)
+        chosen, automaton = zip(row.allowed, result.symbols[mine, number], strict=True), joined(self._questions)
         written = result.actions[number]
         return Decoded(
-            answers=tuple(allowed.word(np.asarray(symbols)) for allowed, symbols in chosen),
+            answers=tuple(own.word(automaton.own(own, np.asarray(symbols))) for own, symbols in chosen),
             answer_probabilities=tuple(float(p) for p in np.exp(result.log_probability[mine, number])),
             action_ids=tuple(int(i) for i in written[written >= 0]),
             action_log_probability=float(result.action_log_probability[number]),
@@ -295,6 +327,17 @@ class Decoder:
 def _padded(rows: np.ndarray, pad: int) -> np.ndarray:
     """`pad` more rows, copies of the last one."""
     return np.concatenate([rows, np.repeat(rows[-1:], pad, axis=0)]) if pad else rows
+
+
+def _answer_tables(grammar: AnswerGrammar, model: InferenceModel) -> AnswerTables:
+    ids = jnp.asarray(grammar.ids)
+    return AnswerTables(
+        ids=ids,
+        head=jax.jit(lambda m, i: m.head(i))(model, ids),
+        next_state=jnp.asarray(grammar.next_state),
+        accepting=jnp.asarray(grammar.accepting),
+        not_below=jnp.asarray(grammar.not_below),
+    )
 
 
 def _action_tables(grammar: Grammar, vocabulary: Vocabulary, model: InferenceModel) -> ActionTables:

@@ -19,7 +19,7 @@ from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Answer, Observation, Status
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.dialogue.render import PromptFields
+from inspire_fast.dialogue.render import PromptFields, nothing_of_the_scene
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import DType
 from inspire_fast.models.inference.build import Weights, build
@@ -141,7 +141,7 @@ class InspirePolicy:
             "control_hz": self.contract.control_hz or self.robot.control_hz,
             "script": self.script.name,
             "questions": {q.name: q.parameters() for q in self.script.questions},
-            "answers": {q.name: list(q.answers) for q in self.script.questions},
+            "answers": {q.name: list(q.answers) for q in self.script.questions},  # none where they are locations
             "action_horizon": self.contract.horizon,
             "image_orientation": self.contract.image_orientation,
             "package_version": self.contract.package_version,
@@ -203,12 +203,10 @@ class InspirePolicy:
 
     def answers_of(self, decoded: Decoded, prepared: Prepared) -> tuple[Answer, ...]:
         """A row's answers with the questions and targets that they are about."""
-        asked = [(question.name, target) for target in prepared.fields.targets for question in self.script.questions]
+        given = zip(decoded.answers, decoded.answer_probabilities, strict=True)
         return tuple(
-            Answer(question=question, target=target, answer=answer, probability=probability)
-            for (question, target), answer, probability in zip(
-                asked, decoded.answers, decoded.answer_probabilities, strict=True
-            )
+            Answer(question=question.name, target=target, answer=answer, probability=probability)
+            for (question, target), (answer, probability) in zip(prepared.row.asked, given, strict=True)
         )
 
     def canonical_actions(self, decoded: Decoded, state: np.ndarray) -> np.ndarray:
@@ -227,7 +225,7 @@ class InspirePolicy:
     def _kept(self, prepared: Prepared) -> CachedAnswers | None:
         """Answers of an earlier call that are used again in place of asking, where the request allows it."""
         options, targets = prepared.options, prepared.fields.targets
-        if options.mode == "force" or not targets:
+        if options.mode == "force" or not prepared.row.blanks:
             return None
         return self.recent.kept(options.memory_key, targets, options.reask_every)
 
@@ -236,7 +234,7 @@ class InspirePolicy:
         options, targets = prepared.options, prepared.fields.targets
         if kept is not None:
             return replace(prepared, row=prepared.row.with_answers(kept.answers, trusted=True))
-        if options.mode == "force" or not targets or not self.serving.speculate:
+        if options.mode == "force" or not prepared.row.blanks or not self.serving.speculate:
             return prepared
         draft = self.recent.draft(options.memory_key, targets)
         return replace(prepared, row=prepared.row.with_answers(draft, trusted=False))
@@ -263,19 +261,23 @@ class InspirePolicy:
         observation = self.robot.canonical(self.robot.fake_native())
         wanted = [self._prompt_fields(replace(observation, prompt=prompt), RequestOptions()) for prompt in prompts]
         if self.script.questions:  # and the call that skips them
-            wanted.append(replace(min(wanted, key=lambda fields: len(fields.instruction)), targets=()))
+            shortest = min(wanted, key=lambda fields: len(fields.instruction))
+            wanted.append(replace(shortest, targets=(), left_out=nothing_of_the_scene(self.script)))
         return self.decoder.warm_up(wanted, rows=rows, speculate=self.serving.speculate)
 
     def _prompt_fields(self, observation: Observation, options: RequestOptions) -> PromptFields:
-        targets = options.targets
-        if not self.script.questions or options.mode == "skip":
+        targets, script = options.targets, self.script
+        if options.mode == "skip" or not script.asks_about_targets:
             targets = ()
         elif targets is None:
-            targets = GROUNDINGS[self.script.grounding].ground(observation.prompt)
-        return self.inputs.prompt_fields(observation, self.script.asked(tuple(targets)))
+            targets = GROUNDINGS[script.grounding].ground(observation.prompt)
+        left_out = nothing_of_the_scene(script) if options.mode == "skip" else frozenset[tuple[str, str]]()
+        return self.inputs.prompt_fields(observation, script.asked(tuple(targets)), left_out)
 
     def _chunk(self, decoded: Decoded, prepared: Prepared, infer_ms: float) -> ActionChunk:
         answers = self.answers_of(decoded, prepared)
+        if not self.script.acts:
+            decoded = replace(decoded, problem=f"script {self.script.name!r} answers and does not act")
         timing = {"prepare_ms": prepared.prepare_ms, "infer_ms": infer_ms}
         try:
             actions = self.robot.native_actions(self.canonical_actions(decoded, prepared.state))

@@ -15,7 +15,7 @@ from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.data.chunks import EndPadding
 from inspire_fast.data.normalization.normalizer import Normalisation
 from inspire_fast.data.question_dropout import QuestionDropout
-from inspire_fast.data.training_transform import Unlabelled
+from inspire_fast.data.truths import Unlabelled
 from inspire_fast.training.augment import RECIPES
 
 
@@ -31,6 +31,10 @@ class DataPart:
         exclude_episodes: numbers of episodes to leave out.
         facts: folder of its `facts.parquet`, if that is not `labels` in `root`.
         columns, action_column: as in `DataConfig`, for this dataset alone; empty means the config's.
+        script, questions: as in `DialogueConfig`, for this dataset alone; empty means the config's. So one part can be
+            answered (`ground`) while the other acts.
+        loss_weight: factor of the loss of this part's rows. The loss is a mean over rows, in which `weight` counts,
+            too: 4 of 20 rows with 0.4 have a tenth of what the 16 others have (ST4VLA's 1:10).
     """
 
     root: Path
@@ -40,6 +44,9 @@ class DataPart:
     facts: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     action_column: str = ""
+    script: str = ""
+    questions: tuple[str, ...] = ()
+    loss_weight: Positive = 1.0
 
     def __post_init__(self) -> None:
         require_ranges(self)
@@ -50,7 +57,8 @@ class DataPart:
         short = f"{self.root}{weight}"
         if not short.startswith("{") and parse(short) == self:
             return short
-        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) or f.name == "root"}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        given = {name: v for name, v in values.items() if name == "root" or (v and (name, v) != ("loss_weight", 1.0))}
         return json.dumps(given, default=str)
 
 
@@ -83,6 +91,9 @@ def _from_json(text: str) -> DataPart:
         "facts": str | None,
         "columns": dict,
         "action_column": str,
+        "script": str,
+        "questions": list,
+        "loss_weight": int | float,
     }
     for name, value in given.items():
         if name not in known:
@@ -97,8 +108,11 @@ def _from_json(text: str) -> DataPart:
         raise ValueError(
             f"data.parts: `columns` must be names of columns -> keys of the robot; got {given['columns']!r:.60}."
         )
+    if not all(isinstance(name, str) for name in given.get("questions", ())):
+        raise ValueError(f"data.parts: `questions` must be names of questions; got {given['questions']!r:.60}.")
     paths = {name: Path(given[name]) for name in ("root", "facts") if given.get(name) is not None}
-    return DataPart(**{**given, **paths, "exclude_episodes": tuple(given.get("exclude_episodes", ()))})
+    lists = {name: tuple(given.get(name, ())) for name in ("exclude_episodes", "questions")}
+    return DataPart(**{**given, **paths, **lists})
 
 
 DataPartArgument = Annotated[
@@ -114,8 +128,8 @@ DataPartArgument = Annotated[
 
 
 def part_names(parts: Sequence[DataPart]) -> tuple[str, ...]:
-    """A name for each part: its own, or the shortest ending of its path that no other part has."""
-    ends = [part.root.resolve().parts for part in parts]
+    """A name for each part: its own, or the shortest ending of its path (and its script) that no other part has."""
+    ends = [(*part.root.resolve().parts, *filter(None, [part.script])) for part in parts]
     for depth in range(1, max(map(len, ends), default=1) + 1):
         names = [part.name or "/".join(end[-depth:]) for part, end in zip(parts, ends, strict=True)]
         if len(set(names)) == len(names):
@@ -127,10 +141,10 @@ def check_parts(parts: Sequence[DataPart]) -> None:
     """Refuses contradicting parts.
 
     Raises:
-        ValueError: a repeated dataset or name, or weights for some parts only.
+        ValueError: a repeated dataset (with the same script) or name, or weights for some parts only.
     """
-    roots = [part.root.resolve() for part in parts]
-    if twice := [str(part.root) for part, root in zip(parts, roots, strict=True) if roots.count(root) > 1]:
+    said = [(part.root.resolve(), part.script, part.questions) for part in parts]
+    if twice := [str(part.root) for part, one in zip(parts, said, strict=True) if said.count(one) > 1]:
         raise ValueError(f"data.parts names a dataset twice: {twice}. Give it once, with the weights added.")
     if len({part.weight is None for part in parts}) > 1:
         raise ValueError(f"data.parts: give weights to all parts or to none; got {[str(part) for part in parts]}.")

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from inspire_fast.core.types import TargetFacts
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.questions.base import about_scene
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
@@ -41,15 +43,30 @@ def test_every_question_file_opens_with_an_example_that_holds(question) -> None:
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
+fractions = st.floats(0, 1, width=32)
+corners = st.tuples(fractions, fractions).map(sorted).filter(lambda pair: pair[0] < pair[1])
+
+
 @pytest.mark.parametrize("question", VARIANTS, ids=lambda q: q.name)
-@given(offset=st.lists(st.floats(-2, 2), min_size=3, max_size=3), grasped=st.booleans())
-def test_the_truth_is_allowed_and_alone_scores_one(question, offset, grasped) -> None:
-    known = facts(*offset, grasped=grasped)
+@given(data=st.data())
+def test_the_truth_is_allowed_and_alone_scores_one(question, data) -> None:
+    offset = np.array(data.draw(st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3)), np.float32)
+    (y0, y1), (x0, x1) = data.draw(corners), data.draw(corners)
+    target = TargetFacts(
+        phrase="the bowl",
+        offset_m=offset,
+        grasped=data.draw(st.booleans()),
+        point_px=(y0, x0),
+        box_px=(y0, x0, y1, x1),
+    )
+    trace = data.draw(st.lists(st.tuples(fractions, fractions), min_size=8, max_size=8))
+    scene = SceneFacts(targets=(target,), trace_px=np.array(trace, np.float32), motion_m=offset)
+    known, form = scene if about_scene(question) else target, form_of(question)
     truth = question.truth(known)
-    assert truth in question.answers
+    assert form.allows(truth)
     assert question.score(truth, known) == 1
-    others = [a for a in question.answers[:: max(len(question.answers) // 40, 1)] if a != truth]
-    assert all(0 <= question.score(a, known) < 1 for a in others)
+    others = question.answers[:: max(len(question.answers) // 40, 1)] or [form.pick(n) for n in range(20)]
+    assert all(0 <= question.score(a, known) < 1 for a in others if a != truth)
 
 
 def test_wordings_are_the_released_ones() -> None:

@@ -16,10 +16,12 @@ VOCABULARY = tiny_vocabulary()
 DIRECTION_3D = Direction3D(axes=DIRECTION.axes, deadband_m=0.06)
 DISTANCE = Distance(words=("near", "far"), bounds_m=(0.2,))
 FIRST = SCRIPTS["inspire_first"](DIRECTION)  # a bidirectional segment after causal ones
+RELEASED = ("pi0_fast", "inspire", "inspire_first")
+ACTING = (*RELEASED, "st4vla", "st4vla_answers")
 ALL = [
-    *(SCRIPTS[name](DIRECTION) for name in SCRIPTS),
-    *(SCRIPTS[name](DIRECTION_3D, DISTANCE, max_targets=2) for name in SCRIPTS),
-    *(SCRIPTS[name](DIRECTION, released=True) for name in SCRIPTS),
+    *(SCRIPTS[name](DIRECTION) for name in ACTING),
+    *(SCRIPTS[name](DIRECTION_3D, DISTANCE, max_targets=2) for name in ACTING),
+    *(SCRIPTS[name](DIRECTION, released=True) for name in RELEASED),
 ]
 
 prompts = st.builds(

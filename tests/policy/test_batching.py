@@ -21,7 +21,7 @@ from inspire_fast.policy.batching import (
 from inspire_fast.robots import ROBOTS
 
 
-@pytest.mark.parametrize("name", list(QUESTIONS))
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if name not in ("point", "box", "trace")])
 @pytest.mark.parametrize("one_id_answers", [True, False])
 def test_every_answer_renders_and_is_found_again(name: str, one_id_answers: bool) -> None:
     vocabulary = tiny_vocabulary(one_id_answers=one_id_answers)

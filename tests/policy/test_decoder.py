@@ -323,15 +323,16 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[object, ...]]:
     """Shapes that JAX would compile a program for; no program runs. Free answers are the first allowed ones."""
     met: set[tuple[object, ...]] = set()
 
-    def program(model: Any, images: Any, constant: Any, mask: Any, layout: Any, tables: Any, sampling: Any) -> Result:
+    def program(*arguments: Any) -> Result:
+        _, images, _, mask, layout, words, _, sampling = arguments
         arrays = jax.tree.leaves((images, mask, layout, sampling))
         met.add((layout.room, *(leaf.shape for leaf in arrays)))
         symbols, slots = layout.slots.drafted.copy(), layout.slots
         for slot, row in np.argwhere(slots.active & ~layout.filled):
-            state = depth = 0
-            while not slots.accepting[slot, state]:
-                symbols[slot, row, depth] = np.argmax(slots.next_state[slot, state] >= 0)
-                state, depth = slots.next_state[slot, state, symbols[slot, row, depth]], depth + 1
+            state, depth = slots.begin[slot, row], 0
+            while not words.accepting[state]:
+                symbols[slot, row, depth] = np.argmax(words.next_state[state] >= 0)
+                state, depth = words.next_state[state, symbols[slot, row, depth]], depth + 1
         none = np.zeros(symbols.shape[:2])
         steps = np.zeros(layout.lengths.shape)
         return Result(
@@ -357,7 +358,8 @@ def test_no_answer_and_no_mixture_of_rows_meets_an_uncompiled_program(
     prompts = [replace(fields, state=np.zeros(8)) for fields in PROMPTS]
     decoder.warm_up(prompts, rows=(1, 2, 4), speculate=speculate)
     compiled, rng = set(shapes), np.random.default_rng(0)
-    by_length = {len(ids): answer for answer, ids in decoder.answers["direction_3d"].spelled.items()}
+    own = decoder.answers["direction_3d"]
+    by_length = {len(own.symbols(answer)): answer for answer in question.answers}
     assert len(by_length) > 3
 
     def row(fields: PromptFields, answers: Sequence[str] | None, scale: float) -> Row:

@@ -20,7 +20,7 @@ import numpy as np
 from inspire_fast.core.types import SceneFacts, TokenSequence
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.openpi.transforms import DataDict
-from inspire_fast.data.training_transform import true_answers
+from inspire_fast.data.truths import NOTHING, left_out, true_answers
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
 from inspire_fast.dialogue.render import PromptFields, render
 from inspire_fast.dialogue.script import ActionSlot, Script
@@ -65,7 +65,12 @@ class Inspire:
         facts: SceneFacts | None = data.get("facts")
         if facts is not None and self.script.questions:
             facts = grounding.facts(_prompt(data), facts)
-        fields = PromptFields(instruction=_prompt(data), state=_state(data), targets=self._targets(data, facts))
+        fields = PromptFields(
+            instruction=_prompt(data),
+            state=_state(data),
+            targets=self._targets(data, facts),
+            left_out=NOTHING if facts is None else left_out(self.script, facts),
+        )
         answers = _texts(data, "answers")
         if facts is not None and not answers and "actions" in data:
             answers = true_answers(self.script, fields, facts)
@@ -80,7 +85,7 @@ class Inspire:
         return {**rest, **_arrays(rendered.tokens, self.max_token_len, supervise=action_ids is not None)}
 
     def _targets(self, data: DataDict, facts: SceneFacts | None) -> tuple[str, ...]:
-        if not self.script.questions:
+        if not self.script.asks_about_targets:
             return ()
         if data.get("targets") is not None:
             return self.script.asked(_texts(data, "targets"))

@@ -7,9 +7,8 @@ from dataclasses import asdict
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.errors import UnknownFactError, UnknownNameError
 from inspire_fast.core.registry import unknown_name
-from inspire_fast.core.types import TargetFacts
 from inspire_fast.robots.axes import Axes
 
 if TYPE_CHECKING:
@@ -18,9 +17,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Question(Protocol):
-    """A question about one target of the instruction.
+    """A question about one target of the instruction, or about the scene.
 
-    To add one: write its file, with an example at the top, and one line in `registry.py`.
+    To add one: write its file, with an example at the top, and one line in `registry.py`. Some attributes are optional:
+    `form`, for a question that is not answered by one of a list of texts (`dialogue/forms.py`); `about_scene = True`,
+    for one that is asked once per dialogue, whose facts are `SceneFacts` in place of `TargetFacts`; `camera`, for one
+    about places in a picture; `needs_labels = False`, for one that the recorded states answer.
     """
 
     @property
@@ -30,24 +32,53 @@ class Question(Protocol):
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """All allowed answers, without the leading space that the script adds."""
+        """All allowed answers, without the leading space that the script adds; empty with a `form` of its own."""
         ...
 
     def wording(self, target: str) -> str:
-        """The question about `target`, a phrase of the instruction with its article."""
+        """The question about `target`, a phrase of the instruction with its article; empty if it is about the scene."""
         ...
 
-    def truth(self, facts: TargetFacts) -> str:
-        """The right answer, one of `answers`."""
+    def truth(self, facts: Any) -> str:
+        """The right answer, an allowed one.
+
+        Raises:
+            UnknownFactError: the labels lack what the question is about.
+        """
         ...
 
-    def score(self, answer: str, facts: TargetFacts) -> float:
+    def score(self, answer: str, facts: Any) -> float:
         """0 (wrong) .. 1 (right)."""
         ...
 
     def parameters(self) -> dict[str, Any]:
         """Arguments with which `QUESTIONS[name]` makes this question again (JSON values)."""
         ...
+
+
+def about_scene(question: Question) -> bool:
+    """Whether a question is about the scene, not about one target."""
+    return getattr(question, "about_scene", False)
+
+
+def needs_labels(question: Question) -> bool:
+    """Whether a question can be answered from labels only, not from recorded states."""
+    return getattr(question, "needs_labels", True)
+
+
+def require_fact(value: Any, *, of: str, column: str, what: str) -> Any:
+    """The value of a column of the labels.
+
+    Raises:
+        UnknownFactError: it is None.
+    """
+    if value is None:
+        raise UnknownFactError(
+            f"The labels of {of} have no {what} (`{column}`) in this frame: it is hidden or outside of the picture, or "
+            "the labels were made without. Label the dataset with a source that knows it (`uv run "
+            "scripts/label_dataset.py --help`), or ask only what is known (`--data.unlabelled ask_known`)."
+        )
+    return value
 
 
 def check_words(template: str, answers: tuple[str, ...]) -> None:

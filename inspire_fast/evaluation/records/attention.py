@@ -69,7 +69,8 @@ class AttentionProbe:
             attention to the other cameras and the text.
         """
         canonical = self._robot.canonical(observation)
-        fields = self._inputs.prompt_fields(canonical, tuple(dict.fromkeys(a.target for a in answers)))
+        targets = dict.fromkeys(a.target for a in answers if a.target)
+        fields = self._inputs.prompt_fields(canonical, tuple(targets))
         rendered = render(self._script, fields, self._vocabulary, answers=[a.answer for a in answers])
         tokens, config = rendered.tokens, self._model.config
         before = asking_positions(rendered)[: len(answers)]

@@ -11,8 +11,11 @@ from typing import Literal
 import zlib
 
 from inspire_fast.core.policy import RequestOptions
-from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.core.types import SceneFacts
+from inspire_fast.data.truths import truth_of
+from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.questions import Question
+from inspire_fast.dialogue.questions.base import about_scene
 
 Answering = Literal["own", "oracle", "adversarial", "random", "skip"]
 
@@ -33,34 +36,30 @@ def options_for(answering: Answering, facts: SceneFacts | None, questions: Mappi
         raise ValueError(
             f"The simulator does not know what this task's phrases mean: --answers {answering} needs truth."
         )
-    chosen = []
-    for target in facts.targets:
-        for question in questions.values():
-            truth = question.truth(target)
-            chosen.append(_answer(answering, question, truth, target))
+    about = [q for q in questions.values() if not about_scene(q)]
+    asked = [
+        *((q, t.phrase) for t in facts.targets for q in about),
+        *((q, "") for q in questions.values() if about_scene(q)),
+    ]
+    chosen = [_answer(answering, question, target, facts) for question, target in asked]
     return RequestOptions(mode="force", targets=tuple(t.phrase for t in facts.targets), answers=tuple(chosen))
 
 
-def _answer(answering: Answering, question: Question, truth: str, target: TargetFacts) -> str:
+def _answer(answering: Answering, question: Question, target: str, facts: SceneFacts) -> str:
+    truth = truth_of(question, target, facts)
     if answering == "oracle":
         return truth
     if answering == "adversarial":
         return lie(question, truth)
-    where = b"" if target.offset_m is None else target.offset_m.tobytes()
-    place = zlib.crc32(where + f"{target.phrase} {question.name}".encode())
-    return question.answers[place % len(question.answers)]
+    offset = next((t.offset_m for t in facts.targets if t.phrase == target), None)
+    where = b"" if offset is None else offset.tobytes()
+    return form_of(question).pick(zlib.crc32(where + f"{target} {question.name}".encode()))
 
 
 def lie(question: Question, truth: str) -> str:
-    """A wrong answer, always the same for the same truth: half the list of answers further on.
-
-        truth  right  left   up    down     front  back  grasped
-        lie    down   front  back  grasped  right  left  up         (of seven answers, the third after it)
+    """A wrong answer, far from the truth and always the same for it; see `wrong` of the question's form.
 
     Raises:
         ValueError: only one answer is allowed.
     """
-    answers = question.answers
-    if len(answers) < 2:
-        raise ValueError(f"Question {question.name!r} has one answer only, so no answer is wrong.")
-    return answers[(answers.index(truth) + len(answers) // 2) % len(answers)]
+    return form_of(question).wrong(truth)

@@ -12,6 +12,7 @@ import numpy as np
 
 from inspire_fast.core.episode import Infer
 from inspire_fast.core.types import ActionChunk, SceneFacts
+from inspire_fast.data.truths import known_answer
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.evaluation.records.actions import actions_file, save_actions
 from inspire_fast.evaluation.records.observations import observations_file, save_observations
@@ -174,7 +175,7 @@ def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, 
             target=a.target,
             answer=a.answer,
             probability=a.probability,
-            truth=None if question is None or target is None else question.truth(target),
+            truth=None if question is None else known_answer(question, a.target, facts),
             distance_m=None if target is None or (offset := target.offset_m) is None else float(np.linalg.norm(offset)),
         )
         judged.append(record)

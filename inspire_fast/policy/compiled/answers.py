@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from inspire_fast.models.inference.model import InferenceModel, logits, pick
 from inspire_fast.policy.batching import Layout, Slots
-from inspire_fast.policy.compiled.arrays import Position, take
+from inspire_fast.policy.compiled.arrays import AnswerTables, Position, take
 
 
 class Text(NamedTuple):
@@ -29,7 +29,7 @@ class Answered(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """The way of every row through the trie of one slot."""
+    """The way of every row through the automaton of one slot's answers."""
 
     state: jax.Array  # int32 [b]
     ended: jax.Array  # bool [b] the answer is complete, or the row does not ask here
@@ -39,12 +39,11 @@ class Walk(NamedTuple):
 
 
 def answer(
-    model: InferenceModel, layout: Layout, predicting: jax.Array, at: Position
+    model: InferenceModel, layout: Layout, tables: AnswerTables, predicting: jax.Array, at: Position
 ) -> tuple[Position, Answered, jax.Array]:
     """Keeps or chooses the answer of every slot; returns also which given ones were kept, bool `[q, b]`."""
     slots, count = layout.slots, layout.slots.active.shape[0]
-    head = model.head(slots.answer_ids)  # [q, k, w] what scores each slot's symbols
-    holds, verified = _verify(predicting, head, layout)
+    holds, verified = _verify(predicting, tables, layout)
     accepted = holds & layout.filled
     todo = slots.active & ~accepted  # [q, b]
     # A row with slots left to do goes back to where the first of them begins: cutting the cache's length forgets
@@ -63,7 +62,7 @@ def answer(
         """Fills one slot in the rows that have it to do; the others read nothing and keep what they have."""
         at, answered = carry
         mine = todo[slot]
-        at, walk = _choose(model, at, jax.tree.map(lambda table: table[slot], slots), head[slot], mine)
+        at, walk = _choose(model, at, jax.tree.map(lambda table: table[slot], slots), tables, mine)
         at = _follow(model, at, mine, walk.token, text)
         symbols = jnp.where(mine[:, None], walk.symbols, answered.symbols[slot])
         log_probability = jnp.where(mine, walk.log_probability, answered.log_probability[slot])
@@ -89,26 +88,26 @@ def answer(
     return at, answered, accepted
 
 
-def _legal_logits(hidden: jax.Array, head: jax.Array, following: jax.Array) -> jax.Array:
-    """Logits of a trie's symbols; -inf on those that are not allowed."""
-    return jnp.where(following >= 0, logits(hidden, head), -jnp.inf)
+def _legal_logits(hidden: jax.Array, head: jax.Array, allowed: jax.Array) -> jax.Array:
+    """Logits of the symbols; -inf on those that are not allowed."""
+    return jnp.where(allowed, logits(hidden, head), -jnp.inf)
 
 
-def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array]:
+def _verify(hidden: jax.Array, tables: AnswerTables, layout: Layout) -> tuple[jax.Array, jax.Array]:
     """Kept answers of the prompt, bool `[q, b]` (a prefix of every row's slots), and their log-probability `[q, b]`.
 
-    `hidden` is `[b, q, d, w]`, what predicts each id; `head` is `[q, k, w]`. Trusted answers are kept with probability
-    1.
+    `hidden` is `[b, q, d, w]`, what predicts each id. Trusted answers are kept with probability 1.
     """
     slots = layout.slots
 
-    def walk(slot: Slots, head: jax.Array, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One slot: the tables have no first axis, `head` is `[k, w]`, `hidden` is `[b, d, w]`."""
-        state = jnp.zeros(slot.start.shape, jnp.int32)
+    def walk(slot: Slots, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One slot: its arrays have no first axis, `hidden` is `[b, d, w]`."""
+        state = slot.begin
         same, total = jnp.ones(state.shape, bool), jnp.zeros(state.shape)
         for step in range(hidden.shape[1]):
-            symbol, following = slot.drafted[:, step], slot.next_state[state]
-            allowed = _legal_logits(hidden[:, step], head, following)
+            symbol = slot.drafted[:, step]
+            following, legal = tables.allowed(state, slot.drafted)
+            allowed = _legal_logits(hidden[:, step], tables.head, legal)
             here, symbol = symbol >= 0, jnp.maximum(symbol, 0)  # answers may be shorter than the longest one
             # The draft agrees where its symbol is the model's own choice among the allowed ones.
             same &= ~here | (jnp.argmax(allowed, axis=-1) == symbol)
@@ -116,32 +115,50 @@ def _verify(hidden: jax.Array, head: jax.Array, layout: Layout) -> tuple[jax.Arr
             state = jnp.where(here, take(following, symbol), state)
         return same, total
 
-    same, total = jax.vmap(walk, in_axes=(0, 0, 1))(slots, head, hidden)
+    same, total = jax.vmap(walk, in_axes=(0, 1))(slots, hidden)
     # After the first wrong answer, the model would have read another text: later ones are not verified. The cumulative
     # product along the slots is 1 up to the first wrong one; slots that a row does not have count as right.
     right = (same | ~slots.active | layout.trusted).astype(jnp.int32)
     return (jnp.cumprod(right, axis=0) > 0) & slots.active, jnp.where(layout.trusted, 0.0, total)
 
 
+def given_probabilities(hidden: jax.Array, tables: AnswerTables, layout: Layout) -> jax.Array:
+    """Probability of every symbol at every place of the given answers, float32 `[q, b, d, k]`; `hidden` as above."""
+    slots = layout.slots
+
+    def walk(slot: Slots, hidden: jax.Array) -> jax.Array:
+        state, maps = slot.begin, list[jax.Array]()
+        for step in range(hidden.shape[1]):
+            symbol = slot.drafted[:, step]
+            following, legal = tables.allowed(state, slot.drafted)
+            here = symbol >= 0
+            maps.append(jax.nn.softmax(_legal_logits(hidden[:, step], tables.head, legal)) * here[:, None])
+            state = jnp.where(here, take(following, jnp.maximum(symbol, 0)), state)
+        return jnp.stack(maps, axis=1)
+
+    found = jax.vmap(walk, in_axes=(0, 1))(slots, hidden)
+    return jnp.where(slots.active[:, :, None, None], found, 0.0)
+
+
 def _choose(
-    model: InferenceModel, at: Position, slot: Slots, head: jax.Array, mine: jax.Array
+    model: InferenceModel, at: Position, slot: Slots, tables: AnswerTables, mine: jax.Array
 ) -> tuple[Position, Walk]:
-    """Walks one slot's trie for the rows `mine`, bool `[b]`; `slot` has no first axis, `head` is `[k, w]`."""
+    """Walks one slot's automaton for the rows `mine`, bool `[b]`; `slot` has no first axis."""
     rows, depth = slot.drafted.shape
 
     def choose(step: jax.Array, at: Position, walk: Walk) -> Walk:
         """Chooses the likeliest allowed symbol; rows that have ended stay as they are."""
-        following = slot.next_state[walk.state]  # [b, k]
-        allowed = _legal_logits(at.last, head, following)
+        following, legal = tables.allowed(walk.state, walk.symbols)  # [b, k]
+        allowed = _legal_logits(at.last, tables.head, legal)
         symbol = jnp.argmax(allowed, axis=-1).astype(jnp.int32)
         gained = take(jax.nn.log_softmax(allowed), symbol)
         state = jnp.where(walk.ended, walk.state, take(following, symbol))
         return Walk(
             state=state,
-            ended=walk.ended | slot.accepting[state],
+            ended=walk.ended | tables.accepting[state],
             symbols=walk.symbols.at[:, step].set(jnp.where(walk.ended, -1, symbol)),
             log_probability=walk.log_probability + jnp.where(walk.ended, 0.0, gained),
-            token=jnp.where(walk.ended, walk.token, slot.answer_ids[symbol]),
+            token=jnp.where(walk.ended, walk.token, tables.ids[symbol]),
         )
 
     def read_and_choose(carry: tuple[jax.Array, Position, Walk]) -> tuple[jax.Array, Position, Walk]:
@@ -153,7 +170,7 @@ def _choose(
 
     none = jnp.zeros(rows, jnp.int32)
     walk = Walk(
-        state=none,
+        state=slot.begin,
         ended=~mine,
         symbols=jnp.full((rows, depth), -1, jnp.int32),
         log_probability=jnp.zeros(rows),

@@ -29,6 +29,24 @@ class ActionTables:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
+class AnswerTables:
+    """The joined automaton of all questions' answers on the device: `n` states, `k` symbols; see `AnswerGrammar`."""
+
+    ids: jax.Array  # int32 [k] text id of each symbol
+    head: jax.Array  # [k, w] see `InferenceModel.head`
+    next_state: jax.Array  # int32 [n, k]
+    accepting: jax.Array  # bool [n]
+    not_below: jax.Array  # int32 [n]
+
+    def allowed(self, state: jax.Array, chosen: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Following states `[b, k]` and which symbols may come, bool `[b, k]`, after the symbols `chosen` `[b, d]`."""
+        following, place = self.next_state[state], self.not_below[state]
+        least = jnp.where(place < 0, -1, take(chosen, jnp.maximum(place, 0)))
+        return following, (following >= 0) & (jnp.arange(following.shape[1]) >= least[:, None])
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How each row's actions are drawn, and which of them are given: `b` rows, `a` ids at most.
 

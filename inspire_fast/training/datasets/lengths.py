@@ -15,9 +15,11 @@ from tqdm import tqdm
 from inspire_fast.core.types import Observation, Sample
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Part
-from inspire_fast.data.training_transform import TrainingTransform, true_answers
+from inspire_fast.data.training_transform import TrainingTransform
+from inspire_fast.data.truths import left_out, true_answers
+from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.grounding.registry import GROUNDINGS
-from inspire_fast.dialogue.render import STATE_BINS, PromptFields, Rendered, answer_ids, render
+from inspire_fast.dialogue.render import STATE_BINS, PromptFields, Rendered, asked, render
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.action import BLOCK
 
@@ -62,13 +64,18 @@ def longest_dialogue(parts: Sequence[Part[ChunkSource]], transform: TrainingTran
     Raises:
         ValueError: a chunk cannot be encoded, or a frame lacks facts that the script asks about.
     """
-    found = [_longest_of(part, transform) for part in parts if len(part.source)]
+    found = [_longest_of(part, transform_of(part, transform)) for part in parts if len(part.source)]
     over = [max(f.ids - transform.max_token_len, f.supervised - transform.max_supervised) for f in found]
     return Longest(
         ids=max(f.ids for f in found),
         supervised=max(f.supervised for f in found),
         where=found[int(np.argmax(over))].where,
     )
+
+
+def transform_of(part: Part[ChunkSource], transform: TrainingTransform) -> TrainingTransform:
+    """The part's own transform, or the run's."""
+    return part.transform if isinstance(part.transform, TrainingTransform) else transform
 
 
 def _longest_of(part: Part[ChunkSource], transform: TrainingTransform) -> Longest:
@@ -90,7 +97,7 @@ def _longest_of(part: Part[ChunkSource], transform: TrainingTransform) -> Longes
 
 def _require_labels(part: Part[ChunkSource], transform: TrainingTransform) -> None:
     """Refuses frames without facts where the script needs them, as the transform does when it meets one."""
-    needed = transform.script.questions and transform.unlabelled == "refuse"
+    needed = transform.script.asks_about_targets and transform.unlabelled == "refuse"
     if needed and len(missing := np.flatnonzero(~part.source.labelled())):
         transform.facts_of(_without_images(part.source, int(missing[0])))
 
@@ -114,13 +121,13 @@ def _text_lengths(
 ) -> np.ndarray:
     """(ids, supervised ids) of each task's longest dialogue without its action ids, int64 `[tasks, 2]`."""
     script, vocabulary, scenes = transform.script, transform.vocabulary, source.first_facts()
-    answers = {q: max(q.answers, key=lambda a: len(answer_ids(a, vocabulary))) for q in script.questions}
+    answers = {question: form_of(question).extreme(max, vocabulary) for question in script.questions}
     lengths: list[tuple[int, int]] = []
     for task in tasks:
         scene = scenes.get(task)
         targets = script.asked(GROUNDINGS[script.grounding].targets(task, scene)) if scene else ()
         fields = PromptFields(instruction=task, state=state, targets=targets)
-        given = [answers[question] for _ in targets for question in script.questions]
+        given = [answers[question] for question, _ in asked(script, fields)]
         tokens = render(script, fields, vocabulary, answers=given, action_ids=[0]).tokens
         lengths.append((len(tokens) - script.acts, int(np.count_nonzero(tokens.supervised)) - script.acts))
     return np.array(lengths)
@@ -135,7 +142,7 @@ def longest_state(vocabulary: Vocabulary, dims: int) -> np.ndarray:
 def _without_images(source: ChunkSource, i: int) -> Sample:
     part = slice(i, i + 1)
     observation = Observation(images={}, state=source.states(part)[0], prompt=source.task(i))
-    facts = source.facts.facts(*source.location(i)) if source.facts else None
+    facts = source.facts_of(i)
     return Sample(observation=observation, actions=source.chunks(part)[0], facts=facts)
 
 
@@ -145,11 +152,12 @@ def _written_out(transform: TrainingTransform, sample: Sample, state: np.ndarray
         return transform.render(sample)
     facts = transform.facts_of(sample)
     targets = tuple(target.phrase for target in facts.targets) if facts else ()
-    fields = PromptFields(instruction=sample.observation.prompt, state=state, targets=targets)
+    silent = left_out(transform.script, facts)
+    fields = PromptFields(instruction=sample.observation.prompt, state=state, targets=targets, left_out=silent)
     return render(
         transform.script,
         fields,
         transform.vocabulary,
         answers=true_answers(transform.script, fields, facts),
-        action_ids=transform.action_ids(sample.actions, sample.observation.state),
+        action_ids=transform.action_ids(sample.actions, sample.observation.state) if transform.script.acts else None,
     )

@@ -11,11 +11,13 @@ import numpy as np
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Part, spread
-from inspire_fast.data.training_transform import TrainingTransform, true_answers
-from inspire_fast.dialogue.render import Kind, PromptFields, Rendered, end_ids
+from inspire_fast.data.training_transform import TrainingTransform
+from inspire_fast.data.truths import known_answer, left_out, truth_of
+from inspire_fast.dialogue.render import PromptFields, Rendered, asked, end_ids
 from inspire_fast.dialogue.script import ActionSlot
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform
+from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform, with_transforms
+from inspire_fast.training.datasets.lengths import transform_of
 from inspire_fast.training.datasets.sources import open_parts, shares_drawn
 
 
@@ -136,15 +138,16 @@ def inspect(config: TrainConfig, *, shown: int = 24, progress: Callable[[int], o
         FileNotFoundError: dataset, labels, statistics or tokenizers are missing; names the command that makes them.
         ValueError: a sample does not fit; nothing is cut.
     """
-    parts = open_parts(config, "train")
     transform = make_transform(config, load_vocabulary(config), load_stats(config))
+    parts = with_transforms(config, open_parts(config, "train"), transform)
     shares = shares_drawn(parts)
     samples: list[Shown] = []
     counted: list[ShownPart] = []
     for part in parts:
         wanted = min(max(round(shown * shares[part.name]), 1), len(part.source))
-        samples += [_show(transform, part, i) for i in dict.fromkeys(spread(part.source, wanted))]
-        counted.append(_counted(transform, part, shares[part.name], progress))
+        own = transform_of(part, transform)
+        samples += [_show(own, part, i) for i in dict.fromkeys(spread(part.source, wanted))]
+        counted.append(_counted(own, part, shares[part.name], progress))
     return Inspection(config=config, parts=tuple(counted), shown=tuple(samples))
 
 
@@ -167,11 +170,10 @@ def _show(transform: TrainingTransform, part: Part[ChunkSource], i: int) -> Show
 
 def _texts(transform: TrainingTransform, rendered: Rendered, facts: SceneFacts | None) -> list[str]:
     """The text of each segment; action ids are shown as numbers of the action tokenizer."""
-    by_phrase = {t.phrase: t for t in facts.targets} if facts else {}
     texts: list[str] = []
     for index, piece in enumerate(rendered.pieces):
-        if piece.kind is Kind.ANSWER:
-            texts.append(" " + piece.slot.truth(by_phrase[piece.target]))  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+        if piece.slot and not isinstance(piece.slot, ActionSlot):
+            texts.append(" " + truth_of(piece.slot, piece.target, facts))
         elif isinstance(piece.slot, ActionSlot):
             ids = rendered.tokens.ids[rendered.tokens.segment == index]
             end = len(end_ids(piece.slot, transform.vocabulary))
@@ -193,15 +195,17 @@ def _counted(
         episode, frame = source.location(i)
         task = source.dataset.task(source.dataset.episode(episode).start + frame)
         counts = by_task.setdefault(task, Counter())
-        stored = source.facts.facts(episode, frame) if source.facts and questions else None
+        stored = source.facts_of(i) if questions else None
         seen = Observation(images={}, state=np.zeros(1), prompt=task)  # facts need neither images nor state
         scene = transform.facts_of(Sample(observation=seen, actions=None, facts=stored, robot=source.robot.name))
         if scene is not None:
             targets = transform.script.asked(tuple(t.phrase for t in scene.targets))
-            fields = PromptFields(instruction=task, state=np.zeros(0), targets=targets)
-            asked = [(target, q.name) for target in targets for q in questions]
-            for (target, question), answer in zip(asked, true_answers(transform.script, fields, scene), strict=True):
-                counts[target, question, answer] += 1
+            silent = left_out(transform.script, scene)
+            fields = PromptFields(instruction=task, state=np.zeros(0), targets=targets, left_out=silent)
+            for question, target in asked(transform.script, fields):
+                answer = known_answer(question, target, scene) if question.answers else None
+                if answer is not None:  # locations are seldom twice the same: there is nothing to count
+                    counts[target, question.name, answer] += 1
         if i % 256 == 255:
             progress(256)
     progress(len(source) % 256)

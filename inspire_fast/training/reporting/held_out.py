@@ -11,7 +11,7 @@ import numpy as np
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import Sample, SceneFacts
 from inspire_fast.data.normalization.delta import absolute_actions
-from inspire_fast.data.training_transform import Unlabelled, facts_of, true_answers
+from inspire_fast.data.truths import Unlabelled, facts_of, known_answer
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy, Prepared
 from inspire_fast.robots import Robot
@@ -172,7 +172,8 @@ def evaluate_held_out(
     tally, examples = _Tally(), []
     for start in range(0, len(samples), rows):
         batch = [samples[i] for i in range(start, min(start + rows, len(samples)))]
-        known = [facts_of(policy.script, one, unlabelled) for one in batch]
+        seen = [replace(one, facts=policy.inputs.facts(one)) for one in batch]
+        known = [facts_of(policy.script, one, unlabelled) for one in seen]
         prepared = [
             policy.prepare_canonical(one.observation, _options(facts)) for one, facts in zip(batch, known, strict=True)
         ]
@@ -195,7 +196,7 @@ def _options(facts: SceneFacts | None) -> RequestOptions:
 
 def _compare(policy: InspirePolicy, sample: Sample, prepared: Prepared, decoded: Decoded) -> Example:
     answers = policy.answers_of(decoded, prepared)
-    truths = true_answers(policy.script, prepared.fields, sample.facts)
+    truths = [known_answer(question, target, sample.facts) for question, target in prepared.row.asked]
     actions, periods = np.asarray(sample.actions), policy.robot.canonical_periods.get("actions", ())
     actions = continued(actions, actions[:1], periods)
     try:
@@ -207,6 +208,7 @@ def _compare(policy: InspirePolicy, sample: Sample, prepared: Prepared, decoded:
         dialogue=tuple(
             (one.question, one.target, truth, one.answer, one.probability)
             for one, truth in zip(answers, truths, strict=True)
+            if truth is not None
         ),
         images=prepared.images,
         actions=actions,
