@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
+import inspect
 import json
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 
 import inspire_fast
-from inspire_fast.core.registry import Registry
+from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.registry import Registry, unknown_name
 from inspire_fast.data.normalization.normalizer import Normalisation, Normalizer
 from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.dialogue.questions import QUESTIONS, Question
@@ -41,10 +43,25 @@ COMPATIBILITY: Registry[str] = Registry(
 
 
 def build_script(
-    name: str, questions: tuple[Question, ...], *, max_targets: int | None, compatibility: tuple[str, ...]
+    name: str,
+    questions: tuple[Question, ...],
+    *,
+    max_targets: int | None,
+    compatibility: tuple[str, ...],
+    parameters: Mapping[str, Any] | None = None,
 ) -> Script:
-    """A named script with its questions and options, for training and inference alike."""
-    return SCRIPTS[name](*questions, max_targets=max_targets, released="inspire_released" in compatibility)
+    """A named script with its questions and options, for training and inference alike.
+
+    Raises:
+        KeyError: the script has no such parameter; suggests the closest.
+        ValueError: a value that the script refuses.
+    """
+    make, given = SCRIPTS[name], dict(parameters or {})
+    own = [p for p in inspect.signature(make).parameters if p not in ("questions", "max_targets", "released")]
+    for parameter in given:
+        if parameter not in own:
+            raise UnknownNameError(unknown_name(f"parameter of script {name!r}", parameter, own))
+    return make(*questions, max_targets=max_targets, released="inspire_released" in compatibility, **given)
 
 
 def stored_questions(questions: tuple[Question, ...]) -> tuple[dict[str, Any], ...]:
@@ -60,6 +77,9 @@ class Contract:
         robot, script, action_tokenizer: registry names.
         questions: `{"name": ..., "parameters": ...}` each, in the order in which they are asked about a target.
         max_targets: see `Script`.
+        script_parameters: further arguments of the script.
+        saw_actions: whether these weights, or those that they came from, were trained on actions: then the ids of
+            actions are fixed. Contracts of earlier versions do not say; theirs were.
         horizon: actions per chunk.
         max_token_len: ids that a training row has room for.
         model: the network's architecture.
@@ -98,6 +118,8 @@ class Contract:
     periods: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     control_hz: float = 0.0
     config: Mapping[str, Any] = field(default_factory=dict)
+    script_parameters: Mapping[str, Any] = field(default_factory=dict)
+    saw_actions: bool = True
     compatibility: tuple[str, ...] = ()
     package_version: str = inspire_fast.__version__
     revision: str = ""
@@ -152,7 +174,13 @@ class Contract:
     def build_script(self) -> Script:
         """The script with its questions, as trained."""
         questions = tuple(QUESTIONS[q["name"]](**q["parameters"]) for q in self.questions)
-        return build_script(self.script, questions, max_targets=self.max_targets, compatibility=self.compatibility)
+        return build_script(
+            self.script,
+            questions,
+            max_targets=self.max_targets,
+            compatibility=self.compatibility,
+            parameters=self.script_parameters,
+        )
 
     def normalizer(self) -> Normalizer:
         """Of state and actions, as trained."""
@@ -164,7 +192,7 @@ class Contract:
 
     def differences(self, other: Contract) -> list[str]:
         """What makes the numbers of two checkpoints mean different things; room, configs and versions may differ."""
-        free = {"config", "package_version", "revision", "max_token_len"}
+        free = {"config", "package_version", "revision", "max_token_len", "saw_actions"}
         if not (self.control_hz and other.control_hz):  # earlier versions did not write it
             free.add("control_hz")
         mine, theirs = (dict(_leaves(_plain(asdict(contract)))) for contract in (self, other))
@@ -181,9 +209,9 @@ class Contract:
 
     def to_json(self) -> str:
         """JSON text of the contract."""
-        unknown = {
-            name for name in ("periods", "control_hz") if not getattr(self, name)
-        }  # as earlier versions wrote it
+        # As earlier versions wrote it:
+        unknown = {name for name in ("periods", "control_hz", "script_parameters") if not getattr(self, name)}
+        unknown |= {"saw_actions"} if self.saw_actions else set()
         known = {name: value for name, value in asdict(self).items() if name not in unknown}
         return json.dumps(known, indent=2, sort_keys=True, default=str)
 

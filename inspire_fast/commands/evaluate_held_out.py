@@ -10,7 +10,7 @@ from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.core.files import write_json
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training.dataset_config import part_names
-from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.datasets.sources import acting_source
 from inspire_fast.training.reporting.held_out import evaluate_held_out
 
 MAX_SAMPLES = 256
@@ -29,7 +29,12 @@ def evaluate(config: ConfigArgument) -> None:
     parts = [part["name"] for part in trained.get("parts", ())]
     if parts != (now := [*part_names(config.data.parts)]):
         raise ValueError(f"The run was trained on the parts {parts}, not {now}: other episodes are held out.")
-    source = open_source(config, "held_out")
+    if not policy.script.acts:
+        raise ValueError(
+            f"The run's script {policy.script.name!r} does not act: its answers are in `decoded_grounding` of "
+            f"{config.checkpoint_dir / 'metrics.jsonl'}."
+        )
+    source = acting_source(config, "held_out")
     if not len(source):
         raise ValueError(
             f"No episode is held out: there are fewer than {config.data.held_out_every} (`--data.held-out-every`)."

@@ -21,6 +21,8 @@ class Batch:
         target_at: int32 `[b, k]`, positions of supervised tokens; position `p` is predicted from `p - 1`.
         target_weight: float32 `[b, k]`, 0 on padding.
         target_kind: int8 `[b, k]`: 0 padding, 1 answer, 2 action.
+        placement: float32 `[b, 3]` in 0..1, where and how augmentation crops and turns each row's pictures, if labels
+            are places in them; None: augmentation draws.
     """
 
     images: dict[str, jax.Array]
@@ -31,6 +33,7 @@ class Batch:
     target_at: jax.Array
     target_weight: jax.Array
     target_kind: jax.Array
+    placement: jax.Array | None = None
 
 
 TARGET_PADDING, TARGET_ANSWER, TARGET_ACTION = 0, 1, 2

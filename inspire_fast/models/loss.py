@@ -78,14 +78,16 @@ def loss(model: Pi0Fast, batch: Batch, objective: Objective = PLAIN) -> tuple[Fl
     Returns:
         The scalar to minimise, and metrics: `loss` (the same), `answer_loss`, `action_loss` (nats per token, plain
         cross-entropy), `answer_token_accuracy`, `action_token_accuracy`; NaN where the batch holds no such token.
+        `weight_answer` and `weight_action` are what a nat of each adds to the loss: their ratio is the effective one.
     """
     tokens = token_losses(model, batch, objective)
-    real = batch.target_weight > 0
-    per_row = jnp.sum(tokens.objective * batch.target_weight, axis=1) / jnp.maximum(real.sum(axis=1), 1)
+    ids = jnp.maximum((batch.target_weight > 0).sum(axis=1), 1)  # with loss, per row
+    per_row = jnp.sum(tokens.objective * batch.target_weight, axis=1) / ids
     metrics = {"loss": per_row.mean()}
     for name, kind in (("answer", TARGET_ANSWER), ("action", TARGET_ACTION)):
         of_kind = batch.target_kind == kind
         count = of_kind.sum()
         metrics[f"{name}_loss"] = jnp.where(count > 0, jnp.sum(tokens.nll * of_kind) / count, jnp.nan)
+        metrics[f"weight_{name}"] = (jnp.sum(batch.target_weight * of_kind, axis=1) / ids).mean()
         metrics[f"{name}_token_accuracy"] = jnp.where(count > 0, jnp.sum(tokens.hit * of_kind) / count, jnp.nan)
     return per_row.mean(), metrics

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.core.registry import Registry
+from inspire_fast.data.placement import window
 from inspire_fast.models.layers import image_to_float
 from inspire_fast.models.placement import place
 
@@ -95,7 +96,12 @@ RECIPES: Registry[Recipe] = Registry(
 
 
 def augment(
-    images: Mapping[str, jax.Array], key: jax.Array, recipe: str | Recipe = "intended", *, processes: int = 1
+    images: Mapping[str, jax.Array],
+    key: jax.Array,
+    recipe: str | Recipe = "intended",
+    *,
+    processes: int = 1,
+    placement: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
     """Changes a batch of images at random.
 
@@ -105,6 +111,8 @@ def augment(
         recipe: a name of `RECIPES`, or a recipe.
         processes: number of processes that made the batch, a block of rows each, by taking turns in the stream of
             samples. A sample gets the same numbers whichever process it came from.
+        placement: float32 `[b, 3]` in 0..1, see `data.placement`: where and how each row's images are cropped and
+            turned, the same for all cameras that are not on a wrist. None draws it.
 
     Returns:
         camera -> float32 in [-1, 1] of the same shapes.
@@ -129,15 +137,23 @@ def augment(
         places = np.arange(shape[0]).reshape(-1, processes).T.ravel()  # each row's place in the stream
         keys = jnp.stack([jax.random.split(jax.random.fold_in(key, number), shape[0])[places] for number in numbers])
         one = partial(_augment_one, recipe=chosen, wrist=wrist)
-        unit = jax.vmap(jax.vmap(one))((jnp.stack([floats[camera] for camera in alike]) + 1) / 2, keys)
+        unit = (jnp.stack([floats[camera] for camera in alike]) + 1) / 2
+        if placement is None:
+            unit = jax.vmap(jax.vmap(one))(unit, keys)
+        else:
+            unit = jax.vmap(jax.vmap(one), in_axes=(0, 0, None))(unit, keys, placement)
         unit = place(unit, None, "batch")
         floats |= dict(zip(alike, jnp.clip(unit * 2 - 1, -1.0, 1.0), strict=True))
     return floats
 
 
-def _augment_one(image: jax.Array, key: jax.Array, *, recipe: Recipe, wrist: bool) -> jax.Array:
-    """One image `[h, w, 3]` in [0, 1]."""
+def _augment_one(
+    image: jax.Array, key: jax.Array, placement: jax.Array | None = None, *, recipe: Recipe, wrist: bool
+) -> jax.Array:
+    """One image `[h, w, 3]` in [0, 1]; `placement` is `[3]`."""
     top, left, whether, turn, brightness, contrast, saturation, hue = jax.random.uniform(key, (8,))
+    if placement is not None:
+        top, left, turn = placement
     if recipe.moves and not wrist:
         angle = jnp.deg2rad(recipe.rotation_deg) * (2 * turn - 1)
         image = crop_and_rotate(image, recipe.crop, jnp.stack([top, left]), angle, dark_edges=recipe.dark_edges)
@@ -166,7 +182,7 @@ def crop_and_rotate(
         dark_edges: see `Recipe`; without it, a crop without rotation shows no black.
     """
     h, w, _ = image.shape
-    window_h, window_w = int(h * crop), int(w * crop)
+    window_h, window_w = window((h, w), crop)
     # Pixel centres, measured from the image's centre: x to the right, y down.
     y, x = jnp.meshgrid(jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij")
     turned_y, turned_x = jnp.sin(angle) * x + jnp.cos(angle) * y, jnp.cos(angle) * x - jnp.sin(angle) * y

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,9 @@ from inspire_fast.checkpoints.contract import COMPATIBILITY, build_script, requi
 from inspire_fast.core.files import require_folder_name
 from inspire_fast.core.ranges import Count, Natural, Seed, require_ranges
 from inspire_fast.core.registry import require_choice
+from inspire_fast.data.placement import Placement
+from inspire_fast.dialogue.forms import form_of
+from inspire_fast.dialogue.locations import Locations
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.models.config import GEMMA_2B, DType, ModelConfig
@@ -19,12 +22,14 @@ from inspire_fast.models.loss import PLAIN, Objective
 from inspire_fast.robots import ROBOTS, Robot
 from inspire_fast.tokenizers.registry import require_fit_parameters
 from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
-from inspire_fast.training.dataset_config import DataConfig
+from inspire_fast.training.augment import RECIPES
+from inspire_fast.training.dataset_config import DataConfig, DataPart
 from inspire_fast.training.optimizer import OptimizerConfig
 from inspire_fast.training.parameters import Parameters
 from inspire_fast.training.stochastic_rounding import Precision
 
 PALIGEMMA_SKIP = 128
+SKIP_BESIDE_LOCATIONS = 1152  # PaliGemma's 1024 locations and 128 codes of segmentation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +38,9 @@ class DialogueConfig:
 
     Attributes:
         script: registry name.
-        questions: registry names; asked one after another about each target.
+        questions: registry names; asked one after another about each target, then those about the scene.
         question_parameters: question -> its parameters, added to the robot's axes.
+        script_parameters: parameters of the script, such as the wording of `st4vla`'s spatial prompt.
         max_targets: largest number of targets that are asked about; None asks about all.
         compatibility: see `Contract`.
     """
@@ -42,6 +48,7 @@ class DialogueConfig:
     script: str = "inspire"
     questions: tuple[str, ...] = ("direction",)
     question_parameters: Parameters = field(default_factory=dict)
+    script_parameters: Parameters = field(default_factory=dict)
     max_targets: Count | None = None
     compatibility: tuple[str, ...] = ()
 
@@ -75,6 +82,7 @@ class DialogueConfig:
             self.build_questions(robot),
             max_targets=self.max_targets,
             compatibility=self.compatibility,
+            parameters=self.script_parameters,
         )
 
 
@@ -89,7 +97,8 @@ class TokenizersConfig:
         action_vocab_size: ids of a fitted action tokenizer.
         text: file or folder of a text tokenizer, or "paligemma" for a copy in the caches; None fits one.
         text_vocab_size: ids of a fitted text tokenizer.
-        vocab_skip: see `Vocabulary`; None is 128 with PaliGemma's ids, as in openpi's networks, and 0 otherwise.
+        vocab_skip: see `Vocabulary`; None is 128 with PaliGemma's ids, as in openpi's networks, and 0 otherwise. With
+            1152, actions leave PaliGemma's location ids alone: for weights that never saw actions.
     """
 
     action: str = "fast"
@@ -149,13 +158,17 @@ class EvaluationConfig:
         decode_every: steps between decodings of held-out samples, as a robot would run them: errors of actions in
             native units, answers by question and word against the most frequent answer, and images of both. The last
             step decodes too. 0 turns decoding off.
-        decode_samples: number of held-out samples that are decoded.
+        decode_samples: number of held-out samples that are decoded; also of each part that answers and does not act,
+            whose answers about places are scored at every evaluation (`training.reporting.grounding_guard`).
+        gradient_parts: measure the gradients of answers and of actions apart at every evaluation, on a held-out batch;
+            takes the memory of two gradients.
     """
 
     every: Natural = 1_000
     samples: Natural = 64
     decode_every: Natural = 5_000
     decode_samples: Count = 32
+    gradient_parts: bool = False
 
     def __post_init__(self) -> None:
         require_ranges(self)
@@ -262,13 +275,23 @@ class TrainConfig:
         require_choice("precision", self.precision, Precision)
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite contradict each other; choose one.")
-        if self.skip != PALIGEMMA_SKIP and self.init_from is not None and self.model.vocab_size == PALIGEMMA_IDS:
+        paligemma = self.init_from is not None and self.model.vocab_size == PALIGEMMA_IDS
+        if paligemma and self.skip not in (PALIGEMMA_SKIP, SKIP_BESIDE_LOCATIONS):
             raise ValueError(
                 f"tokenizers.vocab_skip={self.skip} gives actions other ids than the weights of {self.init_from} know; "
-                f"openpi's networks leave PaliGemma's last {PALIGEMMA_SKIP} ids unused. Leave vocab_skip out."
+                f"openpi's networks leave PaliGemma's last {PALIGEMMA_SKIP} ids unused. Leave vocab_skip out, or set "
+                f"it to {SKIP_BESIDE_LOCATIONS} for weights that never saw actions."
             )
         self.freeze.check(self.model)
         self.build_script()  # raises if a question and its parameters do not fit
+        for part in self.data.datasets:
+            self.script_of(part)
+        dropout = self.data.question_dropout
+        if not self.build_script().acts and (dropout.without or dropout.unsupervised):
+            raise ValueError(
+                f"Script {self.dialogue.script!r} does not act: a sample whose questions are left out or carry no loss "
+                f"teaches nothing. Set data.question_dropout.without and .unsupervised to 0; got {dropout}."
+            )
 
     @property
     def embodiment(self) -> Robot:
@@ -281,6 +304,15 @@ class TrainConfig:
         if self.tokenizers.vocab_skip is not None:
             return self.tokenizers.vocab_skip
         return PALIGEMMA_SKIP if self.model.vocab_size == PALIGEMMA_IDS else 0
+
+    @property
+    def placement(self) -> Placement | None:
+        """Crop and rotation that are drawn on the host, because labels are places in the picture; None: none is."""
+        scripts = [self.build_script(), *map(self.script_of, self.data.datasets)]
+        forms = (form_of(question) for script in scripts for question in script.questions)
+        recipe = RECIPES[self.data.augmentation]
+        places = recipe.moves and any(isinstance(form, Locations) for form in forms)
+        return Placement(crop=recipe.crop, rotation_deg=recipe.rotation_deg) if places else None
 
     @property
     def trained_dtype(self) -> DType:
@@ -305,3 +337,14 @@ class TrainConfig:
     def build_script(self) -> Script:
         """The script with its questions, in the robot's words."""
         return self.dialogue.build_script(self.embodiment)
+
+    def script_of(self, part: DataPart) -> Script:
+        """The script that a part's samples are rendered with: its own, or the run's."""
+        return self.dialogue_of(part).build_script(self.embodiment)
+
+    def dialogue_of(self, part: DataPart) -> DialogueConfig:
+        """The run's dialogue, with the part's own script and questions where it names them."""
+        if not part.script and not part.questions:
+            return self.dialogue
+        own = replace(self.dialogue, script=part.script or self.dialogue.script)
+        return replace(own, questions=part.questions) if part.questions else own

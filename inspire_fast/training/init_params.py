@@ -11,14 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from inspire_fast.checkpoints.contract import FILE as CONTRACT
+from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.params.base import StoredParams, is_lora, require_finite, require_fit, wanted_by
-from inspire_fast.checkpoints.reading import open_params
+from inspire_fast.checkpoints.reading import find_step, has_checkpoint, open_params
 from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.lora import A_STD
 from inspire_fast.models.openpi.params import TABLE
 from inspire_fast.models.pi0_fast import abstract_model
-from inspire_fast.training.config import TrainConfig
+from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
+from inspire_fast.training.config import PALIGEMMA_SKIP, TrainConfig
 from inspire_fast.training.state import TrainState, init_state
 
 _OURS = {theirs: ours for ours, theirs in TABLE.items()}
@@ -29,10 +32,51 @@ def check_initial(config: TrainConfig) -> None:
 
     Raises:
         FileNotFoundError: there is nothing, or it cannot be downloaded.
-        ValueError: not the network's parameters (lists every difference), or an incomplete copy.
+        ValueError: not the network's parameters (lists every difference), an incomplete copy, or weights that know
+            other ids of actions.
     """
     if config.init_from is not None:
         _open(config.model, config.init_from)
+        saw_actions(config)
+
+
+def saw_actions(config: TrainConfig) -> bool:
+    """Whether a run's weights were trained on actions, here or before: then the ids of actions are fixed.
+
+    PaliGemma's `.npz` was not; a checkpoint of ours says so in its contract; of any other, openpi's among them, it is
+    assumed.
+
+    Raises:
+        ValueError: the weights know other ids of actions than the run's.
+    """
+    own = any(config.script_of(part).acts for part in config.data.datasets) or config.build_script().acts
+    known = config.init_from is not None and _source_saw_actions(config)
+    return own or known
+
+
+def _source_saw_actions(config: TrainConfig) -> bool:
+    path = local_path(config.init_from or "")
+    if path.suffix == ".npz":
+        return False
+    contract = _contract_of(path)
+    saw, skip = (True, PALIGEMMA_SKIP) if contract is None else (contract.saw_actions, contract.vocab_skip)
+    if saw and skip != config.skip and config.model.vocab_size == PALIGEMMA_IDS:
+        raise ValueError(
+            f"tokenizers.vocab_skip={config.skip} gives actions other ids than the weights of {config.init_from} know: "
+            f"they were trained on actions with {skip}"
+            f"{', as openpi leaves the last ids of PaliGemma unused' if contract is None else ''}. Leave vocab_skip "
+            "out, or start from weights that never saw actions (PaliGemma's pt_224.npz, or a run of the script "
+            "`ground` that began with it)."
+        )
+    return saw
+
+
+def _contract_of(path: Path) -> Contract | None:
+    """The contract beside parameters; None where there is none, as with openpi's."""
+    if not path.is_dir() or not ((path / "_METADATA").is_file() or has_checkpoint(path)):
+        return None
+    step = path.parent if (path / "_METADATA").is_file() else find_step(path)
+    return Contract.read(step / "assets") if (step / "assets" / CONTRACT).is_file() else None
 
 
 def initial_state(config: TrainConfig, shardings: TrainState) -> TrainState:

@@ -138,6 +138,8 @@ def advance(
     done = int(state.step)
     rows: list[Mapping[str, Any]] = [*pending]
     with Reporter(run, checkpoints.directory, done=done) as reporter:
+        if not done:
+            reporter.start(state)
         for number in range(done + 1, config.steps + 1):
             arrays = reporter.throughput.next(loader, rows[-1]["loss"] if number > done + 1 and rows else None)
             state, metrics = step(state, to_batch(arrays, batch_sharding(run.mesh)))

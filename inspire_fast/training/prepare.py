@@ -12,7 +12,7 @@ import numpy as np
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.batch import Batch
 from inspire_fast.data.chunks import ChunkSource
-from inspire_fast.data.mixture import Part, spread
+from inspire_fast.data.mixture import Mixture, Part, spread
 from inspire_fast.data.normalization.compute import Source
 from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.data.training_transform import TrainingTransform
@@ -20,15 +20,23 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.robots import Robot
 from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.datasets.assets import load_stats, load_vocabulary, make_transform, stats_path
+from inspire_fast.training.datasets.assets import (
+    load_stats,
+    load_vocabulary,
+    make_transform,
+    stats_path,
+    with_transforms,
+)
 from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprints
 from inspire_fast.training.datasets.known_lengths import known_lengths
 from inspire_fast.training.datasets.provenance import warn_of_other_samples
-from inspire_fast.training.datasets.sources import described, joined, open_parts, open_source
-from inspire_fast.training.init_params import check_initial
+from inspire_fast.training.datasets.sources import described, joined, open_parts, shares_drawn, uses_labels
+from inspire_fast.training.init_params import check_initial, saw_actions
 from inspire_fast.training.optimizer import check_groups, learning_rate
 from inspire_fast.training.preflight.memory import estimate_memory
-from inspire_fast.training.run_contract import contract_files, make_contract
+from inspire_fast.training.reporting.loss_shares import described as loss_in_words
+from inspire_fast.training.reporting.loss_shares import loss_shares
+from inspire_fast.training.run_contract import contract_files, make_contract, stored_contract
 from inspire_fast.training.sharding import batch_sharding, make_mesh
 from inspire_fast.training.state import trained_paths
 from inspire_fast.training.trackers.open import check_trackers
@@ -66,10 +74,11 @@ class Run:
 def prepare(config: TrainConfig) -> Run:
     """Finds and checks what a run needs; raises what `train` raises. Nothing on disk is changed."""
     check_trackers(config.logging.trackers)
-    parts = open_parts(config, "train")
+    opened = open_parts(config, "train")
     stats, vocabulary = load_stats(config), load_vocabulary(config)
     warn_of_other_samples(config, stats_path(config))
     transform = make_transform(config, vocabulary, stats)
+    parts = with_transforms(config, opened, transform)
     mesh = make_mesh(config.mesh)
     _check_batch(config, mesh)
     logger.info("Mesh %s; memory by formula: %s.", dict(mesh.shape), estimate_memory(config, mesh))
@@ -78,16 +87,24 @@ def prepare(config: TrainConfig) -> Run:
     longest.require_fit(config.data.max_token_len, config.data.max_supervised)
     for part in parts:
         for sample in (0, len(part.source) - 1):
-            transform(part.source[sample], np.random.default_rng(0))
+            (part.transform or transform)(part.source[sample], np.random.default_rng(0))
     for line in described(parts):
         logger.info(line)
+    logger.info(loss_in_words(loss_shares(parts, transform, shares_drawn(parts))))
     held_out = fixed_batches(
-        _held_out(config), transform, samples=config.evaluation.samples, batch_size=config.batch_size
+        _held_out(config, transform), transform, samples=config.evaluation.samples, batch_size=config.batch_size
     )
-    contract = make_contract(config, vocabulary, stats, control_hz=control_hz(config.embodiment, parts))
+    resumed = config.resume and latest_step(config.checkpoint_dir) is not None
+    contract = make_contract(
+        config,
+        vocabulary,
+        stats,
+        control_hz=control_hz(config.embodiment, parts),
+        saw_actions=stored_contract(config).saw_actions if resumed else saw_actions(config),
+    )
     learning_rate(config.optimizer, config.steps)  # refuses a schedule that does not fit
     check_groups(config.optimizer, trained_paths(config.model, config.freeze))
-    if not config.resume or latest_step(config.checkpoint_dir) is None:
+    if not resumed:
         check_initial(config)
     _warn_of_double_deltas(config)
     return Run(
@@ -97,15 +114,16 @@ def prepare(config: TrainConfig) -> Run:
         transform=transform,
         contract=contract,
         vocabulary=vocabulary,
-        data=fingerprints(config.data.datasets, labelled=bool(transform.script.questions)),
+        data=fingerprints(config.data.datasets, labelled=uses_labels(config)),
         files=contract_files(config, contract),
         held_out=[to_batch(own_rows(batch), batch_sharding(mesh)) for batch in held_out],
     )
 
 
-def _held_out(config: TrainConfig) -> Source:
+def _held_out(config: TrainConfig, transform: TrainingTransform) -> Source:
     """Held-out samples; says so if there are none although they should be evaluated."""
-    source, wanted = open_source(config, "held_out"), config.evaluation
+    source = joined(with_transforms(config, open_parts(config, "held_out"), transform))
+    wanted = config.evaluation
     if not len(source) and (wanted.every or wanted.decode_every):
         logger.warning(
             "No episode is held out, because no dataset has data.held_out_every=%d of them: this run has no held-out "
@@ -183,8 +201,14 @@ def fixed_batches(
     if not samples or not len(held_out):
         return []
     count = max(min(samples, len(held_out)) // batch_size, 1) * batch_size
-    clean = replace(transform, state_noise=0.0, question_dropout=QuestionDropout())
-    rows = [clean(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
+    rows = [_clean(held_out, transform, i)(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
     return [
         {k: np.stack([r[k] for r in rows[i : i + batch_size]]) for k in rows[0]} for i in range(0, count, batch_size)
     ]
+
+
+def _clean(held_out: Source, transform: TrainingTransform, i: int) -> TrainingTransform:
+    """The transform of a held-out sample: complete, exact, and of the picture as it is."""
+    own = held_out.locate(i)[0].transform if isinstance(held_out, Mixture) else None
+    chosen = own if isinstance(own, TrainingTransform) else transform
+    return replace(chosen, state_noise=0.0, question_dropout=QuestionDropout(), placement=None)

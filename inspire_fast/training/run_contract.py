@@ -11,6 +11,7 @@ import numpy as np
 
 import inspire_fast
 from inspire_fast.checkpoints.contract import Contract, stored_questions
+from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.training.config import TrainConfig
@@ -19,14 +20,29 @@ from inspire_fast.training.datasets.assets import stats_path
 
 
 def make_contract(
-    config: TrainConfig, vocabulary: Vocabulary, stats: dict[str, NormStats], *, control_hz: float = 0.0
+    config: TrainConfig,
+    vocabulary: Vocabulary,
+    stats: dict[str, NormStats],
+    *,
+    control_hz: float = 0.0,
+    saw_actions: bool = True,
 ) -> Contract:
-    """The contract of the run's checkpoints; `control_hz` is the data's rate, 0 if its parts have several."""
+    """The contract of the run's checkpoints.
+
+    Args:
+        config: the run.
+        vocabulary: its tokenizers.
+        stats: its statistics.
+        control_hz: the data's rate, 0 if its parts have several.
+        saw_actions: see `Contract`.
+    """
     return Contract(
         robot=config.robot,
         script=config.dialogue.script,
         questions=stored_questions(config.dialogue.build_questions(config.embodiment)),
         max_targets=config.dialogue.max_targets,
+        script_parameters=config.dialogue.script_parameters,
+        saw_actions=saw_actions,
         compatibility=config.dialogue.compatibility,
         horizon=config.data.horizon,
         max_token_len=config.data.max_token_len,
@@ -49,6 +65,11 @@ def make_contract(
         config=jsonable(config),
         revision=git_revision(),
     )
+
+
+def stored_contract(config: TrainConfig) -> Contract:
+    """The contract of the run's latest checkpoint."""
+    return Contract.read(find_step(config.checkpoint_dir) / "assets")
 
 
 def git_revision() -> str:

@@ -209,7 +209,9 @@ def make_step(
         if config.data.augmentation != "none":
             key, recipe = augmentation_key(config.seed, state.step), config.data.augmentation
             with on_mesh(mesh):
-                batch = replace(batch, images=augment(batch.images, key, recipe, processes=jax.process_count()))
+                placement, processes = batch.placement, jax.process_count()
+                images = augment(batch.images, key, recipe, processes=processes, placement=placement)
+                batch = replace(batch, images=images)
         gradients, metrics = gradient(state.params, batch)
         norms = {tower: optax.tree.norm(widened(tree)) for tower, tree in gradients.items()}
         metrics |= {f"grad_norm_{tower}": norm for tower, norm in norms.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import shlex
 
@@ -18,7 +18,11 @@ from inspire_fast.data.normalization.stats import (
     load_norm_stats,
     save_norm_stats,
 )
+from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.data.training_transform import ModelInput, TrainingTransform
+from inspire_fast.dialogue.forms import form_of
+from inspire_fast.dialogue.locations import Locations
+from inspire_fast.dialogue.questions.base import Question
 from inspire_fast.dialogue.render import STATE_BINS, PromptFields, unroll
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.tokenizers.action import BLOCK, ActionTokenizer
@@ -26,6 +30,7 @@ from inspire_fast.tokenizers.registry import fit_action_tokenizer, load_action_t
 from inspire_fast.tokenizers.text.paligemma import load_paligemma
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.datasets.provenance import made_from, require_same_quantities, warn_of_other_samples
 from inspire_fast.training.datasets.sources import of_split, open_parts, open_source
 from inspire_fast.training.named_configs import config_names, load_config
@@ -145,7 +150,7 @@ def _vocabulary(config: TrainConfig, text: TextTokenizer, action: ActionTokenize
 
 def _fit_text(config: TrainConfig, stats: dict[str, NormStats], sources: Sequence[ChunkSource]) -> TextTokenizer:
     """A text tokenizer with one id per answer word and per number of the state, which keeps sequences short."""
-    script = config.build_script()
+    scripts = dict.fromkeys([config.build_script(), *(config.script_of(part) for part in config.data.datasets)])
     phrases: dict[str, tuple[str, ...]] = {}
     for source in sources:
         for task, targets in _phrases(source).items():
@@ -153,17 +158,24 @@ def _fit_text(config: TrainConfig, stats: dict[str, NormStats], sources: Sequenc
     texts = []
     for task, targets in phrases.items():
         fields = PromptFields(instruction=task, state=np.zeros(len(stats["state"])), targets=targets)
-        texts.append("".join(piece.text for piece in unroll(script, fields)))
-    words = [f" {w}" for question in script.questions for answer in question.answers for w in answer.split()]
+        texts += ["".join(piece.text for piece in unroll(script, fields)) for script in scripts]
+    questions = _all_questions(config)
+    words = [f" {w}" for question in questions for answer in question.answers for w in answer.split()]
+    bins = {form.bins for form in map(form_of, questions) if isinstance(form, Locations)}
+    if len(bins) > 1:
+        raise ValueError(f"The run's questions have {sorted(bins)} bins of locations; a vocabulary has one number.")
+    locations = max(bins, default=0)
     numbers = [f" {n}" for n in range(-1, STATE_BINS)]
     symbols = list(dict.fromkeys([*words, *numbers]))
     try:
-        return TextTokenizer.fit(texts * 8, vocab_size=config.tokenizers.text_vocab_size, symbols=symbols)
+        return TextTokenizer.fit(
+            texts * 8, vocab_size=config.tokenizers.text_vocab_size, symbols=symbols, locations=locations
+        )
     except RuntimeError as error:  # SentencePiece's
         raise ValueError(
             f"text_vocab_size={config.tokenizers.text_vocab_size} is too small: bytes need 256 ids, words of answers "
-            f"and of the state {len(symbols)}, letters and special ids some more. Raise it. SentencePiece says: "
-            f"{' '.join(str(error).split())}"
+            f"and of the state {len(symbols)}, locations {locations}, letters and special ids some more. Raise it. "
+            f"SentencePiece says: {' '.join(str(error).split())}"
         ) from error
 
 
@@ -204,4 +216,33 @@ def make_transform(config: TrainConfig, vocabulary: Vocabulary, stats: dict[str,
         state_noise=config.data.state_noise,
         question_dropout=config.data.question_dropout,
         unlabelled=config.data.unlabelled,
+        placement=config.placement,
     )
+
+
+def with_transforms(
+    config: TrainConfig, parts: Sequence[Part[ChunkSource]], transform: TrainingTransform
+) -> tuple[Part[ChunkSource], ...]:
+    """The parts; those with a script, questions or loss weight of their own get a transform of their own."""
+    return tuple(
+        replace(part, transform=_transform_of(config, wanted, transform)) if own(wanted) else part
+        for part, wanted in zip(parts, config.data.datasets, strict=True)
+    )
+
+
+def own(part: DataPart) -> bool:
+    """Whether a part is not rendered as the run's other samples."""
+    return bool(part.script or part.questions or part.loss_weight != 1)
+
+
+def _transform_of(config: TrainConfig, part: DataPart, transform: TrainingTransform) -> TrainingTransform:
+    script = config.script_of(part)
+    # Without actions, a sample that asks nothing teaches nothing.
+    dropout = transform.question_dropout if script.acts else QuestionDropout()
+    return replace(transform, script=script, weight=part.loss_weight, question_dropout=dropout)
+
+
+def _all_questions(config: TrainConfig) -> list[Question]:
+    """The questions of all parts' scripts, and of the run's."""
+    scripts = [config.build_script(), *(config.script_of(part) for part in config.data.datasets)]
+    return list(dict.fromkeys(question for script in scripts for question in script.questions))

@@ -18,13 +18,17 @@ _EARLIER = "episodes of earlier versions"  # their hash of the metadata
 Fingerprint = dict[str, str]
 
 
-def fingerprints(parts: Sequence[DataPart], *, labelled: bool) -> dict[str, Fingerprint]:
+def fingerprints(parts: Sequence[DataPart], *, labelled: bool | Sequence[bool]) -> dict[str, Fingerprint]:
     """Part -> hashes of its metadata, of the names and sizes of its files, and of its labels if the run uses them.
+
+    Whether it does is said for all parts, or for each.
 
     No frame is read, so a dataset of any size takes a moment, and a copy counts as the same. A file whose content
     changed while its size did not goes unnoticed.
     """
-    return {name: _of(part, labelled=labelled) for name, part in zip(part_names(parts), parts, strict=True)}
+    uses = [labelled] * len(parts) if isinstance(labelled, bool) else labelled
+    named = zip(part_names(parts), parts, uses, strict=True)
+    return {name: _of(part, labelled=used) for name, part, used in named}
 
 
 def _of(part: DataPart, *, labelled: bool) -> Fingerprint:

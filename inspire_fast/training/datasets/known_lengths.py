@@ -17,6 +17,7 @@ from inspire_fast.training.datasets.assets import stats_path
 from inspire_fast.training.datasets.fingerprints import fingerprints
 from inspire_fast.training.datasets.lengths import Longest, longest_dialogue
 from inspire_fast.training.datasets.provenance import made_from
+from inspire_fast.training.datasets.sources import uses_labels
 
 FILE = "lengths.json"
 
@@ -47,10 +48,11 @@ def _path(config: TrainConfig) -> Path:
 def _key(config: TrainConfig, transform: TrainingTransform) -> str:
     """Hash of all that decides lengths."""
     data, vocabulary = config.data, transform.vocabulary
+    scripts = [repr(config.script_of(part)) for part in data.datasets]
     parts = [
-        fingerprints(data.datasets, labelled=bool(transform.script.questions)),
+        fingerprints(data.datasets, labelled=uses_labels(config)),
         made_from(config),
-        (vocabulary.text.fingerprint, vocabulary.action.fingerprint, repr(transform.script)),
+        (vocabulary.text.fingerprint, vocabulary.action.fingerprint, scripts),
         (data.normalisation, stats_path(config).read_text(encoding="utf-8")),
         (data.end_padding, data.max_image_age_s, data.unlabelled, bool(data.state_noise), data.skip_bad_episodes),
     ]

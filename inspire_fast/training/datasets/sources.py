@@ -11,6 +11,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.mixture import Mixture, Part
 from inspire_fast.data.normalization.compute import Source
+from inspire_fast.dialogue.questions.base import needs_labels
 from inspire_fast.robots import Robot
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import DataConfig, DataPart, part_names
@@ -29,7 +30,6 @@ def open_source(config: TrainConfig, split: Split) -> Source:
 
 def open_parts(config: TrainConfig, split: Split) -> tuple[Part[ChunkSource], ...]:
     """The samples of each dataset, in the config's order; a held-out split may be empty. Raises as `open_source`."""
-    labelled = bool(config.build_script().questions)
     wanted = config.data.datasets
     datasets = [LeRobotDataset(part.root) for part in wanted]
     names = part_names(wanted)
@@ -38,11 +38,18 @@ def open_parts(config: TrainConfig, split: Split) -> tuple[Part[ChunkSource], ..
     return tuple(
         Part(
             name=name,
-            source=_open(config.data, config.embodiment, part, dataset, split, labelled=labelled),
+            source=_open(config, part, dataset, split),
             weight=part.weight,
         )
         for name, part, dataset in zip(names, wanted, datasets, strict=True)
     )
+
+
+def acting_source(config: TrainConfig, split: Split) -> Source | tuple[()]:
+    """As `open_source`, of the parts that the run's own script renders; empty if every part has one of its own."""
+    opened = zip(open_parts(config, split), config.data.datasets, strict=True)
+    own = [part for part, wanted in opened if not (wanted.script or wanted.questions)]
+    return joined(own) if own else ()
 
 
 def of_split(parts: Sequence[Part[ChunkSource]], split: Split) -> tuple[Part[ChunkSource], ...]:
@@ -53,7 +60,8 @@ def of_split(parts: Sequence[Part[ChunkSource]], split: Split) -> tuple[Part[Chu
 def joined(parts: Sequence[Part[ChunkSource]]) -> Source:
     """One source of all parts that have samples."""
     filled = [part for part in parts if len(part.source)]
-    return Mixture(filled) if len(parts) > 1 and filled else parts[0].source
+    several = len(parts) > 1 or parts[0].transform is not None
+    return Mixture(filled) if several and filled else parts[0].source
 
 
 def described(parts: Sequence[Part[ChunkSource]]) -> list[str]:
@@ -75,19 +83,23 @@ def shares_drawn(parts: Sequence[Part[ChunkSource]]) -> dict[str, float]:
     return {part.name: drawn.get(part.name, 0.0) for part in parts}
 
 
+def uses_labels(config: TrainConfig) -> list[bool]:
+    """For each part, whether its script asks what only labels answer."""
+    return [any(map(needs_labels, config.script_of(part).questions)) for part in config.data.datasets]
+
+
 def training_columns(data: DataConfig, robot: Robot, part: DataPart) -> tuple[dict[str, str], str]:
     """(dataset column -> native key of the robot, action column), of the part, the config, or the robot."""
     columns = part.columns or data.columns or robot.columns
     return dict(columns), part.action_column or data.action_column or robot.action_column
 
 
-def _open(
-    data: DataConfig, robot: Robot, part: DataPart, dataset: LeRobotDataset, split: Split, *, labelled: bool
-) -> ChunkSource:
+def _open(config: TrainConfig, part: DataPart, dataset: LeRobotDataset, split: Split) -> ChunkSource:
+    data, robot, questions = config.data, config.embodiment, config.script_of(part).questions
     columns, action_column = training_columns(data, robot, part)
     return ChunkSource(
         dataset,
-        FactsTable.load(part.root, part.facts) if labelled else None,
+        FactsTable.load(part.root, part.facts) if any(map(needs_labels, questions)) else None,
         robot=robot,
         horizon=data.horizon,
         config=ChunkConfig(
@@ -100,6 +112,7 @@ def _open(
             skip_bad_episodes=data.skip_bad_episodes,
             exclude_episodes=part.exclude_episodes,
         ),
+        motion=any(not needs_labels(question) for question in questions),
     )
 
 

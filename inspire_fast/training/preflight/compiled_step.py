@@ -37,6 +37,7 @@ def batch_shapes(config: TrainConfig, mesh: Mesh) -> Batch:
         target_at=shape(np.int32, supervised),
         target_weight=shape(np.float32, supervised),
         target_kind=shape(np.int8, supervised),
+        placement=shape(np.float32, 3) if config.placement else None,
     )
 
 

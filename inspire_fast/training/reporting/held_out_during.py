@@ -17,7 +17,7 @@ from inspire_fast.core.types import Sample
 from inspire_fast.data.mixture import spread
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.training.augment import augment
-from inspire_fast.training.datasets.sources import open_source
+from inspire_fast.training.datasets.sources import acting_source
 from inspire_fast.training.prepare import Run
 from inspire_fast.training.reporting.held_out import Example, evaluate_held_out
 from inspire_fast.training.reporting.plots import draw_views
@@ -27,7 +27,7 @@ SHOWN = 4  # samples per image
 
 
 class HeldOutDecoding:
-    """Decodes `evaluation.decode_samples` held-out samples, evenly spread, with the current parameters.
+    """Decodes `evaluation.decode_samples` held-out samples of the run's own script, evenly spread.
 
     Only the first process decodes, on its first device, which meanwhile holds the parameters once more in the network's
     dtype. The other processes wait at the next step.
@@ -35,7 +35,7 @@ class HeldOutDecoding:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        source = open_source(run.config, "held_out")
+        source = acting_source(run.config, "held_out")
         count = min(run.config.evaluation.decode_samples, len(source))
         self.samples: list[Sample] = [source[i] for i in spread(source, count)] if count else []
         for sample in self.samples:  # refused now rather than at the first decoding
@@ -70,7 +70,9 @@ def gathered(params: dict[str, Any], dtype: jnp.dtype) -> dict[str, Any]:
     return jax.device_put(cast, jax.local_devices()[0])
 
 
-def views(images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: int) -> np.ndarray:
+def views(
+    images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: int, placement: np.ndarray | None = None
+) -> np.ndarray:
     """An image of the camera views that the network sees, for a few samples of a step.
 
     Args:
@@ -78,9 +80,11 @@ def views(images: Mapping[str, np.ndarray], recipe: str, key: jax.Array, step: i
         recipe: name of the augmentation.
         key: augmentation key of the step.
         step: number for the title.
+        placement: see `augment`.
     """
     few = {camera: jnp.asarray(batch[:SHOWN]) for camera, batch in images.items()}
-    changed = jax.device_get(few if recipe == "none" else augment(few, key, recipe))
+    where = None if placement is None else jnp.asarray(placement[:SHOWN])
+    changed = jax.device_get(few if recipe == "none" else augment(few, key, recipe, placement=where))
     return draw_views(changed, f"as the network sees them, step {step}, augmentation {recipe!r}")
 
 

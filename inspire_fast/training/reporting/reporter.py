@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -15,7 +16,9 @@ from inspire_fast.core.batch import Batch
 from inspire_fast.models.loss import loss
 from inspire_fast.models.placement import on_mesh
 from inspire_fast.training.prepare import Run
-from inspire_fast.training.reporting.held_out_during import HeldOutDecoding, dialogues, save_image, views
+from inspire_fast.training.reporting.gradient_parts import make_gradient_parts
+from inspire_fast.training.reporting.grounding_guard import GroundingGuard
+from inspire_fast.training.reporting.held_out_during import HeldOutDecoding, dialogues, gathered, save_image, views
 from inspire_fast.training.reporting.metrics_log import MetricsLog, mean_metrics
 from inspire_fast.training.reporting.plots import draw_examples
 from inspire_fast.training.reporting.throughput import Throughput
@@ -41,7 +44,11 @@ class Reporter:
         config = run.config
         self._run, self._folder = run, folder
         self._evaluate = jax.jit(self._held_out_metrics)
-        self._decode = HeldOutDecoding(run) if config.evaluation.decode_every else None
+        acts = run.transform.script.acts
+        self._decode = HeldOutDecoding(run) if config.evaluation.decode_every and acts else None
+        self._guard = GroundingGuard(run, folder) if config.evaluation.every else None
+        measured = config.evaluation.gradient_parts and run.held_out
+        self._gradients = jax.jit(make_gradient_parts(config, run.mesh)) if measured else None
         self._log = MetricsLog(folder / "metrics.jsonl", resume_at=done)
         self._tracker = open_trackers(
             config.logging.trackers,
@@ -65,6 +72,20 @@ class Reporter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._bar.close()
         self._tracker.close(failed=error is not None)
+
+    def start(self, state: TrainState) -> None:
+        """Notes what the network knows before the first step, where the guard watches it."""
+        if row := self._grounding(0, state):
+            self._log.write(0, row)
+            self._tracker.scalars(0, row)
+            self._show(0, row)
+
+    def _grounding(self, number: int, state: TrainState) -> dict[str, float]:
+        if not self._guard:
+            return {}
+        config = self._run.config.model
+        params = gathered(state.serving_params, jnp.dtype(config.dtype))
+        return self._guard(number, with_params(config, params)) if jax.process_index() == 0 else {}
 
     def step(
         self,
@@ -97,6 +118,10 @@ class Reporter:
         row |= self.throughput.metrics()
         if edge or due(number, config.evaluation.every):
             row |= held_out_losses(self._evaluate, state, self._run.held_out)
+            row |= self._grounding(number, state)
+            if self._gradients:
+                found = jax.device_get(self._gradients(state.params, self._run.held_out[0]))
+                row |= {name: float(value) for name, value in found.items()}
         if self._decode and (number == config.steps or due(number, config.evaluation.decode_every)):
             row |= self._decoded(self._decode, number, state, arrays)
         self._log.write(number, row)
@@ -112,7 +137,8 @@ class Reporter:
         if jax.process_index() == 0:
             config = self._run.config
             cameras = {k.removeprefix("image:"): v for k, v in arrays.items() if k.startswith("image:")}
-            seen = views(cameras, config.data.augmentation, augmentation_key(config.seed, number - 1), number)
+            key = augmentation_key(config.seed, number - 1)
+            seen = views(cameras, config.data.augmentation, key, number, arrays.get("placement"))
             self._image(number, "views", seen)
         if examples:
             self._image(number, "held_out", draw_examples(examples, f"held out, step {number}"))

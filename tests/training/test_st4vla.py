@@ -1,0 +1,194 @@
+"""ST4VLA's two stages end to end on a small dataset: grounding alone, then actions beside it; ids that stay apart."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+import json
+import logging
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.core.files import read_json_lines
+from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.data.facts import write_facts
+from inspire_fast.data.testing import PHRASES, write_fake_dataset
+from inspire_fast.models.config import GEMMA_2B, TEST
+from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.robots import ROBOTS
+from inspire_fast.training.config import DialogueConfig, OptimizerConfig, TokenizersConfig, TrainConfig
+from inspire_fast.training.dataset_config import DataPart, parse
+from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.init_params import saw_actions
+from inspire_fast.training.loop import train
+from inspire_fast.training.named_configs import load_config
+from inspire_fast.training.reporting.grounding_guard import FILE
+from inspire_fast.training.reporting.loss_shares import described
+
+BINS = {"bins": 64}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiles_fast() -> Iterator[None]:
+    """Compiling is nearly all of what these tests take."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def scene(frame: int) -> SceneFacts:
+    box = (0.25, 0.25, 0.5, 0.75)
+    plate = None if frame % 3 == 0 else (0.5, 0.5, 0.75, 0.875)  # hidden in every third frame
+    return SceneFacts(
+        targets=(
+            TargetFacts(phrase=PHRASES[0], offset_m=np.zeros(3, np.float32), grasped=False, box_px=box),
+            TargetFacts(phrase=PHRASES[1], offset_m=np.zeros(3, np.float32), grasped=False, box_px=plate),
+        ),
+        trace_px=np.array([[0.5, 0.5], [0.625, 0.75]], np.float32),
+        camera="base_0_rgb",
+    )
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """The first stage's config, its tokenizers and statistics made."""
+    root = tmp_path_factory.mktemp("st4vla")
+    write_fake_dataset(root / "data", frames=6)
+    facts = {episode: [scene(frame) for frame in range(6)] for episode in range(8)}
+    write_facts(root / "data", facts, robot="libero", frame_description="world axes")
+    named = load_config("st4vla_ground_small")
+    small = replace(
+        named,
+        dialogue=replace(
+            named.dialogue,
+            questions=("box", "trace", "movement"),
+            question_parameters={"box": BINS, "trace": {**BINS, "points": 2}},
+        ),
+        model=replace(TEST, vocab_size=1152),
+        data=replace(named.data, root=root / "data", held_out_every=4),
+        optimizer=OptimizerConfig(peak_lr=1e-3, end_lr=1e-4, warmup_steps=1, ema_decay=None),
+        batch_size=4,
+        steps=2,
+        assets=root / "assets",
+        checkpoint=replace(named.checkpoint, root=root / "checkpoints"),
+        logging=replace(named.logging, every=1),
+        evaluation=replace(named.evaluation, every=2, samples=4, decode_samples=4),
+    )
+    compute_stats(small)
+    fit_tokenizers(small)
+    return small
+
+
+def second_stage(ground: TrainConfig) -> TrainConfig:
+    named = load_config("st4vla_small")
+    root = ground.data.root
+    assert root is not None
+    acting, grounding = (replace(part, root=root) for part in named.data.parts)
+    return replace(
+        named,
+        dialogue=replace(ground.dialogue, script="st4vla"),
+        model=ground.model,
+        init_from=ground.checkpoint_dir,
+        tokenizers=replace(named.tokenizers, text=str(ground.assets_dir)),
+        data=replace(ground.data, root=None, parts=(acting, grounding)),
+        optimizer=ground.optimizer,
+        batch_size=5,
+        steps=2,
+        assets=ground.assets,
+        checkpoint=ground.checkpoint,
+        logging=ground.logging,
+        evaluation=replace(ground.evaluation, gradient_parts=True, samples=5),
+    )
+
+
+def lines(config: TrainConfig) -> list[dict[str, float]]:
+    return read_json_lines(config.checkpoint_dir / "metrics.jsonl")
+
+
+@pytest.mark.slow
+def test_two_stages(ground: TrainConfig, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        train(ground)
+    first = lines(ground)
+    assert [row["step"] for row in first] == [0, 1, 2]
+    assert {"decoded_grounding/box", "decoded_grounding/trace", "decoded_grounding/movement"} <= first[0].keys()
+    assert "grounding_kept" not in first[0]  # a fresh network has nothing to lose
+    assert first[1]["weight_action"] == 0
+    assert "action_loss" not in first[1]
+    assert not Contract.read(ground.checkpoint_dir / "2" / "assets").saw_actions
+    assert "answers of data 100.0%" in caplog.text
+
+    policy = InspirePolicy.load(ground.checkpoint_dir)
+    chunk = policy.infer(ROBOTS["libero"].fake_native())
+    assert (chunk.actions, str(chunk.status)) == (None, "held")
+    assert "does not act" in chunk.reason
+    assert [(a.question, a.target) for a in chunk.answers][-2:] == [("trace", ""), ("movement", "")]
+    assert policy.warm_up() > 0
+
+    config = second_stage(ground)
+    compute_stats(config)
+    fit_tokenizers(config)
+    with caplog.at_level(logging.INFO):
+        train(config)
+    second = lines(config)
+    assert second[0]["grounding_kept"] == 1
+    assert "grounding_kept" in second[-1]
+    assert json.loads((config.checkpoint_dir / FILE).read_text(encoding="utf-8"))["step"] == 0
+    # Of five rows four act and one answers with weight 0.4: a tenth.
+    assert second[1]["weight_answer"] == pytest.approx(second[1]["weight_action"] / 10, rel=1e-3)
+    assert "answers to actions 1 : 10.0" in caplog.text
+    assert {"grad_norm_answers", "grad_norm_actions", "grad_cosine"} <= second[-1].keys()
+    assert -1 <= second[-1]["grad_cosine"] <= 1
+    contract = Contract.read(config.checkpoint_dir / "2" / "assets")
+    assert contract.saw_actions
+    assert contract.build_script() == config.build_script()
+
+
+def test_the_loss_in_words() -> None:
+    shares = {("acting", "answers"): 0.0, ("acting", "actions"): 10 / 11, ("grounding", "answers"): 1 / 11}
+    said = described({**shares, ("grounding", "actions"): 0.0})
+    assert said.startswith(
+        "The loss is made of actions of acting 90.9%, answers of grounding 9.1%; answers to actions 1 "
+    )
+    assert "1 : 10.0" in said
+
+
+def test_ids_of_actions_are_fixed_by_weights_that_saw_them(ground: TrainConfig, tmp_path: Path) -> None:
+    """PaliGemma's file never saw actions; what has no contract is taken to have seen openpi's."""
+    root = ground.data.root
+    assert root is not None
+    config = replace(
+        load_config("st4vla_ground_libero"), data=replace(ground.data, root=root), init_from=tmp_path / "pt_224.npz"
+    )
+    assert config.skip == 1152
+    assert not saw_actions(config)
+    assert saw_actions(replace(config, dialogue=DialogueConfig(script="pi0_fast", questions=())))
+    orbax = tmp_path / "base" / "params"
+    orbax.mkdir(parents=True)
+    (orbax / "_METADATA").touch()
+    other = replace(config, init_from=tmp_path / "base")
+    with pytest.raises(
+        ValueError, match=r"vocab_skip=1152 gives actions other ids .* trained on actions with 128, as openpi"
+    ):
+        saw_actions(other)
+    assert saw_actions(replace(other, tokenizers=replace(config.tokenizers, vocab_skip=128)))
+    with pytest.raises(ValueError, match="vocab_skip=0 gives actions other ids"):
+        replace(config, tokenizers=TokenizersConfig(vocab_skip=0), model=GEMMA_2B)
+
+
+def test_a_part_has_a_script_of_its_own(ground: TrainConfig) -> None:
+    part = parse('{"root": "a", "weight": 4, "script": "ground", "questions": ["box"], "loss_weight": 0.4}')
+    assert part == DataPart(root=Path("a"), weight=4, script="ground", questions=("box",), loss_weight=0.4)
+    assert parse(str(part)) == part
+    config = second_stage(ground)
+    acting, grounding = config.data.parts
+    assert config.script_of(acting).acts
+    assert not config.script_of(grounding).acts
+    assert config.placement is not None  # labels are places, and the recipe crops and turns
+    with pytest.raises(ValueError, match="names a dataset twice"):
+        replace(config.data, parts=(acting, replace(acting, name="again")))
+    with pytest.raises(KeyError, match="Did you mean 'spatial_prompt'"):
+        replace(config, dialogue=replace(config.dialogue, script_parameters={"spatial_promt": "box"}))
