@@ -1,0 +1,126 @@
+from pathlib import Path
+import time
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from inspire_fast.core.types import ActionChunk
+from inspire_fast.robots.cameras.base import CameraError, Frame
+from inspire_fast.robots.cameras.recorded import RecordedPictures
+from inspire_fast.robots.cameras.registry import camera_of
+from inspire_fast.robots.cameras.rig import CameraRig
+from inspire_fast.robots.control.freshness import hold_while_stale
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for index in range(4):
+        Image.fromarray(np.full((12, 20, 3), 40 * index, np.uint8)).save(tmp_path / f"{index}.png")
+    return tmp_path
+
+
+class Scripted:
+    """A camera that sends what it is given, then fails with what it is given."""
+
+    def __init__(self, frames, error=None):
+        self.frames, self.error, self.opened = list(frames), error, 0
+
+    def open(self):
+        self.opened += 1
+
+    def read(self):
+        time.sleep(0.005)
+        if self.frames:
+            return Frame(image=self.frames.pop(0), time_s=time.monotonic())
+        if self.error:
+            raise self.error
+        time.sleep(0.05)
+        raise CameraError("no picture came")
+
+    def close(self):
+        pass
+
+
+def grey(value, shape=(12, 20, 3)):
+    return np.full(shape, value, np.uint8)
+
+
+def test_recorded_pictures_come_in_order_at_their_rate(pictures):
+    camera = camera_of(f"pictures:{pictures}")
+    camera.open()
+    frames = [camera.read() for _ in range(6)]
+    assert [frame.image[0, 0, 0] for frame in frames] == [0, 40, 80, 120, 0, 40]
+    assert (frames[5].time_s - frames[0].time_s) * 30 == pytest.approx(5, abs=1.5)
+    camera.close()
+
+
+def test_a_gif_is_a_recording_too_and_may_end(pictures):
+    parts = [Image.open(pictures / f"{index}.png") for index in range(3)]
+    parts[0].save(pictures / "all.gif", save_all=True, append_images=parts[1:])
+    camera = RecordedPictures(pictures / "all.gif", rate_hz=1000, loop=False)
+    camera.open()
+    assert [camera.read().image.shape for _ in range(3)] == [(12, 20, 3)] * 3
+    with pytest.raises(CameraError, match="has ended"):
+        camera.read()
+
+
+def test_a_rig_keeps_the_newest_pictures_in_the_policys_size(pictures):
+    rig = CameraRig({"a": camera_of(f"pictures:{pictures}"), "b": Scripted([grey(9)])}, size=(24, 24), start_s=5)
+    seen = rig.pictures()
+    assert {key: image.shape for key, image in seen.items()} == {"a": (24, 24, 3), "b": (24, 24, 3)}
+    assert seen["b"][0, 0, 0] == 0  # the padding
+    assert seen["b"][12, 12, 0] == 9
+    time.sleep(0.4)
+    assert rig.stale().startswith("b: the newest picture is 0.")
+    assert "no picture came" in rig.stale()
+    assert rig.report()["a"]["rate_hz"] == pytest.approx(30, rel=0.4)
+    rig.close()
+
+
+def test_a_camera_that_fails_is_opened_again():
+    camera = Scripted([grey(1)])
+    rig = CameraRig({"a": camera}, size=None, stale_s=0.2)
+    camera.frames += [grey(2), grey(3)]
+    end = time.monotonic() + 5
+    while rig.pictures()["a"][0, 0, 0] != 3:
+        assert time.monotonic() < end
+        camera.frames = camera.frames or [grey(3)]
+        time.sleep(0.05)
+    rig.close()
+
+
+@pytest.mark.parametrize(
+    ("camera", "words"),
+    [
+        (RecordedPictures(Path("/nowhere")), "a: /nowhere does not exist"),
+        (Scripted([], ImportError("pip install pyrealsense2")), "a: pip install pyrealsense2"),
+        (Scripted([grey(1, (4, 4))]), r"a: pictures must be uint8 \[h, w, 3\]; got uint8 \(4, 4\)"),
+        (Scripted([grey(1).astype(float)]), "a: pictures .* got float64"),
+    ],
+)
+def test_a_camera_that_sends_nothing_is_told_before_anything_moves(camera, words):
+    with pytest.raises(CameraError, match=f"Not every camera sends pictures; nothing was moved.\n  {words}"):
+        CameraRig({"a": camera}, start_s=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("opencv", "driver:which"), ("pictures:", "driver:which"), ("picture:x", "pictures")]
+)
+def test_cameras_are_named_by_text(text, words):
+    with pytest.raises(ValueError, match=words):
+        camera_of(text)
+
+
+def test_a_policy_is_not_asked_with_stale_pictures():
+    stale, asked = [], []
+
+    def infer(observation):
+        asked.append(observation)
+        return ActionChunk(actions=np.zeros((1, 8), np.float32))
+
+    ask = hold_while_stale(infer, lambda: "; ".join(stale))
+    assert ask({"a": 1}).actions is not None
+    stale.append("wrist: the newest picture is 2.00 s old")
+    assert (ask({}).actions, ask({}).reason) == (None, stale[0])
+    assert asked == [{"a": 1}]
