@@ -11,6 +11,7 @@ import pytest
 
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.control.operator import Operator
 from inspire_fast.robots.control.runtime import LoopConfig, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter, check_sent, hold_action
 
@@ -54,9 +55,10 @@ def moving(observation=None):
     return ActionChunk(actions=np.tile(np.array([0.5] * 7 + [1.0], np.float32), (4, 1)))
 
 
-def run(arm, infer=moving, robot=DROID, *, max_change=None, on_step=None, **options):
+def run(arm, infer=moving, robot=DROID, *, max_change=None, on_step=None, operator=None, **options):
     config = LoopConfig(**{"execute": 4, "max_steps": 9, **options})
-    return run_episode(arm, infer, config, safety=SafetyFilter(robot=robot, max_change=max_change), on_step=on_step)
+    safety = SafetyFilter(robot=robot, max_change=max_change)
+    return run_episode(arm, infer, config, safety=safety, on_step=on_step, operator=operator)
 
 
 NO_ACTIONS = {
@@ -304,3 +306,62 @@ def test_pictures_that_change_an_arm_that_rests_and_placeholders_are_not_frozen(
     arm.observe = observe
     result = run(arm, lambda _: ActionChunk(actions=np.full((5, 7), 0.3, np.float32)), LIBERO, max_steps=60)
     assert (result.stopped, result.holds) == ("max_steps", 0)
+
+
+def pressing(operator, keys):
+    """Presses keys after the steps of these numbers."""
+
+    def on_step(step):
+        for key in keys.get(step.step, ""):
+            operator.press(key)
+
+    return on_step
+
+
+@pytest.mark.parametrize(
+    ("key", "stopped", "success"), [("s", "success", True), ("f", "failure", False), ("q", "stopped", False)]
+)
+def test_a_key_ends_the_episode_with_a_hold(key, stopped, success):
+    operator, arm = Operator(), Arm(DROID)
+    result = run(arm, on_step=pressing(operator, {3: key}), operator=operator)
+    assert (result.stopped, result.success, result.steps) == (stopped, success, 4)
+    assert arm.sent[-1].tolist() == [0.0] * 7 + [1.0]
+    assert operator.left == (key == "q")
+
+
+def test_a_pause_holds_until_the_key_is_pressed_again_and_nothing_planned_before_is_executed():
+    operator, arm, asked = Operator(), Arm(DROID), []
+
+    def infer(observation):
+        asked.append(len(arm.sent))
+        return moving()
+
+    threading.Timer(0.5, lambda: operator.press(" ")).start()
+    result = run(arm, infer, on_step=pressing(operator, {1: " "}), operator=operator, control_hz=50)
+    holds = [index for index, action in enumerate(arm.sent) if not action[:7].any()][1:-1]
+    assert len(holds) == pytest.approx(25, abs=15)
+    assert holds == list(range(3, 3 + len(holds)))
+    assert all(arm.sent[index][7] == 1.0 for index in holds)  # the gripper stays
+    assert asked[1] == 3 + len(holds)  # a chunk of four was cut after two
+    assert (result.steps, result.stopped) == (9, "max_steps")
+
+
+def test_an_episode_can_be_ended_during_a_pause():
+    operator, arm = Operator(), Arm(DROID)
+    threading.Timer(0.2, lambda: operator.press("f")).start()
+    result = run(arm, on_step=pressing(operator, {1: " "}), operator=operator, control_hz=50)
+    assert (result.stopped, result.steps) == ("failure", 2)
+    operator.begin()
+    assert (operator.paused, operator.verdict) == (False, None)
+
+
+def test_an_operator_can_have_the_policy_asked_anew():
+    operator, arm, asked = Operator(), Arm(DROID), []
+
+    def infer(observation):
+        asked.append(len(arm.sent))
+        return moving()
+
+    run(arm, infer, on_step=lambda step: step.step == 0 and operator.replan(), operator=operator)
+    assert asked[:2] == [1, 2]
+    assert not operator.press("x")

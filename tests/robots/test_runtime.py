@@ -10,7 +10,8 @@ from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.execution.requests import Requests
 from inspire_fast.robots.control.execution.synchronous import Synchronous
-from inspire_fast.robots.control.runtime import LoopConfig, Pacer, run_episode
+from inspire_fast.robots.control.pacer import Pacer
+from inspire_fast.robots.control.runtime import LoopConfig, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
 
 LIBERO = ROBOTS["libero"]

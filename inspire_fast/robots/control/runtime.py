@@ -29,12 +29,14 @@ from inspire_fast.robots.control.execution.requests import Requests
 from inspire_fast.robots.control.execution.synchronous import Synchronous
 from inspire_fast.robots.control.frozen import FrozenCameras
 from inspire_fast.robots.control.identity import metadata_of, require_policy_of
+from inspire_fast.robots.control.operator import Operator
+from inspire_fast.robots.control.pacer import Pacer
 from inspire_fast.robots.control.safety import SafetyFilter, check_sent, hold_action
 from inspire_fast.robots.spec import Robot
 
 logger = logging.getLogger(__name__)
 
-Stopped = Literal["success", "max_steps", "held"]
+Stopped = Literal["success", "failure", "stopped", "max_steps", "held"]
 OnChunk = Callable[[int, Mapping[str, Any], ActionChunk], None]
 """Called with (step, observation, chunk) before the chunk is executed; without delay the facts match both."""
 
@@ -68,8 +70,9 @@ class EpisodeResult:
     """The outcome of an episode.
 
     Attributes:
-        success: the environment says that the task is solved.
-        stopped: `success`, `max_steps`, or `held` (too many holds in a row, waiting for a reply not counted).
+        success: the environment, or the operator, says that the task is solved.
+        stopped: `success`, `max_steps`, `held` (too many holds in a row, waiting for a reply not counted), or the
+            operator's `failure` or `stopped`.
         reason: in words; for `held` the policy's last reason.
         steps: control steps executed, holds included; the holds before and after the episode are not.
         calls: chunks asked for.
@@ -120,30 +123,6 @@ class LoopConfig:
             raise ValueError(unknown_name("way of executing chunks", self.execution, known))
         if self.delay_steps and not self.simulated:
             raise ValueError(f"delay_steps={self.delay_steps} is for simulated robots; a real one has its own delay.")
-
-
-class Pacer:
-    """Keeps a control rate. A late step moves the schedule: missed steps are never executed in a burst."""
-
-    def __init__(self, control_hz: float | None) -> None:
-        """Takes steps per second of real time; None for simulators, which are never waited for."""
-        if control_hz is not None and not control_hz > 0:
-            raise ValueError(f"control_hz must be positive; got {control_hz}.")
-        self._period_s = None if control_hz is None else 1.0 / control_hz
-        self._next: float | None = None
-        self.late = 0
-
-    def wait(self) -> None:
-        """Returns when the next step is due."""
-        if self._period_s is None:
-            return
-        now = time.monotonic()
-        if self._next is not None and now < self._next:
-            time.sleep(self._next - now)
-            self._next += self._period_s
-            return
-        self.late += self._next is not None
-        self._next = now + self._period_s
 
 
 @dataclass
@@ -202,6 +181,13 @@ class _Loop:
                     index=decision.index,
                 )
             )
+
+    def pause(self, operator: Operator) -> None:
+        """Holds at the control rate, without counting steps, until the operator resumes or ends the episode."""
+        self.execution.reset()
+        while operator.paused and operator.verdict is None:
+            self.pacer.wait()
+            self._send(hold_action(self.safety.robot, self.last_sent), moves=False)
 
     def end(self) -> None:
         """Sends a hold, unless the last command was one or nothing was sent at all."""
@@ -263,6 +249,7 @@ def run_episode(
     episode: int = 0,
     on_chunk: OnChunk | None = None,
     on_step: OnStep | None = None,
+    operator: Operator | None = None,
 ) -> EpisodeResult:
     """Runs one episode. `environment.observe` is called only when the policy is asked.
 
@@ -281,6 +268,7 @@ def run_episode(
         episode: number given to `environment.reset`.
         on_chunk: called for every chunk, held ones included.
         on_step: called after every step.
+        operator: a person who may pause and end the episode.
 
     Raises:
         WrongPolicyError: the policy drives another robot; nothing was moved.
@@ -301,11 +289,11 @@ def run_episode(
     with contextlib.closing(execution):
         if config.simulated:
             environment.reset(episode)
-            return _run(loop, config)
+            return _run(loop, config, operator)
         with termination_raises(), hold_at_the_end(loop.end):
             environment.reset(episode)
             loop.begin()
-            return _run(loop, config)
+            return _run(loop, config, operator)
 
 
 def _execution(infer: Infer, config: LoopConfig, robot: Robot, control_hz: float) -> Execution:
@@ -326,8 +314,15 @@ def _not_on_frozen_pictures(infer: Infer, cameras: FrozenCameras, *, steps: Call
     return checked
 
 
-def _run(loop: _Loop, config: LoopConfig) -> EpisodeResult:
+def _run(loop: _Loop, config: LoopConfig, operator: Operator | None) -> EpisodeResult:
     for step in range(config.max_steps):
+        if operator is not None:
+            if operator.paused:
+                loop.pause(operator)
+            if operator.verdict is not None:
+                return loop.result(operator.verdict, "the operator said so")
+            if operator.wants_replan():
+                loop.execution.reset()
         loop.advance(step)
         if check_success(loop.environment.success):
             return loop.result("success", "the task is solved")
