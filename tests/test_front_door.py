@@ -126,8 +126,12 @@ def test_every_command_is_a_script_too(root: Path) -> None:
         assert callable(importlib.import_module(f"inspire_fast.commands.{module}").main)
 
 
+OF_THE_BASE_INSTALL = {"stop_arms"}  # for a robot workstation
+
+
 def test_every_command_of_the_base_install_names_the_missing_extra(root: Path) -> None:
-    names = [target.partition(":")[2] for target in project(root)["project"]["scripts"].values()]
+    modules = {target.partition(":")[2] for target in project(root)["project"]["scripts"].values()}
+    names = sorted(modules - OF_THE_BASE_INSTALL)
     program = """
 import json, sys
 from inspire_fast.commands import entry_points

@@ -1,0 +1,115 @@
+"""Guard of joint targets: position limits, distance from the measured pose, workspace box, and the gripper's rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import time
+
+import numpy as np
+
+from inspire_fast.robots.arms.kinematics import Kinematics
+from inspire_fast.robots.arms.limits import MotionLimits
+
+_SHARES = np.linspace(0.0, 1.0, 9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointGuard:
+    """Brings joint targets into what an arm may be told.
+
+    Attributes:
+        limits: of the joints, and the box of the tip.
+        kinematics: needed for the box.
+        max_lead: largest distance of a target from the measured position, rad per joint.
+    """
+
+    limits: MotionLimits
+    kinematics: Kinematics | None
+    max_lead: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.limits.box is not None and self.kinematics is None:
+            raise ValueError("A workspace box needs the arm's kinematics: give its URDF, or leave the box out.")
+        if not self.max_lead > 0:
+            raise ValueError(f"max_lead must be > 0 rad; got {self.max_lead}.")
+
+    def apply(
+        self, target: np.ndarray, measured: np.ndarray, planned: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """A wanted target -> the target to send, and why it differs.
+
+        Args:
+            target: `[n]`, rad.
+            measured: `[n]`, where the arm is.
+            planned: `[n]`, the target before this one.
+        """
+        reasons: list[str] = []
+        limited = self.limits.clip(target)
+        if (changed := limited != target).any():
+            reasons.append(f"clipped to the joints' limits: {self._names(changed)}.")
+        near = self.limits.clip(np.clip(limited, measured - self.max_lead, measured + self.max_lead))
+        if (changed := near != limited).any():
+            reasons.append(f"clipped to {self.max_lead:g} rad from the measured pose: {self._names(changed)}.")
+        inside, reason = self._in_box(near, planned)
+        return inside, (*reasons, reason) if reason else tuple(reasons)
+
+    def require_way(self, start: np.ndarray, end: np.ndarray) -> None:
+        """Checks a straight way in joint space before it is moved.
+
+        Raises:
+            ValueError: the end is beyond the limits, or the tip would leave the box on the way.
+        """
+        self.limits.require_inside(end, "The pose to move to")
+        for share in _SHARES[1:]:
+            if (outside := self._outside_m(start + share * (end - start))) > self._outside_m(start):
+                raise ValueError(
+                    f"On the straight way to the start pose the tip would be {outside:.3f} m outside of the workspace "
+                    f"box {self.limits.box}. Move the arm by hand to where its way is free, or choose another pose."
+                )
+
+    def _in_box(self, target: np.ndarray, planned: np.ndarray) -> tuple[np.ndarray, str]:
+        """The target, or the last place on the straight way to it where the tip is (or comes closer to) inside."""
+        box = self.limits.box
+        if box is None or self.kinematics is None or self._outside_m(target) == 0:
+            return target, ""
+        told = box.tell(self.kinematics.pose(target)[:3, 3])
+        allowed = self._outside_m(planned)
+        if self._outside_m(target) < allowed:  # on its way back
+            return target, ""
+        for share in _SHARES[-2:0:-1]:
+            place = planned + share * (target - planned)
+            if self._outside_m(place) <= allowed:
+                return place, f"stopped at the workspace box: {told}."
+        return planned, f"stopped at the workspace box: {told}."
+
+    def _outside_m(self, q: np.ndarray) -> float:
+        if self.limits.box is None or self.kinematics is None:
+            return 0.0
+        return self.limits.box.outside_m(self.kinematics.pose(q)[:3, 3])
+
+    def _names(self, which: np.ndarray) -> str:
+        return ", ".join(name for name, is_in in zip(self.limits.names, which, strict=True) if is_in)
+
+
+class GripperGate:
+    """Binary gripper that changes at most once per `interval_s`: a policy that flickers does not wear it out.
+
+    Args:
+        interval_s: between two changes.
+        threshold: an action of at least this closes.
+    """
+
+    def __init__(self, *, interval_s: float = 0.3, threshold: float = 0.5) -> None:
+        if not interval_s >= 0 or not 0 < threshold < 1:
+            raise ValueError(f"interval_s must be >= 0 and threshold in 0 .. 1; got {interval_s}, {threshold}.")
+        self._interval_s, self._threshold = interval_s, threshold
+        self._closed: float | None = None
+        self._changed_s = -np.inf
+
+    def apply(self, wanted: float) -> tuple[float, bool]:
+        """A wanted closing 0 .. 1 -> the command 0 or 1, and whether it is a new one."""
+        closed, now = float(wanted >= self._threshold), time.monotonic()
+        if closed == self._closed or (self._closed is not None and now - self._changed_s < self._interval_s):
+            return float(self._closed or 0.0), False
+        self._closed, self._changed_s = closed, now
+        return closed, True
