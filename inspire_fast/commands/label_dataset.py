@@ -1,7 +1,8 @@
 """Labels of a LeRobot dataset: the spatial facts that questions are answered from.
 
 Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-info` (InSpire's label files), `replay`
-(LIBERO's simulator), `traces` (the gripper's path in pictures of a calibrated camera). `calibrate` finds that camera.
+(LIBERO's simulator), `robo-inter` and `intern-data` (their label columns), `traces` (the gripper's path in pictures of
+a calibrated camera). `calibrate` finds that camera.
 """
 
 from functools import partial
@@ -15,6 +16,7 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.labeling.annotations import Annotations
 from inspire_fast.labeling.calibrated import Traces
 from inspire_fast.labeling.clicks import Calibrate
+from inspire_fast.labeling.columns import InternData, RoboInter
 from inspire_fast.labeling.demonstrations.replay import Replay
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import label_dataset
@@ -26,6 +28,8 @@ Source = (
     | Annotated[Annotations, tyro.conf.subcommand("annotations", prefix_name=False)]
     | Annotated[ObjectInfo, tyro.conf.subcommand("object-info", prefix_name=False)]
     | Annotated[Replay, tyro.conf.subcommand("replay", prefix_name=False)]
+    | Annotated[RoboInter, tyro.conf.subcommand("robo-inter", prefix_name=False)]
+    | Annotated[InternData, tyro.conf.subcommand("intern-data", prefix_name=False)]
     | Annotated[Traces, tyro.conf.subcommand("traces", prefix_name=False)]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate", prefix_name=False)]
 )

@@ -2,8 +2,8 @@
 
 A producer is a frozen set of options. It is opened on a dataset and then labels one part of an episode after another:
 the frames that share an instruction. The report lists what it refuses. Producers: `Hindsight` (gripper events),
-`Annotations` (JSON lines), `ObjectInfo` (InSpire's label files), `Replay` (LIBERO's simulator), `Traces` (a calibrated
-camera).
+`Annotations` (JSON lines), `ObjectInfo` (InSpire's label files), `Replay` (LIBERO's simulator), `RoboInter` and
+`InternData` (label columns), `Traces` (a calibrated camera).
 """
 
 from __future__ import annotations

@@ -96,3 +96,62 @@ def test_a_bad_line_is_named(dataset: LeRobotDataset, lines: list[Any], message:
 def test_a_missing_file_is_named(dataset: LeRobotDataset):
     with pytest.raises(DatasetError, match=r"nowhere\.jsonl"):
         label_dataset(dataset, Annotations(file=Path("nowhere.jsonl")), robot=LIBERO, progress=False)
+
+
+def test_places_in_the_picture(dataset: LeRobotDataset):
+    table = label(
+        dataset,
+        [
+            {"robot": "libero", "picture_hw": [480, 640]},  # a dataset without pictures cannot contradict
+            {
+                "episode": 0,
+                "frame": 3,
+                "camera": "left_wrist_0_rgb",
+                "quality": "by hand",
+                "gripper_px": [0.5, 0.25],
+                "trace_px": [[0.5, 0.5], [0.25, 0.75]],
+                "targets": [{"phrase": "the can", "box_px": [0.125, 0.25, 0.5, 0.75]}],
+            },
+            {"episode": 0, "frame": 3, "targets": [{"phrase": "the bin", "point_px": [0, 1], "grasped": False}]},
+        ],
+    )
+    scene = table.facts(0, 3)
+    can, bin_ = scene.targets
+    assert (can.offset_m, can.box_px, can.point_px) == (None, (0.125, 0.25, 0.5, 0.75), None)
+    assert (bin_.offset_m, bin_.box_px, bin_.point_px) == (None, None, (0, 1))
+    assert (scene.camera, scene.quality, scene.gripper_px) == ("left_wrist_0_rgb", "by hand", (0.5, 0.25))
+    np.testing.assert_array_equal(scene.trace_px, np.array([[0.5, 0.5], [0.25, 0.75]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("fields", "of_target", "message"),
+    [
+        ({}, {"box_px": [0.5, 0.1, 0.2, 0.4]}, "'box_px' must have its top left corner first"),
+        ({}, {"box_px": [10, 20, 30, 40]}, r"'box_px' must be \[y0, x0, y1, x1\], each in 0\.\.1; got \[10"),
+        ({}, {"box_px": [0.1, 0.2, 0.3]}, "'box_px' must be"),
+        ({}, {}, "needs either 'offset_m' or 'position_m', or a place"),
+        ({"trace_px": [[0.5, 1.5]]}, {"point_px": [0, 0]}, "'trace_px' must be"),
+        ({"trace_px": []}, {"point_px": [0, 0]}, r"float32 \[k, 2\]"),
+        ({"gripper_px": [0.5]}, {"point_px": [0, 0]}, "'gripper_px' must be"),
+        (
+            {"camera": "right_wrist_0_rgb"},
+            {"point_px": [0, 0]},
+            r"camera 'right_wrist_0_rgb'; robot 'libero' has \['base",
+        ),
+    ],
+)
+def test_places_that_are_none_name_their_line(dataset: LeRobotDataset, fields: dict, of_target: dict, message: str):
+    line = {"episode": 0, "frame": 0, "targets": [{"phrase": "the can", **of_target}], **fields}
+    with pytest.raises(DatasetError, match=r"labels\.jsonl, line 1.*" + message):
+        label(dataset, [line])
+
+
+def test_a_frame_has_one_camera(dataset: LeRobotDataset):
+    lines = [
+        {"episode": 0, "frame": 0, "camera": camera, "targets": [{"phrase": phrase, "point_px": [0, 0]}]}
+        for phrase, camera in (("the can", "base_0_rgb"), ("the bin", "left_wrist_0_rgb"))
+    ]
+    with pytest.raises(
+        DatasetError, match=r"line 2 \(episode 0, frame 0\): an earlier line states another \['camera'\]"
+    ):
+        label(dataset, lines)
