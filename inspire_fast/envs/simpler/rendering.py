@@ -29,6 +29,8 @@ _SWIFTSHADER = ("/usr/lib/chromium/libvk_swiftshader.so", "/usr/lib/chromium-bro
 _NVIDIA = ("/usr/share/vulkan/icd.d/nvidia_icd.json", "/etc/vulkan/icd.d/nvidia_icd.json")
 _INSTALL = "Debian and Ubuntu names: `apt-get install libvulkan1 chromium-common libegl1 libgl1 libx11-6`"
 _TASKS = Path("data/tasks/bridge_v2_real2sim_dataset")
+SRDF = Path("data/robots/widowx/wx250s.srdf")
+"""Which links of the arm may touch; ManiSkill's own assets have it."""
 
 
 def make_environment(name: str) -> Any:

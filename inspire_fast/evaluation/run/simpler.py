@@ -19,7 +19,7 @@ from inspire_fast.data.picture_facts import moved, padded
 from inspire_fast.envs.simpler import maniskill3
 from inspire_fast.envs.simpler.environment import SimplerEnvironment
 from inspire_fast.envs.simpler.maniskill3 import ManiSkill3
-from inspire_fast.envs.simpler.rendering import assets_folder
+from inspire_fast.envs.simpler.rendering import SRDF, assets_folder
 from inspire_fast.envs.simpler.tasks import SUITES, find_task
 from inspire_fast.evaluation.run.ensemble import CosineEnsemble
 from inspire_fast.evaluation.run.protocol import Protocol
@@ -134,6 +134,11 @@ class SimplerProtocol(Protocol):
             raise ValueError(
                 f"Protocol {self.name!r} needs mani-skill {self.mani_skill}; {found['mani-skill']} is installed, whose "
                 f"tasks may differ. Install mani-skill=={self.mani_skill}."
+            )
+        if self.assets == "real" and not (assets_folder() / SRDF).exists():
+            raise ValueError(
+                f"These are not SimplerEnv's own assets: {SRDF} is missing in {assets_folder()}. State it with "
+                "--assets stand-in; such figures are not the official ones."
             )
         return {**found, "assets_sha256": digest(assets_folder())}
 
