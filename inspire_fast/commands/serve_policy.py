@@ -26,6 +26,8 @@ from inspire_fast.serving.logs import LogFormat, configure_logging
 from inspire_fast.serving.recording import Recorder, RecordingLimits
 from inspire_fast.serving.serve import build_server
 from inspire_fast.serving.server import PolicyServer
+from inspire_fast.serving.session import Observer
+from inspire_fast.serving.steering import Steering
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ class ServeArgs:
         record: folder for LeRobot datasets of all requests and answers; without a folder it is policy_records.
         record_max_gb: disk space of the recordings (10^9 bytes); the oldest are deleted.
         live: a page at /live with the cameras, the answers and the chunks.
+        steer: with `live`, clicks on the page answer the policy's questions for points in the robot's next call.
+            Whoever reaches the page moves the robot: use `--api-key-file`.
         log_format: lines for people, or one JSON object per line.
     """
 
@@ -136,6 +140,7 @@ class ServeArgs:
     record: Path | None = None
     record_max_gb: Positive = 10.0
     live: bool = False
+    steer: bool = False
     log_format: LogFormat = "text"
 
     def __post_init__(self) -> None:
@@ -210,6 +215,23 @@ def open_recorder(args: ServeArgs, policy: Policy) -> tuple[Recorder, ...]:
     return (recorder,)
 
 
+def live_observers(args: ServeArgs, policy: Policy) -> tuple[Observer, ...]:
+    """The live page and the clicks on it, as far as they are asked for.
+
+    Raises:
+        ValueError: clicks without the page, or for a policy that asks for no points.
+    """
+    if args.steer and not args.live:
+        raise ValueError("--steer takes clicks on the live page: add --live.")
+    if not args.live:
+        return ()
+    robot = ROBOTS[policy.metadata["robot"]]
+    if not args.steer:
+        return (LiveView(robot),)
+    steering = Steering(robot, policy.metadata.get("questions", {}))
+    return LiveView(robot, steering), steering
+
+
 def server_of(args: ServeArgs) -> PolicyServer:
     """The server that a command line asks for, with its policy loaded."""
     if args.compilation_cache is not None:
@@ -225,13 +247,12 @@ def server_of(args: ServeArgs) -> PolicyServer:
         batch_sizes=args.batch_sizes,
     )
     policy = load(args)
-    live = (LiveView(ROBOTS[policy.metadata["robot"]]),) if args.live else ()
     return build_server(
         policy,
         config,
         prompts=args.prompts,
         default_prompt=args.default_prompt,
-        observers=(*open_recorder(args, policy), *live),
+        observers=(*open_recorder(args, policy), *live_observers(args, policy)),
     )
 
 

@@ -20,6 +20,7 @@ from inspire_fast.core.html import data_uri
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import Robot
+from inspire_fast.serving.steering import Steering
 
 _SHOWN = 8  # connections on the page
 _LATENCIES = 120
@@ -44,10 +45,11 @@ class LiveView:
 
     Args:
         robot: robot of the observations; the page shows its cameras.
+        steering: takes clicks on the first camera's picture; an observer of the server, too. None takes none.
     """
 
-    def __init__(self, robot: Robot) -> None:
-        self._robot = robot
+    def __init__(self, robot: Robot, steering: Steering | None = None) -> None:
+        self._robot, self.steering = robot, steering
         self._lock = threading.Lock()  # guards the attributes below
         self._latest: OrderedDict[str, _Latest] = OrderedDict()
         self._state: tuple[float, bytes] = (-1e9, b"")
@@ -87,7 +89,11 @@ class LiveView:
                 return state
             latest = list(reversed(self._latest.items()))
         now = time.monotonic()
-        shown = [_shown(self._robot, session, one, now) for session, one in latest]
+        shown = [
+            _shown(self._robot, session, one, now)
+            | ({} if self.steering is None else {"steering": self.steering.described(session)})
+            for session, one in latest
+        ]
         state = json.dumps({"connections": shown}, allow_nan=False).encode()
         with self._lock:
             self._state = (now, state)

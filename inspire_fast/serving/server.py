@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 import http
 import ipaddress
+import json
 import logging
 import re
 import signal
 from typing import Self
+from urllib.parse import parse_qs
 
 import websockets.asyncio.server as ws
 from websockets.datastructures import Headers
@@ -27,10 +29,12 @@ from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.live import LiveView
 from inspire_fast.serving.metrics import CONTENT_TYPE, Metrics
 from inspire_fast.serving.session import Observer, Session, SessionSettings
+from inspire_fast.serving.steering import Steering
 
 logger = logging.getLogger(__name__)
 
 _SAME_SIGNAL_S = 2.0
+STEER_HEADER = "X-Inspire-Steer"
 
 
 class PolicyServer:
@@ -76,6 +80,7 @@ class PolicyServer:
             state_key=ROBOTS[robot].state_key if isinstance(robot, str) and robot in ROBOTS else None,
             metrics=self._metrics,
             observers=tuple(observers),
+            steering=next((observer for observer in observers if isinstance(observer, Steering)), None),
         )
         self._live = next((observer for observer in observers if isinstance(observer, LiveView)), None)
         self._keys = ApiKeys(config.api_keys)
@@ -193,12 +198,35 @@ class PolicyServer:
             )
         if path == "/metrics":
             return _document(self._metrics.text(), CONTENT_TYPE)
-        if path == "/live/state" and self._live is not None:
+        if path in ("/live/state", "/live/steer") and self._live is not None:
             # The host name of a hostile page may resolve to this machine; its browser then sends that name.
             if not len(self._keys) and _address(request.headers.get("Host", "")) is None:
                 return connection.respond(http.HTTPStatus.FORBIDDEN, "Without API keys, only by address.\n")
+            if path == "/live/steer":
+                return self._steer(connection, request)
             return _document(await asyncio.to_thread(self._live.state), "application/json")
         return None
+
+    def _steer(self, connection: ws.ServerConnection, request: HttpRequest) -> HttpResponse:
+        """Takes a click of the live page: `/live/steer?connection=...&target=...&y=...&x=...`."""
+        if self._settings.steering is None:
+            return connection.respond(http.HTTPStatus.NOT_FOUND, "This server takes no clicks (--steer).\n")
+        # Other pages in the operator's browser can send requests here, but not with a header of their own.
+        if request.headers.get(STEER_HEADER) is None:
+            return connection.respond(http.HTTPStatus.FORBIDDEN, f"Clicks come with the header {STEER_HEADER}.\n")
+        given = {name: values[-1] for name, values in parse_qs(request.path.partition("?")[2]).items()}
+        try:
+            place = float(given["y"]), float(given["x"])
+            self._settings.steering.click(given["connection"], given["target"], *place)
+        except KeyError as error:
+            return connection.respond(
+                http.HTTPStatus.BAD_REQUEST, f"A click has connection, target, y, x: no {error}.\n"
+            )
+        except ValueError as error:
+            return connection.respond(http.HTTPStatus.BAD_REQUEST, f"{error}\n")
+        return _document(
+            json.dumps({"target": given["target"], "y": place[0], "x": place[1]}).encode(), "application/json"
+        )
 
     async def _close(self) -> None:
         """Stops listening, lets every session finish its request, then closes the remaining connections."""

@@ -22,6 +22,7 @@ from inspire_fast.core.types import ActionChunk
 from inspire_fast.serving.batcher import Batcher, DeadlineExceededError, OverloadedError, Reply, Request
 from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.metrics import Metrics
+from inspire_fast.serving.steering import Steering
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class SessionSettings:
         state_key: native key of the state, echoed in the response; None if the policy names no known robot.
         metrics: counters and timers.
         observers: hear of every answered request.
+        steering: puts clicks into requests; None without.
     """
 
     config: ServerConfig
@@ -62,6 +64,7 @@ class SessionSettings:
     state_key: str | None
     metrics: Metrics
     observers: tuple[Observer, ...] = ()
+    steering: Steering | None = None
 
 
 class RefusedError(Exception):
@@ -166,6 +169,8 @@ class Session:
             observation, options = request_from_wire(decoded)
         except ValueError as error:
             raise RefusedError(ErrorCode.INVALID_REQUEST, str(error)) from error
+        if self._settings.steering is not None:
+            options = self._settings.steering.applied(str(self._connection.id), observation, options)
         if not options.episode:  # what is remembered then belongs to the connection, whatever its client calls it
             options = replace(options, session=f"{self._connection.id}/{options.session}")
         return Request(observation=observation, options=options, client=str(self._connection.id))
