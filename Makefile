@@ -11,10 +11,10 @@ endif
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864
 export GLIBC_TUNABLES
 
-.PHONY: help setup demo test lint docs parity format
+.PHONY: help setup demo test test-robots lint docs parity format
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 13
 
 setup:  ## brings system libraries, uv and the environment; nothing to do: nothing said
 	@sh scripts/bootstrap.sh
@@ -24,6 +24,10 @@ demo: setup  ## demonstrations, training, serving and evaluation on LIBERO, with
 
 test: setup  ## the default tests (PYTEST_ARGS="-m slow" and the like add to the command line)
 	uv run pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-robots: setup  ## the robot examples on their simulated robots' real protocols, each in its own environment
+	sh scripts/robot_environments.sh
+	uv run pytest -m robot tests/examples $(PYTEST_ARGS)
 
 lint: setup  ## formatting, lint rules, types, layers
 	uv run ruff format --check .

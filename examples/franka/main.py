@@ -23,6 +23,7 @@ import numpy as np
 from examples.franka.hand import FrankaHand, GripperThread, Hand
 from examples.franka.options import box_of, parse
 from inspire_fast.client import PolicyClient, PolicyClientError
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.robots import ROBOTS, LoopConfig, Robot, SafetyFilter, run_episode
 from inspire_fast.robots.arms.actuation import Actuation, DeltaPose, JointPositions, JointVelocities
 from inspire_fast.robots.arms.base import Arm, ArmError
@@ -128,7 +129,10 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
         cameras = CameraRig({key: camera_of(spec) for key, spec in keys.items()})
         stack.callback(cameras.close)
         arm = ArmProcess(
-            partial(make_arm, args), joints=7, config=StreamConfig(max_lag=args.max_lag), name=f"franka-{args.arm}"
+            partial(make_arm, args),
+            joints=7,
+            config=StreamConfig(max_lag=args.max_lag, stale_s=args.stale),
+            name=f"franka-{args.arm}",
         )
         stack.callback(lambda: report.append({"stream": arm.report}))
         stack.callback(arm.close)
@@ -165,7 +169,7 @@ def main() -> None:
     args, report = parse(__doc__), []
     try:
         run(args, report)
-    except (ArmError, CameraError, PolicyClientError, ValueError) as error:
+    except (ArmError, CameraError, PolicyClientError, UnknownNameError, ValueError) as error:
         notes = " ".join(getattr(error, "__notes__", []))
         sys.exit(f"stopped: {error} {notes}".strip())
     except KeyboardInterrupt:

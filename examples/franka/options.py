@@ -31,6 +31,7 @@ def parse(text: str | None, args: list[str] | None = None) -> argparse.Namespace
     add("--speed", type=float, default=0.3, help="share of the arm's limits of speed, acceleration and jerk")
     add("--box", type=float, nargs=6, default=(0.2, -0.5, 0.02, 0.8, 0.5, 0.9), help="x y z x y z of the workspace, m")
     add("--max-lag", type=float, default=0.35, help="rad of any joint behind its command: a fault")
+    add("--stale", type=float, default=0.25, help="seconds without a measurement of the arm: a fault")
     add("--max-holds", type=int, default=30, help="holds in a row that end an episode")
     add("--request-timeout", type=float, default=5.0, help="seconds after which a request counts as lost")
     add("--no-realtime", action="store_true", help="run without a real-time kernel")

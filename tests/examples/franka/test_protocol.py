@@ -25,6 +25,8 @@ pytestmark = [
     ),
 ]
 REPEATS = range(int(os.environ.get("ROBOT_TEST_REPEATS", "1")))
+# On a machine that is busy with other things the simulated arm falls behind real time, as no real arm does.
+PATIENT = ("--stale", 3, "--max-lag", 1.0)
 QUICK = ("--max-steps", 60, "--max-holds", 20, "--request-timeout", 2)
 
 
@@ -63,8 +65,8 @@ def finish(one, client, *, reflexes=0):
 )
 def test_ten_episodes_without_a_reflex(bench, robot, backend):
     one = bench(robot)
-    client = one.start_client("--backend", backend, "--episodes", 10, "--execution", "prefetch", *QUICK)
-    client.end(400)
+    client = one.start_client("--backend", backend, "--episodes", 10, "--execution", "prefetch", *PATIENT, *QUICK)
+    client.end(500)
     rows = one.report()
     episodes, cadence = rows[:-1], rows[-1]["stream"]
     assert [row["stopped"] for row in episodes] == ["max_steps"] * 10, client.text[-3000:]
@@ -98,7 +100,7 @@ def test_a_killed_arm_is_told_and_nothing_more_is_sent(bench, repeat):
 @pytest.mark.parametrize("repeat", REPEATS)
 def test_a_killed_server_is_a_hold_and_the_episode_goes_on_when_it_is_back(bench, repeat):
     one = bench()
-    client = one.start_client("--max-steps", 5000, "--max-holds", 60, "--request-timeout", 20)
+    client = one.start_client("--max-steps", 5000, "--max-holds", 60, "--request-timeout", 20, *PATIENT)
     one.wait_for_steps(30 + repeat)
     killed_s = one.server.send(signal.SIGKILL)
     time.sleep(2.5)
@@ -119,7 +121,7 @@ def test_a_killed_server_is_a_hold_and_the_episode_goes_on_when_it_is_back(bench
 @pytest.mark.parametrize("execution", ["synchronous", "prefetch"])
 def test_600_ms_of_delay(bench, execution, repeat):
     one = bench(server=("--delay-ms", 600))
-    client = one.start_client("--execution", execution, *QUICK)
+    client = one.start_client("--execution", execution, *PATIENT, *QUICK)
     assert finish(one, client) == 0
     row = one.report()[0]
     assert row["stopped"] == "max_steps"
@@ -129,7 +131,7 @@ def test_600_ms_of_delay(bench, execution, repeat):
 @pytest.mark.parametrize("repeat", REPEATS)
 def test_a_camera_that_stops_is_a_hold_that_is_told(bench, repeat):
     one = bench()
-    client = one.start_client("--max-steps", 600, "--max-holds", 20)
+    client = one.start_client("--max-steps", 600, "--max-holds", 20, *PATIENT)
     one.wait_for_steps(20 + repeat)
     for picture in one.pictures.iterdir():
         picture.unlink()
@@ -147,7 +149,7 @@ def test_a_camera_that_stops_is_a_hold_that_is_told(bench, repeat):
 @pytest.mark.parametrize(("fault", "word"), [("--nan-after", "NaN or infinity"), ("--wide-after", "shape|floats")])
 def test_chunks_that_cannot_be_executed(bench, fault, word, repeat):
     one = bench(server=(fault, 3 + repeat))
-    client = one.start_client(*QUICK)
+    client = one.start_client(*PATIENT, *QUICK)
     assert finish(one, client) == 0
     row = one.report()[0]
     assert row["stopped"] == "held"
@@ -161,7 +163,7 @@ def test_chunks_that_cannot_be_executed(bench, fault, word, repeat):
 @pytest.mark.parametrize("repeat", REPEATS)
 def test_ctrl_c_at_any_moment(bench, repeat):
     one = bench()
-    client = one.start_client("--max-steps", 600)
+    client = one.start_client("--max-steps", 600, *PATIENT)
     wait_s = random.Random(repeat).uniform(0.0, 12.0)
     time.sleep(1.0 + wait_s)
     pressed_s = client.send(signal.SIGINT)
@@ -174,7 +176,7 @@ def test_ctrl_c_at_any_moment(bench, repeat):
 
 def test_a_killed_client_leaves_an_arm_that_holds(bench):
     one = bench()
-    client = one.start_client("--max-steps", 600)
+    client = one.start_client("--max-steps", 600, *PATIENT)
     one.wait_for_steps(30)
     client.kill()
     assert one.settled()
@@ -212,7 +214,7 @@ def test_bad_input_is_refused_before_any_motion(bench, options, words):
 
 def test_a_dry_run_moves_nothing(bench):
     one = bench()
-    client = one.start_client("--dry-run", *QUICK)
+    client = one.start_client("--dry-run", *PATIENT, *QUICK)
     assert finish(one, client) == 0
     assert one.report()[0]["steps"] == 60
     assert np.ptp(one.joints(), axis=0).max() < 0.02

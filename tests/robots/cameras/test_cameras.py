@@ -1,15 +1,18 @@
 from pathlib import Path
 import time
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 import pytest
 
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots.cameras.base import CameraError, Frame
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.cameras.registry import camera_of
 from inspire_fast.robots.cameras.rig import CameraRig
+from inspire_fast.robots.cameras.ros import image_of
 from inspire_fast.robots.control.freshness import hold_while_stale
 
 
@@ -104,11 +107,64 @@ def test_a_camera_that_sends_nothing_is_told_before_anything_moves(camera, words
         CameraRig({"a": camera}, start_s=3)
 
 
+def test_a_video_file_is_a_camera(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 50.0, (32, 24))
+    for value in (0, 200):
+        writer.write(np.full((24, 32, 3), (value, 0, 0), np.uint8))  # blue, green, red
+    writer.release()
+    camera = camera_of(f"video:{tmp_path / 'v.avi'}")
+    camera.open()
+    frames = [camera.read() for _ in range(4)]
+    assert [frame.image.shape for frame in frames] == [(24, 32, 3)] * 4
+    assert frames[1].image[..., 2].mean() > 150  # the third channel is blue
+    assert frames[3].image[..., 2].mean() > 150  # it plays over and over
+    camera.close()
+
+
+def test_a_device_that_is_not_there_is_told(capfd):
+    pytest.importorskip("cv2")
+    camera = camera_of("opencv:97")
+    with pytest.raises(CameraError, match="/dev/video97 cannot be opened"):
+        camera.open()
+    camera.close()
+
+
 @pytest.mark.parametrize(
-    ("text", "words"), [("opencv", "driver:which"), ("pictures:", "driver:which"), ("picture:x", "pictures")]
+    ("text", "package"), [("realsense:1", "pyrealsense2"), ("zed:1", "ZED SDK"), ("ros:/camera", "python3-rospy")]
+)
+def test_a_driver_without_its_package_names_it(text, package):
+    with pytest.raises(ImportError, match=package):
+        camera_of(text).open()
+
+
+def message(**changes):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    rows = np.concatenate([pixels.reshape(2, 9), np.zeros((2, 3), np.uint8)], axis=1)
+    given = {"encoding": "bgr8", "height": 2, "width": 3, "step": 12, "data": rows.tobytes()}
+    return SimpleNamespace(**{**given, **changes}), pixels
+
+
+def test_a_ros_image_is_read_by_rows():
+    bgr, pixels = message()
+    np.testing.assert_array_equal(image_of(bgr), pixels[..., ::-1])
+    np.testing.assert_array_equal(image_of(message(encoding="rgb8")[0]), pixels)
+    for change, words in (({"encoding": "mono8"}, "mono8"), ({"height": 3}, "24 bytes for 3 rows")):
+        with pytest.raises(ValueError, match=words):
+            image_of(message(**change)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("opencv:front", "needs the number"),
+        ("opencv", "driver:which"),
+        ("pictures:", "driver:which"),
+        ("picture:x", "pictures"),
+    ],
 )
 def test_cameras_are_named_by_text(text, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, UnknownNameError), match=words):
         camera_of(text)
 
 
