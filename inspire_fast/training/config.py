@@ -343,8 +343,6 @@ class TrainConfig:
         return self.dialogue_of(part).build_script(self.embodiment)
 
     def dialogue_of(self, part: DataPart) -> DialogueConfig:
-        """The run's dialogue, with the part's own script and questions where it names them."""
-        if not part.script and not part.questions:
-            return self.dialogue
-        own = replace(self.dialogue, script=part.script or self.dialogue.script)
+        """The run's dialogue, with the part's own script (without parameters) and questions where it names them."""
+        own = replace(self.dialogue, script=part.script, script_parameters={}) if part.script else self.dialogue
         return replace(own, questions=part.questions) if part.questions else own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 import zlib
@@ -16,6 +17,7 @@ from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.params.base import StoredParams, is_lora, require_finite, require_fit, wanted_by
 from inspire_fast.checkpoints.reading import find_step, has_checkpoint, open_params
 from inspire_fast.checkpoints.remote import local_path
+from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.lora import A_STD
 from inspire_fast.models.openpi.params import TABLE
@@ -23,6 +25,8 @@ from inspire_fast.models.pi0_fast import abstract_model
 from inspire_fast.tokenizers.text.paligemma import VOCAB_SIZE as PALIGEMMA_IDS
 from inspire_fast.training.config import PALIGEMMA_SKIP, TrainConfig
 from inspire_fast.training.state import TrainState, init_state
+
+logger = logging.getLogger(__name__)
 
 _OURS = {theirs: ours for ours, theirs in TABLE.items()}
 
@@ -52,6 +56,18 @@ def saw_actions(config: TrainConfig) -> bool:
     own = any(config.script_of(part).acts for part in config.data.datasets) or config.build_script().acts
     known = config.init_from is not None and _source_saw_actions(config)
     return own or known
+
+
+def warn_of_other_text(config: TrainConfig, vocabulary: Vocabulary) -> None:
+    """Warns where weights of ours know another text tokenizer than the run's: every id would mean something else."""
+    contract = None if config.init_from is None else _contract_of(local_path(config.init_from))
+    if contract is not None and contract.text_fingerprint != vocabulary.text.fingerprint:
+        logger.warning(
+            "The weights of %s were trained with another text tokenizer than this run (hashes %s and %s): their words "
+            "and locations have other ids here, and what they learnt of them is lost. Take theirs: `--tokenizers.text "
+            "<their checkpoint's assets>`, then scripts/fit_tokenizers.py.",
+            *(config.init_from, contract.text_fingerprint[:12], vocabulary.text.fingerprint[:12]),
+        )
 
 
 def _source_saw_actions(config: TrainConfig) -> bool:

@@ -31,7 +31,7 @@ from inspire_fast.training.datasets.fingerprints import Fingerprint, fingerprint
 from inspire_fast.training.datasets.known_lengths import known_lengths
 from inspire_fast.training.datasets.provenance import warn_of_other_samples
 from inspire_fast.training.datasets.sources import described, joined, open_parts, shares_drawn, uses_labels
-from inspire_fast.training.init_params import check_initial, saw_actions
+from inspire_fast.training.init_params import check_initial, saw_actions, warn_of_other_text
 from inspire_fast.training.optimizer import check_groups, learning_rate
 from inspire_fast.training.preflight.memory import estimate_memory
 from inspire_fast.training.reporting.loss_shares import described as loss_in_words
@@ -106,6 +106,7 @@ def prepare(config: TrainConfig) -> Run:
     check_groups(config.optimizer, trained_paths(config.model, config.freeze))
     if not resumed:
         check_initial(config)
+        warn_of_other_text(config, vocabulary)
     _warn_of_double_deltas(config)
     return Run(
         config=config,

@@ -40,7 +40,24 @@ def settings_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> li
             lines.append(f"{path.replace('/', '.')}: {before!r} and {after!r}")
             if path == _DECAY:
                 lines[-1] += f" (`--optimizer.decay-steps {before}` keeps the schedule)"
-    return lines
+    return lines + _part_differences(saved, now)
+
+
+def _part_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What the samples of a part are rendered with, or weigh; the loader compares the rest."""
+    plain = {"script": "", "questions": [], "loss_weight": 1.0}
+    then, current = (
+        {part["name"]: {name: part.get(name, value) for name, value in plain.items()} for part in parts}
+        for parts in (
+            json.loads(json.dumps(config.get("data", {}).get("parts", ()), default=str)) for config in (saved, now)
+        )
+    )
+    return [
+        f"data.parts, {name}: {field} {then[name][field]!r} and {current[name][field]!r}"
+        for name in sorted({*then} & {*current})
+        for field in plain
+        if then[name][field] != current[name][field]
+    ]
 
 
 _DECAY = "optimizer/decay_steps"

@@ -1,16 +1,21 @@
 """True answers from facts, and what is not asked where a fact is missing; samples that answer and do not act."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inspire_fast.core.batch import TARGET_ANSWER
 from inspire_fast.core.types import Sample, SceneFacts, TargetFacts
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.errors import DatasetError
+from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.normalization.normalizer import Normalizer
 from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.data.placement import Placement
 from inspire_fast.data.question_dropout import QuestionDropout
+from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.data.training_transform import ModelInput, TrainingTransform
 from inspire_fast.data.truths import facts_of, left_out, truth_of
 from inspire_fast.dialogue.questions import QUESTIONS
@@ -135,6 +140,21 @@ def test_dropout_leaves_out_questions_about_the_scene_too() -> None:
     assert 25 < asked.count(0) < 55
     quiet = [one for one in drawn if asked_of(one) and not _answers_weigh(one)]
     assert 8 < len(quiet) < 35
+
+
+def test_the_coming_motion_is_of_recorded_positions(tmp_path: Path) -> None:
+    """It needs no labels; near the episode's end it is the motion that is left."""
+    dataset = LeRobotDataset(write_fake_dataset(tmp_path, episodes=2, frames=6))
+    source = ChunkSource(dataset, None, robot=ROBOTS["libero"], horizon=4, motion=True)
+    positions = source.states()[:, :3]
+    for i, end in ((0, 4), (3, 5), (5, 5), (6, 10)):
+        scene = source.facts_of(i)
+        assert scene is not None
+        assert scene.targets == ()
+        np.testing.assert_allclose(scene.motion_m, positions[end] - positions[i], atol=1e-6)  # pyright: ignore[reportArgumentType]
+    assert ChunkSource(dataset, None, robot=ROBOTS["libero"], horizon=4).facts_of(0) is None
+    with pytest.raises(DatasetError, match="needs its recorded position, and robot 'mute' does not declare"):
+        ChunkSource(dataset, None, robot=replace(ROBOTS["libero"], name="mute", gripper=None), horizon=4, motion=True)
 
 
 def _answers_weigh(rendered: Rendered) -> bool:

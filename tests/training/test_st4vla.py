@@ -26,6 +26,8 @@ from inspire_fast.training.loop import train
 from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.reporting.grounding_guard import FILE
 from inspire_fast.training.reporting.loss_shares import described
+from inspire_fast.training.resuming import settings_differences
+from inspire_fast.training.run_contract import jsonable
 
 BINS = {"bins": 64}
 
@@ -109,6 +111,7 @@ def lines(config: TrainConfig) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_two_stages(ground: TrainConfig, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         train(ground)
@@ -188,6 +191,11 @@ def test_a_part_has_a_script_of_its_own(ground: TrainConfig) -> None:
     assert config.script_of(acting).acts
     assert not config.script_of(grounding).acts
     assert config.placement is not None  # labels are places, and the recipe crops and turns
+    boxes = replace(config, dialogue=replace(config.dialogue, script_parameters={"spatial_prompt": "box"}))
+    assert boxes.script_of(grounding) == config.script_of(grounding)  # `ground` has no such parameter
+    heavier = replace(config, data=replace(config.data, parts=(acting, replace(grounding, loss_weight=1.0))))
+    (line,) = settings_differences(jsonable(config), jsonable(heavier))
+    assert line == "data.parts, grounding: loss_weight 0.4 and 1.0"
     with pytest.raises(ValueError, match="names a dataset twice"):
         replace(config.data, parts=(acting, replace(acting, name="again")))
     with pytest.raises(KeyError, match="Did you mean 'spatial_prompt'"):
