@@ -55,6 +55,15 @@ def known_answer(question: Question, target: str, facts: SceneFacts | None) -> s
         return None
 
 
+def known_score(question: Question, target: str, answer: str, facts: SceneFacts | None) -> float | None:
+    """Score 0..1 of an answer about a target, or about the scene (""); None where the facts do not say."""
+    if facts is None or known_answer(question, target, facts) is None:
+        return None
+    if about_scene(question):
+        return question.score(answer, facts)
+    return question.score(answer, next(t for t in facts.targets if t.phrase == target))
+
+
 def left_out(script: Script, facts: SceneFacts | None) -> frozenset[tuple[str, str]]:
     """(question, target) of the questions about these facts' targets and the scene that the facts do not answer."""
     if facts is None:

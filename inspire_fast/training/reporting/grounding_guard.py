@@ -21,8 +21,7 @@ from inspire_fast.core.files import write_json
 from inspire_fast.core.types import Sample
 from inspire_fast.data.mixture import spread
 from inspire_fast.data.training_transform import ModelInput
-from inspire_fast.data.truths import facts_of, known_answer, left_out
-from inspire_fast.dialogue.questions.base import about_scene
+from inspire_fast.data.truths import facts_of, known_score, left_out
 from inspire_fast.models.inference.build import build
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.policy.decoder import Decoder
@@ -72,9 +71,8 @@ def score_answers(decoder: Decoder, inputs: ModelInput, samples: Sequence[Sample
         images = {camera: np.stack([one[camera] for one in pictures]) for camera in decoder.cameras}
         for (_, facts), row, decoded in zip(known, rows, decoder.decode(images, rows), strict=True):
             for (question, target), answer in zip(row.asked, decoded.answers, strict=True):
-                if known_answer(question, target, facts) is not None:
-                    about = facts if about_scene(question) else next(t for t in facts.targets if t.phrase == target)
-                    scores[question.name].append(question.score(answer, about))
+                if (score := known_score(question, target, answer, facts)) is not None:
+                    scores[question.name].append(score)
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     return GroundingScore(mean=float(np.mean([*means.values()])) if means else float("nan"), questions=means)
 

@@ -11,7 +11,8 @@ import numpy as np
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import Sample, SceneFacts
 from inspire_fast.data.normalization.delta import absolute_actions
-from inspire_fast.data.truths import Unlabelled, facts_of, known_answer
+from inspire_fast.data.truths import Unlabelled, facts_of, known_answer, known_score
+from inspire_fast.policy.batching import Row
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy, Prepared
 from inspire_fast.robots import Robot
@@ -69,6 +70,8 @@ class HeldOut:
             chunk.
         action_error_mean_baseline: the same error of always predicting the training mean.
         action_error_by_dim: the error per action dimension.
+        scores: question -> mean score, 0..1, of those that are answered with places; they are not among the answers
+            above, since hardly two of them are equal.
     """
 
     samples: int
@@ -80,6 +83,7 @@ class HeldOut:
     action_error: float
     action_error_mean_baseline: float
     action_error_by_dim: tuple[float, ...]
+    scores: dict[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, float]:
         """The metrics for a line of the log: `decoded_...`, per dimension, question and word."""
@@ -95,6 +99,7 @@ class HeldOut:
         for name, question in self.questions.items():
             row[f"decoded_answer_accuracy/{name}"] = question.accuracy
             row |= {f"decoded_answer_accuracy/{name}/{w}": right / n for w, (n, right) in question.by_word.items()}
+        row |= {f"decoded_score/{name}": score for name, score in self.scores.items()}
         return {name: value for name, value in row.items() if not np.isnan(value)}
 
 
@@ -103,6 +108,7 @@ class _Tally:
     """Counts and errors so far."""
 
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # question, truth, answer
+    scores: dict[str, list[float]] = field(default_factory=dict)  # question -> of each answer with places
     errors: list[np.ndarray] = field(default_factory=list)
     baseline: list[np.ndarray] = field(default_factory=list)
 
@@ -127,7 +133,19 @@ class _Tally:
             action_error=float(by_dim.mean()),
             action_error_mean_baseline=float(np.mean(self.baseline)),
             action_error_by_dim=tuple(float(e) for e in by_dim),
+            scores={name: float(np.mean(values)) for name, values in self.scores.items()},
         )
+
+    def add_answers(self, decoded: Decoded, row: Row, facts: SceneFacts | None) -> None:
+        """Adds one row's answers whose truth is known."""
+        for (question, target), answer in zip(row.asked, decoded.answers, strict=True):
+            truth, score = known_answer(question, target, facts), known_score(question, target, answer, facts)
+            if truth is None or score is None:
+                continue
+            if question.answers:
+                self.answers[question.name, truth, answer] += 1
+            else:
+                self.scores.setdefault(question.name, []).append(score)
 
 
 def _question_metrics(confusion: Counter[tuple[str, str]]) -> QuestionMetrics:
@@ -179,7 +197,7 @@ def evaluate_held_out(
         ]
         for sample, facts, row, decoded in zip(batch, known, prepared, policy.decode(prepared), strict=True):
             example = _compare(policy, replace(sample, facts=facts), row, decoded)
-            tally.answers.update((question, truth, answer) for question, _, truth, answer, _ in example.dialogue)
+            tally.add_answers(decoded, row.row, facts)
             tally.baseline.append(chunk_error(policy.robot, _mean_actions(policy, sample), example.actions))
             if example.decoded is not None:
                 tally.errors.append(chunk_error(policy.robot, example.decoded, example.actions))

@@ -53,6 +53,7 @@ METRICS: Mapping[str, Metric] = {
     "grad_norm_actions": Metric("optimiser", unit="held out, actions alone"),
     "grad_cosine": Metric("optimiser", unit="between the gradients of answers and of actions"),
     "weight_*": Metric("losses", unit="of a nat in the loss"),
+    "decoded_score/*": Metric("decoded", "higher", "score"),
     "decoded_grounding*": Metric("decoded", "higher", "score"),
     "grounding_kept": Metric("decoded", "higher", "share of the first score"),
     "learning_rate": Metric("optimiser"),
