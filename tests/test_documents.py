@@ -28,6 +28,7 @@ WRAPPED = [
     "docs/robots.md",
     "docs/scaling.md",
     "docs/serving.md",
+    "docs/st4vla.md",
     "docs/study.md",
     "docs/training.md",
     "examples/simpler_env/README.md",

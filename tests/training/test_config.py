@@ -23,7 +23,7 @@ from inspire_fast.training.sharding import make_mesh, spec_for
 @pytest.mark.parametrize("name", config_names())
 def test_every_config_builds(name: str) -> None:
     config = load_config(name)
-    assert config.build_script().acts
+    assert config.build_script().acts is ("ground" not in name)
     shapes = nnx.eval_shape(lambda: Pi0Fast(config.model, rngs=nnx.Rngs(0)))
     assert sum(x.size for x in jax.tree.leaves(nnx.state(shapes))) > 0
     assert learning_rate(config.optimizer, config.steps)(config.optimizer.warmup_steps) == pytest.approx(
