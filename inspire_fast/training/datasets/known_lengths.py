@@ -13,7 +13,7 @@ from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Part
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.training.config import TrainConfig
-from inspire_fast.training.datasets.assets import stats_path
+from inspire_fast.training.datasets.assets import stats_path, with_transforms
 from inspire_fast.training.datasets.fingerprints import fingerprints
 from inspire_fast.training.datasets.lengths import Longest, longest_dialogue
 from inspire_fast.training.datasets.provenance import made_from
@@ -24,7 +24,7 @@ FILE = "lengths.json"
 
 def count_lengths(config: TrainConfig, parts: Sequence[Part[ChunkSource]], transform: TrainingTransform) -> Longest:
     """Counts the ids of all training samples and keeps the result; raises as `longest_dialogue`."""
-    longest = longest_dialogue(parts, transform)
+    longest = longest_dialogue(with_transforms(config, parts, transform), transform)
     write_json(_path(config), {"of": _key(config, transform), **asdict(longest)})
     return longest
 
@@ -38,7 +38,7 @@ def known_lengths(config: TrainConfig, parts: Sequence[Part[ChunkSource]], trans
             kept = Longest(**stored)
             if kept.ids <= data.max_token_len and kept.supervised <= data.max_supervised:
                 return kept
-    return longest_dialogue(parts, transform)
+    return longest_dialogue(with_transforms(config, parts, transform), transform)
 
 
 def _path(config: TrainConfig) -> Path:
