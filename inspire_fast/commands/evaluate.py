@@ -56,7 +56,8 @@ class EvaluationOptions:
         workers: simulator processes (1-2 GB each); 0 runs everything in this process, without a server.
         ray_address: of a Ray cluster (`auto`, `host:6379`) whose machines run the workers; they must reach the server.
         answers: source of the answers: `own` (the policy), `oracle` (the simulator's truth is forced), `adversarial`
-            (a wrong one is forced), `random` (one drawn from all allowed ones), `skip` (no question is asked).
+            (a wrong one is forced), `random` (one drawn from all allowed ones), `shifted` (the truth, its places
+            moved by a tenth of the picture), `swapped` (the truth about the next target), `skip` (no question).
         disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
             distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
         videos: an image per call of the policy, per control step (rendered for it alone), or none.

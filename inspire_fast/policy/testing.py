@@ -29,7 +29,7 @@ def tiny_policy(
     preset: str = "test",
     serving: ServingOptions | None = None,
 ) -> InspirePolicy:
-    """A policy with a small network, by default the `test` one, and a robot with the words of LIBERO's axes."""
+    """A policy with a small network, by default the `test` one, and a robot whose axes have InSpire's words."""
     embodiment = ROBOTS[robot]
     vocabulary = tiny_vocabulary(horizon, embodiment.action_dim, one_id_answers=one_id_answers)
     config = replace(PRESETS[preset], vocab_size=vocabulary.size, cameras=cameras)
@@ -38,7 +38,7 @@ def tiny_policy(
     contract = Contract(
         robot=robot,
         script=script,
-        questions=stored_questions((DIRECTION,)),
+        questions=stored_questions((replace(DIRECTION, axes=embodiment.axes),)),
         horizon=horizon,
         model=config,
         action_tokenizer="fast",

@@ -115,6 +115,8 @@ def _lead(e: Evaluation) -> list[Markup]:
         "oracle": "the simulator's truth is forced as every answer (oracle)",
         "adversarial": "a wrong answer is forced in every call",
         "random": "an answer drawn from all allowed ones is forced in every call",
+        "shifted": "the truth is forced, its places moved by a tenth of the picture",
+        "swapped": "the truth about the next target is forced as the answer about each",
         "skip": "no question is asked",
     }[e.answers]
     disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())

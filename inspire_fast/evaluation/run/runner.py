@@ -12,7 +12,7 @@ from inspire_fast.core.policy import Policy, policy_name
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.envs.gl import RenderingUnavailableError
 from inspire_fast.evaluation.records.records import EpisodeRecord, Key, differences
-from inspire_fast.evaluation.run.answering import Answering, options_for
+from inspire_fast.evaluation.run.answering import FORCED, Answering, Remembered, options_for
 from inspire_fast.evaluation.run.failures import (
     InfrastructureError,
     StoppedError,
@@ -91,6 +91,7 @@ class Runner:
         self._job, self._policy = job, policy
         self._robot = ROBOTS[str(job.policy.get("robot", job.protocol.robot_name))]
         self._questions = questions_of(job.policy)
+        self._remembered: Remembered = {}
         self._environment: Environment | None = None
         self._task: tuple[str, int] | None = None
 
@@ -116,6 +117,7 @@ class Runner:
             policy={"robot": self._robot.name, **job.policy},  # `check_policy` has warned of one that does not say it
         )
         self._require_same_policy()
+        self._remembered = {}
         try:
             with infrastructure_errors():
                 environment = self._at(suite, task)
@@ -143,9 +145,9 @@ class Runner:
         return self._environment
 
     def _ask(self, environment: Environment, observation: Mapping[str, Any]) -> ActionChunk:
-        facts = environment.facts() if self._job.answering in ("oracle", "adversarial") else None
+        facts = environment.facts() if self._job.answering in FORCED else None
         try:
-            options = options_for(self._job.answering, facts, self._questions)
+            options = options_for(self._job.answering, facts, self._questions, self._remembered)
         except ValueError as error:
             raise StoppedError(str(error)) from error
         return self._policy.infer(observation, options)
@@ -193,5 +195,5 @@ def check_policy(policy: Mapping[str, Any], protocol: Protocol, answering: Answe
             without questions.
     """
     protocol.check_policy(policy)
-    if answering in ("oracle", "adversarial") and not policy.get("questions"):
+    if answering in FORCED and not policy.get("questions"):
         raise ValueError(f"--answers {answering} forces answers, but the policy asks no questions.")
