@@ -31,6 +31,7 @@ WRAPPED = [
     "docs/st4vla.md",
     "docs/study.md",
     "docs/training.md",
+    "examples/franka/README.md",
     "examples/simpler_env/README.md",
     "third_party/openpi/README.md",
     "third_party/openpi/inspire_in_openpi.md",
