@@ -73,7 +73,7 @@ def _draw(draw: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
     thin, ring = max(min(size) // 220, 1), max(min(size) // 40, 3)
     if mark.place.shape == (4,):
         (x0, y0), (x1, y1) = points
-        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
+        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]  # in any order, also of a mirrored box
         _lines(draw, corners, mark, width=2 * thin)
     elif mark.place.ndim == 2:
         _lines(draw, points, mark, width=thin)

@@ -80,6 +80,16 @@ def padded(source_hw: tuple[int, int], padded_hw: tuple[int, int]) -> PointMap:
     return move
 
 
+def unpadded(source_hw: tuple[int, int], padded_hw: tuple[int, int]) -> PointMap:
+    """The inverse of `padded`; points on the black margin lie outside of 0..1."""
+    inner, whole = np.array(fitted_size(*source_hw, *padded_hw)), np.array(padded_hw)
+
+    def move(points: np.ndarray) -> np.ndarray:
+        return (points * whole - (whole - inner) // 2) / inner
+
+    return move
+
+
 def _moved_target(target: TargetFacts, move: PointMap) -> TargetFacts:
     return replace(target, point_px=moved_point(target.point_px, move), box_px=moved_box(target.box_px, move))
 

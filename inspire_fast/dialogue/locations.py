@@ -95,6 +95,17 @@ def read(answer: str, bins: int = BINS) -> np.ndarray:
     return dequantise(symbols, bins)
 
 
+def place_of(question: str, answer: str, bins: int = BINS) -> np.ndarray | None:
+    """The place that an answer says: a point `[2]`, a box `[4]`, or the path `[k, 2]` of the question `trace`.
+
+    None for answers in words.
+    """
+    if not _TEXT.fullmatch(answer):
+        return None
+    places = read(answer, bins)
+    return places if len(places) == 2 or (len(places) == 4 and question != "trace") else places.reshape(-1, 2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Locations:
     """Form of answers that are a fixed number of locations, written without a space.

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 import numpy as np
 import pytest
 
+from inspire_fast.evaluation.records.frame import MARGIN, SIDE, compose, place_marks
+from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
+from inspire_fast.evaluation.report.accuracy import judged
+from inspire_fast.evaluation.report.location_section import located as located_answers
+from inspire_fast.evaluation.report.location_section import locations_section
 from inspire_fast.evaluation.report.locations import (
     Located,
     Measure,
@@ -19,6 +26,8 @@ from inspire_fast.evaluation.report.locations import (
     root_mean_square,
     training_mean,
 )
+from inspire_fast.robots.libero import LIBERO
+from tests.evaluation.test_records import RECORD
 
 PATHS = arrays(np.float64, st.tuples(st.integers(1, 4), st.just(2)), elements=st.floats(0, 1))
 
@@ -134,3 +143,55 @@ def test_what_cannot_be_compared_is_refused():
         measures([located("box", [0, 0, 1, 1], None), located("point", [0, 0], None)])
     assert measures([]) == []
     assert [m.value for m in measures([located("box", [0, 0, 1, 1], None)])] == [0, 0]
+
+
+def answer(question: str, said: str, truth: str | None, target: str = "the bowl") -> AnswerRecord:
+    return AnswerRecord(question=question, asked="", target=target, answer=said, probability=0.5, truth=truth)
+
+
+POINT, ELSEWHERE = "<loc0512><loc0256>", "<loc0512><loc0768>"
+BOX, PATH = "<loc0000><loc0000><loc0512><loc0512>", "<loc0512><loc0512><loc0512><loc1023>"
+
+
+def record(episode: int, *answers: AnswerRecord) -> EpisodeRecord:
+    call = CallRecord(step=0, answers=answers, status="ok", reason="", timing_ms={})
+    return replace(RECORD, episode=episode, calls=(call,))
+
+
+def test_a_report_measures_places_and_counts_words():
+    records = [
+        record(0, answer("point", POINT, POINT), answer("box", BOX, BOX), answer("trace", PATH, PATH, "")),
+        record(
+            1, answer("point", ELSEWHERE, POINT), answer("direction", "left", "right"), answer("point", "left", POINT)
+        ),
+        record(2, answer("point", POINT, None)),
+    ]
+    rows = located_answers(records)
+    assert [(row.kind, row.answer is None) for row in rows] == [
+        ("point", False), ("box", False), ("trace", False), ("point", False), ("point", True)
+    ]  # fmt: skip
+    assert rows[2].truth.shape == (2, 2)
+    assert [given.question for _, given in judged(records)] == ["direction"]
+    section = "".join(locations_section(records))
+    assert '<td>iou</td><td class="n">1.000</td>' in section
+    assert f"{0.5 * 512 / 1023:.3f}" in section  # the error of two points, one right, one half a picture away
+    assert "end error" in section
+    assert "error px" not in section
+    assert locations_section([record(0, answer("direction", "left", "right"))]) == []
+
+
+def test_places_are_drawn_into_the_frame_of_a_video():
+    """The picture is turned and mirrored back for people; a mark goes where its place is."""
+    native = {key: np.zeros((64, 64, 3), np.uint8) for key in LIBERO.cameras}
+    native |= {"observation/state": np.zeros(8, np.float32), "prompt": "pick up the bowl"}
+    common: dict = {"status": "ok", "caption": "", "questions": 2}
+    empty = compose(native, LIBERO, answers=(), **common)[MARGIN : MARGIN + SIDE, MARGIN : MARGIN + SIDE]
+    boxed = answer("box", "<loc0000><loc0000><loc0256><loc0256>", BOX)
+    frame = compose(native, LIBERO, answers=(boxed,), **common)[MARGIN : MARGIN + SIDE, MARGIN : MARGIN + SIDE]
+    rows, columns = np.nonzero((frame.astype(int) != empty).any(axis=-1))
+    assert rows.max() == pytest.approx(SIDE / 2, abs=2)
+    assert columns.min() == pytest.approx(SIDE / 2, abs=2)  # the left half of the turned picture is the right one
+    tall = place_marks([answer("point", "<loc0512><loc0512>", None)], (64, 32), "upright")
+    np.testing.assert_allclose(tall[0].place, [0.5, 0.5], atol=0.01)
+    edge = place_marks([answer("point", "<loc0512><loc0256>", None)], (64, 32), "upright")
+    np.testing.assert_allclose(edge[0].place, [0.5, 0.0], atol=0.01)  # a quarter of the square is black margin

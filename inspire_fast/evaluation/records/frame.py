@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from inspire_fast.data.drawing import GRIPPER_COLOUR, Mark, draw_marks, target_colour
+from inspire_fast.data.picture_facts import unpadded
+from inspire_fast.dialogue.locations import place_of
 from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.robots import Robot
 
@@ -41,7 +44,8 @@ def compose(
     for n, (key, image) in enumerate(cameras.items()):
         place = (MARGIN + n * (SIDE + MARGIN), MARGIN)
         enlarged = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        frame.paste(enlarged, place)
+        marks = place_marks(answers, image.shape[:2], robot.image_orientation) if n == 0 else ()
+        frame.paste(Image.fromarray(draw_marks(np.asarray(enlarged), marks)), place)
         label = key.rpartition("/")[2]
         draw.text(
             (place[0] + 5, place[1] + 4), label, fill=WHITE, font=_font(12), stroke_width=1, stroke_fill=(0, 0, 0)
@@ -50,11 +54,40 @@ def compose(
     page.write(str(observation["prompt"]), 15, WHITE)
     page.write(caption + ("" if status == "ok" else f"  [{status}]"), 12, GREY)
     for answer in answers[:questions]:
-        truth = f"true: {answer.truth}" if answer.truth is not None else "truth unknown"
+        truth = f"true: {_short(answer, answer.truth)}" if answer.truth is not None else "truth unknown"
         page.write(answer.asked, 13, GREY)
-        colour = {True: GREEN, False: RED, None: WHITE}[answer.right]
-        page.write(f"    {answer.answer}  (p {answer.probability:.2f})   {truth}", 14, colour)
+        colour = WHITE if answer.is_place else {True: GREEN, False: RED, None: WHITE}[answer.right]
+        page.write(f"    {_short(answer, answer.answer)}  (p {answer.probability:.2f})   {truth}", 14, colour)
     return np.asarray(frame)
+
+
+def place_marks(answers: Sequence[AnswerRecord], source_hw: tuple[int, int], orientation: str) -> list[Mark]:
+    """Answers that are places, as broken lines, and their truths, as full ones, in the `upright` first camera.
+
+    The model's picture is a square in which the camera's, `source_hw`, is padded.
+    """
+    side = max(source_hw)
+    move, marks = unpadded(source_hw, (side, side)), []
+    colours = {target: target_colour(n) for n, target in enumerate(dict.fromkeys(a.target for a in answers))}
+    for answer in answers:
+        colour = colours[answer.target] if answer.target else GRIPPER_COLOUR
+        for text, own in ((answer.truth, False), (answer.answer, True)):
+            place = None if text is None else place_of(answer.question, text)
+            if place is None:
+                continue
+            points = move(place.reshape(-1, 2))
+            seen = np.stack([points[:, 0], 1 - points[:, 1]], axis=1) if orientation == "rotated_180" else points
+            marks.append(Mark(place=seen.reshape(place.shape), colour=colour, answer=own))
+    return marks
+
+
+def _short(answer: AnswerRecord, text: str) -> str:
+    """Words as they are; of places the fractions, of a path its last point."""
+    place = place_of(answer.question, text)
+    if place is None:
+        return text
+    numbers = " ".join(f"{value:.2f}" for value in (place[-1] if place.ndim == 2 else place))
+    return f"path to {numbers}" if place.ndim == 2 else numbers
 
 
 class _Page:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inspire_fast.core.files import append_json_line, read_json_lines, write_json
+from inspire_fast.dialogue.locations import place_of
 
 Key = tuple[str, int, int]
 """Suite, task, episode: identifies an episode within one evaluation."""
@@ -39,6 +40,11 @@ class AnswerRecord:
     probability: float
     truth: str | None
     distance_m: float | None = None
+
+    @property
+    def is_place(self) -> bool:
+        """Whether the answer is a place in the picture, which is measured and not right or wrong."""
+        return place_of(self.question, self.truth or self.answer) is not None
 
     @property
     def right(self) -> bool | None:

@@ -27,11 +27,11 @@ Judged = tuple[Phase | None, AnswerRecord]
 
 
 def judged(records: Iterable[EpisodeRecord]) -> list[Judged]:
-    """All answers with a known truth, each with its phase.
+    """All answers in words with a known truth, each with its phase; for places see `locations`.
 
     Answers of one episode are correlated: intervals over them are narrower than the episodes justify.
     """
-    return [(c.phase, a) for r in records for c in r.calls for a in c.answers if a.truth is not None]
+    return [(c.phase, a) for r in records for c in r.calls for a in c.answers if a.truth is not None and not a.is_place]
 
 
 def accuracy(answers: Sequence[Judged]) -> float | None:

@@ -19,6 +19,7 @@ from inspire_fast.evaluation.report.answers import CONFUSION_STYLE, answers_sect
 from inspire_fast.evaluation.report.compare import comparison
 from inspire_fast.evaluation.report.diagnosis import diagnosis_section
 from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
+from inspire_fast.evaluation.report.location_section import locations_section
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.sequential import clustered_interval
 from inspire_fast.evaluation.report.tables import results
@@ -80,6 +81,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         None if compare is None else _compared(evaluation, Evaluation(compare)),
         *diagnosis_section(read_diagnoses(folder), evaluation.records),
         *answers_section(evaluation.records, forced=evaluation.answers != "own"),
+        *locations_section(evaluation.records),
         element("h2", "Time"),
         _time(evaluation.records),
         _failures(evaluation),
