@@ -36,7 +36,7 @@ class Args:
         workers: processes, each with a simulator of up to 2 GB.
         expert: name in `envs.libero.experts.registry.EXPERTS`.
         boxes: also record boxes of the targets in the front camera's pictures, and points on what is visible of them.
-            It renders the front camera once more per kept image; docs/locations.md has the cost.
+            It renders the front camera once more per kept image; docs/st4vla.md has the cost.
         max_steps: an expert that needs more has failed and tries another state.
     """
 

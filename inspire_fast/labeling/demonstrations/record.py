@@ -62,7 +62,7 @@ class RecordSpec:
             thing is reached, while the hand drifts away; the recorded actions open them and go on.
         attempts: attempts at one demonstration before it is skipped.
         boxes: segment every kept image: boxes of the targets, and points on what is visible of them. It renders a third
-            time per kept image (see docs/locations.md for the cost).
+            time per kept image (see docs/st4vla.md for the cost).
     """
 
     tasks: tuple[tuple[str, Natural], ...]
