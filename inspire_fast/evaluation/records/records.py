@@ -85,6 +85,8 @@ class EpisodeRecord:
         calls: of the policy, in order.
         protocol: its hash.
         times: seconds per activity: `observe_s` (rendering), `infer_s`, `step_s`, `other_s`.
+        path_px: the gripper's place in the picture, `(y, x)` like `SceneFacts.gripper_px`, before the first step and
+            after each one; None where the simulator does not know it. Empty in older records.
     """
 
     suite: str
@@ -101,6 +103,7 @@ class EpisodeRecord:
     calls: tuple[CallRecord, ...]
     protocol: str = ""
     times: Mapping[str, float] = field(default_factory=dict)
+    path_px: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -114,7 +117,8 @@ class EpisodeRecord:
             CallRecord(**{**call, "answers": tuple(AnswerRecord(**a) for a in call["answers"])})
             for call in stored["calls"]
         ]
-        return cls(**{**stored, "calls": tuple(calls)})
+        path = tuple(None if place is None else (place[0], place[1]) for place in stored.get("path_px", ()))
+        return cls(**{**stored, "calls": tuple(calls), "path_px": path})
 
 
 def claim(folder: Path, settings: Mapping[str, Any], policy: Mapping[str, Any]) -> None:

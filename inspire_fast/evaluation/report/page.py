@@ -20,6 +20,7 @@ from inspire_fast.evaluation.report.compare import comparison
 from inspire_fast.evaluation.report.diagnosis import diagnosis_section
 from inspire_fast.evaluation.report.episodes import EPISODES_SCRIPT, EPISODES_STYLE, episodes
 from inspire_fast.evaluation.report.location_section import locations_section
+from inspire_fast.evaluation.report.paths import paths_section
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.sequential import clustered_interval
 from inspire_fast.evaluation.report.tables import results
@@ -82,6 +83,7 @@ def write_page(folder: Path, *, compare: Path | None = None, embed: bool | None 
         *diagnosis_section(read_diagnoses(folder), evaluation.records),
         *answers_section(evaluation.records, forced=evaluation.answers != "own"),
         *locations_section(evaluation.records),
+        *paths_section(evaluation.records, evaluation.policy.get("questions") or {}),
         element("h2", "Time"),
         _time(evaluation.records),
         _failures(evaluation),

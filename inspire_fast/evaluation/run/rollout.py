@@ -23,6 +23,8 @@ from inspire_fast.robots.control.environment import Environment
 from inspire_fast.robots.control.runtime import EpisodeResult, LoopConfig, Step, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
 
+Point = tuple[float, float]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -88,6 +90,7 @@ class Rollout:
             calls=tuple(recorder.calls),
             protocol=self.protocol,
             times=_times(result),
+            path_px=tuple(recorder.path_px),
         )
 
 
@@ -102,9 +105,12 @@ class _Recorder:
         self.chunks: list[tuple[int, ActionChunk]] = []
         self.sent: list[np.ndarray] = []
         self.observations: list[Mapping[str, Any]] = []
+        self.path_px: list[Point | None] = []
 
     def on_chunk(self, step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
         facts = self._environment.facts()
+        if not self.path_px:
+            self.path_px.append(_place(facts))
         call = CallRecord(
             step=step,
             answers=judge(chunk, facts, self._rollout.questions),
@@ -121,7 +127,9 @@ class _Recorder:
 
     def on_step(self, step: Step) -> None:
         self.sent.append(step.sent)
-        self._phases.at(self._environment.facts())  # a grasp between two calls counts, too
+        facts = self._environment.facts()
+        self._phases.at(facts)  # a grasp between two calls counts, too
+        self.path_px.append(_place(facts))
         if self._video is not None and self._rollout.every_step and step.index < self._rollout.execute - 1:
             self._show(self._environment.observe(), step.step + 1)
 
@@ -145,6 +153,13 @@ class Phases:
             self._grasped_before = True
             return "carrying"
         return "after" if self._grasped_before else "before"
+
+
+def _place(facts: SceneFacts | None) -> Point | None:
+    """The gripper's place, to a tenth of a per mille of the picture."""
+    if facts is None or facts.gripper_px is None:
+        return None
+    return round(facts.gripper_px[0], 4), round(facts.gripper_px[1], 4)
 
 
 def _times(result: EpisodeResult) -> dict[str, float]:
