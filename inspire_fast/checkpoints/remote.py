@@ -1,5 +1,7 @@
 """Checkpoints at `gs://bucket/path` and other addresses of fsspec, copied once into openpi's cache.
 
+Those at `hf://org/name` are in huggingface_hub's own cache (`core/hub.py`).
+
 The cache is laid out as openpi lays it out, and locked as openpi locks it, so the two share their copies:
 
     <cache>/bucket/path                 the copy; it appears whole or not at all
@@ -20,7 +22,9 @@ from urllib.parse import urlsplit
 import fsspec
 
 from inspire_fast.checkpoints.download import RefusedError, copy_files, list_files
+from inspire_fast.core import hub
 from inspire_fast.core.files import openpi_home
+from inspire_fast.core.hub import is_hub_address
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +35,13 @@ def is_address(source: str | Path) -> bool:
 
 
 def local_path(source: str | Path, cache_dir: Path | None = None) -> Path:
-    """A path as it is, without `~`; an address as `fetch` has it. What `init_from` and `--policy.dir` mean.
+    """A path as it is, without `~`; the local copy of an address. What `init_from` and `--policy.dir` mean.
 
     Raises:
-        FileNotFoundError, ValueError: see `fetch`. A path is not looked at.
+        FileNotFoundError, ValueError: see `fetch` and `core.hub.fetch`. A path is not looked at.
     """
+    if is_hub_address(source):
+        return hub.fetch(source)
     return fetch(str(source), cache_dir) if is_address(source) else Path(source).expanduser()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from inspire_fast.core.hub import HubAddress, is_hub_address, local_dataset
 from inspire_fast.core.ranges import Count, Natural, NotNegative, Positive, Range, require_ranges
 from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.data.chunks import EndPadding
@@ -239,10 +240,17 @@ class DataConfig:
 
     @property
     def datasets(self) -> tuple[DataPart, ...]:
-        """The parts; `root` alone is one."""
+        """The parts; `root` alone is one. Datasets of the hub are downloaded where that was not done before."""
         if self.parts or self.root is None:
-            return self.parts
-        return (DataPart(root=self.root, exclude_episodes=self.exclude_episodes),)
+            return tuple(map(_local, self.parts))
+        return (_local(DataPart(root=self.root, exclude_episodes=self.exclude_episodes)),)
+
+
+def _local(part: DataPart) -> DataPart:
+    """The part with a folder in place of an address; its name is then the repository's."""
+    if not is_hub_address(part.root):
+        return part
+    return replace(part, root=local_dataset(part.root), name=part.name or HubAddress.parse(str(part.root)).repo)
 
 
 def stored_parts(parts: Sequence[DataPart]) -> list[dict[str, Any]]:

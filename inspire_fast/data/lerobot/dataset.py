@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from inspire_fast.core.errors import OutOfRangeError
+from inspire_fast.core.hub import local_dataset
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.frames import FrameStore
@@ -51,7 +52,7 @@ class LeRobotDataset:
     def __init__(
         self, root: str | Path, *, cache_bytes: int = 512 << 20, skipped: Mapping[int, str] | None = None
     ) -> None:
-        self.meta: Meta = load_meta(Path(root))
+        self.meta: Meta = load_meta(local_dataset(root))
         self.root, self.fps = self.meta.root, self.meta.fps
         self.features, self.tasks, self.episodes = self.meta.features, self.meta.tasks, self.meta.episodes
         self.skipped: Mapping[int, str] = dict(sorted((skipped or {}).items()))
