@@ -24,7 +24,7 @@ from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
 from inspire_fast.training.init_params import saw_actions
 from inspire_fast.training.loop import train
 from inspire_fast.training.named_configs import load_config
-from inspire_fast.training.reporting.grounding_guard import FILE
+from inspire_fast.training.reporting.grounding_guard import FILE, GroundingScore, share_kept
 from inspire_fast.training.reporting.loss_shares import described
 from inspire_fast.training.resuming import settings_differences
 from inspire_fast.training.run_contract import jsonable
@@ -137,8 +137,8 @@ def test_two_stages(ground: TrainConfig, caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.INFO):
         train(config)
     second = lines(config)
-    assert second[0]["grounding_kept"] == 1
-    assert "grounding_kept" in second[-1]
+    # Two steps teach no box: of nothing, no share is kept.
+    assert second[0]["decoded_grounding"] == 0 or second[0]["grounding_kept"] == 1
     assert json.loads((config.checkpoint_dir / FILE).read_text(encoding="utf-8"))["step"] == 0
     # Of five rows four act and one answers with weight 0.4: a tenth.
     assert second[1]["weight_answer"] == pytest.approx(second[1]["weight_action"] / 10, rel=1e-3)
@@ -148,6 +148,19 @@ def test_two_stages(ground: TrainConfig, caplog: pytest.LogCaptureFixture) -> No
     contract = Contract.read(config.checkpoint_dir / "2" / "assets")
     assert contract.saw_actions
     assert contract.build_script() == config.build_script()
+
+
+def test_the_guard_compares_with_the_first_score(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def kept(step: int, mean: float) -> float | None:
+        return share_kept(tmp_path / FILE, step, GroundingScore(mean=mean, questions={"box": mean}))
+
+    assert kept(0, 0.5) == 1
+    assert kept(10, 0.4) == pytest.approx(0.8)
+    assert not caplog.records
+    assert kept(20, 0.3) == pytest.approx(0.6)  # also after the run was resumed: the file stays
+    assert "score 0.300, 60% of the 0.500 that this run began with" in caplog.text
+    assert kept(30, float("nan")) is None
+    assert kept(0, 0.0) is None  # a run from other weights, which know nothing
 
 
 def test_the_loss_in_words() -> None:

@@ -77,6 +77,30 @@ def score_answers(decoder: Decoder, inputs: ModelInput, samples: Sequence[Sample
     return GroundingScore(mean=float(np.mean([*means.values()])) if means else float("nan"), questions=means)
 
 
+def share_kept(path: Path, step: int, found: GroundingScore) -> float | None:
+    """Share of the first score that is kept, warned of below 70 %; None where the first score was 0 or is not known.
+
+    Args:
+        path: file of the first score; written at step 0, and where there is none yet.
+        step: of the run.
+        found: the score now.
+    """
+    if step == 0 or not path.is_file():
+        write_json(path, {"step": step, **found.row()})
+    before = float(json.loads(path.read_text(encoding="utf-8"))["decoded_grounding"])
+    if not before > 0 or np.isnan(found.mean):
+        return None
+    kept = found.mean / before
+    if kept < KEPT_AT_LEAST:
+        logger.warning(
+            "Step %d: grounding decays. Held-out answers about places score %.3f, %.0f%% of the %.3f that this run "
+            "began with; ST4VLA keeps %.0f%%. Raise the weight of the part that answers (its `weight` or "
+            "`loss_weight`), or lower the learning rate.",
+            *(step, found.mean, 100 * kept, before, 100 * KEPT_AT_LEAST),
+        )
+    return kept
+
+
 class GroundingGuard:
     """Scores the grounding of a run in progress; see the module.
 
@@ -110,19 +134,8 @@ class GroundingGuard:
         row = {name: value for name, value in found.row().items() if not np.isnan(value)}
         if self._run.config.init_from is None:
             return row  # a fresh network has nothing to lose
-        if not self._path.is_file() or step == 0:
-            write_json(self._path, {"step": step, **row})
-        before = float(json.loads(self._path.read_text(encoding="utf-8")).get("decoded_grounding", 0.0))
-        if before > 0 and not np.isnan(found.mean):
-            row["grounding_kept"] = found.mean / before
-            if row["grounding_kept"] < KEPT_AT_LEAST:
-                logger.warning(
-                    "Step %d: grounding decays. Held-out answers about places score %.3f, %.0f%% of the %.3f that this "
-                    "run began with; ST4VLA keeps %.0f%%. Raise the weight of the part that answers (its `weight` or "
-                    "`loss_weight`), or lower the learning rate.",
-                    *(step, found.mean, 100 * row["grounding_kept"], before, 100 * KEPT_AT_LEAST),
-                )
-        return row
+        kept = share_kept(self._path, step, found)
+        return row if kept is None else {**row, "grounding_kept": kept}
 
     def _score(self, model: Pi0Fast) -> GroundingScore:
         run, served = self._run, build(model)
