@@ -35,6 +35,7 @@ from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.evaluation.run.ray_workers import on_ray
 from inspire_fast.evaluation.run.runner import Address, Job, Outcome, Videos
 from inspire_fast.evaluation.run.simpler import Assets, Fit, SuccessMode
+from inspire_fast.evaluation.run.visual_prompt import VisualPrompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ class EvaluationOptions:
             moved by a tenth of the picture), `swapped` (the truth about the next target), `skip` (no question).
         disturb: `name:severity` with severities 1..5, e.g. `lighting:3`: camera_pose, lighting, textures, positions,
             distractors, paraphrases, sensor_noise, image_latency. LIBERO-PRO's are suites (`libero_goal_swap`).
+        visual_prompt: `point` or `box` draws the truth into the picture that the policy sees.
         videos: an image per call of the policy, per control step (rendered for it alone), or none.
         stop_at: a success rate: the evaluation goes task by task through one initial state after the other, and ends as
             soon as the rate is shown to be above or below it (a sequential test, at most 5 % wrong).
@@ -82,6 +84,7 @@ class EvaluationOptions:
     ray_address: str | None = None
     answers: Answering = "own"
     disturb: tuple[str, ...] = ()
+    visual_prompt: VisualPrompt = "none"
     videos: Videos = "calls"
     stop_at: Annotated[float, Range(0, 1, without_low=True, without_high=True)] | None = None
     stop_against: Path | None = None
@@ -122,6 +125,7 @@ class EvaluationOptions:
             name=self.policy_name,
             answering=self.answers,
             disturbances=parse_disturbances(self.disturb),
+            visual_prompt=self.visual_prompt,
             videos=self.videos,
             keep_observations=self.attention > 0,
             in_rounds=self.stop_at is not None or self.stop_against is not None,

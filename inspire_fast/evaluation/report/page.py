@@ -125,6 +125,8 @@ def _lead(e: Evaluation) -> list[Markup]:
     }[e.answers]
     disturbed = ", ".join(f"{name} {severity}" for name, severity in e.settings.get("disturbances", {}).items())
     how = f"; disturbed by {disturbed} (of 5)" if disturbed else ""
+    if drawn := e.settings.get("visual_prompt"):
+        how += f"; the true {drawn} of each thing is drawn into the picture"
     policy = {k: e.policy[k] for k in ("checkpoint", "robot", "script", "image_orientation") if e.policy.get(k)}
     shown = [
         fill("{comma}{key} <b>{value}</b>", comma=", " * (n > 0), key=k, value=v)

@@ -137,7 +137,9 @@ def _run(
 
 def settings(job: Job) -> dict[str, Any]:
     """Everything except the policy that decides an episode's outcome; records of other settings are refused."""
+    drawn = {} if job.visual_prompt == "none" else {"visual_prompt": job.visual_prompt}  # older folders lack it
     return {
+        **drawn,
         "protocol": asdict(job.protocol),
         "protocol_hash": job.protocol.hash,
         "answers": job.answering,

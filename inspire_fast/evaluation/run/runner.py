@@ -21,6 +21,7 @@ from inspire_fast.evaluation.run.failures import (
 )
 from inspire_fast.evaluation.run.protocol import Protocol
 from inspire_fast.evaluation.run.rollout import Rollout, questions_of
+from inspire_fast.evaluation.run.visual_prompt import VisualPrompt, with_marks
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.environment import Environment
 
@@ -53,6 +54,7 @@ class Job:
         name: a person's name of the policy, which an evaluation of a server that names none needs to be continued.
         answering: source of the answers to the policy's questions.
         disturbances: name -> severity, see `envs.libero.disturbances`.
+        visual_prompt: the truth is drawn into the picture that the policy sees.
         videos: an image per call, per control step, or no video.
         keep_observations: save the policy's observations, for attention maps.
         in_rounds: see `Schedule`.
@@ -66,6 +68,7 @@ class Job:
     name: str = ""
     answering: Answering = "own"
     disturbances: Mapping[str, int] = field(default_factory=dict[str, int])
+    visual_prompt: VisualPrompt = "none"
     videos: Videos = "calls"
     keep_observations: bool = False
     in_rounds: bool = False
@@ -145,8 +148,10 @@ class Runner:
         return self._environment
 
     def _ask(self, environment: Environment, observation: Mapping[str, Any]) -> ActionChunk:
-        facts = environment.facts() if self._job.answering in FORCED else None
+        draws = self._job.visual_prompt != "none"
+        facts = environment.facts() if draws or self._job.answering in FORCED else None
         try:
+            observation = with_marks(observation, facts, self._job.visual_prompt, self._robot)
             options = options_for(self._job.answering, facts, self._questions, self._remembered)
         except ValueError as error:
             raise StoppedError(str(error)) from error
