@@ -1,7 +1,8 @@
 """Conversion of other datasets to LeRobot's format.
 
 Kinds: `lerobot` (another version, or images for videos), `hdf5` (LIBERO's demonstrations, replayed and labelled),
-`inspire` (InSpire's real-robot folders), `rlds` (Open X-Embodiment, DROID; needs TensorFlow Datasets).
+`inspire` (InSpire's real-robot folders), `rlds` (Open X-Embodiment, DROID; needs TensorFlow Datasets), `rollouts`
+(recorded on a robot workstation).
 """
 
 from functools import partial
@@ -12,6 +13,7 @@ from inspire_fast.data.converters.base import Description, Storage, convert
 from inspire_fast.data.converters.inspire import inspire_episodes
 from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.converters.rlds import LAYOUTS, rlds_episodes
+from inspire_fast.data.converters.rollouts import rollout_episodes, rollout_header
 from inspire_fast.labeling.demonstrations.libero_hdf5 import Hdf5Options, convert_hdf5
 from inspire_fast.robots import ROBOTS
 
@@ -41,4 +43,14 @@ def rlds(*, source: Path, root: Path, storage: Storage, layout: str = "droid", s
     print(convert(episodes, root, Description(fps=chosen.fps, robot_type=chosen.robot), storage=storage))
 
 
-main = partial(run_command, {"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds})
+def rollouts(*, source: Path, root: Path, storage: Storage, only_success: bool = False) -> None:
+    """Converts a folder of rollouts; `only_success` keeps those that ended with success."""
+    header = rollout_header(source)
+    robot, episodes = ROBOTS[header["robot"]], rollout_episodes(source, only_success=only_success)
+    names = {robot.action_column: robot.action_names}
+    facts = Description(fps=header["control_hz"], robot_type=robot.name, names=names)
+    print(convert(episodes, root, facts, storage=storage))
+
+
+KINDS = {"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds, "rollouts": rollouts}
+main = partial(run_command, KINDS)

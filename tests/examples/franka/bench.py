@@ -131,8 +131,13 @@ class Bench:
         return [json.loads(line) for line in (self.folder / "report.jsonl").read_text().splitlines()]
 
     def joints(self):
-        rows = [json.loads(line) for line in self.simulator.text.splitlines() if line.startswith('{"q"')]
-        return np.array([row["q"] for row in rows])
+        """Joint positions twice a second, `[n, 7]`, from the simulator's first state on."""
+        rows = []
+        for line in self.simulator.text.splitlines():
+            if line.startswith('{"q"'):
+                with contextlib.suppress(json.JSONDecodeError):  # the log may have written into the line
+                    rows.append(json.loads(line)["q"])
+        return np.array([row for row in rows if any(row)])
 
     def reflexes(self):
         """Lines of the simulator's log that speak of an aborted motion or a broken limit."""

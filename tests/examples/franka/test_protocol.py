@@ -103,6 +103,7 @@ def test_a_killed_server_is_a_hold_and_the_episode_goes_on_when_it_is_back(bench
     client = one.start_client("--max-steps", 5000, "--max-holds", 60, "--request-timeout", 20, *PATIENT)
     one.wait_for_steps(30 + repeat)
     killed_s = one.server.send(signal.SIGKILL)
+    one.server.end()
     time.sleep(2.5)
     to_hold_s = one.seconds_to_hold(killed_s)
     assert one.trace()[-1]["held"]
