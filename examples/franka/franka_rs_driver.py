@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.franka.hand import GripperThread
+from examples.franka.hand import FrankaHand, GripperThread
 from examples.franka.model import FR3, NAMES, PANDA, limits_of, with_tool
 from inspire_fast.robots.arms.base import ArmError, ArmModel, ArmReading
 from inspire_fast.robots.arms.kinematics import Kinematics
@@ -46,7 +46,7 @@ class FrankaRsArm:
                 "--recover."
             )
         if self._gripper is not None:
-            self._gripper.connect()
+            self._gripper.connect(robot)
         sheet = FR3 if robot.fci_version >= 10 else PANDA
         chain = with_tool(_chain(model, sheet.low, sheet.high, sheet.velocity), state.q, state.O_T_EE)
         return ArmModel(limits=limits_of(sheet, chain), kinematics=chain)
@@ -109,6 +109,16 @@ class FrankaRsArm:
         if self._robot is None:
             raise ArmError("The arm is not connected.")
         return self._robot
+
+
+def franka_hand(robot: Any) -> FrankaHand:
+    """The arm's own gripper, by the arm's connection: the control box takes one only."""
+
+    def width_m(hand: Any) -> tuple[float, float]:
+        state = hand.read_once()
+        return state.width, state.max_width
+
+    return FrankaHand(robot.gripper(), width_m)
 
 
 def _chain(model: Any, low: np.ndarray, high: np.ndarray, velocity: np.ndarray) -> Kinematics:

@@ -7,7 +7,7 @@ import re
 import franky  # pyright: ignore[reportMissingImports]
 import numpy as np
 
-from examples.franka.hand import GripperThread
+from examples.franka.hand import FrankaHand, GripperThread
 from examples.franka.model import FR3, limits_of, with_tool
 from inspire_fast.robots.arms.base import ArmError, ArmModel, ArmReading
 from inspire_fast.robots.arms.kinematics import read_urdf
@@ -51,7 +51,7 @@ class FrankyArm:
                 "a real-time kernel add --no-realtime."
             ) from error
         if self._gripper is not None:
-            self._gripper.connect()
+            self._gripper.connect(robot)
         chain = with_tool(read_urdf(urdf, tip=flange_of(urdf)), np.array(state.q), np.array(state.O_T_EE.matrix))
         return ArmModel(limits=limits_of(FR3, chain), kinematics=chain)
 
@@ -112,6 +112,11 @@ class FrankyArm:
         if self._robot is None:
             raise ArmError("The arm is not connected.")
         return self._robot
+
+
+def franka_hand(robot: franky.Robot) -> FrankaHand:
+    """The arm's own gripper."""
+    return FrankaHand(franky.Gripper(robot.fci_hostname), lambda hand: (hand.width, hand.max_width))
 
 
 def flange_of(urdf: str) -> str:

@@ -31,19 +31,19 @@ class GripperThread:
     """A gripper that is commanded without waiting. What fails is logged, and the newest command is tried again.
 
     Args:
-        connect: makes the gripper, in the thread that uses it.
+        connect: makes the gripper; takes the backend's connection to the arm.
     """
 
-    def __init__(self, connect: Callable[[], Hand]) -> None:
+    def __init__(self, connect: Callable[[Any], Hand]) -> None:
         self._connect, self._hand = connect, None
         self.closed = 0.0
         self._wanted: float | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def connect(self) -> None:
+    def connect(self, arm: Any) -> None:
         """Connects, reads the opening once and starts the thread."""
-        self._hand = self._connect()
+        self._hand = self._connect(arm)
         self.closed = self._hand.closed()
         self._thread = threading.Thread(target=self._run, daemon=True, name="gripper")
         self._thread.start()

@@ -9,7 +9,7 @@ Read README.md beside this file before the first motion, and keep `inspire-stop-
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 from functools import partial
 import json
@@ -20,16 +20,17 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from examples.franka.hand import FrankaHand, GripperThread, Hand
+from examples.franka.hand import GripperThread, Hand
 from examples.franka.options import box_of, parse
 from inspire_fast.client import PolicyClient, PolicyClientError
 from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import ROBOTS, LoopConfig, Robot, SafetyFilter, run_episode
 from inspire_fast.robots.arms.actuation import Actuation, DeltaPose, JointPositions, JointVelocities
 from inspire_fast.robots.arms.base import Arm, ArmError
 from inspire_fast.robots.arms.environment import ArmEnvironment, StartPose
 from inspire_fast.robots.arms.guard import GripperGate, JointGuard
-from inspire_fast.robots.arms.kinematics import Kinematics
+from inspire_fast.robots.arms.kinematics import Kinematics, rotation_vector
 from inspire_fast.robots.arms.limits import Box, MotionLimits
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.shared import ArmStatus
@@ -37,41 +38,36 @@ from inspire_fast.robots.arms.stream import StreamConfig
 from inspire_fast.robots.cameras.base import CameraError
 from inspire_fast.robots.cameras.registry import camera_of
 from inspire_fast.robots.cameras.rig import CameraRig
+from inspire_fast.robots.control.answer_desk import KEYS as ANSWER_KEYS
+from inspire_fast.robots.control.answer_desk import AnswerDesk
 from inspire_fast.robots.control.freshness import hold_while_stale
+from inspire_fast.robots.control.operator import KEYS, Operator, keys_pressed
+from inspire_fast.robots.control.rollout import RolloutRecorder
 from inspire_fast.robots.control.runtime import Step
 from inspire_fast.robots.franka import end_effector_state
 
 
 def make_arm(args: argparse.Namespace) -> Arm:
     """The driver, in the process that drives the arm."""
-    gripper = None if args.gripper == "none" else GripperThread(partial(_hand, args))
-    options = {"realtime": not args.no_realtime, "gripper": gripper, "recover": args.recover}
     if args.backend == "franky":
-        from examples.franka.franky_driver import FrankyArm
+        from examples.franka.franky_driver import FrankyArm as Driver
+        from examples.franka.franky_driver import franka_hand
+    else:
+        from examples.franka.franka_rs_driver import FrankaRsArm as Driver
+        from examples.franka.franka_rs_driver import franka_hand
+    return Driver(
+        args.arm, realtime=not args.no_realtime, gripper=_gripper(args.gripper, franka_hand), recover=args.recover
+    )
 
-        return FrankyArm(args.arm, **options)
-    from examples.franka.franka_rs_driver import FrankaRsArm
 
-    return FrankaRsArm(args.arm, **options)
-
-
-def _hand(args: argparse.Namespace) -> Hand:
-    if args.gripper.startswith("robotiq:"):
+def _gripper(text: str, franka_hand: Callable[[Any], Hand]) -> GripperThread | None:
+    if text.startswith("robotiq:"):
         from examples.franka.robotiq import Robotiq
 
-        return Robotiq(args.gripper.partition(":")[2])
-    if args.backend == "franky":
-        import franky  # pyright: ignore[reportMissingImports]
-
-        return FrankaHand(franky.Gripper(args.arm), lambda hand: (hand.width, hand.max_width))
-    from examples.franka.franka_rs_driver import franka
-
-    def width_m(hand: Any) -> tuple[float, float]:
-        state = hand.read_once()
-        return state.width, state.max_width
-
-    robot = franka.Robot(args.arm, realtime="ignore")
-    return FrankaHand(robot.gripper(), width_m)
+        return GripperThread(lambda _: Robotiq(text.partition(":")[2]))
+    if text not in ("hand", "none"):
+        raise ValueError(f"--gripper is `hand`, `robotiq:PORT` or `none`; got {text!r}.")
+    return GripperThread(franka_hand) if text == "hand" else None
 
 
 def state_parts(robot: Robot, kinematics: Kinematics, status: ArmStatus) -> Mapping[str, np.ndarray]:
@@ -112,21 +108,45 @@ def environment_of(args: argparse.Namespace, arm: ArmProcess, cameras: CameraRig
     )
 
 
-def write_step(trace: TextIO, step: Step) -> None:
-    """One line per control step."""
+def recorder_of(args: argparse.Namespace, environment: ArmEnvironment, desk: AnswerDesk) -> RolloutRecorder | None:
+    """Of every step; labels by hindsight need the end effector's position, which DROID's state does not have."""
+    kinematics = environment.arm.model.kinematics
+    if args.record is None or kinematics is None:
+        return None
+
+    def position() -> Mapping[str, np.ndarray]:
+        pose = kinematics.pose(environment.arm.status().q)
+        return {"cartesian_position": np.concatenate([pose[:3, 3], rotation_vector(pose[:3, :3])])}
+
+    return RolloutRecorder(
+        args.record,
+        environment.robot,
+        observe=environment.observe,
+        control_hz=environment.robot.control_hz,
+        extra=position,
+        corrected=lambda: desk.overridden,
+    )
+
+
+def after_step(trace: TextIO | None, recorder: RolloutRecorder | None, step: Step) -> None:
+    """Records a control step, and writes its line."""
+    if recorder is not None:
+        recorder.add(step)
+    if trace is None:
+        return
     row = {"time_s": time.monotonic(), "held": step.held, "sent": step.sent.tolist(), "reasons": step.reasons}
     print(json.dumps(row), file=trace, flush=True)
 
 
 def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
     """Connects everything, then runs the episodes. Nothing moves before all of it has been checked."""
-    robot = ROBOTS[args.robot]
+    keys = sorted(ROBOTS[args.robot].cameras)
     with contextlib.ExitStack() as stack:
         policy = stack.enter_context(
             PolicyClient(args.policy, connect_timeout_s=30.0, request_timeout_s=args.request_timeout)
         )
-        keys = dict(zip(sorted(robot.cameras), (args.exterior, args.wrist), strict=True))
-        cameras = CameraRig({key: camera_of(spec) for key, spec in keys.items()})
+        specs = dict(zip(keys, (args.exterior, args.wrist), strict=True))
+        cameras = CameraRig({key: camera_of(spec) for key, spec in specs.items()})
         stack.callback(cameras.close)
         arm = ArmProcess(
             partial(make_arm, args),
@@ -139,28 +159,63 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
         environment = environment_of(args, arm, cameras)
         if not args.yes:
             input(f"The arm will move to its start pose {args.start}. Is its way free? Enter goes on, Ctrl-C ends. ")
-        config = LoopConfig(
-            execute=args.execute,
-            max_steps=args.max_steps,
-            execution=args.execution,
-            max_holds=args.max_holds,
-            control_hz=robot.control_hz,
-        )
-        infer = hold_while_stale(policy.infer, cameras.stale)
+        run_episodes(args, policy, environment, cameras, report)
+
+
+def run_episodes(
+    args: argparse.Namespace,
+    policy: PolicyClient,
+    environment: ArmEnvironment,
+    cameras: CameraRig,
+    report: list[dict[str, Any]],
+) -> None:
+    """Runs the episodes with a person at the keys; one row of the report each."""
+    robot, operator = environment.robot, Operator()
+    words = (*robot.axes.words, "grasped")
+    desk = AnswerDesk(policy, words, on_override=operator.replan)
+    config = LoopConfig(
+        execute=args.execute,
+        max_steps=args.max_steps,
+        execution=args.execution,
+        max_holds=args.max_holds,
+        control_hz=robot.control_hz,
+    )
+    with contextlib.ExitStack() as stack:
         trace = None if args.trace is None else stack.enter_context(args.trace.open("w", encoding="utf-8"))
+        if (recorder := recorder_of(args, environment, desk)) is not None:
+            stack.callback(recorder.close)
+        if stack.enter_context(keys_pressed(lambda key: operator.press(key) or desk.press(key))):
+            print(f"{KEYS}; {ANSWER_KEYS}: {', '.join(f'{n} {word}' for n, word in enumerate(words, 1))}")
         for episode in range(args.episodes):
+            operator.begin()
+            desk.begin()
+            if recorder is not None:
+                recorder.begin(args.prompt)
             result = run_episode(
                 environment,
-                infer,
+                hold_while_stale(desk.infer, cameras.stale),
                 config,
                 safety=SafetyFilter(robot=robot),
                 metadata=policy.metadata,
                 episode=episode,
-                on_step=None if trace is None else partial(write_step, trace),
+                on_chunk=partial(show_answers, desk),
+                on_step=partial(after_step, trace, recorder),
+                operator=operator,
             )
+            if recorder is not None:
+                recorder.end(result)
             row = {"episode": episode, "stopped": result.stopped, "reason": result.reason, "steps": result.steps}
             report.append({**row, "holds": result.holds, **result.timing, "cameras": cameras.report()})
             print(json.dumps(report[-1]), flush=True)
+            if operator.left:
+                break
+
+
+def show_answers(desk: AnswerDesk, step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
+    """One line per chunk with answers."""
+    del observation
+    if chunk.answers:
+        print(f"{step:4d}  {desk.text()}", flush=True)
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ def parse(text: str | None, args: list[str] | None = None) -> argparse.Namespace
     add("--dry-run", action="store_true", help="everything but moving")
     add("--yes", action="store_true", help="do not ask before the first motion")
     add("--report", type=Path, help="JSON lines: one per episode, and the stream's cadence")
+    add("--record", type=Path, help="folder for rollouts; `convert_dataset.py rollouts` makes a dataset of them")
     add("--trace", type=Path, help="JSON lines: one per control step, with its time on the monotonic clock")
     return parser.parse_args(args)
 

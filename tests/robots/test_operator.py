@@ -63,6 +63,7 @@ def test_an_answer_is_overridden_and_given_back():
     assert desk.press("\t")
     assert desk.press("3")
     assert desk.text() == " the bowl: left 0.70  >the plate: up*"
+    assert desk.overridden
     desk.infer({})
     forced = policy.options[-1]
     assert (forced.mode, forced.targets, forced.answers) == ("force", ["the bowl", "the plate"], ["left", "up"])

@@ -53,6 +53,11 @@ class AnswerDesk:
         with self._lock:
             self._given, self._overrides, self._marked = (), {}, 0
 
+    @property
+    def overridden(self) -> bool:
+        """A person's answer is in force."""
+        return bool(self._overrides)
+
     def infer(self, observation: Mapping[str, Any]) -> ActionChunk:
         """Asks the policy, with the person's answers if there are any."""
         with self._lock:
