@@ -30,7 +30,8 @@ from inspire_fast.labeling.gripper_states import gripper_states
 from inspire_fast.robots import Robot
 
 _STYLE = """
-canvas{max-width:100%;cursor:crosshair;border:1px solid #ccc} button{font:inherit;margin:.4rem .6rem .4rem 0}
+canvas{width:min(100%,60rem);image-rendering:pixelated;cursor:crosshair;border:1px solid #ccc}
+button{font:inherit;margin:.4rem .6rem .4rem 0}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(20rem,1fr));gap:1rem} .grid img{width:100%}
 """
 _SCRIPT = """
