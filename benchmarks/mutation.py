@@ -164,8 +164,11 @@ def tests_of(room: str) -> list[str]:
     return [str(file.relative_to(ROOT)) for p in ROOMS[room][1].split() for file in sorted(ROOT.glob(p))]
 
 
-def in_fork(work: Callable[[], int], log: Path, limit_s: float) -> tuple[str, float]:
-    """Does the work in a fork; `survived` (status 0), `later` (9), `killed` or `timeout`, and its processor seconds."""
+def in_fork(work: Callable[[], int], log: Path, limit_s: float, *, forks: bool = False) -> tuple[str, float]:
+    """Does the work in a fork; `survived` (status 0), `later` (9), `killed` or `timeout`, and its processor seconds.
+
+    A fork that sleeps for long is ended, unless it `forks` itself: then it waits for others.
+    """
     if (child := os.fork()) == 0:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s), int(limit_s) + 5))
@@ -184,7 +187,7 @@ def in_fork(work: Callable[[], int], log: Path, limit_s: float) -> tuple[str, fl
     checked, used = time.monotonic(), 0.0
     while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
         time.sleep(0.01)
-        if time.monotonic() > checked + STUCK_S:
+        if not forks and time.monotonic() > checked + STUCK_S:
             state, now = _state(child)
             if state == "S" and now < used + 1:  # it waits for something that never comes, which takes no processor
                 os.killpg(child, signal.SIGKILL)
@@ -407,7 +410,7 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
     import_large(tests, args.out / f"{room}.modules")
     gc.freeze()
     forks, pytest = Forks(open_faults(), log, save, twice=args.again), importlib.import_module("pytest")
-    in_fork(lambda: int(pytest.main([*OPTIONS, *tests], plugins=[forks])), log.with_suffix(".out"), 100_000)
+    in_fork(lambda: int(pytest.main([*OPTIONS, *tests], plugins=[forks])), log.with_suffix(".out"), 1e5, forks=True)
     seconds = sum(row[1] for row in json.loads(_read(log.with_suffix(".lines"))))
     for fault in open_faults():
         outcome, took = run_tests(fault, [likely_file(fault.module, log.with_suffix(".lines"))], log, 4 * seconds + 30)
