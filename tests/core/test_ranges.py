@@ -28,6 +28,7 @@ from inspire_fast.labeling.demonstrations.record import RecordSpec
 from inspire_fast.labeling.hindsight.assignment import HindsightOptions
 from inspire_fast.models.config import LoraConfig
 from inspire_fast.robots import ROBOTS
+from inspire_fast.robots.arms.stream import StreamConfig
 from inspire_fast.robots.control.runtime import LoopConfig
 from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.recording import RecordingLimits
@@ -69,6 +70,7 @@ EXAMPLES: list[Any] = [
     ),
     *(evaluate.EvaluationOptions(), evaluate.Args(), serve_policy.ServeArgs()),
     serve_policy.Replay(root=Path("a"), robot="libero"),
+    StreamConfig(),
     DiagnosisOptions(),
 ]
 
