@@ -36,19 +36,25 @@ QUESTION_BUCKETS = (0, 2, 4, 8, 16)
 
 
 class Answers:
-    """A question's allowed answers as an automaton over ids.
+    """A question's allowed answers as an automaton over ids. Equal for equal questions in the same vocabulary.
 
     Raises:
         ValueError: the tokenizer cannot write an answer, or one answer begins another.
     """
 
     def __init__(self, question: Question, vocabulary: Vocabulary) -> None:
-        self.form, self._vocabulary = form_of(question), vocabulary
+        self.question, self.form, self._vocabulary = question, form_of(question), vocabulary
         try:
             self.grammar = self.form.grammar(vocabulary)
         except ValueError as error:
             raise ValueError(f"Question {question.name!r}: {error}") from error
         self.ids = self.grammar.ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Answers) and self._vocabulary is other._vocabulary and self.question == other.question
+
+    def __hash__(self) -> int:
+        return hash((self.question.name, id(self._vocabulary)))
 
     @functools.cached_property
     def depth(self) -> int:
