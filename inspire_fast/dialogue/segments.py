@@ -105,8 +105,6 @@ class Script:
             raise ValueError(f"Script {self.name!r}: an action slot can only be the one last segment.")
         if not self.segments:
             raise ValueError(f"Script {self.name!r} has no segments.")
-        if not self.acts and not self.questions:
-            raise ValueError(f"Script {self.name!r} neither asks nor acts: nothing in it can be learnt.")
         if scene := [q.name for q in self._asked_in(ForEachTarget) if about_scene(q)]:
             raise ValueError(f"Script {self.name!r}: {scene} are about the scene; `Ask` says them, once.")
         if several := [q.name for q in self._asked_in(Ask) if not about_scene(q)]:

@@ -47,8 +47,14 @@ SPATIAL_PROMPTS: dict[SpatialPrompt, str] = {
 
 
 def ground(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
-    """Questions alone, without state and without actions: ST4VLA's first stage, and its spatial data in the second."""
+    """Questions alone, without state and without actions: ST4VLA's first stage, and its spatial data in the second.
+
+    Raises:
+        ValueError: there are no questions.
+    """
     _refuse_released("ground", released=released)
+    if not questions:
+        raise ValueError("The script 'ground' answers questions and does not act: give it some (dialogue.questions).")
     segments = (Context(text="Task: {instruction};\n"), *ask(questions))
     return Script(name="ground", segments=segments, max_targets=max_targets)
 

@@ -75,8 +75,8 @@ class Decoder:
             They are embedded here, once, and never passed to `decode`.
 
     Raises:
-        ValueError: the script asks more about one target than the largest bucket holds, or an answer cannot be spelled
-            unambiguously; or the network lacks a constant camera.
+        ValueError: the script has no blank, or asks more about one target than the largest bucket holds, or an answer
+            cannot be spelled unambiguously; or the network lacks a constant camera.
     """
 
     def __init__(
@@ -94,6 +94,8 @@ class Decoder:
                 f"The network has {model.config.vocab_size} ids, the tokenizers make {vocabulary.size}: they do not "
                 "belong together."
             )
+        if not script.acts and not script.questions:
+            raise ValueError(f"Script {script.name!r} has no blank to fill: it neither asks nor acts.")
         once = len(script.scene_questions)
         each = len(script.questions) - once
         if (asked := (script.max_targets or 1) * each + once) > QUESTION_BUCKETS[-1]:

@@ -157,8 +157,8 @@ def test_questions_about_the_scene_are_asked_once_after_those_about_targets() ->
         Script(name="x", segments=(ForEachTarget(segments=(Forced(text="?"), Slot(question=TRACE))),))
     with pytest.raises(ValueError, match=r"\['point'\] are about a target"):
         Script(name="x", segments=(Ask(segments=(Slot(question=POINT),)),))
-    with pytest.raises(ValueError, match="neither asks nor acts"):
-        Script(name="x", segments=(Forced(text="x"),))
+    with pytest.raises(ValueError, match="give it some"):
+        SCRIPTS["ground"]()
 
 
 def test_text_of_locations() -> None:

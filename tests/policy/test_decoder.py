@@ -15,7 +15,7 @@ import pytest
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import PromptFields, render
-from inspire_fast.dialogue.script import SCRIPTS
+from inspire_fast.dialogue.script import SCRIPTS, Context, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.inference.build import build
@@ -398,6 +398,9 @@ def test_calls_are_padded_to_the_smallest_compiled_shape_that_holds_them() -> No
 def test_what_cannot_work_is_refused_at_construction() -> None:
     vocabulary = tiny_vocabulary()
     model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size)))
+    mute = Script(name="mute", segments=(Context(text="Task: {instruction}"),))
+    with pytest.raises(ValueError, match="neither asks nor acts"):
+        Decoder(model, mute, vocabulary, horizon=10, action_dim=7)
     small = build(random_model(replace(PRESETS["test"], vocab_size=400)))
     with pytest.raises(ValueError, match="400 ids"):
         Decoder(small, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)

@@ -11,8 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+import contextlib
 import importlib
 import io
+import itertools
 from pathlib import Path
 import time
 from typing import Any, cast
@@ -71,13 +73,20 @@ class RolloutRecorder:
         """Opens the file of a new episode; one that was not ended is closed as it is."""
         self._close()
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{self._episodes:04d}"
-        path = self._folder / f"{name}{SUFFIX}"
-        self._file, self._error = path.open("xb"), None
+        path, self._file = self._new_file()
+        self._error = None
         self._episodes += 1
         header = {"rollout": VERSION, "robot": self._robot.name, "prompt": prompt, "control_hz": self._control_hz}
         self._put(header)
         return path
+
+    def _new_file(self) -> tuple[Path, io.BufferedWriter]:
+        """A file that nobody had: another program may record into the same folder, or one begin within a second."""
+        for number in itertools.count(self._episodes):
+            path = self._folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{number:04d}{SUFFIX}"
+            with contextlib.suppress(FileExistsError):
+                return path, path.open("xb")
+        raise AssertionError  # the numbers do not end
 
     def add(self, step: Step) -> None:
         """Records a step; takes a copy of the observation and returns.
