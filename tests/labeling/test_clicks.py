@@ -140,5 +140,5 @@ def test_the_click_page_s_script_is_valid(dotted: LeRobotDataset):
     label(Calibrate(pictures=1), root=dotted.root)
     page = (dotted.root / "labels" / "clicks_base_0_rgb.html").read_text(encoding="utf-8")
     script = page.rsplit("<script>", 1)[1].split("</script>")[0]
-    checked = subprocess.run(["node", "--check", "-"], input=script, text=True, capture_output=True, check=False)
+    checked = subprocess.run(["node", "--check", "-"], input=script, encoding="utf-8", capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr

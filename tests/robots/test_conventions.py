@@ -69,7 +69,7 @@ def test_grippers_span_their_range_and_rates_are_the_documented_ones():
         assert list(robot.gripper_dims) == dims
     assert set(zip(DROID.action_low[:7], DROID.action_high[:7], strict=True)) == {(-1.0, 1.0)}
     rates = {"aloha": 50, "droid": 15, "droid_joint_position": 15, "inspire_arm": 10, "libero": 20, "libero_front": 20}
-    rates |= {"widowx_bridge": 5, "google_robot": 3}
+    rates |= {"widowx_bridge": 5, "google_robot": 3, "franka_delta_pose": 15}
     assert {name: ROBOTS[name].control_hz for name in ROBOTS} == rates
     assert (ARM.state_high[0] * 1e-6, ARM.state_high[3] * 1e-3) == (1.0, 180.0)  # 0.001 mm and 0.001 degree
 

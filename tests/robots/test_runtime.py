@@ -161,6 +161,7 @@ class Clock:
 def test_pacing_keeps_the_rate_without_bursts(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("inspire_fast.robots.control.runtime.time", clock)
+    monkeypatch.setattr("inspire_fast.robots.control.pacer.time", clock)
     result = run(Corridor(goal=100), forward, control_hz=20, max_steps=11)
     assert result.steps == 11
     assert clock.now == pytest.approx(10 / 20)

@@ -32,7 +32,7 @@ class Process:
 
     def __init__(self, log, *command):
         self.log = log
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
                 stdout=file,
@@ -44,7 +44,7 @@ class Process:
 
     @property
     def text(self):
-        return self.log.read_text()
+        return self.log.read_text(encoding="utf-8")
 
     def wait_for(self, word, wait_s=120.0):
         end = time.monotonic() + wait_s
@@ -123,12 +123,14 @@ class Bench:
         """Steps so far; a line that is being written is left out."""
         with contextlib.suppress(FileNotFoundError):
             return [
-                json.loads(line) for line in (self.folder / "trace").read_text().splitlines(True) if line[-1:] == "\n"
+                json.loads(line)
+                for line in (self.folder / "trace").read_text(encoding="utf-8").splitlines(True)
+                if line[-1:] == "\n"
             ]
         return []
 
     def report(self):
-        return [json.loads(line) for line in (self.folder / "report.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.folder / "report.jsonl").read_text(encoding="utf-8").splitlines()]
 
     def joints(self):
         """Joint positions twice a second, `[n, 7]`, from the simulator's first state on."""

@@ -24,6 +24,8 @@ from inspire_fast.robots.arms.stop_channel import stop_arms
 from inspire_fast.robots.arms.stream import Mode
 from inspire_fast.robots.arms.testing import IdealArm, planar_chain
 
+pytestmark = pytest.mark.slow  # processes in real time, which other tests beside them make late
+
 DROID = ROBOTS["droid"]
 CHAIN = planar_chain(7)
 
@@ -81,7 +83,7 @@ def environment(arm, *, fraction=0.5, box=None, **options):
 
 
 def sent(faults):
-    rows = np.array([line.split() for line in (faults / "sent").read_text().splitlines()], np.float64)
+    rows = np.array([line.split() for line in (faults / "sent").read_text(encoding="utf-8").splitlines()], np.float64)
     return rows[:, 0], rows[:, 1:]
 
 
@@ -269,11 +271,11 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_arm_holds_when_its_loop_is_gone_or_hangs(faults, number):
     script, log = faults / "loop.py", faults / "sent"
-    script.write_text(LOOP)
+    script.write_text(LOOP, encoding="utf-8")
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    loop = subprocess.Popen([sys.executable, script, log], stdout=subprocess.PIPE, text=True, env=environ)
+    loop = subprocess.Popen([sys.executable, script, log], stdout=subprocess.PIPE, encoding="utf-8", env=environ)
     driver = int(loop.stdout.readline())
-    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 60, 20)
+    wait_until(lambda: log.exists() and len(log.read_text(encoding="utf-8").splitlines()) > 60, 20)
     loop.send_signal(number)
     gone_s = time.monotonic()
     time.sleep(1.0)
