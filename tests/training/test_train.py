@@ -289,6 +289,7 @@ def test_held_out_samples_are_asked_what_training_asks(
     sample = open_source(straight, "held_out")[0]
     assert sample.facts is not None
     block, plate = sample.facts.targets
+    assert block.offset_m is not None
     lamp = replace(block, phrase="the lamp", offset_m=-block.offset_m)
     mixed = replace(sample, facts=replace(sample.facts, targets=(plate, lamp, block)))
     monkeypatch.setattr(policy, "script", replace(policy.script, max_targets=max_targets))
