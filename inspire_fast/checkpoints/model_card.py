@@ -41,7 +41,7 @@ def write_card(contract: Contract, repo: str, *, figures: str = "", licence: str
     return "\n\n".join(
         [
             f"{header}\n# {repo.rpartition('/')[2]}",
-            "A FAST-tokenized pi0 policy, trained with [inspire_fast](https://arxiv.org/abs/2505.13888)'s method."
+            "A FAST-tokenized pi0 policy that answers [InSpire](https://arxiv.org/abs/2505.13888) questions and acts."
             if contract.questions
             else "A FAST-tokenized pi0 policy.",
             "## Use",

@@ -154,13 +154,18 @@ def _cached(wanted: HubAddress, kind: Kind) -> Path | None:
     except LocalEntryNotFoundError:  # also a copy that is not whole
         return None
     found = Path(folder) / wanted.folder
-    if not found.exists() or not (Path(folder).parents[1] / _CHECKED / Path(folder).name).exists():
+    if not found.exists() or not any(
+        mark.exists() for mark in {_mark(Path(folder), ""), _mark(Path(folder), wanted.folder)}
+    ):
         return None
     logger.info("%s: commit %s of the cache.", wanted, Path(folder).name)
     return found
 
 
-_CHECKED = ".inspire_fast_checked"  # beside `snapshots`: an empty file per commit whose copy has arrived whole
+def _mark(snapshot: Path, folder: str) -> Path:
+    """Empty file beside `snapshots` that says: this folder of this commit (all of it: "") has arrived whole."""
+    name = snapshot.name + "".join(f"+{part}" for part in PurePosixPath(folder).parts)
+    return snapshot.parents[1] / ".inspire_fast_checked" / name
 
 
 def _require_checksums(wanted: HubAddress, folder: Path) -> None:
@@ -188,7 +193,7 @@ def _require_checksums(wanted: HubAddress, folder: Path) -> None:
                 f"{wanted}: {path.relative_to(folder)} arrived damaged ({size:,} bytes, checksum {digest.hexdigest()} "
                 f"instead of {blob.name}). It was removed; try again."
             )
-    mark = folder.parents[1] / _CHECKED / folder.name
+    mark = _mark(folder, wanted.folder)
     mark.parent.mkdir(exist_ok=True)
     mark.touch()
 

@@ -242,6 +242,8 @@ def test_a_folder_of_a_dataset(stand_in: StandIn) -> None:
     stand_in.commit("org/data", FILES)
     folder = hub.fetch(Path("hf://org/data@main/params"), "dataset")
     assert [p.name for p in folder.iterdir()] == ["a"]
+    whole = hub.fetch("hf://org/data", "dataset")  # the part that is there already does not count as all of it
+    assert {p.relative_to(whole).as_posix() for p in whole.rglob("*") if p.is_file()} == set(FILES)
     with pytest.raises(FileNotFoundError, match="has no 'nothing' at commit"):
         hub.fetch("hf://org/data/nothing", "dataset")
 

@@ -163,8 +163,12 @@ def test_what_is_not_finite_is_named(tmp_path: Path) -> None:
     state[84, 0] = np.nan  # as another program writes it
     column = pa.FixedSizeListArray.from_arrays(pa.array(state.ravel()), 3)
     pq.write_table(table.set_column(table.schema.get_field_index("state"), "state", column), path)
+    dataset = LeRobotDataset(tmp_path)
     with pytest.raises(DatasetError, match=r"'state'.*episode 1, frame 4"):
-        measure(LeRobotDataset(tmp_path), NUMBERS)
+        measure(dataset, NUMBERS)
+    left = measure(dataset.without({1: "damaged"}), NUMBERS)
+    assert [episode.episode for episode in left.episodes] == [0]
+    assert left.episodes[0].action < 4
 
 
 def test_the_command_lists_what_exclude_episodes_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,9 +126,12 @@ def measure(dataset: LeRobotDataset, numbers: Numbers) -> Measures:
         DatasetError: a column is missing, is not a vector per frame, or holds a number that is not finite.
     """
     columns = dataset.columns([numbers.state, numbers.actions])
-    state, actions = (_vectors(dataset, name, columns[name]) for name in (numbers.state, numbers.actions))
-    scales = _Scale.of(state), _Scale.of(actions)
     kept = [episode for episode in dataset.episodes if episode.index not in dataset.skipped]
+    rows = np.zeros(len(dataset), bool)
+    for episode in kept:
+        rows[episode.start : episode.stop] = True
+    state, actions = (_vectors(dataset, name, columns[name], rows) for name in (numbers.state, numbers.actions))
+    scales = _Scale.of(state[rows]), _Scale.of(actions[rows])
     pieces = [((state[e.start : e.stop] - scales[0].median) / scales[0].range_) for e in kept]
     commands = [((actions[e.start : e.stop] - scales[1].median) / (scales[1].range_ / 2)) for e in kept]
     arm = np.isin(np.arange(actions.shape[1]), numbers.gripper_dims, invert=True)  # a gripper's lag is another one
@@ -167,15 +170,17 @@ def measure(dataset: LeRobotDataset, numbers: Numbers) -> Measures:
     return Measures(fps=dataset.fps, episodes=tuple(measured), lag=lag)
 
 
-def _vectors(dataset: LeRobotDataset, name: str, values: np.ndarray) -> np.ndarray:
+def _vectors(dataset: LeRobotDataset, name: str, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A column as `[n, d]`, float64, finite in the given rows."""
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
         raise DatasetError(
             f"Column {name!r} of {dataset.root} must be a vector of numbers per frame to be measured; it has "
             f"{values.dtype} of shape {values.shape[1:]}."
         )
-    if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values).all(axis=1)))
+    damaged = rows & ~np.isfinite(values).all(axis=1)
+    if damaged.any():
+        row = int(damaged.argmax())
         episode, frame = dataset.locate(row)
         raise DatasetError(
             f"Column {name!r} of {dataset.root}, episode {episode.index}, frame {frame} holds {values[row]}. Run "
