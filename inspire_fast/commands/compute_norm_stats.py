@@ -10,20 +10,21 @@ from inspire_fast.data.normalization.stats import load_norm_stats, save_norm_sta
 from inspire_fast.tokenizers.fast.tokenizer import FILE, FastTokenizer
 from inspire_fast.training.datasets.assets import make_normalizer, stats_path
 from inspire_fast.training.datasets.provenance import made_from
-from inspire_fast.training.datasets.sources import described, joined, open_parts
+from inspire_fast.training.datasets.sources import described, joined, open_parts, recorded
 
 
 def compute(config: ConfigArgument, *, streaming: bool = False, check: Path | None = None) -> None:
     """Computes and prints the normalisation statistics of a config's datasets, with a report on each. Reads no images.
 
-    Quantiles are exact where that takes less than 1 GiB. Several datasets are weighted as they are sampled.
+    Quantiles are exact where that takes less than 1 GiB. Several datasets are weighted as they are sampled;
+    single pictures are left out.
 
     Args:
         config: the config, changed by the other options.
         streaming: use openpi's approximate quantiles in any case.
         check: compute nothing; report how well this `norm_stats.json` fits the config's datasets.
     """
-    parts = open_parts(config, "train")
+    parts = recorded(open_parts(config, "train"))
     source = joined(parts)
     print("\n".join(described(parts)), end="\n" if len(parts) > 1 else "")
     if check:

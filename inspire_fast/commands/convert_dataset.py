@@ -2,7 +2,7 @@
 
 Kinds: `lerobot` (another version, or images for videos), `hdf5` (LIBERO's demonstrations, replayed and labelled),
 `inspire` (InSpire's real-robot folders), `rlds` (Open X-Embodiment, DROID; needs TensorFlow Datasets), `rollouts`
-(recorded on a robot workstation).
+(recorded on a robot workstation), `llava` (pictures with conversations about places in them, for the script `ground`).
 """
 
 from functools import partial
@@ -15,6 +15,8 @@ from inspire_fast.data.converters.lerobot import copy_dataset
 from inspire_fast.data.converters.rlds import LAYOUTS, rlds_episodes
 from inspire_fast.data.converters.rollouts import rollout_episodes, rollout_header
 from inspire_fast.labeling.demonstrations.libero_hdf5 import Hdf5Options, convert_hdf5
+from inspire_fast.labeling.llava import convert_llava
+from inspire_fast.labeling.llava_rows import LlavaOptions
 from inspire_fast.robots import ROBOTS
 
 
@@ -52,5 +54,10 @@ def rollouts(*, source: Path, root: Path, storage: Storage, only_success: bool =
     print(convert(episodes, root, facts, storage=storage))
 
 
-KINDS = {"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds, "rollouts": rollouts}
+def llava(*, source: Path, root: Path, options: LlavaOptions, storage: Storage) -> None:
+    """Converts LLaVA's rows (JSON or JSON lines), whose answers are points, boxes and paths, to single pictures."""
+    print(convert_llava(source, root, options=options, storage=storage))
+
+
+KINDS = {"lerobot": lerobot, "hdf5": hdf5, "inspire": inspire, "rlds": rlds, "rollouts": rollouts, "llava": llava}
 main = partial(run_command, KINDS)

@@ -12,14 +12,21 @@ import numpy as np
 
 from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.ranges import Natural, NotNegative, Range, require_ranges
-from inspire_fast.core.types import Sample, SceneFacts
+from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.check import clock, find_bad_episodes, refuse_bad_rows
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.frames import require_declared_size
-from inspire_fast.data.lerobot.row_samples import require_rows_of
-from inspire_fast.robots import ROBOTS, Robot
+from inspire_fast.data.robot_columns import (
+    PICTURE,
+    check_columns,
+    check_labels,
+    gripper_positions,
+    is_of_pictures,
+)
+from inspire_fast.robots import Robot
+from inspire_fast.robots.images import parse_image
 
 Split = Literal["all", "train", "held_out"]
 EndPadding = Literal["repeat_last", "drop"]
@@ -77,6 +84,8 @@ class ChunkSource:
 
     Attributes:
         skipped: episode -> reason for leaving it out.
+        acts: rows have states and actions. A dataset of single pictures has neither: its samples have no actions, and
+            their states are zeros, which no script may read.
 
     Raises:
         DatasetError: a column is missing, dimensions are not the robot's, labels are of a robot whose frames have other
@@ -98,23 +107,25 @@ class ChunkSource:
         config = config or ChunkConfig()
         if horizon < 1:
             raise ValueError(f"horizon must be >= 1; got {horizon}.")
-        self._columns = dict(config.columns or robot.columns)
-        action_column = config.action_column or robot.action_column
-        self._state_columns = _check_columns(dataset, robot, self._columns, action_column)
-        _check_labels(dataset, facts, robot)
+        self.acts = not is_of_pictures(dataset.meta)
+        self._columns = dict(config.columns or robot.columns) if self.acts else {PICTURE: next(iter(robot.cameras))}
+        actions = [config.action_column or robot.action_column] if self.acts else []
+        self._state_columns = check_columns(dataset, robot, self._columns, actions[0]) if self.acts else ()
+        check_labels(dataset, facts, robot)
         facts = None if facts is None else facts.in_orientation(robot.image_orientation)
         if config.exclude_episodes:
             dataset = dataset.without(dict.fromkeys(config.exclude_episodes, "excluded by its number"))
         if config.skip_bad_episodes:
-            dataset = _without_bad_episodes(dataset, [*self._columns, action_column])
+            dataset = _without_bad_episodes(dataset, [*self._columns, *actions])
         self.dataset, self.facts, self.robot, self.horizon = dataset, facts, robot, horizon
         self.skipped = dataset.skipped
-        values = dataset.columns([*self._state_columns, action_column, "task_index", *clock(dataset, self._columns)])
+        values = dataset.columns([*self._state_columns, *actions, "task_index", *clock(dataset, self._columns)])
         refuse_bad_rows(dataset, values)
         self._refuse_impossible_states(values)
-        self._actions = robot.canonical_actions(values[action_column].reshape(len(dataset), -1))
+        recorded = [values[column].reshape(len(dataset), -1) for column in actions]
+        self._actions = robot.canonical_actions(recorded[0]) if recorded else None
         self._stops = np.concatenate([np.full(e.length, e.stop) for e in dataset.episodes])
-        self._positions = _gripper_positions(dataset, robot, self._state_columns) if motion else None
+        self._positions = gripper_positions(dataset, robot, self._state_columns) if motion else None
         self._choose_rows(config)
 
     def of_split(self, split: Split) -> ChunkSource:
@@ -130,6 +141,8 @@ class ChunkSource:
 
     def _refuse_impossible_states(self, values: Mapping[str, np.ndarray]) -> None:
         parts = [values[c].reshape(len(self.dataset), -1) for c in self._state_columns]
+        if not parts:
+            return
         ends = np.stack([np.concatenate([end(part, axis=0) for part in parts]) for end in (np.min, np.max)])
         if not self.robot.impossible(ends).any():  # of angles on a circle, none is
             return
@@ -174,16 +187,23 @@ class ChunkSource:
         self._require_sizes(i, values)
         native = {key: values[column] for column, key in self._columns.items()}
         try:
-            observation = self.robot.canonical({**native, "prompt": values["task"]})
+            observation = self._observation({**native, "prompt": values["task"]})
         except ValueError as error:
             episode, frame = self.location(i)
             raise DatasetError(f"{self.dataset.root}, episode {episode}, frame {frame}: {error}") from error
         return Sample(
             observation=observation,
-            actions=self._actions[self._chunk_rows(row)],
+            actions=None if self._actions is None else self._actions[self._chunk_rows(row)],
             facts=self.facts_of(i),
             robot=self.robot.name,
         )
+
+    def _observation(self, native: Mapping[str, Any]) -> Observation:
+        if self.acts:
+            return self.robot.canonical(native)
+        key, camera = next(iter(self.robot.cameras.items()))
+        state = np.zeros(self.robot.state_dim, np.float32)
+        return Observation(images={camera: parse_image(native[key], "hwc")}, state=state, prompt=native["prompt"])
 
     def facts_of(self, i: int) -> SceneFacts | None:
         """Facts of sample i; None without labels and without motion."""
@@ -210,18 +230,25 @@ class ChunkSource:
         return episode.index, frame
 
     def states(self, part: slice = slice(None)) -> np.ndarray:
-        """Canonical states of all samples or of a slice, float32 `[n, s]`, without reading images."""
+        """Canonical states of all samples or of a slice, float32 `[n, s]`, without reading images; pictures have 0."""
         rows, parts = self._rows[part], self.dataset.columns(list(self._state_columns))
+        if not self.acts:
+            return np.zeros((len(rows), self.robot.state_dim), np.float32)
         native = np.concatenate([parts[c][rows].reshape(len(rows), -1) for c in self._state_columns], axis=-1)
         return self.robot.state_map.to_canonical(native.astype(np.float32)).astype(np.float32)
 
     def chunks(self, part: slice = slice(None), dims: slice = slice(None)) -> np.ndarray:
         """Action chunks of all samples or of a slice, all dimensions or some, float32 `[n, t, a]`."""
-        return self._actions[:, dims][self._chunk_rows(self._rows[part, None])]
+        return self._recorded()[:, dims][self._chunk_rows(self._rows[part, None])]
 
     def actions(self) -> np.ndarray:
         """All actions of the split's episodes, float32 `[m, a]`, including rows that are not samples."""
-        return self._actions[self._in_split]
+        return self._recorded()[self._in_split]
+
+    def _recorded(self) -> np.ndarray:
+        if self._actions is None:
+            raise DatasetError(f"{self.dataset.root} holds single pictures; there are no actions in it.")
+        return self._actions
 
     def tasks(self) -> tuple[str, ...]:
         """The instructions of the samples, each once."""
@@ -267,59 +294,6 @@ class ChunkSource:
         return np.minimum(np.asarray(rows) + np.arange(self.horizon), self._stops[rows] - 1)
 
 
-def _gripper_positions(dataset: LeRobotDataset, robot: Robot, state_columns: Sequence[str]) -> np.ndarray:
-    """The gripper's recorded position in every row, metres, float64 `[n, 3]`, along the robot's axes.
-
-    Raises:
-        DatasetError: the robot does not declare its position, or the dataset lacks its columns.
-    """
-    signal = robot.gripper
-    columns = (signal and signal.columns) or tuple(state_columns)
-    if signal is None or (absent := [column for column in columns if column not in dataset.features]):
-        why = "does not declare its gripper's position" if signal is None else f"needs the columns {absent} for it"
-        raise DatasetError(
-            f"{dataset.root}: the question about the gripper's movement needs its recorded position, and robot "
-            f"{robot.name!r} {why}. Declare it (`Robot.gripper`), or leave the question `movement` out."
-        )
-    parts = dataset.columns(list(columns))
-    values = np.concatenate([parts[column].reshape(len(dataset), -1) for column in columns], axis=-1)
-    return values[:, list(signal.position)].astype(np.float64) * signal.metres_per_unit
-
-
-def _check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot) -> None:
-    """Labels are vectors in frames: they may be of any robot whose frames have the same axes and words."""
-    if facts is None:
-        return
-    require_rows_of(dataset, facts.made_from)
-    if unknown := sorted(facts.cameras - {*robot.cameras.values()}):
-        raise DatasetError(
-            f"The labels of {dataset.root} are about places in the pictures of {unknown}; robot {robot.name!r} has the "
-            f"cameras {sorted(robot.cameras.values())}. Label the dataset for {robot.name!r} (`uv run "
-            "scripts/label_dataset.py`), or train another robot."
-        )
-    if facts.robot == robot.name:
-        return
-    known = facts.robot in ROBOTS
-    other = ROBOTS[facts.robot] if known else robot
-    if not known or (other.axes, dict(other.frames)) != (robot.axes, dict(robot.frames)):
-        theirs = f"with {other.axes} and the frames {[*other.frames]}" if known else "which this version does not know"
-        raise DatasetError(
-            f"The labels of {dataset.root} are about robot {facts.robot!r}, {theirs}, not {robot.name!r}, with "
-            f"{robot.axes} and the frames {[*robot.frames]}. Label the dataset for {robot.name!r} (`uv run "
-            "scripts/label_dataset.py`)."
-        )
-    if other.image_orientation != robot.image_orientation:
-        _LOG.warning(
-            "The labels of %s are about robot %r, whose images are %s, and robot %r has them %s. The labels suit both "
-            "(places in pictures are turned); make sure that the dataset's images are the latter.",
-            dataset.root,
-            facts.robot,
-            other.image_orientation,
-            robot.name,
-            robot.image_orientation,
-        )
-
-
 def _without_bad_episodes(dataset: LeRobotDataset, columns: Sequence[str]) -> LeRobotDataset:
     bad = find_bad_episodes(dataset, columns)
     for episode, reason in bad.items():
@@ -339,25 +313,3 @@ def _in_split(dataset: LeRobotDataset, config: ChunkConfig) -> np.ndarray:
             for e in dataset.episodes
         ]
     )
-
-
-def _check_columns(
-    dataset: LeRobotDataset, robot: Robot, columns: Mapping[str, str], action_column: str
-) -> tuple[str, ...]:
-    """Checks the dataset's columns against the robot; returns the state's columns in the robot's order."""
-    missing = sorted({*columns, action_column} - set(dataset.features))
-    if missing:
-        raise DatasetError(f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}.")
-    try:
-        robot.require_keys(columns.values())
-    except ValueError as error:
-        raise DatasetError(f"{dataset.root}: {error}") from error
-    column_of = {key: column for column, key in columns.items()}
-    state_columns = {column_of[key]: dim for key, dim in robot.state_keys.items()}
-    for column, expected in (*state_columns.items(), (action_column, robot.action_dim)):
-        if dataset.features[column].shape != (expected,):
-            raise DatasetError(
-                f"{dataset.root}: column {column!r} has shape {dataset.features[column].shape}; "
-                f"robot {robot.name!r} needs ({expected},)."
-            )
-    return tuple(state_columns)

@@ -32,6 +32,8 @@ from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.spec import ImageOrientation
 
 FACTS_PATH = "labels/facts.parquet"
+NO_ROBOT = ""
+"""The robot of labels of single pictures, whose places are in the pictures as they are."""
 _METADATA_KEY = b"inspire_fast"
 _SCHEMA = SCHEMA.insert(0, pa.field("episode", pa.int64()))
 # Columns that older files lack.
@@ -93,7 +95,7 @@ def write_facts(
         root: the dataset.
         episodes: episode -> facts per frame (None: not labelled), or their rows. Each is looked up once, in order, and
             not kept. Episodes may be left out.
-        robot: registry name of the embodiment.
+        robot: registry name of the embodiment, or `NO_ROBOT`.
         frame_description: the frame of `offset_m` in words, e.g. "world axes, +x front, +y right, +z up".
         producer: of the facts, e.g. "hindsight"; empty: unknown.
 
@@ -236,7 +238,7 @@ class FactsTable:
         Raises:
             DatasetError: there are places in pictures, and this version does not know the labels' robot.
         """
-        if not self.in_pictures:
+        if not self.in_pictures or self.robot == NO_ROBOT:
             return self
         if self.robot not in ROBOTS:
             raise DatasetError(

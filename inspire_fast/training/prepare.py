@@ -151,7 +151,7 @@ def _check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
 
 def control_hz(robot: Robot, parts: Sequence[Part[ChunkSource]]) -> float:
     """The data's rate, for the contract; 0 if the parts have several. Another one than the robot's is warned of."""
-    rates = sorted({part.source.dataset.fps for part in parts})
+    rates = sorted({part.source.dataset.fps for part in parts if part.source.acts})
     if rates != [robot.control_hz]:
         logger.warning(
             "The data were recorded at %s frames per second and robot %r is controlled at %g Hz: a policy moves as "

@@ -8,22 +8,28 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.files import read_json_lines
 from inspire_fast.core.types import SceneFacts, TargetFacts
+from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import write_facts
 from inspire_fast.data.testing import PHRASES, write_fake_dataset
+from inspire_fast.labeling.llava import convert_llava
+from inspire_fast.labeling.llava_rows import LlavaOptions
 from inspire_fast.models.config import GEMMA_2B, TEST
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots import ROBOTS
 from inspire_fast.training.config import DialogueConfig, OptimizerConfig, TokenizersConfig, TrainConfig
 from inspire_fast.training.dataset_config import DataPart, parse
 from inspire_fast.training.datasets.assets import compute_stats, fit_tokenizers
+from inspire_fast.training.datasets.sources import open_parts
 from inspire_fast.training.init_params import saw_actions
 from inspire_fast.training.loop import train
 from inspire_fast.training.named_configs import load_config
+from inspire_fast.training.prepare import prepare
 from inspire_fast.training.reporting.grounding_guard import FILE, GroundingScore, share_kept
 from inspire_fast.training.reporting.loss_shares import described
 from inspire_fast.training.resuming import settings_differences
@@ -108,6 +114,57 @@ def second_stage(ground: TrainConfig) -> TrainConfig:
 
 def lines(config: TrainConfig) -> list[dict[str, float]]:
     return read_json_lines(config.checkpoint_dir / "metrics.jsonl")
+
+
+def of_pictures(ground: TrainConfig, folder: Path, script: str = "ground") -> TrainConfig:
+    """The first stage on the robot's dataset and on single pictures from LLaVA's rows."""
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(np.full((24, 32, 3), 99, np.uint8)).save(folder / "a.png")
+    said = [
+        {"from": "human", "value": "<image>Give the box of the apple."},
+        {"from": "gpt", "value": "[0.1, 0.2, 0.5, 0.5]"},
+    ]
+    rows = [json.dumps({"image": "a.png", "conversations": said})] * 8
+    (folder / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    wordings = ("box: Give the box of {object}.",)
+    options = LlavaOptions(pictures=folder, dialect="llava", wordings=wordings, picture_hw=(32, 32))
+    if not (folder / "set").exists():
+        convert_llava(folder / "rows.jsonl", folder / "set", options=options)
+    assert ground.data.root is not None
+    parts = (
+        DataPart(root=ground.data.root, weight=3),
+        DataPart(root=folder / "set", weight=1, name="pictures", script=script, questions=("box",)),
+    )
+    data = replace(ground.data, root=None, parts=parts)
+    return replace(ground, data=data, assets=folder / "assets", checkpoint=replace(ground.checkpoint, root=folder))
+
+
+def test_pictures_are_a_part_that_statistics_leave_out(ground: TrainConfig, tmp_path: Path) -> None:
+    config = of_pictures(ground, tmp_path)
+    alone, both = compute_stats(ground), compute_stats(config)
+    np.testing.assert_array_equal(both["actions"].mean, alone["actions"].mean)
+    fit_tokenizers(config)
+    run = prepare(config)
+    pictures = [i for i in range(len(run.source)) if run.source[i].actions is None]
+    assert len(pictures) == 6  # of 8, of which every fourth is held out
+    rendered = run.transform.render(run.source[pictures[0]])
+    assert "find the apple" in "".join(piece.text for piece in rendered.pieces)
+    with pytest.raises(DatasetError, match="single pictures without states and actions"):
+        open_parts(of_pictures(ground, tmp_path, script="st4vla"), "train")
+    only = replace(config.data, parts=config.data.parts[1:])
+    with pytest.raises(DatasetError, match="hold single pictures alone"):
+        compute_stats(replace(config, data=only))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_trains_on_pictures(ground: TrainConfig, tmp_path: Path) -> None:
+    config = of_pictures(ground, tmp_path)
+    compute_stats(config)
+    fit_tokenizers(config)
+    train(config)
+    assert [row["step"] for row in lines(config)] == [0, 1, 2]
+    assert "decoded_grounding/box" in lines(config)[0]
 
 
 @pytest.mark.slow

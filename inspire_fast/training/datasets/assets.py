@@ -32,7 +32,7 @@ from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import DataPart
 from inspire_fast.training.datasets.provenance import made_from, require_same_quantities, warn_of_other_samples
-from inspire_fast.training.datasets.sources import of_split, open_parts, open_source
+from inspire_fast.training.datasets.sources import joined, of_split, open_parts, recorded
 from inspire_fast.training.named_configs import config_names, load_config
 
 
@@ -43,7 +43,7 @@ def stats_path(config: TrainConfig) -> Path:
 
 def compute_stats(config: TrainConfig) -> dict[str, NormStats]:
     """Computes and writes statistics of the training samples as they are drawn (actions by chunk, as openpi)."""
-    stats = source_stats(open_source(config, "train"), delta=config.delta)
+    stats = source_stats(joined(recorded(open_parts(config, "train"))), delta=config.delta)
     save_norm_stats(stats_path(config), stats, made_from=made_from(config))
     return stats
 
@@ -133,8 +133,9 @@ class NormalisedChunks:
 def normalised_chunks(
     config: TrainConfig, stats: dict[str, NormStats], parts: Sequence[Part[ChunkSource]]
 ) -> NormalisedChunks:
-    """The parts' action chunks."""
-    return NormalisedChunks(sources=[part.source for part in parts], normalizer=make_normalizer(config, stats))
+    """The parts' action chunks; single pictures have none."""
+    sources = [part.source for part in recorded(parts)]
+    return NormalisedChunks(sources=sources, normalizer=make_normalizer(config, stats))
 
 
 def _text_tokenizer(config: TrainConfig, stats: dict[str, NormStats], sources: Sequence[ChunkSource]) -> TextTokenizer:

@@ -143,7 +143,7 @@ def _without_images(source: ChunkSource, i: int) -> Sample:
     part = slice(i, i + 1)
     observation = Observation(images={}, state=source.states(part)[0], prompt=source.task(i))
     facts = source.facts_of(i)
-    return Sample(observation=observation, actions=source.chunks(part)[0], facts=facts)
+    return Sample(observation=observation, actions=source.chunks(part)[0] if source.acts else None, facts=facts)
 
 
 def _written_out(transform: TrainingTransform, sample: Sample, state: np.ndarray | None) -> Rendered:

@@ -11,6 +11,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.mixture import Mixture, Part
 from inspire_fast.data.normalization.compute import Source
+from inspire_fast.data.robot_columns import is_of_pictures
 from inspire_fast.dialogue.questions.base import needs_labels
 from inspire_fast.robots import Robot
 from inspire_fast.training.config import TrainConfig
@@ -50,6 +51,21 @@ def acting_source(config: TrainConfig, split: Split) -> Source | tuple[()]:
     opened = zip(open_parts(config, split), config.data.datasets, strict=True)
     own = [part for part, wanted in opened if not (wanted.script or wanted.questions)]
     return joined(own) if own else ()
+
+
+def recorded(parts: Sequence[Part[ChunkSource]]) -> tuple[Part[ChunkSource], ...]:
+    """The parts with states and actions: all but single pictures.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    if not (found := tuple(part for part in parts if part.source.acts)):
+        raise DatasetError(
+            f"data.parts: {[part.name for part in parts]} hold single pictures alone. Statistics and tokenizers are of "
+            "a robot's states and actions: add a dataset of the robot that will be trained (its part may have the "
+            "script 'ground', too)."
+        )
+    return found
 
 
 def of_split(parts: Sequence[Part[ChunkSource]], split: Split) -> tuple[Part[ChunkSource], ...]:
@@ -95,7 +111,13 @@ def training_columns(data: DataConfig, robot: Robot, part: DataPart) -> tuple[di
 
 
 def _open(config: TrainConfig, part: DataPart, dataset: LeRobotDataset, split: Split) -> ChunkSource:
-    data, robot, questions = config.data, config.embodiment, config.script_of(part).questions
+    data, robot, script = config.data, config.embodiment, config.script_of(part)
+    questions = script.questions
+    if is_of_pictures(dataset.meta) and (script.acts or script.reads_state):
+        raise DatasetError(
+            f"{dataset.root} holds single pictures without states and actions, and script {script.name!r} needs them. "
+            f'Give the part a script that only answers: --data.parts \'{{"root": "{part.root}", "script": "ground"}}\'.'
+        )
     columns, action_column = training_columns(data, robot, part)
     return ChunkSource(
         dataset,
@@ -118,6 +140,7 @@ def _open(config: TrainConfig, part: DataPart, dataset: LeRobotDataset, split: S
 
 def _refuse_different(datasets: Mapping[str, LeRobotDataset]) -> None:
     """Refuses parts whose metadata name different robots or frame rates; a part that names no robot fits any."""
+    datasets = {name: dataset for name, dataset in datasets.items() if not is_of_pictures(dataset.meta)}
     for what, values in (
         ("frame rates", {name: dataset.fps for name, dataset in datasets.items()}),
         ("robot types", {name: r for name, dataset in datasets.items() if (r := dataset.meta.robot_type)}),
