@@ -126,7 +126,7 @@ def test_every_command_is_a_script_too(root: Path) -> None:
         assert callable(importlib.import_module(f"inspire_fast.commands.{module}").main)
 
 
-OF_THE_BASE_INSTALL = {"stop_arms"}  # for a robot workstation
+OF_THE_BASE_INSTALL = {"check_robot", "stop_arms"}  # for a robot workstation
 
 
 def test_every_command_of_the_base_install_names_the_missing_extra(root: Path) -> None:

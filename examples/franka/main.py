@@ -27,7 +27,7 @@ from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots import ROBOTS, LoopConfig, Robot, SafetyFilter, run_episode
 from inspire_fast.robots.arms.actuation import Actuation, DeltaPose, JointPositions, JointVelocities
-from inspire_fast.robots.arms.base import Arm, ArmError
+from inspire_fast.robots.arms.base import Arm, ArmError, ArmModel
 from inspire_fast.robots.arms.environment import ArmEnvironment, StartPose
 from inspire_fast.robots.arms.guard import GripperGate, JointGuard
 from inspire_fast.robots.arms.kinematics import Kinematics, rotation_vector
@@ -45,6 +45,7 @@ from inspire_fast.robots.control.operator import KEYS, Operator, keys_pressed
 from inspire_fast.robots.control.rollout import RolloutRecorder
 from inspire_fast.robots.control.runtime import Step
 from inspire_fast.robots.franka import end_effector_state
+from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
 
 
 def make_arm(args: argparse.Namespace) -> Arm:
@@ -80,6 +81,12 @@ def state_parts(robot: Robot, kinematics: Kinematics, status: ArmStatus) -> Mapp
     }
 
 
+def kinematics_of(model: ArmModel) -> Kinematics:
+    """The arm's own; both drivers have one."""
+    assert model.kinematics is not None
+    return model.kinematics
+
+
 def actuation_of(robot: Robot, kinematics: Kinematics, limits: MotionLimits, start: tuple[float, ...]) -> Actuation:
     """What the robot's actions mean in joint targets."""
     if robot.name == "franka_delta_pose":
@@ -87,18 +94,23 @@ def actuation_of(robot: Robot, kinematics: Kinematics, limits: MotionLimits, sta
     return JointVelocities() if robot.name == "droid" else JointPositions()
 
 
+def guard_of(args: argparse.Namespace, model: ArmModel) -> JointGuard:
+    """The arm's limits, narrowed by the options."""
+    limits = model.limits.narrowed(fraction=args.speed, box=Box(**box_of(args.box)))
+    limits.require_inside(np.array(args.start), "The start pose")
+    return JointGuard(limits=limits, kinematics=model.kinematics)
+
+
 def environment_of(args: argparse.Namespace, arm: ArmProcess, cameras: CameraRig) -> ArmEnvironment:
     """Takes control of the arm, within narrowed limits."""
-    robot, kinematics = ROBOTS[args.robot], arm.model.kinematics
-    assert kinematics is not None  # both drivers have one
-    limits = arm.model.limits.narrowed(fraction=args.speed, box=Box(**box_of(args.box)))
-    limits.require_inside(np.array(args.start), "The start pose")
-    arm.begin(limits)
+    robot, kinematics = ROBOTS[args.robot], kinematics_of(arm.model)
+    guard = guard_of(args, arm.model)
+    arm.begin(guard.limits)
     return ArmEnvironment(
         robot=robot,
         arm=arm,
-        actuation=actuation_of(robot, kinematics, limits, args.start),
-        guard=JointGuard(limits=limits, kinematics=kinematics),
+        actuation=actuation_of(robot, kinematics, guard.limits, args.start),
+        guard=guard,
         cameras=cameras,
         state=partial(state_parts, robot, kinematics),
         prompt=args.prompt,
@@ -138,22 +150,59 @@ def after_step(trace: TextIO | None, recorder: RolloutRecorder | None, step: Ste
     print(json.dumps(row), file=trace, flush=True)
 
 
+def camera_specs(args: argparse.Namespace) -> dict[str, str]:
+    """Native key -> camera by text."""
+    return dict(zip(sorted(ROBOTS[args.robot].cameras), (args.exterior, args.wrist), strict=True))
+
+
+def loop_of(args: argparse.Namespace) -> LoopConfig:
+    """Lengths and pace of an episode."""
+    return LoopConfig(
+        execute=args.execute,
+        max_steps=args.max_steps,
+        execution=args.execution,
+        max_holds=args.max_holds,
+        control_hz=ROBOTS[args.robot].control_hz,
+    )
+
+
+def arm_part(args: argparse.Namespace) -> ArmPart:
+    """The arm as it is driven."""
+    robot = ROBOTS[args.robot]
+    return ArmPart(
+        name=f"franka-{args.arm}",
+        factory=partial(make_arm, args),
+        joints=7,
+        guard=partial(guard_of, args),
+        state=lambda model, status: state_parts(robot, kinematics_of(model), status),
+        start=tuple(args.start),
+        config=StreamConfig(max_lag=args.max_lag, stale_s=args.stale),
+    )
+
+
+def workstation(options: list[str]) -> Workstation:
+    """What `inspire-check-robot examples/franka/main.py OPTIONS` checks; nothing is opened yet."""
+    args = parse(__doc__, options)
+    return Workstation(
+        robot=ROBOTS[args.robot],
+        cameras={key: CameraSpec(camera=camera_of(text)) for key, text in camera_specs(args).items()},
+        policy=args.policy,
+        loop=loop_of(args),
+        prompt=args.prompt,
+        arm=arm_part(args),
+    )
+
+
 def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
     """Connects everything, then runs the episodes. Nothing moves before all of it has been checked."""
-    keys = sorted(ROBOTS[args.robot].cameras)
+    part = arm_part(args)
     with contextlib.ExitStack() as stack:
         policy = stack.enter_context(
             PolicyClient(args.policy, connect_timeout_s=30.0, request_timeout_s=args.request_timeout)
         )
-        specs = dict(zip(keys, (args.exterior, args.wrist), strict=True))
-        cameras = CameraRig({key: camera_of(spec) for key, spec in specs.items()})
+        cameras = CameraRig({key: camera_of(text) for key, text in camera_specs(args).items()})
         stack.callback(cameras.close)
-        arm = ArmProcess(
-            partial(make_arm, args),
-            joints=7,
-            config=StreamConfig(max_lag=args.max_lag, stale_s=args.stale),
-            name=f"franka-{args.arm}",
-        )
+        arm = ArmProcess(part.factory, joints=part.joints, config=part.config, name=part.name)
         stack.callback(lambda: report.append({"stream": arm.report}))
         stack.callback(arm.close)
         environment = environment_of(args, arm, cameras)
@@ -173,13 +222,7 @@ def run_episodes(
     robot, operator = environment.robot, Operator()
     words = (*robot.axes.words, "grasped")
     desk = AnswerDesk(policy, words, on_override=operator.replan)
-    config = LoopConfig(
-        execute=args.execute,
-        max_steps=args.max_steps,
-        execution=args.execution,
-        max_holds=args.max_holds,
-        control_hz=robot.control_hz,
-    )
+    config = loop_of(args)
     with contextlib.ExitStack() as stack:
         trace = None if args.trace is None else stack.enter_context(args.trace.open("w", encoding="utf-8"))
         if (recorder := recorder_of(args, environment, desk)) is not None:

@@ -14,7 +14,7 @@ from inspire_fast.core.ranges import Fraction, Positive, require_ranges
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.robots.arms.actuation import Actuation
 from inspire_fast.robots.arms.base import ArmError
-from inspire_fast.robots.arms.guard import GripperGate, JointGuard
+from inspire_fast.robots.arms.guard import GripperGate, Guard
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.shared import ArmStatus
 from inspire_fast.robots.arms.stream import Mode
@@ -79,7 +79,7 @@ class ArmEnvironment:
     robot: Robot
     arm: ArmProcess
     actuation: Actuation
-    guard: JointGuard
+    guard: Guard
     cameras: Pictures
     state: StateParts
     prompt: str

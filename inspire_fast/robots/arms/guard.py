@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import time
+from typing import Protocol
 
 import numpy as np
 
@@ -13,9 +14,32 @@ from inspire_fast.robots.arms.limits import MotionLimits
 _SHARES = np.linspace(0.0, 1.0, 9)
 
 
+class Guard(Protocol):
+    """Brings joint targets into what an arm may be told."""
+
+    @property
+    def limits(self) -> MotionLimits:
+        """Of the joints."""
+        ...
+
+    def apply(
+        self, target: np.ndarray, measured: np.ndarray, planned: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """A wanted target `[n]` -> the target to send, and why it differs; measured and planned are `[n]`, too."""
+        ...
+
+    def require_way(self, start: np.ndarray, end: np.ndarray) -> None:
+        """Checks a straight way in joint space before it is moved; raises `ValueError`."""
+        ...
+
+    def outside(self, q: np.ndarray) -> str:
+        """How the tip is outside of the workspace at joint positions `[n]`, in words; empty: it is not."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class JointGuard:
-    """Brings joint targets into what an arm may be told.
+    """See `Guard`: one arm.
 
     Attributes:
         limits: of the joints, and the box of the tip.
@@ -66,6 +90,12 @@ class JointGuard:
                     f"On the straight way to the start pose the tip would be {outside:.3f} m outside of the workspace "
                     f"box {self.limits.box}. Move the arm by hand to where its way is free, or choose another pose."
                 )
+
+    def outside(self, q: np.ndarray) -> str:
+        """See `Guard`."""
+        if not self._outside_m(q) or self.limits.box is None or self.kinematics is None:
+            return ""
+        return self.limits.box.tell(self.kinematics.pose(q)[:3, 3])
 
     def _in_box(self, target: np.ndarray, planned: np.ndarray) -> tuple[np.ndarray, str]:
         """The target, or the last place on the straight way to it where the tip is (or comes closer to) inside."""

@@ -26,6 +26,7 @@ from inspire_fast.robots.arms.limits import MotionLimits
 from inspire_fast.robots.arms.shared import ArmStatus, SharedStatus
 from inspire_fast.robots.arms.stop_channel import StopChannel
 from inspire_fast.robots.arms.stream import ArmStream, Mode, StreamConfig
+from inspire_fast.robots.arms.watch import ArmWatch, watch_arm
 
 logger = logging.getLogger(__name__)
 ArmFactory = Callable[[], Arm]
@@ -75,6 +76,15 @@ class ArmProcess:
     def pid(self) -> int | None:
         """The process."""
         return self._process.pid
+
+    def watch(self, seconds: float) -> ArmWatch:
+        """Reads the arm for some seconds at the stream's rate, and moves nothing; before `begin` only.
+
+        Raises:
+            ArmError: it cannot be read.
+        """
+        self._send("watch", seconds)
+        return self._answer("watched", seconds + _CONNECT_S)
 
     def begin(self, limits: MotionLimits) -> None:
         """Takes control of the arm where it stands.
@@ -237,6 +247,8 @@ class _Driver:
             self.stream = ArmStream(self.arm, values[0], self.config, now_s=now)
             self.shared.write(self.stream, self.obeyed)
             self.pipe.send(("begun", None))
+        elif kind == "watch" and self.stream is None:
+            self.pipe.send(("watched", watch_arm(self.arm, values[0], self.config.rate_hz)))
         elif self.stream is not None:
             commands = {
                 "follow": lambda: self.stream and self.stream.follow(values[0], values[1], now),

@@ -100,11 +100,13 @@ class Bench:
         process.wait_for("ready")
         return process
 
-    def start_client(self, *options):
-        camera = f"pictures:{self.pictures}"
+    def start_client(self, *options, check=()):
+        """The client; with `check`, options of the check, that one with the client's options."""
+        camera, program = f"pictures:{self.pictures}", ROOT / "examples/franka/main.py"
         self.client = Process(
             self.folder / "client.log",
-            *(CLIENT, ROOT / "examples/franka/main.py", "--arm", "127.0.0.1", "--policy", f"127.0.0.1:{self.port}"),
+            *(CLIENT, *((ROOT / "scripts/check_robot.py", *check) if check else ()), program),
+            *("--arm", "127.0.0.1", "--policy", f"127.0.0.1:{self.port}"),
             *("--robot", self.robot, "--prompt", "swing", "--exterior", camera, "--wrist", camera),
             *("--start", *START),
             *("--no-realtime", "--yes", "--report", self.folder / "report.jsonl", "--trace", self.folder / "trace"),

@@ -219,3 +219,35 @@ def test_a_dry_run_moves_nothing(bench):
     assert finish(one, client) == 0
     assert one.report()[0]["steps"] == 60
     assert np.ptp(one.joints(), axis=0).max() < 0.02
+
+
+@pytest.mark.parametrize("backend", ["franky", "franka-rs"])
+def test_the_check_moves_nothing_and_finds_this_workstation_ready(bench, backend):
+    one = bench()
+    client = one.start_client("--backend", backend, "--gripper", "none", *PATIENT, check=("--seconds", 2))
+    assert finish(one, client) == 0, client.text
+    assert "Ready; nothing was moved." in client.text
+    assert "scripted: drives 'droid'" in client.text
+    assert np.ptp(one.joints(), axis=0).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--arm", "127.0.0.9"), "connected: No Franka at 127.0.0.9"),
+        (("--speed", "3"), "limits: The fraction of the robot's speed limits must be in 0 .. 1"),
+        (("--exterior", "pictures:/nowhere"), "present: /nowhere does not exist"),
+    ],
+)
+def test_the_check_tells_what_fails(bench, options, words):
+    one = bench()
+    client = one.start_client("--gripper", "none", *PATIENT, *options, check=("--seconds", 1))
+    assert finish(one, client) == 1
+    assert words in client.text
+
+
+def test_the_check_refuses_a_policy_of_another_robot(bench):
+    one = bench(served="franka_delta_pose")
+    client = one.start_client("--gripper", "none", *PATIENT, check=("--seconds", 1))
+    assert finish(one, client) == 1
+    assert "FAIL: policy, identity: This policy does not drive robot 'droid'" in client.text
