@@ -26,6 +26,7 @@ from inspire_fast.evaluation.run.protocols import PROTOCOLS
 from inspire_fast.labeling.demonstrations.libero_hdf5 import Hdf5Options
 from inspire_fast.labeling.demonstrations.record import RecordSpec
 from inspire_fast.labeling.hindsight.assignment import HindsightOptions
+from inspire_fast.labeling.llava_rows import LlavaOptions
 from inspire_fast.models.config import LoraConfig
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.arms.stream import StreamConfig
@@ -62,6 +63,7 @@ EXAMPLES: list[Any] = [
         TrialSpec(),
         Variation(),
         Hdf5Options(),
+        LlavaOptions(pictures=Path("a"), dialect="llava", wordings=("box: {object}",)),
         HindsightOptions(),
     ),
     *(
