@@ -11,7 +11,7 @@ endif
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864
 export GLIBC_TUNABLES
 
-.PHONY: help setup demo test test-robots lint docs parity format
+.PHONY: help setup demo test test-robots test-wheel lint docs parity format
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 13
@@ -28,6 +28,9 @@ test: setup  ## the default tests (PYTEST_ARGS="-m slow" and the like add to the
 test-robots: setup  ## the robot examples on their simulated robots' real protocols, each in its own environment
 	sh scripts/robot_environments.sh
 	uv run pytest -m robot tests/examples $(PYTEST_ARGS)
+
+test-wheel: setup  ## the wheel in an empty environment (EXTRAS=train,sim PYTHON=3.12: with these extras, that Python)
+	uv run --no-sync python tests/external/check_wheel.py --extras "$(EXTRAS)" --python "$(or $(PYTHON),3.11)"
 
 lint: setup  ## formatting, lint rules, types, layers
 	uv run ruff format --check .
