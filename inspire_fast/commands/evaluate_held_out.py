@@ -1,14 +1,24 @@
 """Evaluation of a training run on its held-out samples, decoded as a robot would have them."""
 
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.core.files import write_json
+from inspire_fast.core.types import Sample
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.mixture import Mixture
+from inspire_fast.data.normalization.compute import Source
+from inspire_fast.data.truths import Unlabelled
+from inspire_fast.evaluation.report.held_out_locations import locate, measures_by_kind, truths
+from inspire_fast.evaluation.report.locations import KINDS, Kind, Measure
 from inspire_fast.policy.policy import InspirePolicy
+from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import part_names
 from inspire_fast.training.datasets.sources import acting_source
 from inspire_fast.training.reporting.held_out import evaluate_held_out
@@ -17,7 +27,11 @@ MAX_SAMPLES = 256
 
 
 def evaluate(config: ConfigArgument) -> None:
-    """Decodes at most 256 held-out samples, evenly spread, with a run's latest checkpoint; writes `held_out.json`."""
+    """Decodes at most 256 held-out samples, evenly spread, with a run's latest checkpoint; writes `held_out.json`.
+
+    Answers that are places stand beside two baselines: the mean of the training truths, and the answer to the same
+    picture under another instruction.
+    """
     policy = InspirePolicy.load(config.checkpoint_dir)
     trained, asked = policy.contract.config["data"], asdict(config.data)
     for key in ("held_out_every", "horizon", "max_image_age_s", "columns"):
@@ -29,28 +43,59 @@ def evaluate(config: ConfigArgument) -> None:
     parts = [part["name"] for part in trained.get("parts", ())]
     if parts != (now := [*part_names(config.data.parts)]):
         raise ValueError(f"The run was trained on the parts {parts}, not {now}: other episodes are held out.")
-    if not policy.script.acts:
-        raise ValueError(
-            f"The run's script {policy.script.name!r} does not act: its answers are in `decoded_grounding` of "
-            f"{config.checkpoint_dir / 'metrics.jsonl'}."
-        )
     source = acting_source(config, "held_out")
     if not len(source):
         raise ValueError(
             f"No episode is held out: there are fewer than {config.data.held_out_every} (`--data.held-out-every`)."
         )
-    index = np.linspace(0, len(source) - 1, min(MAX_SAMPLES, len(source))).round().astype(int)
-    with tqdm(total=len(index), desc="held-out", unit="sample", disable=None) as bar:
-        samples, unlabelled = [source[int(i)] for i in index], config.data.unlabelled
-        result, _ = evaluate_held_out(policy, samples, unlabelled=unlabelled, progress=bar.update)
-    stored = {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
+    index = _spread(len(source))
+    samples = [source[i] for i in index]
+    stored: dict[str, Any] = {"samples": len(samples)}
+    if policy.script.acts:
+        stored = _actions(policy, samples, config.data.unlabelled)
+    places = _places(policy, config, samples, [_episode(source, i) for i in index])
+    if places:
+        stored["places"] = {kind: {m.name: asdict(m) for m in found} for kind, found in places.items()}
+        print("\n".join(f"{kind:5} {measure}" for kind, found in places.items() for measure in found))
     path = config.checkpoint_dir / "held_out.json"
     write_json(path, stored)
+    print(path)
+
+
+def _actions(policy: InspirePolicy, samples: Sequence[Sample], unlabelled: Unlabelled) -> dict[str, Any]:
+    with tqdm(total=len(samples), desc="held-out", unit="sample", disable=None) as bar:
+        result, _ = evaluate_held_out(policy, samples, unlabelled=unlabelled, progress=bar.update)
     print(
         f"{result.samples} samples: answers {result.answer_accuracy:.3f} "
         f"(majority {result.answer_majority_baseline:.3f}), "
-        f"action error {result.action_error:.4f} (mean {result.action_error_mean_baseline:.4f}); {path}"
+        f"action error {result.action_error:.4f} (mean {result.action_error_mean_baseline:.4f})"
     )
+    return {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
+
+
+def _places(
+    policy: InspirePolicy, config: TrainConfig, samples: Sequence[Sample], episodes: Sequence[Hashable]
+) -> Mapping[Kind, list[Measure]]:
+    """Measures of points, boxes and traces; empty if the script asks for none, or nobody knows the truth."""
+    if not {question.name for question in policy.script.questions} & set(KINDS):
+        return {}
+    rows = [row for one in locate(policy.decoder, policy.inputs, samples, episodes) for row in one]
+    train = acting_source(config, "train")
+    trained = (policy.inputs.facts(train[i]) for i in _spread(len(train)))
+    return measures_by_kind(rows, truths(filter(None, trained)))
+
+
+def _spread(size: int) -> list[int]:
+    """At most `MAX_SAMPLES` numbers below `size`."""
+    return sorted(set(np.linspace(0, size - 1, min(MAX_SAMPLES, size)).round().astype(int).tolist()))
+
+
+def _episode(source: Source | tuple[()], i: int) -> Hashable:
+    """The episode of a sample, told apart from those of other parts."""
+    part, number = source.locate(i) if isinstance(source, Mixture) else (None, i)
+    chunks = part.source if part else source
+    assert isinstance(chunks, ChunkSource)
+    return part and part.name, chunks.location(number)[0]
 
 
 main = partial(run_with_config, evaluate)

@@ -98,9 +98,9 @@ def read(answer: str, bins: int = BINS) -> np.ndarray:
 def place_of(question: str, answer: str, bins: int = BINS) -> np.ndarray | None:
     """The place that an answer says: a point `[2]`, a box `[4]`, or the path `[k, 2]` of the question `trace`.
 
-    None for answers in words.
+    None for answers in words, and for bins beyond `bins`.
     """
-    if not _TEXT.fullmatch(answer):
+    if not _TEXT.fullmatch(answer) or max(symbols_of(answer)) >= bins:
         return None
     places = read(answer, bins)
     return places if len(places) == 2 or (len(places) == 4 and question != "trace") else places.reshape(-1, 2)

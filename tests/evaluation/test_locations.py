@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 import numpy as np
 import pytest
 
+from inspire_fast.core.types import ActionChunk, Answer, Status
+from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.evaluation.records.frame import MARGIN, SIDE, compose, place_marks
 from inspire_fast.evaluation.records.records import AnswerRecord, CallRecord, EpisodeRecord
 from inspire_fast.evaluation.report.accuracy import judged
@@ -24,8 +26,9 @@ from inspire_fast.evaluation.report.locations import (
     measures,
     point_in_mask,
     root_mean_square,
-    training_mean,
+    training_means,
 )
+from inspire_fast.evaluation.run.rollout import judge
 from inspire_fast.robots.libero import LIBERO
 from tests.evaluation.test_records import RECORD
 
@@ -40,7 +43,7 @@ def located(kind: str, truth: list, answer: list | None, episode: int = 0, **mor
 
 
 def of(rows: list[Located], name: str, mean: list | None = None) -> Measure:
-    found = measures(rows, None if mean is None else np.array(mean, float))
+    found = measures(rows, None if mean is None else {"": np.array(mean, float)})
     return next(measure for measure in found if measure.name == name)
 
 
@@ -109,12 +112,17 @@ def test_baselines_stand_beside_the_model():
         located("box", truth, truth, episode, shuffled=np.array(other, float))
         for episode, (truth, other) in enumerate([(left, right), (right, left)])
     ]
-    mean = training_mean([np.array(left), np.array(right)])
+    means = training_means([("the bowl", np.array(left)), ("the plate", np.array(right))])
+    mean = means[""].tolist()
     np.testing.assert_allclose(mean, [0, 0.3, 0.4, 0.7])
     measure = of(rows, "iou", mean)
     assert (measure.value, measure.shuffled_baseline) == (1, 0)
     assert measure.mean_baseline == pytest.approx(1 / 7)
-    assert training_mean([]) is None
+    named = [replace(rows[0], target="the plate"), replace(rows[0], target="the cup")]
+    assert [measures([row], means)[0].mean_baseline for row in named] == [
+        pytest.approx(iou(named[0].truth, np.array(right))), pytest.approx(1 / 7)
+    ]  # fmt: skip
+    assert training_means([]) == {}
     assert of(rows[:1], "iou").mean_baseline is None
 
 
@@ -178,6 +186,27 @@ def test_a_report_measures_places_and_counts_words():
     assert "end error" in section
     assert "error px" not in section
     assert locations_section([record(0, answer("direction", "left", "right"))]) == []
+
+
+def test_places_are_read_with_the_question_s_own_bins() -> None:
+    """Bin 64 of 128 is the middle of the picture."""
+    coarse = AnswerRecord(
+        question="point", asked="", target="", answer="<loc0064><loc0064>", probability=1.0, truth=None, bins=128
+    )
+    (mark,) = place_marks([coarse], (64, 64), "upright")
+    np.testing.assert_allclose(mark.place, [0.5, 0.5], atol=0.01)
+    told = replace(coarse, truth="<loc0064><loc0127>")
+    (row,) = located_answers([record(0, told)])
+    assert row.truth.tolist() == pytest.approx([64 / 127, 1.0])
+    assert not replace(told, truth="<loc0064><loc0128>").is_place  # no bin of this question
+    chunk = ActionChunk(
+        actions=None,
+        status=Status.HELD,
+        reason="a test",
+        answers=(Answer(question="point", target="the bowl", answer="<loc0000><loc0127>", probability=0.5),),
+    )
+    (judged_answer,) = judge(chunk, None, {"point": QUESTIONS["point"](bins=128)})
+    assert judged_answer.place(judged_answer.answer).tolist() == [0, 1]
 
 
 def test_places_are_drawn_into_the_frame_of_a_video():

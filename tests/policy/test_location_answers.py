@@ -8,15 +8,21 @@ import jax
 import numpy as np
 import pytest
 
+from inspire_fast.core.types import Observation, Sample, SceneFacts, TargetFacts
+from inspire_fast.data.normalization.normalizer import Normalizer
+from inspire_fast.data.normalization.stats import NormStats
+from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.locations import symbols_of
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import PromptFields, asked, nothing_of_the_scene, render
 from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
+from inspire_fast.evaluation.report.held_out_locations import locate, measures_by_kind, truths
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.inference.build import build
 from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.policy.asking import ask
 from inspire_fast.policy.decoder import Decoded, Decoder
 
 BINS = 16
@@ -151,3 +157,80 @@ def test_a_dialogue_can_ask_nothing() -> None:
     assert alone.action_ids
     with pytest.raises(ValueError, match="does not act, so that actions cannot be forced"):
         decoder(GROUND).decode(random_images(CONFIG, 1), [decoder(GROUND).plan(ROWS[0])], actions=[[1]])
+
+
+UNIT = {
+    key: NormStats(mean=np.zeros(n), std=np.ones(n), q01=-np.ones(n), q99=np.ones(n))
+    for key, n in (("state", 3), ("actions", 7))
+}
+INPUTS = ModelInput(cameras=CONFIG.cameras, image_hw=CONFIG.image_hw, normalizer=Normalizer(stats=UNIT))
+
+
+def sample(number: int, prompt: str, *phrases: str, hidden: str = "") -> Sample:
+    """A sample with random pictures; what is hidden has no box, and nobody knows the directions."""
+    pictures = random_images(CONFIG, 3)
+    targets = tuple(
+        TargetFacts(phrase=p, offset_m=None, grasped=None, point_px=(0.5, 0.25), box_px=None if p == hidden else BOX)
+        for p in phrases
+    )
+    trace = np.array([[0.5, 0.5], [0.5, 0.75]], np.float32)
+    return Sample(
+        observation=Observation(
+            images={camera: np.asarray(views[number]) for camera, views in pictures.items()},
+            state=np.zeros(3),
+            prompt=prompt,
+        ),
+        facts=SceneFacts(targets=targets, trace_px=trace),
+    )
+
+
+BOX = (0.25, 0.25, 0.5, 0.75)
+SAMPLES = [
+    sample(0, "put the bowl on the plate", "the bowl", "the plate", hidden="the plate"),
+    sample(1, "open the drawer", "the drawer"),
+    sample(2, "put the bowl on the plate", "the bowl", "the plate"),
+]
+
+
+@pytest.mark.slow
+def test_a_network_is_asked_what_the_facts_answer() -> None:
+    """And under another sample's instruction its answers count as answers about the targets at the same place."""
+    one = decoder(ANSWERS)
+    own = ask(one, INPUTS, SAMPLES)
+    named = [[(question.name, target) for question, target, _ in asked.answers] for asked in own if asked]
+    drawer = [("point", "the drawer"), ("box", "the drawer")]
+    assert named[0] == [("point", "the bowl"), ("box", "the bowl"), ("point", "the plate"), ("trace", "")]
+    assert named[1] == [*drawer, ("trace", "")]
+
+    told = ask(one, INPUTS, SAMPLES, told=[SAMPLES[1], SAMPLES[2], SAMPLES[1]])[1]
+    assert told is not None
+    assert [(question.name, target) for question, target, _ in told.answers] == [*drawer, ("trace", "")]
+    as_told = replace(SAMPLES[1], observation=replace(SAMPLES[1].observation, prompt=SAMPLES[2].observation.prompt))
+    same = ask(one, INPUTS, [SAMPLES[0], replace(as_told, facts=SAMPLES[2].facts), replace(SAMPLES[2], facts=None)])
+    assert same[2] is None
+    assert same[1] is not None
+    of_bowl = {(q.name, target): answer for q, target, answer in same[1].answers}
+    assert [answer for _, _, answer in told.answers[:2]] == [of_bowl["point", "the bowl"], of_bowl["box", "the bowl"]]
+
+
+@pytest.mark.slow
+def test_places_of_held_out_samples_are_measured_beside_baselines() -> None:
+    rows = locate(decoder(ANSWERS), INPUTS, SAMPLES, ["a", "b", "c"])
+    assert [[row.kind for row in one] for one in rows] == [
+        ["point", "box", "point", "trace"], ["point", "box", "trace"], ["point", "box", "point", "box", "trace"]
+    ]  # fmt: skip
+    flat = [row for one in rows for row in one]
+    assert all(row.answer is not None for row in flat)
+    assert {row.target for row in flat if row.shuffled is None} == {"the plate"}  # the drawer's task has one target
+    assert [row.episode for row in flat[:5]] == ["a"] * 4 + ["b"]
+    assert flat[1].truth.tolist() == list(BOX)
+    found = measures_by_kind(flat, truths(one.facts for one in SAMPLES if one.facts is not None))
+    assert {kind: [m.name for m in measures] for kind, measures in found.items()} == {
+        "point": ["in_box", "error", "error_px"],
+        "box": ["iou", "iou_50"],
+        "trace": ["rmse", "frechet", "dtw", "end_error", "end_error_px"],
+    }
+    assert found["box"][0].mean_baseline == 1  # all boxes are the same here
+    assert "mean  1.000" in str(found["box"][0])
+    alone = locate(decoder(ANSWERS), INPUTS, SAMPLES[:1] * 3, ["a"] * 3)
+    assert all(row.shuffled is None for one in alone for row in one)

@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inspire_fast.data.drawing import GRIPPER_COLOUR, Mark, draw_marks, target_colour
 from inspire_fast.data.picture_facts import unpadded
-from inspire_fast.dialogue.locations import place_of
 from inspire_fast.evaluation.records.records import AnswerRecord
 from inspire_fast.robots import Robot
 
@@ -72,7 +71,7 @@ def place_marks(answers: Sequence[AnswerRecord], source_hw: tuple[int, int], ori
     for answer in answers:
         colour = colours[answer.target] if answer.target else GRIPPER_COLOUR
         for text, own in ((answer.truth, False), (answer.answer, True)):
-            place = None if text is None else place_of(answer.question, text)
+            place = None if text is None else answer.place(text)
             if place is None:
                 continue
             points = move(place.reshape(-1, 2))
@@ -83,7 +82,7 @@ def place_marks(answers: Sequence[AnswerRecord], source_hw: tuple[int, int], ori
 
 def _short(answer: AnswerRecord, text: str) -> str:
     """Words as they are; of places the fractions, of a path its last point."""
-    place = place_of(answer.question, text)
+    place = answer.place(text)
     if place is None:
         return text
     numbers = " ".join(f"{value:.2f}" for value in (place[-1] if place.ndim == 2 else place))

@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from inspire_fast.core.files import append_json_line, read_json_lines, write_json
-from inspire_fast.dialogue.locations import place_of
+from inspire_fast.dialogue.locations import BINS, place_of
 
 Key = tuple[str, int, int]
 """Suite, task, episode: identifies an episode within one evaluation."""
@@ -31,6 +33,7 @@ class AnswerRecord:
         probability: the model's, 0..1; 1 for a forced answer.
         truth: the right answer; None if unknown.
         distance_m: from the gripper to the target, metres; None if unknown.
+        bins: of the picture's height and width in answers that are places.
     """
 
     question: str
@@ -40,11 +43,16 @@ class AnswerRecord:
     probability: float
     truth: str | None
     distance_m: float | None = None
+    bins: int = BINS
 
     @property
     def is_place(self) -> bool:
         """Whether the answer is a place in the picture, which is measured and not right or wrong."""
-        return place_of(self.question, self.truth or self.answer) is not None
+        return self.place(self.truth or self.answer) is not None
+
+    def place(self, text: str) -> np.ndarray | None:
+        """What `answer` or `truth` says, if it is a place in the picture; see `place_of`."""
+        return place_of(self.question, text, self.bins)
 
     @property
     def right(self) -> bool | None:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from inspire_fast.core.html import Content, Markup, element, note, table
-from inspire_fast.dialogue.locations import place_of
 from inspire_fast.evaluation.records.records import EpisodeRecord
-from inspire_fast.evaluation.report.locations import KINDS, Kind, Located, Measure, measures, training_mean
+from inspire_fast.evaluation.report.locations import KINDS, Kind, Located, Measure, measures, training_means
 
 # The records do not say how large the pictures are; measures in pixels are left out.
 _FRACTIONS = (1, 1)
@@ -21,10 +20,10 @@ def located(records: Sequence[EpisodeRecord]) -> list[Located]:
     found = []
     for record in records:
         for answer in (answer for call in record.calls for answer in call.answers):
-            truth = None if answer.truth is None else place_of(answer.question, answer.truth)
+            truth = None if answer.truth is None else answer.place(answer.truth)
             if truth is None:
                 continue
-            place = place_of(answer.question, answer.answer)
+            place = answer.place(answer.answer)
             kind: Kind = "trace" if truth.ndim == 2 else "box" if len(truth) == 4 else "point"
             fits = place is not None and place.shape == truth.shape
             found.append(
@@ -48,13 +47,13 @@ def locations_section(records: Sequence[EpisodeRecord]) -> list[Markup]:
     body: list[list[Content]] = []
     for kind in KINDS:
         mine = [row for row in rows if row.kind == kind]
-        found = measures(mine, training_mean([row.truth for row in mine]))
+        found = measures(mine, training_means((row.target, row.truth) for row in mine))
         body += [_cells(kind, measure) for measure in found if measure.name not in _IN_PIXELS]
     return [
         element("h2", "Places in the picture"),
         note(
-            "Distances are fractions of the picture. The baseline is one place for all: the mean of these episodes' "
-            "truths, which no policy knows before. Intervals draw whole episodes."
+            "Distances are fractions of the picture. The baseline is one place for all things of a name: the mean of "
+            "these episodes' truths, which no policy knows before. Intervals draw whole episodes."
         ),
         table(["", "measure", "policy", "95 % interval", "baseline", "answers"], body, numbers={2, 3, 4, 5}),
     ]

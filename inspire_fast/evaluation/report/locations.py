@@ -8,13 +8,13 @@
     end_error            distance of the last points, likewise; `end_error_px`: in pixels
 
 A figure alone proves little, because things and paths have usual places. So each stands beside the same measure of two
-answers that know nothing of the instruction: the mean of the training truths, and the model's own answer to the same
-picture under the instruction of another episode.
+other answers: the mean of the training truths about things of the same name, which sees no picture, and the model's own
+answer to the same picture under another instruction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +35,7 @@ class Located:
         episode: intervals take the answers of one episode as one observation.
         truth, answer: of that kind; the answer is None if the model gave none that is well formed.
         shuffled: answer to the same picture under another episode's instruction; None: not asked.
-        picture_hw: height and width of the recorded picture, pixels.
+        picture_hw: height and width of the picture that places are fractions of, pixels.
         box: true box of a point's thing, if it is known.
         mask: its visible pixels, bool `[h, w]`, if they are known.
         target: phrase.
@@ -76,7 +76,7 @@ class Measure:
         name: see the module's docstring.
         value: mean over the answers; of the model. Distances leave out missing answers; shares count them as wrong.
         low, high: 95 % interval by a bootstrap of episodes; None with fewer than two.
-        mean_baseline: the same of the training mean; None without one.
+        mean_baseline: the same of the training means; None without any.
         shuffled_baseline: the same of the answers to other instructions; None if none were asked.
         answers, episodes: numbers that went in.
     """
@@ -89,6 +89,18 @@ class Measure:
     shuffled_baseline: float | None
     answers: int
     episodes: int
+
+    def __str__(self) -> str:
+        """One line of a table in plain text."""
+
+        def written(value: float | None) -> str:
+            return "      -" if value is None else f"{value:7.3f}"
+
+        return (
+            f"{self.name:13} {self.value:7.3f} ({written(self.low)} ..{written(self.high)})   "
+            f"mean{written(self.mean_baseline)}   other instruction{written(self.shuffled_baseline)}   "
+            f"{self.answers} answers, {self.episodes} episodes"
+        )
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:
@@ -135,17 +147,25 @@ def root_mean_square(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(((first - second) ** 2).sum(axis=1).mean()))
 
 
-def training_mean(truths: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The answer that knows neither picture nor instruction: the mean of the training truths; None without any."""
-    return np.mean(np.stack(truths), axis=0) if len(truths) else None
+Means = Mapping[str, np.ndarray]
+"""Target -> mean of its truths; "" -> mean of all of them, for targets that are not among the others."""
 
 
-def measures(rows: Sequence[Located], mean: np.ndarray | None = None, *, seed: int = 0) -> list[Measure]:
+def training_means(truths: Iterable[tuple[str, np.ndarray]]) -> Means:
+    """The answers that see no picture: means of the training truths, (target, place). Empty without any."""
+    by_target: dict[str, list[np.ndarray]] = {}
+    for target, truth in truths:
+        for name in {target, ""}:
+            by_target.setdefault(name, []).append(truth)
+    return {target: np.mean(np.stack(places), axis=0) for target, places in by_target.items()}
+
+
+def measures(rows: Sequence[Located], means: Means | None = None, *, seed: int = 0) -> list[Measure]:
     """All measures of answers of one kind.
 
     Args:
         rows: the answers.
-        mean: `training_mean` of the truths that the model was trained on.
+        means: `training_means` of the truths that the model was trained on.
         seed: of the bootstrap.
 
     Raises:
@@ -156,7 +176,7 @@ def measures(rows: Sequence[Located], mean: np.ndarray | None = None, *, seed: i
     kinds = {row.kind for row in rows}
     if len(kinds) > 1:
         raise ValueError(f"Measures are of one kind of location at a time; got {sorted(kinds)}.")
-    found = [_measure(name, of, rows, mean, seed) for name, of in _OF_KIND[rows[0].kind].items()]
+    found = [_measure(name, of, rows, means or {}, seed) for name, of in _OF_KIND[rows[0].kind].items()]
     return [measure for measure in found if measure is not None]
 
 
@@ -164,7 +184,7 @@ Value = Callable[[Located, np.ndarray], float | None]
 """A row and an answer -> the measure; None where the row lacks what it needs."""
 
 
-def _measure(name: str, value: Value, rows: Sequence[Located], mean: np.ndarray | None, seed: int) -> Measure | None:
+def _measure(name: str, value: Value, rows: Sequence[Located], means: Means, seed: int) -> Measure | None:
     known = [row for row in rows if value(row, row.truth) is not None]
     missing = 0.0 if name in _SHARES else None
     given = [(row.episode, missing if row.answer is None else value(row, row.answer)) for row in known]
@@ -172,7 +192,8 @@ def _measure(name: str, value: Value, rows: Sequence[Located], mean: np.ndarray 
     if not scored:
         return None
     low, high = _interval(scored, seed)
-    of_mean = [] if mean is None else [s for row in known if (s := value(row, mean)) is not None]
+    guessed = [(row, means.get(row.target, means[""])) for row in known] if means else []
+    of_mean = [s for row, guess in guessed if (s := value(row, guess)) is not None]
     shuffled = [s for row in known if row.shuffled is not None and (s := value(row, row.shuffled)) is not None]
     return Measure(
         name=name,

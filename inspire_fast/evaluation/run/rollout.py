@@ -13,6 +13,8 @@ import numpy as np
 from inspire_fast.core.episode import Infer
 from inspire_fast.core.types import ActionChunk, SceneFacts
 from inspire_fast.data.truths import known_answer
+from inspire_fast.dialogue.forms import form_of
+from inspire_fast.dialogue.locations import BINS, Locations
 from inspire_fast.dialogue.questions import QUESTIONS, Question
 from inspire_fast.evaluation.records.actions import actions_file, save_actions
 from inspire_fast.evaluation.records.observations import observations_file, save_observations
@@ -192,6 +194,12 @@ def judge(chunk: ActionChunk, facts: SceneFacts | None, questions: Mapping[str, 
             probability=a.probability,
             truth=None if question is None else known_answer(question, a.target, facts),
             distance_m=None if target is None or (offset := target.offset_m) is None else float(np.linalg.norm(offset)),
+            bins=_bins(question),
         )
         judged.append(record)
     return tuple(judged)
+
+
+def _bins(question: Question | None) -> int:
+    form = None if question is None else form_of(question)
+    return form.bins if isinstance(form, Locations) else BINS

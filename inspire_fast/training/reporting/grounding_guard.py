@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import json
 import logging
 from pathlib import Path
@@ -21,9 +21,10 @@ from inspire_fast.core.files import write_json
 from inspire_fast.core.types import Sample
 from inspire_fast.data.mixture import spread
 from inspire_fast.data.training_transform import ModelInput
-from inspire_fast.data.truths import facts_of, known_score, left_out
+from inspire_fast.data.truths import known_score
 from inspire_fast.models.inference.build import build
 from inspire_fast.models.pi0_fast import Pi0Fast
+from inspire_fast.policy.asking import ask
 from inspire_fast.policy.decoder import Decoder
 from inspire_fast.training.datasets.assets import with_transforms
 from inspire_fast.training.datasets.sources import open_parts
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 KEPT_AT_LEAST = 0.7
 FILE = "grounding.json"
-_ROWS = 16  # per call of the network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +56,11 @@ def score_answers(decoder: Decoder, inputs: ModelInput, samples: Sequence[Sample
         inputs: from observations to the network's input.
         samples: held-out samples with facts.
     """
-    script, scores = decoder.script, defaultdict[str, list[float]](list)
-    for start in range(0, len(samples), _ROWS):
-        seen = [replace(s, facts=inputs.facts(s)) for s in samples[start : start + _ROWS]]
-        known = [(s, facts) for s in seen if (facts := facts_of(script, s, "ask_known")) is not None]
-        if not known:
-            continue
-        rows = []
-        for sample, facts in known:
-            targets = tuple(target.phrase for target in facts.targets)
-            fields = inputs.prompt_fields(sample.observation, targets, left_out(script, facts))
-            rows.append(decoder.plan(fields))
-        pictures = [inputs.images(sample.observation) for sample, _ in known]
-        images = {camera: np.stack([one[camera] for one in pictures]) for camera in decoder.cameras}
-        for (_, facts), row, decoded in zip(known, rows, decoder.decode(images, rows), strict=True):
-            for (question, target), answer in zip(row.asked, decoded.answers, strict=True):
-                if (score := known_score(question, target, answer, facts)) is not None:
-                    scores[question.name].append(score)
+    scores = defaultdict[str, list[float]](list)
+    for asked in filter(None, ask(decoder, inputs, samples)):
+        for question, target, answer in asked.answers:
+            if (score := known_score(question, target, answer, asked.facts)) is not None:
+                scores[question.name].append(score)
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     return GroundingScore(mean=float(np.mean([*means.values()])) if means else float("nan"), questions=means)
 
