@@ -1,7 +1,7 @@
 """ST4VLA's first stage, small: a network of 1.8M parameters learns boxes, points and paths from simulator labels.
 
-Launch: uv run scripts/train.py st4vla_ground_small --data.root <LeRobot dataset with boxes and traces>
-Before: uv run scripts/compute_norm_stats.py and scripts/fit_tokenizers.py with the same name and --data.root.
+Launch: uv run scripts/train.py st4vla_ground_small
+Before: the two recordings of docs/st4vla.md; uv run scripts/compute_norm_stats.py and scripts/fit_tokenizers.py.
 Hardware: 2 CPU cores, 4 GiB. The second stage is `st4vla_small`. 128 bins are less than a pixel of its 96.
 """
 
@@ -19,6 +19,7 @@ from inspire_fast.training.config import (
     TokenizersConfig,
     TrainConfig,
 )
+from inspire_fast.training.dataset_config import DataPart
 
 ROOT = Path("runs/st4vla")
 BINS = {"bins": 128}
@@ -34,18 +35,18 @@ CONFIG = TrainConfig(
     model=replace(TINY, vocab_size=1152),
     tokenizers=TokenizersConfig(text_vocab_size=896),
     data=DataConfig(
-        root=ROOT / "dataset",
+        parts=(DataPart(root=ROOT / "dataset"), DataPart(root=ROOT / "wide")),
         horizon=10,
         held_out_every=8,
-        max_token_len=224,
-        max_supervised=96,
+        max_token_len=128,
+        max_supervised=40,
         unlabelled="ask_known",
     ),
     optimizer=OptimizerConfig(peak_lr=1.2e-3, end_lr=1e-4, warmup_steps=100, weight_decay=1e-4, ema_decay=0.99),
     batch_size=32,
-    steps=1_500,
+    steps=900,
     assets=ROOT / "assets",
-    checkpoint=CheckpointConfig(root=ROOT / "checkpoints", every=250, keep=2),
+    checkpoint=CheckpointConfig(root=ROOT / "checkpoints", every=150, keep=2),
     logging=LoggingConfig(every=20),
-    evaluation=EvaluationConfig(every=250, samples=64, decode_every=0, decode_samples=64),
+    evaluation=EvaluationConfig(every=300, samples=64, decode_every=0, decode_samples=64),
 )

@@ -41,7 +41,7 @@ CONFIG = TrainConfig(
     data=DataConfig(
         parts=(
             DataPart(root=ROOT / "dataset", weight=16, name="acting"),
-            DataPart(root=ROOT / "dataset", weight=4, name="grounding", script="ground", loss_weight=0.4),
+            DataPart(root=ROOT / "wide", weight=4, name="grounding", script="ground", loss_weight=0.4),
         ),
         horizon=10,
         held_out_every=8,
