@@ -1,6 +1,6 @@
-"""Locations: labels of points, boxes and traces against the simulator.
+"""Locations: labels of points, boxes and traces against the simulator, and a trained network's answers.
 
-    uv run python benchmarks/locations.py [--quick] [--pictures DIR]
+    uv run python benchmarks/locations.py [--quick] [--pictures DIR] [--network CHECKPOINT]
 
 A hand-made motion (to the first target, the fingers close, up) is executed in tasks of every LIBERO suite and stored as
 a dataset with recordings, which `label_dataset.py replay --boxes` labels. The labels are read from the file as robot
@@ -12,7 +12,11 @@ shares no code with them:
 - traces: at every step a small ball is drawn at the gripper, alone, and found in the picture; the labelled points are
   compared with 8 points that divide its path up to the next gripper event into parts of equal length.
 
-`--quick` takes one task per suite, otherwise 24. The last line is one JSON object; the last field counts the tasks.
+The network is that of the config `st4vla_ground_small`, trained before (docs/st4vla.md); `location_network.py` asks it
+in new episodes of tasks that it was trained on, and of two others.
+
+`--quick` takes one task per suite, otherwise 24, and of the network's tasks 4 and 1 with two episodes each, otherwise 8
+and 2 with four. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import sys
 import tempfile
 from typing import Any
 
+import location_network
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -70,11 +75,13 @@ class Args:
 
     Attributes:
         quick: one task per suite: at most five minutes.
-        pictures: folder for drawings of the labels; None: none.
+        pictures: folder for drawings; None: none.
+        network: a run of `st4vla_ground_small`. Without one there are the labels alone, and the last line says null.
     """
 
     quick: bool = False
     pictures: Path | None = None
+    network: Path = Path("runs/st4vla/checkpoints/st4vla_ground_small/default")
 
 
 @dataclass
@@ -320,14 +327,28 @@ def main(args: Args) -> None:
     print(
         f"traces: px mean {np.mean(found.trace_px):.3f}, worst {max(found.trace_px):.3f}, {len(found.trace_px)} paths"
     )
-    figures = {
+    figures: dict[str, float | None] = {
         "label_point_in_mask": round(float(np.mean(found.in_mask)), 4),
         "label_box_iou": round(float(np.mean(found.box_iou)), 4),
         "label_trace_error_px": round(float(np.mean(found.trace_px)), 4),
         "label_wrongly_hidden": found.wrongly_hidden,
         "label_tasks": len(chosen),
     }
-    print(json.dumps(figures))
+    print(json.dumps(figures | of_network(args)))
+
+
+def of_network(args: Args) -> dict[str, float | None]:
+    """Figures of the trained network; nothing is known without one."""
+    if not args.network.is_dir():
+        print(
+            f"{args.network} does not exist: train it first (docs/st4vla.md, The two stages). No network is measured."
+        )
+        return location_network.figures({})
+    seen, unseen, episodes = ((0, 2, 4, 6), (8,), 2) if args.quick else (tuple(range(8)), (8, 9), 4)
+    figures, picture = location_network.measure(args.network, seen, unseen, episodes)
+    if args.pictures is not None:
+        Image.fromarray(picture).save(args.pictures / "network.png")
+    return figures
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.dialogue.questions import QUESTIONS
-from inspire_fast.dialogue.render import PromptFields, render
+from inspire_fast.dialogue.render import STATE_BINS, PromptFields, discretise, render
 from inspire_fast.dialogue.script import SCRIPTS, Context, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.models.config import PRESETS
@@ -395,6 +395,16 @@ def test_calls_are_padded_to_the_smallest_compiled_shape_that_holds_them() -> No
         assert len(decoder.lay_out(rows).slots.active) == chosen.slots
 
 
+def test_states_with_the_shortest_and_the_longest_text() -> None:
+    """The warm-up compiles for both, so that no state in between needs another program."""
+    one = policy(one_id_answers=True)
+    text = one.vocabulary.text
+    lengths = [len(text.encode(f" {number}")) for number in range(-1, STATE_BINS)]
+    ends = [len(text.encode(" " + discretise(np.array([value])))) for value in one.decoder._state_ends()]
+    assert ends == [min(lengths), max(lengths)]
+    assert ends[0] < ends[1]
+
+
 def test_what_cannot_work_is_refused_at_construction() -> None:
     vocabulary = tiny_vocabulary()
     model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size)))
@@ -402,8 +412,10 @@ def test_what_cannot_work_is_refused_at_construction() -> None:
     with pytest.raises(ValueError, match="neither asks nor acts"):
         Decoder(model, mute, vocabulary, horizon=10, action_dim=7)
     small = build(random_model(replace(PRESETS["test"], vocab_size=400)))
-    with pytest.raises(ValueError, match="400 ids"):
-        Decoder(small, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)
+    large = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size + 1)))
+    for other in (small, large):
+        with pytest.raises(ValueError, match=f"{other.config.vocab_size} ids, the tokenizers make {vocabulary.size}"):
+            Decoder(other, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)
     many = SCRIPTS["inspire"](*[DIRECTION] * 6, max_targets=3)
     with pytest.raises(ValueError, match=r"18 or more in all; the largest bucket holds 16. Lower max_targets"):
         Decoder(model, many, vocabulary, horizon=10, action_dim=7)

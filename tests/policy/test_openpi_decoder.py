@@ -90,3 +90,24 @@ def test_sampling_is_repeatable_and_follows_the_seed(policy: InspirePolicy) -> N
     np.testing.assert_array_equal(written[0], written[1])
     assert (written[0] != written[2]).any()
     assert jnp.asarray(written[0]).shape == (256,)
+
+
+def test_the_padding_of_the_prompt_is_not_read(policy: InspirePolicy) -> None:
+    """Greedy, which is what a call without options is."""
+    observation = policy.robot.canonical(NATIVE)
+    fields = policy.inputs.prompt_fields(observation, ())
+    images = {k: np.stack([v]) for k, v in policy.inputs.images(observation).items()}
+    length = len(policy.decoder._context(policy.decoder.plan(fields)))  # pyright: ignore[reportAttributeAccessIssue]
+    written = []
+    for most in (length, 96):
+        decoder = OpenpiDecoder(
+            policy.decoder.model, policy.script, policy.vocabulary, max_token_len=most, horizon=10, action_dim=7
+        )
+        read_it = decoder._read
+        decoder._read = lambda row, read_it=read_it: written.append(row) or read_it(row)
+        decoder.decode(images, [decoder.plan(fields)])
+    np.testing.assert_array_equal(written[0], written[1])
+    with pytest.raises(ValueError, match=f"The prompt has {length} ids; the checkpoint takes {length - 1}"):
+        OpenpiDecoder(
+            policy.decoder.model, policy.script, policy.vocabulary, max_token_len=length - 1, horizon=10, action_dim=7
+        ).plan(fields)
