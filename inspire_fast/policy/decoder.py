@@ -18,14 +18,13 @@ from inspire_fast.dialogue.render import STATE_BINS, PromptFields, discretise
 from inspire_fast.dialogue.script import Script
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.inference.model import InferenceModel
+from inspire_fast.policy.answer_automata import Answers, joined
 from inspire_fast.policy.batching import (
     PROMPT_BUCKETS,
     QUESTION_BUCKETS,
-    Answers,
     Layout,
     Row,
     Sizes,
-    joined,
     lay_out,
     plan_row,
     sizes_of,

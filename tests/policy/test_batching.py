@@ -5,13 +5,13 @@ from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import PromptFields, render
 from inspire_fast.dialogue.script import SCRIPTS
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
+from inspire_fast.policy.answer_automata import Answers
 from inspire_fast.policy.batching import (
     CONTINUATION_BUCKETS,
     PROMPT_BUCKETS,
     QUESTION_BUCKETS,
     ROW_BUCKETS,
     SPARE_BUCKETS,
-    Answers,
     Sizes,
     bucket,
     lay_out,
