@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 import dataclasses
 from dataclasses import dataclass
 import hashlib
@@ -111,7 +112,8 @@ class _Run:
         others, table = self._others({episode.index for episode in chosen})
         bar = tqdm(sorted(chosen, key=_place), desc="labels", unit="ep", disable=None if progress else True)
         labeler = self.producer.open(self.dataset, self.robot)
-        cached, skipped = self._label_each(labeler, bar, skip_bad_episodes=skip_bad_episodes)
+        with closing(labeler):
+            cached, skipped = self._label_each(labeler, bar, skip_bad_episodes=skip_bad_episodes)
         path = write_facts(
             self.dataset.root,
             Labels(cached=cached, others=others, table=table),

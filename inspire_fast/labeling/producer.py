@@ -45,10 +45,12 @@ class Labeler:
         label: facts of a part.
         judged_by: what other episodes contribute to each episode's facts; labels of an interrupted run are only
             taken over if it is the same. Empty: nothing.
+        close: frees what the producer holds open; called once, at the end.
     """
 
     label: Callable[[Part], Labelled]
     judged_by: str = ""
+    close: Callable[[], None] = lambda: None
 
 
 class Producer(Protocol):

@@ -68,13 +68,16 @@ def test_a_dataset_is_labelled_by_replaying_it(
     soup: LiberoEnvironment, recorded: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     states, _, proprioception, facts = recorded
-    monkeypatch.setattr(replay_module, "SceneCache", lambda *_: SceneCache(given=soup))
+    scenes, closed = SceneCache(given=soup), list[bool]()
+    monkeypatch.setattr(scenes, "close", lambda: closed.append(True))
+    monkeypatch.setattr(replay_module, "SceneCache", lambda *_: scenes)
     dataset = write(tmp_path / "d", [(proprioception, soup.prompt)])
     folder = tmp_path / "recordings"
     folder.mkdir()
     file = folder / "episode_000000.npz"
     np.savez(file, suite="libero_object", task=0, states=states)
     label_dataset(dataset, Replay(recordings=folder), robot=LIBERO, progress=False)
+    assert closed == [True]  # a simulator takes up to 2 GB
     table = FactsTable.load(dataset.root)
     for frame in (0, STEPS - 1):
         for a, b in zip(facts[frame].targets, table.facts(0, frame).targets, strict=True):

@@ -81,7 +81,7 @@ class Replay(Producer):
             facts = [scene and moved(scene, turn) for scene in facts]
             return facts[part.frames], {"success": result.success, "gripper_off_m": round(off_m, 5)}
 
-        return Labeler(label=label)
+        return Labeler(label=label, close=scenes.close)
 
     def inputs(self, dataset: LeRobotDataset, episode: Episode) -> Sequence[Path]:
         """The recording of the episode."""
