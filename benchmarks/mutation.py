@@ -13,7 +13,11 @@ the room's tests; the function's code is exchanged. Other faults (a constant, a 
 something is imported), and with `--again` those that survive, are tried by all tests of the room in a fork that imports
 the package anew. Hypothesis tries 25 examples, so that a fault that only the others would show counts as survived.
 
+A fault that the first tests have not noticed within `ENOUGH_S` seconds of processor time counts as survived, even if a
+later test would notice it: tests that compile programs take minutes.
+
 Results are kept per fault below `--out`, so an interrupted run goes on, and so does a run after a module has changed.
+Which tests run which lines is found out anew each time, unless `--same-tests` says that nothing has changed.
 `--again` repeats the faults that survived or took too long (which count as killed). The last line is one JSON object.
 """
 
@@ -53,6 +57,7 @@ LARGE = ("numpy", "pytest", "jax", "flax.nnx")
 NOT_BEFORE = {"inspire_fast", "tests", "conftest", "hypothesis", "_hypothesis_globals", "mujoco", "robosuite", "OpenGL"}
 OPTIONS = ("-x", "-q", "--tb=native", "-p", "no:cacheprovider", "-o", "timeout=0")
 STUCK_S = 60
+ENOUGH_S = 90
 NEITHER, LATER = 0, 9  # exit statuses of a fork whose tests pass, and of one that could not plant its fault
 UNNOTICEABLE = re.compile(r"_(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$")  # the same for None, enums and small numbers
 ROOMS: dict[str, tuple[str, str]] = {
@@ -245,8 +250,16 @@ class Forks:
     A fault whose function runs during the collection is not tried: what it made is there already.
     """
 
-    def __init__(self, faults: Sequence[Fault], log: Path, save: Callable[[Fault, str, float], None], *, twice: bool):
-        self.faults, self.log, self.save, self.twice = faults, log, save, twice
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        log: Path,
+        save: Callable[[Fault, str, float], None],
+        *,
+        twice: bool,
+        same_tests: bool,
+    ):
+        self.faults, self.log, self.save, self.twice, self.same_tests = faults, log, save, twice, same_tests
         self.files = {str(ROOT / fault.module): _functions(ROOT / fault.module) for fault in faults}
         self.hits: set[tuple[str, int]] = set()
 
@@ -270,8 +283,10 @@ class Forks:
         functions = [f for f in functions if f.__code__.co_filename in self.files]
         gc.freeze()  # a collection of garbage in a fork would copy all pages
         table = self.log.with_suffix(".lines")
-        if (ended := in_fork(lambda: self.trace_tests(session, table), self.log, 6000))[0] != "survived":
-            raise SystemExit(f"{self.log}: the tests fail without a fault ({ended[0]}).")
+        known = self.same_tests and table.exists()
+        ended = "survived" if known else in_fork(lambda: self.trace_tests(session, table), self.log, 6000)[0]
+        if ended != "survived":
+            raise SystemExit(f"{self.log}: the tests fail without a fault ({ended}).")
         sys.settrace(None)
         threading.settrace(None)  # pyright: ignore[reportArgumentType]
         lines = {name: (seconds, {tuple(hit) for hit in hits}) for name, seconds, hits in json.loads(_read(table))}
@@ -287,7 +302,8 @@ class Forks:
 
             def attempt(fault: Fault = fault, chosen: Sequence[Any] = chosen) -> int:
                 sys.dont_write_bytecode = True
-                return run_items(session, chosen) if chosen and exchange(fault, functions) else LATER
+                enough_s = 1e9 if self.twice else ENOUGH_S
+                return run_items(session, chosen, enough_s) if chosen and exchange(fault, functions) else LATER
 
             outcome, seconds = in_fork(attempt, self.log, limit_s)
             if outcome in ("killed", "timeout") or (outcome == "survived" and not self.twice):
@@ -316,12 +332,14 @@ def note_failure(report: Any, file: Path) -> None:
         file.write_text(report.nodeid, encoding="utf-8")
 
 
-def run_items(session: Any, items: Sequence[Any]) -> int:
-    """Runs collected tests up to the first that fails."""
+def run_items(session: Any, items: Sequence[Any], enough_s: float = 1e9) -> int:
+    """Runs collected tests up to the first that fails, or until they have taken this much processor time."""
     for item, following in zip(items, [*items[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
             return 1
+        if time.process_time() > enough_s:
+            break
     return NEITHER
 
 
@@ -409,7 +427,8 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
     tests = tests_of(room)
     import_large(tests, args.out / f"{room}.modules")
     gc.freeze()
-    forks, pytest = Forks(open_faults(), log, save, twice=args.again), importlib.import_module("pytest")
+    forks = Forks(open_faults(), log, save, twice=args.again, same_tests=args.same_tests)
+    pytest = importlib.import_module("pytest")
     in_fork(lambda: int(pytest.main([*OPTIONS, *tests], plugins=[forks])), log.with_suffix(".out"), 1e5, forks=True)
     seconds = sum(row[1] for row in json.loads(_read(log.with_suffix(".lines"))))
     for fault in open_faults():
@@ -459,6 +478,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="faults per room")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="repeat the faults that survived or took too long")
+    parser.add_argument("--same-tests", action="store_true", help="package and tests are those of the last run")
     parser.add_argument("--only", default="", help="a pattern: of the sample, only faults in such modules")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation")
     parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
