@@ -71,7 +71,7 @@ ROOMS: dict[str, tuple[str, str]] = {
         "tests/labeling/test_[hmg][iar]*.py tests/labeling/test_[lv]a[bl]*.py",
     ),
     "dialogue": ("dialogue/**/*.py", "tests/dialogue/test_*.py"),
-    "robots": ("robots/**/*.py", "tests/robots/test_*.py"),
+    "robots": ("robots/**/*.py", "tests/robots/test_*.py tests/robots/*/test_*.py"),
     "policy": ("policy/**/*.py", "tests/policy/test_*.py"),
 }
 
