@@ -400,6 +400,7 @@ def test_states_with_the_shortest_and_the_longest_text() -> None:
     one = policy(one_id_answers=True)
     text = one.vocabulary.text
     lengths = [len(text.encode(f" {number}")) for number in range(-1, STATE_BINS)]
+    assert isinstance(one.decoder, Decoder)
     ends = [len(text.encode(" " + discretise(np.array([value])))) for value in one.decoder._state_ends()]
     assert ends == [min(lengths), max(lengths)]
     assert ends[0] < ends[1]

@@ -103,8 +103,7 @@ def test_the_padding_of_the_prompt_is_not_read(policy: InspirePolicy) -> None:
         decoder = OpenpiDecoder(
             policy.decoder.model, policy.script, policy.vocabulary, max_token_len=most, horizon=10, action_dim=7
         )
-        read_it = decoder._read
-        decoder._read = lambda row, read_it=read_it: written.append(row) or read_it(row)
+        decoder._read = lambda row: written.append(row) or policy.decoder._read(row)  # pyright: ignore
         decoder.decode(images, [decoder.plan(fields)])
     np.testing.assert_array_equal(written[0], written[1])
     with pytest.raises(ValueError, match=f"The prompt has {length} ids; the checkpoint takes {length - 1}"):
