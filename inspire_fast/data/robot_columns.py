@@ -12,6 +12,7 @@ from inspire_fast.data.facts import NO_ROBOT, FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.meta import Meta
 from inspire_fast.data.lerobot.row_samples import require_rows_of
+from inspire_fast.data.lerobot.schema import INDEX_FEATURES
 from inspire_fast.robots import ROBOTS, Robot
 
 PICTURE = "picture"
@@ -20,8 +21,8 @@ _LOG = logging.getLogger(__name__)
 
 
 def is_of_pictures(meta: Meta) -> bool:
-    """Whether a dataset holds single pictures, without states and actions (`convert_dataset.py llava`)."""
-    return PICTURE in meta.info["features"]
+    """Whether a dataset holds single pictures and nothing else (`convert_dataset.py llava`)."""
+    return set(meta.info["features"]) - set(INDEX_FEATURES) == {PICTURE}
 
 
 def gripper_positions(dataset: LeRobotDataset, robot: Robot, state_columns: Sequence[str]) -> np.ndarray:

@@ -17,7 +17,9 @@ from inspire_fast.data.converters.base import Storage
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.data.robot_columns import PICTURE
+from inspire_fast.data.lerobot.meta import load_meta
+from inspire_fast.data.robot_columns import PICTURE, is_of_pictures
+from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.labeling.llava import convert_llava
 from inspire_fast.labeling.llava_rows import LlavaOptions, parse_wording, qwen_size
 from inspire_fast.robots import ROBOTS
@@ -158,6 +160,15 @@ def test_places_move_with_the_padded_picture(tmp_path: Path):
     picture = LeRobotDataset(tmp_path / "set").row(0, [PICTURE])[PICTURE]
     red = np.argwhere(picture[..., 0] > 128)
     np.testing.assert_allclose([*red.min(axis=0), *(red.max(axis=0) + 1)], [8, 0, 56, 32], atol=1)
+
+
+def test_a_camera_may_be_called_picture(tmp_path: Path):
+    """A robot's dataset with such a column is no dataset of single pictures: its actions are trained."""
+    root = write_fake_dataset(tmp_path / "set")
+    info = root / "meta" / "info.json"
+    info.write_text(info.read_text(encoding="utf-8").replace('"image": {', '"picture": {'), encoding="utf-8")
+    assert PICTURE in load_meta(root).info["features"]
+    assert not is_of_pictures(load_meta(root))
 
 
 def test_pictures_are_samples_of_any_robot_without_actions(tmp_path: Path):
