@@ -18,11 +18,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from inspire_fast.checkpoints.contract import Contract
-from inspire_fast.commands import push_to_hub
+from inspire_fast.commands import convert_dataset, label_dataset, push_to_hub
 from inspire_fast.core import hub
+from inspire_fast.data.converters.base import Storage
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.testing import write_fake_dataset
+from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.policy.load import SHIPPED, open_checkpoint
 from inspire_fast.training.dataset_config import DataConfig
 
@@ -347,3 +349,15 @@ def test_a_dataset_of_the_hub_is_read_like_a_folder(stand_in: StandIn, tmp_path:
     config = DataConfig(root=Path("hf://org/blocks@main"))
     assert [part.name for part in config.datasets] == ["org/blocks"]
     assert len(FactsTable.load(config.datasets[0].root)) == len(FactsTable.load(root))
+
+
+def test_labels_are_not_written_into_the_hubs_cache(stand_in: StandIn, tmp_path: Path) -> None:
+    root = write_fake_dataset(tmp_path / "set", episodes=2)
+    stand_in.commit(
+        "org/blocks", {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    )
+    address = Path("hf://org/blocks")
+    with pytest.raises(ValueError, match=r"hf://org/blocks is a dataset of the hub.*convert_dataset.py lerobot"):
+        label_dataset.label(Hindsight(), root=address)
+    convert_dataset.lerobot(source=address, root=tmp_path / "mine", storage=Storage())
+    assert len(FactsTable.load(tmp_path / "mine")) == len(FactsTable.load(root))
