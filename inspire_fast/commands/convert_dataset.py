@@ -20,9 +20,16 @@ from inspire_fast.labeling.llava_rows import LlavaOptions
 from inspire_fast.robots import ROBOTS
 
 
-def lerobot(*, source: Path, root: Path, storage: Storage) -> None:
-    """Copies a LeRobot dataset (v2.0, v2.1, v3.0)."""
-    print(copy_dataset(source, root, storage=storage))
+def lerobot(*, source: Path, root: Path, storage: Storage, language_columns: bool = False) -> None:
+    """Copies a LeRobot dataset (v2.0, v2.1, v3.0).
+
+    Args:
+        source: the dataset.
+        root: folder of the copy.
+        storage: of the copy.
+        language_columns: write its labels of places in pictures into LeRobot's language columns, too.
+    """
+    print(copy_dataset(source, root, storage=storage, language_columns=language_columns))
 
 
 def hdf5(*, source: tuple[Path, ...], root: Path, options: Hdf5Options, storage: Storage) -> None:

@@ -1,8 +1,8 @@
 """Labels of a LeRobot dataset: the spatial facts that questions are answered from.
 
 Subcommands: `hindsight` (gripper events), `annotations` (JSON lines), `object-info` (InSpire's label files), `replay`
-(LIBERO's simulator), `robo-inter` and `intern-data` (their label columns), `traces` (the gripper's path in pictures of
-a calibrated camera). `calibrate` finds that camera.
+(LIBERO's simulator), `robo-inter`, `intern-data` and `language` (label columns; the last ones are LeRobot's), `traces`
+(the gripper's path in pictures of a calibrated camera). `calibrate` finds that camera.
 """
 
 from functools import partial
@@ -21,6 +21,7 @@ from inspire_fast.labeling.columns import InternData, RoboInter
 from inspire_fast.labeling.demonstrations.replay import Replay
 from inspire_fast.labeling.hindsight.producer import Hindsight
 from inspire_fast.labeling.labeler import label_dataset
+from inspire_fast.labeling.language_columns import LanguageColumns
 from inspire_fast.labeling.object_info import ObjectInfo
 from inspire_fast.robots import ROBOTS
 
@@ -31,6 +32,7 @@ Source = (
     | Annotated[Replay, tyro.conf.subcommand("replay", prefix_name=False)]
     | Annotated[RoboInter, tyro.conf.subcommand("robo-inter", prefix_name=False)]
     | Annotated[InternData, tyro.conf.subcommand("intern-data", prefix_name=False)]
+    | Annotated[LanguageColumns, tyro.conf.subcommand("language", prefix_name=False)]
     | Annotated[Traces, tyro.conf.subcommand("traces", prefix_name=False)]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate", prefix_name=False)]
 )

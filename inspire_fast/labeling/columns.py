@@ -90,7 +90,7 @@ class RoboInter(Producer):
         size = self.resized_hw or hw
 
         def label(part: Part) -> Labelled:
-            values, phrases = rows(part.episode), _phrases(part.instruction)
+            values, phrases = rows(part.episode), phrases_in(part.instruction)
             scenes: list[SceneFacts | None] = []
             for frame in range(part.start, part.stop):
                 try:
@@ -137,11 +137,11 @@ class RoboInter(Producer):
             return self._places(texts[name], name, size) if name in texts else None
 
         boxes = {
-            name: _box(corners, name) for name in texts if name != "trace" and (corners := places(name)) is not None
+            name: box_of(corners, name) for name in texts if name != "trace" and (corners := places(name)) is not None
         }
         pairs = zip(("object_box", "placement_proposal"), phrases, strict=False)
-        targets = tuple(_target(phrase, boxes[name]) for name, phrase in pairs if name in boxes)
-        gripper = _middle(boxes["gripper_box"]) if "gripper_box" in boxes else None
+        targets = tuple(target_of_box(phrase, boxes[name]) for name, phrase in pairs if name in boxes)
+        gripper = middle_of(boxes["gripper_box"]) if "gripper_box" in boxes else None
         path = places("trace")
         if path is None and gripper is None and not targets:
             return None
@@ -194,7 +194,7 @@ class InternData(Producer):
         signal, states = gripper_states(dataset, robot) if robot.gripper is not None else (None, None)
 
         def label(part: Part) -> Labelled:
-            values, phrases, scenes = rows(part.episode), _phrases(part.instruction), []
+            values, phrases, scenes = rows(part.episode), phrases_in(part.instruction), []
             for frame in range(part.episode.length):
                 try:
                     scenes.append(self._scene([values[name][frame] for name in names], phrases, camera, hw))
@@ -219,7 +219,7 @@ class InternData(Producer):
             if record is not None and float(record["occlusionRatio"]) <= self.max_occlusion:
                 corners = np.array([[record["x_min"], record["y_min"]], [record["x_max"], record["y_max"]]], np.float64)
                 place = fractions(corners, "origin", hw, f"the box of {uid!r}")
-                targets.append(_target(phrase, _box(place, f"the box of {uid!r}")))
+                targets.append(target_of_box(phrase, box_of(place, f"the box of {uid!r}")))
         points = load_array(bytes(now))
         if points.shape != (11, 2):
             raise ValueError(f"'tcp_2d_trace' must have the shape (11, 2); got {points.shape}")
@@ -269,7 +269,12 @@ def fractions(points: np.ndarray, dialect: Dialect, hw: tuple[int, int], what: s
     return (points / limits)[:, ::-1]
 
 
-def _box(corners: np.ndarray, what: str) -> Places:
+def box_of(corners: np.ndarray, what: str) -> Places:
+    """The box of two corners `[2, 2]`, (y, x).
+
+    Raises:
+        ValueError: another number of corners, or swapped ones; says of what.
+    """
     if corners.shape != (2, 2):
         raise ValueError(f"{what} must be two corners [[x, y], [x, y]]; got {len(corners)} points")
     y0, x0, y1, x1 = corners.ravel().tolist()
@@ -277,15 +282,17 @@ def _box(corners: np.ndarray, what: str) -> Places:
     return y0, x0, y1, x1
 
 
-def _middle(box: Places) -> tuple[float, float]:
+def middle_of(box: Places) -> tuple[float, float]:
+    """The point (y, x) in the middle of a box."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
-def _target(phrase: str, box: Places) -> TargetFacts:
-    return TargetFacts(phrase=phrase, offset_m=None, grasped=False, box_px=box, point_px=_middle(box))
+def target_of_box(phrase: str, box: Places) -> TargetFacts:
+    """Facts about a target of which a source knows the box alone."""
+    return TargetFacts(phrase=phrase, offset_m=None, grasped=False, box_px=box, point_px=middle_of(box))
 
 
-def _phrases(instruction: str) -> Sequence[str]:
+def phrases_in(instruction: str) -> Sequence[str]:
     """Phrases of the instruction; none if the grammar refuses it: then it has a path only."""
     try:
         return ground(instruction)

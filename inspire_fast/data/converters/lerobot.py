@@ -19,18 +19,28 @@ from inspire_fast.data.converters.base import (
     convert,
     recording_path,
 )
+from inspire_fast.data.converters.language import LanguageFromFacts
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import FACTS_PATH, FactsTable, stored_producer, write_facts
 from inspire_fast.data.lerobot.check import find_bad_episodes
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
+from inspire_fast.data.lerobot.language import TYPES
 from inspire_fast.data.lerobot.meta import Episode as Place
 from inspire_fast.data.lerobot.parquet import read_schema
 from inspire_fast.data.lerobot.row_samples import require_rows_of
 from inspire_fast.data.lerobot.schema import INDEX_FEATURES
 
 
-def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) -> Conversion:
+def copy_dataset(
+    source: Path, root: Path, *, storage: Storage | None = None, language_columns: bool = False
+) -> Conversion:
     """Copies a dataset with its labels, recordings, annotations and names of elements; depth maps are refused.
+
+    Args:
+        source: the dataset.
+        root: folder of the copy.
+        storage: options of the writer.
+        language_columns: also write its labels of places in pictures into LeRobot's language columns.
 
     Raises:
         DatasetError: `root` is the source itself or holds it, a column cannot be written, or an episode is damaged and
@@ -44,14 +54,15 @@ def copy_dataset(source: Path, root: Path, *, storage: Storage | None = None) ->
         raise DatasetError(f"{source}: the columns {refused} hold depth maps, which this command does not write.")
     if storage is not None and storage.skip_bad_episodes:  # else one damaged file would take all episodes along
         dataset = dataset.without(find_bad_episodes(dataset, names))
+    language = LanguageFromFacts(dataset) if language_columns else None
     return convert(
-        _episodes(dataset, names),
+        _episodes(dataset, names, language),
         root,
         Description(
             fps=dataset.fps,
             robot_type=dataset.meta.robot_type,
             names={n: f.names for n in names if (f := dataset.feature(n)).names and not f.visual},
-            annotation_types=_annotation_types(dataset),
+            annotation_types={**_annotation_types(dataset), **({} if language is None else TYPES)},
         ),
         storage=storage,
         done=partial(_copy_labels_and_recordings, dataset),
@@ -66,12 +77,12 @@ def _annotation_types(dataset: LeRobotDataset) -> dict[str, pa.DataType]:
     return {name: schema.field(name).type for name in annotated if name in schema.names}
 
 
-def _episodes(dataset: LeRobotDataset, names: Sequence[str]) -> Iterator[Pending]:
+def _episodes(dataset: LeRobotDataset, names: Sequence[str], language: LanguageFromFacts | None) -> Iterator[Pending]:
     for place in dataset.episodes:
-        yield Pending(name=f"episode {place.index}", read=partial(_read, dataset, place, names))
+        yield Pending(name=f"episode {place.index}", read=partial(_read, dataset, place, names, language))
 
 
-def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episode:
+def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str], language: LanguageFromFacts | None) -> Episode:
     if place.index in dataset.skipped:
         raise DatasetError(dataset.skipped[place.index])
     rows = range(place.start, place.stop)
@@ -83,7 +94,8 @@ def _read(dataset: LeRobotDataset, place: Place, names: Sequence[str]) -> Episod
     values = dataset.columns([name for name in names if name not in cameras])
     columns = {name: column[place.start : place.stop] for name, column in values.items()}
     columns |= {name: np.stack([row[name] for row in images]) for name in cameras}
-    return Episode(columns={name: columns[name] for name in names}, task=tasks[0], notes={})
+    said = {} if language is None else language.of(place)
+    return Episode(columns={**{name: columns[name] for name in names}, **said}, task=tasks[0], notes={})
 
 
 def _copy_labels_and_recordings(dataset: LeRobotDataset, root: Path, names: Sequence[str]) -> None:
