@@ -15,8 +15,7 @@ from functools import partial
 import json
 import logging
 import sys
-import time
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +23,7 @@ from examples.franka.hand import GripperThread, Hand
 from examples.franka.options import box_of, parse
 from inspire_fast.client import PolicyClient, PolicyClientError
 from inspire_fast.core.errors import UnknownNameError
-from inspire_fast.core.types import ActionChunk
-from inspire_fast.robots import ROBOTS, LoopConfig, Robot, SafetyFilter, run_episode
+from inspire_fast.robots import ROBOTS, LoopConfig, Robot
 from inspire_fast.robots.arms.actuation import Actuation, DeltaPose, JointPositions, JointVelocities
 from inspire_fast.robots.arms.base import Arm, ArmError, ArmModel
 from inspire_fast.robots.arms.environment import ArmEnvironment, StartPose
@@ -38,12 +36,7 @@ from inspire_fast.robots.arms.stream import StreamConfig
 from inspire_fast.robots.cameras.base import CameraError
 from inspire_fast.robots.cameras.registry import camera_of
 from inspire_fast.robots.cameras.rig import CameraRig
-from inspire_fast.robots.control.answer_desk import KEYS as ANSWER_KEYS
-from inspire_fast.robots.control.answer_desk import AnswerDesk
-from inspire_fast.robots.control.freshness import hold_while_stale
-from inspire_fast.robots.control.operator import KEYS, Operator, keys_pressed
-from inspire_fast.robots.control.rollout import RolloutRecorder
-from inspire_fast.robots.control.runtime import Step
+from inspire_fast.robots.control.session import Session, SessionConfig
 from inspire_fast.robots.franka import end_effector_state
 from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
 
@@ -120,34 +113,10 @@ def environment_of(args: argparse.Namespace, arm: ArmProcess, cameras: CameraRig
     )
 
 
-def recorder_of(args: argparse.Namespace, environment: ArmEnvironment, desk: AnswerDesk) -> RolloutRecorder | None:
-    """Of every step; labels by hindsight need the end effector's position, which DROID's state does not have."""
-    kinematics = environment.arm.model.kinematics
-    if args.record is None or kinematics is None:
-        return None
-
-    def position() -> Mapping[str, np.ndarray]:
-        pose = kinematics.pose(environment.arm.status().q)
-        return {"cartesian_position": np.concatenate([pose[:3, 3], rotation_vector(pose[:3, :3])])}
-
-    return RolloutRecorder(
-        args.record,
-        environment.robot,
-        observe=environment.observe,
-        control_hz=environment.robot.control_hz,
-        extra=position,
-        corrected=lambda: desk.overridden,
-    )
-
-
-def after_step(trace: TextIO | None, recorder: RolloutRecorder | None, step: Step) -> None:
-    """Records a control step, and writes its line."""
-    if recorder is not None:
-        recorder.add(step)
-    if trace is None:
-        return
-    row = {"time_s": time.monotonic(), "held": step.held, "sent": step.sent.tolist(), "reasons": step.reasons}
-    print(json.dumps(row), file=trace, flush=True)
+def tip_position(arm: ArmProcess) -> Mapping[str, np.ndarray]:
+    """Position and rotation vector of the end effector: labels by hindsight need it, DROID's state does not have it."""
+    pose = kinematics_of(arm.model).pose(arm.status().q)
+    return {"cartesian_position": np.concatenate([pose[:3, 3], rotation_vector(pose[:3, :3])])}
 
 
 def camera_specs(args: argparse.Namespace) -> dict[str, str]:
@@ -208,57 +177,17 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
         environment = environment_of(args, arm, cameras)
         if not args.yes:
             input(f"The arm will move to its start pose {args.start}. Is its way free? Enter goes on, Ctrl-C ends. ")
-        run_episodes(args, policy, environment, cameras, report)
-
-
-def run_episodes(
-    args: argparse.Namespace,
-    policy: PolicyClient,
-    environment: ArmEnvironment,
-    cameras: CameraRig,
-    report: list[dict[str, Any]],
-) -> None:
-    """Runs the episodes with a person at the keys; one row of the report each."""
-    robot, operator = environment.robot, Operator()
-    words = (*robot.axes.words, "grasped")
-    desk = AnswerDesk(policy, words, on_override=operator.replan)
-    config = loop_of(args)
-    with contextlib.ExitStack() as stack:
-        trace = None if args.trace is None else stack.enter_context(args.trace.open("w", encoding="utf-8"))
-        if (recorder := recorder_of(args, environment, desk)) is not None:
-            stack.callback(recorder.close)
-        if stack.enter_context(keys_pressed(lambda key: operator.press(key) or desk.press(key))):
-            print(f"{KEYS}; {ANSWER_KEYS}: {', '.join(f'{n} {word}' for n, word in enumerate(words, 1))}")
-        for episode in range(args.episodes):
-            operator.begin()
-            desk.begin()
-            if recorder is not None:
-                recorder.begin(args.prompt)
-            result = run_episode(
-                environment,
-                hold_while_stale(desk.infer, cameras.stale),
-                config,
-                safety=SafetyFilter(robot=robot),
-                metadata=policy.metadata,
-                episode=episode,
-                on_chunk=partial(show_answers, desk),
-                on_step=partial(after_step, trace, recorder),
-                operator=operator,
-            )
-            if recorder is not None:
-                recorder.end(result)
-            row = {"episode": episode, "stopped": result.stopped, "reason": result.reason, "steps": result.steps}
-            report.append({**row, "holds": result.holds, **result.timing, "cameras": cameras.report()})
-            print(json.dumps(report[-1]), flush=True)
-            if operator.left:
-                break
-
-
-def show_answers(desk: AnswerDesk, step: int, observation: Mapping[str, Any], chunk: ActionChunk) -> None:
-    """One line per chunk with answers."""
-    del observation
-    if chunk.answers:
-        print(f"{step:4d}  {desk.text()}", flush=True)
+        session = Session(
+            environment=environment,
+            cameras=cameras,
+            policy=policy,
+            say=partial(print, flush=True),
+            extra=partial(tip_position, arm),
+        )
+        config = SessionConfig(
+            loop=loop_of(args), prompt=args.prompt, episodes=args.episodes, record=args.record, trace=args.trace
+        )
+        session.run(config, report)
 
 
 def main() -> None:

@@ -87,6 +87,27 @@ def _stay(state: np.ndarray) -> np.ndarray:
     return action
 
 
+def motor_targets(action: np.ndarray) -> np.ndarray:
+    """Native actions `[..., 14]` -> angles of all motors (rad), grippers included."""
+    targets = action.astype(np.float64)
+    targets[..., list(_GRIPPERS)] = _from_unit(_grippers(action), _MOTOR_RAD)
+    return targets
+
+
+def action_of_motors(targets: np.ndarray) -> np.ndarray:
+    """The inverse of `motor_targets`."""
+    action = targets.astype(np.float64)
+    action[..., list(_GRIPPERS)] = _to_unit(_grippers(targets), _MOTOR_RAD)
+    return action
+
+
+def state_of_motors(angles: np.ndarray) -> np.ndarray:
+    """Measured angles of all motors `[..., 14]` (rad) -> native state, float32: a gripper's is its linear opening."""
+    state = angles.astype(np.float64)
+    state[..., list(_GRIPPERS)] = _to_unit(finger_distance(_grippers(angles)), _FINGER_M)
+    return state.astype(np.float32)
+
+
 _JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 # Joint limits of the ViperX 300 6DOF (rad), Interbotix' data sheet.
 _LOW = (-3.14158, -1.85005, -1.76278, -3.14158, -1.86750, -3.14158, 0.0) * 2

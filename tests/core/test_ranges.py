@@ -30,7 +30,11 @@ from inspire_fast.labeling.llava_rows import LlavaOptions
 from inspire_fast.models.config import LoraConfig
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.arms.stream import StreamConfig
+from inspire_fast.robots.arms.testing import IdealArm
+from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.control.runtime import LoopConfig
+from inspire_fast.robots.control.session import SessionConfig
+from inspire_fast.robots.preflight.workstation import CameraSpec
 from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.recording import RecordingLimits
 from inspire_fast.tokenizers.fast.processor import ProcessorSettings
@@ -73,6 +77,9 @@ EXAMPLES: list[Any] = [
     *(evaluate.EvaluationOptions(), evaluate.Args(), serve_policy.ServeArgs()),
     serve_policy.Replay(root=Path("a"), robot="libero"),
     StreamConfig(),
+    CameraSpec(camera=RecordedPictures(Path("a"))),
+    IdealArm().connect().limits,
+    SessionConfig(loop=LoopConfig(execute=1, max_steps=1), prompt="a"),
     DiagnosisOptions(),
 ]
 

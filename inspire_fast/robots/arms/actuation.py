@@ -11,7 +11,13 @@ from inspire_fast.robots.arms.limits import MotionLimits
 
 
 class Actuation(ABC):
-    """Maps native actions without their gripper `[a - 1]` to joint targets `[n]` and back. One object per arm."""
+    """Maps native actions without their gripper `[a - 1]` to joint targets `[n]` and back. One object per arm.
+
+    Attributes:
+        with_grippers: grippers are joints: the actions are whole, `[a]`.
+    """
+
+    with_grippers = False
 
     @abstractmethod
     def target(self, action: np.ndarray, measured: np.ndarray, planned: np.ndarray) -> np.ndarray:

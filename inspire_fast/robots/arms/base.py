@@ -22,10 +22,12 @@ class ArmModel:
     Attributes:
         limits: of its joints, as its maker states them.
         kinematics: from its base to its tip; None if the arm has no model of itself.
+        arms: the arms that one driver moves together, in the order of their joints; empty: it is one.
     """
 
     limits: MotionLimits
     kinematics: Kinematics | None = None
+    arms: tuple[ArmModel, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class ArmReading:
     Attributes:
         q, dq: `[n]` joint positions (rad) and velocities (rad/s).
         time_s: of the measurement, on the arm's own clock, which stands still if the arm sends nothing.
-        gripper: 0 open .. 1 closed.
+        gripper: 0 open .. 1 closed; 0 where grippers are joints.
     """
 
     q: np.ndarray

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import logging
+import re
 import time
 from typing import Any, Protocol
 
 import numpy as np
 
+from inspire_fast.core.nested import unflatten_dict
 from inspire_fast.core.ranges import Fraction, Positive, require_ranges
 from inspire_fast.core.types import SceneFacts
 from inspire_fast.robots.arms.actuation import Actuation
@@ -22,6 +24,7 @@ from inspire_fast.robots.spec import Robot
 
 logger = logging.getLogger(__name__)
 _AT_RAD = 2e-3
+_NUMBERS = re.compile(r"-?\d[\d.e+-]*")
 StateParts = Callable[[ArmStatus], Mapping[str, np.ndarray]]
 """Status of an arm -> the robot's native state keys."""
 
@@ -64,7 +67,8 @@ class ArmEnvironment:
     logged with the reason, and what is returned is what was sent.
 
     Attributes:
-        robot: its native keys and actions; the gripper is the action's last dimension, 0 open .. 1 closed.
+        robot: its native keys and actions; the gripper is the action's last dimension, 0 open .. 1 closed, unless the
+            actuation moves grippers as joints.
         arm: under control.
         actuation: what the actions mean.
         guard: limits of the targets.
@@ -118,9 +122,12 @@ class ArmEnvironment:
         self._planned = goal
 
     def observe(self) -> Mapping[str, Any]:
-        """Pictures, state and prompt of this moment."""
-        status = self.arm.status()
-        return {**self.cameras.pictures(), **self.state(status), "prompt": self.prompt}
+        """Pictures, state and prompt of this moment, as the robot's clients send them."""
+        status, pictures = self.arm.status(), self.cameras.pictures()
+        if self.robot.image_layout == "chw":
+            pictures = {key: np.moveaxis(picture, -1, 0) for key, picture in pictures.items()}
+        flat = {**pictures, **self.state(status)}
+        return {**(unflatten_dict(flat) if self.robot.nested else flat), "prompt": self.prompt}
 
     def step(self, action: np.ndarray) -> np.ndarray:
         """Sends one native action; returns what was sent after all limits.
@@ -130,7 +137,8 @@ class ArmEnvironment:
         """
         status = self.arm.status()
         planned = status.commanded if self._planned is None else self._planned
-        moving = np.asarray(action[:-1], np.float64)
+        whole = self.actuation.with_grippers
+        moving = np.asarray(action if whole else action[:-1], np.float64)
         if self.robot.hold_action is not None and not moving.any():
             self._hold(status)
             sent = np.zeros_like(moving)
@@ -140,6 +148,8 @@ class ArmEnvironment:
             self._tell(reasons)
             sent = self.actuation.action(target, status.q, planned)
             self._follow(target)
+        if whole:
+            return sent.astype(np.float32)
         return np.append(sent, self._grip(float(action[-1]))).astype(np.float32)
 
     @property
@@ -184,9 +194,10 @@ class ArmEnvironment:
 
     def _tell(self, reasons: tuple[str, ...]) -> None:
         self.changed_steps += bool(reasons)
-        if reasons and reasons != self._told:
+        kinds = tuple(_NUMBERS.sub("", reason) for reason in reasons)  # which differ from step to step
+        if reasons and kinds != self._told:
             logger.warning("Action changed: %s", " ".join(reasons))
-        self._told = reasons
+        self._told = kinds
 
     def _wait_until_at(self, goal: np.ndarray, wait_s: float) -> None:
         end = time.monotonic() + wait_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 import time
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from inspire_fast.robots.arms.kinematics import Kinematics
-from inspire_fast.robots.arms.limits import MotionLimits
+from inspire_fast.robots.arms.limits import MotionLimits, joined
 
 _SHARES = np.linspace(0.0, 1.0, 9)
 
@@ -43,8 +44,9 @@ class JointGuard:
 
     Attributes:
         limits: of the joints, and the box of the tip.
-        kinematics: needed for the box.
-        max_lead: largest distance of a target from the measured position, rad per joint.
+        kinematics: of the first joints, the arm's; needed for the box.
+        max_lead: largest distance of a target from the measured position, rad per joint; grippers are exempt, as what
+            they hold stops them.
     """
 
     limits: MotionLimits
@@ -71,7 +73,8 @@ class JointGuard:
         limited = self.limits.clip(target)
         if (changed := limited != target).any():
             reasons.append(f"clipped to the joints' limits: {self._names(changed)}.")
-        near = self.limits.clip(np.clip(limited, measured - self.max_lead, measured + self.max_lead))
+        lead = np.where(self.limits.arm, self.max_lead, np.inf)
+        near = self.limits.clip(np.clip(limited, measured - lead, measured + lead))
         if (changed := near != limited).any():
             reasons.append(f"clipped to {self.max_lead:g} rad from the measured pose: {self._names(changed)}.")
         inside, reason = self._in_box(near, planned)
@@ -95,14 +98,14 @@ class JointGuard:
         """See `Guard`."""
         if not self._outside_m(q) or self.limits.box is None or self.kinematics is None:
             return ""
-        return self.limits.box.tell(self.kinematics.pose(q)[:3, 3])
+        return self.limits.box.tell(self._tip(self.kinematics, q))
 
     def _in_box(self, target: np.ndarray, planned: np.ndarray) -> tuple[np.ndarray, str]:
         """The target, or the last place on the straight way to it where the tip is (or comes closer to) inside."""
         box = self.limits.box
         if box is None or self.kinematics is None or self._outside_m(target) == 0:
             return target, ""
-        told = box.tell(self.kinematics.pose(target)[:3, 3])
+        told = box.tell(self._tip(self.kinematics, target))
         allowed = self._outside_m(planned)
         if self._outside_m(target) < allowed:  # on its way back
             return target, ""
@@ -115,10 +118,56 @@ class JointGuard:
     def _outside_m(self, q: np.ndarray) -> float:
         if self.limits.box is None or self.kinematics is None:
             return 0.0
-        return self.limits.box.outside_m(self.kinematics.pose(q)[:3, 3])
+        return self.limits.box.outside_m(self._tip(self.kinematics, q))
+
+    def _tip(self, kinematics: Kinematics, q: np.ndarray) -> np.ndarray:
+        return kinematics.pose(q[: len(kinematics.names)])[:3, 3]
 
     def _names(self, which: np.ndarray) -> str:
         return ", ".join(name for name, is_in in zip(self.limits.names, which, strict=True) if is_in)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySideGuard:
+    """See `Guard`: several arms whose joints follow one another in one vector.
+
+    Attributes:
+        parts: arm's name -> its guard, with its own limits, kinematics and box; in the order of the joints.
+    """
+
+    parts: Mapping[str, JointGuard]
+
+    @property
+    def limits(self) -> MotionLimits:
+        """See `Guard`."""
+        return joined(*(part.limits for part in self.parts.values()))
+
+    def apply(
+        self, target: np.ndarray, measured: np.ndarray, planned: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """See `Guard`."""
+        sent: list[np.ndarray] = []
+        told: list[str] = []
+        given = zip(self._split(target), self._split(measured), self._split(planned), strict=True)
+        for (name, part), one in zip(self.parts.items(), given, strict=True):
+            place, reasons = part.apply(*one)
+            sent.append(place)
+            told += [f"{name}: {reason}" for reason in reasons]
+        return np.concatenate(sent), tuple(told)
+
+    def require_way(self, start: np.ndarray, end: np.ndarray) -> None:
+        """See `Guard`."""
+        self.limits.require_inside(end, "The pose to move to")
+        for part, one, other in zip(self.parts.values(), self._split(start), self._split(end), strict=True):
+            part.require_way(one, other)
+
+    def outside(self, q: np.ndarray) -> str:
+        """See `Guard`."""
+        told = {name: part.outside(one) for (name, part), one in zip(self.parts.items(), self._split(q), strict=True)}
+        return "; ".join(f"{name}: {one}" for name, one in told.items() if one)
+
+    def _split(self, values: np.ndarray) -> list[np.ndarray]:
+        return np.split(values, np.cumsum([len(part.limits.names) for part in self.parts.values()])[:-1])
 
 
 class GripperGate:

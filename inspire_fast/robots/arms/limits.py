@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from inspire_fast.core.ranges import Natural, require_ranges
 from inspire_fast.robots.native import beyond
 
 _QUANTITIES = ("velocity", "acceleration", "jerk")
@@ -42,6 +43,8 @@ class MotionLimits:
         low, high: positions.
         velocity, acceleration, jerk: largest absolute values.
         box: workspace of the tip; None: none.
+        grippers: numbers of the joints that are fingers: what they hold stops them, so that they stay behind their
+            command.
     """
 
     names: tuple[str, ...]
@@ -51,10 +54,14 @@ class MotionLimits:
     acceleration: np.ndarray
     jerk: np.ndarray
     box: Box | None = None
+    grippers: tuple[Natural, ...] = ()
 
     def __post_init__(self) -> None:
+        require_ranges(self)
+        if any(one >= len(self.names) for one in self.grippers):
+            raise ValueError(f"Grippers are numbers of the joints {self.names}, from 0 on; got {self.grippers}.")
         for field in fields(self):
-            if field.name in ("names", "box"):
+            if field.name in ("names", "box", "grippers"):
                 continue
             values = np.array(getattr(self, field.name), np.float64)
             if values.shape != (len(self.names),) or not np.isfinite(values).all():
@@ -104,6 +111,11 @@ class MotionLimits:
         scaled = {name: getattr(self, name) * fraction for name in _QUANTITIES}
         return replace(self, low=new_low, high=new_high, box=box or self.box, **scaled)
 
+    @property
+    def arm(self) -> np.ndarray:
+        """Whether each joint is the arm's and no finger, `[n]`."""
+        return ~np.isin(np.arange(len(self.names)), self.grippers)
+
     def clip(self, positions: np.ndarray) -> np.ndarray:
         """Positions `[n]` within the limits."""
         return np.clip(positions, self.low, self.high)
@@ -122,3 +134,17 @@ class MotionLimits:
             told = beyond(self.names, values, self.low.tolist(), self.high.tolist(), out)
             hint = " Are these degrees? The unit is radians." if np.abs(values).max() > 2 * np.pi else ""
             raise ValueError(f"{what} is beyond the limits in brackets: {told}.{hint}")
+
+
+def joined(*parts: MotionLimits) -> MotionLimits:
+    """Limits of several arms, or of an arm and its gripper, as those of one; without boxes, which are of one tip."""
+    counts = np.cumsum([0, *(len(part.names) for part in parts)])
+    return MotionLimits(
+        names=tuple(name for part in parts for name in part.names),
+        low=np.concatenate([part.low for part in parts]),
+        high=np.concatenate([part.high for part in parts]),
+        velocity=np.concatenate([part.velocity for part in parts]),
+        acceleration=np.concatenate([part.acceleration for part in parts]),
+        jerk=np.concatenate([part.jerk for part in parts]),
+        grippers=tuple(int(first) + one for first, part in zip(counts, parts, strict=False) for one in part.grippers),
+    )

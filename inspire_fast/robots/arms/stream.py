@@ -40,6 +40,7 @@ class StreamConfig:
             to be reached: the arm holds there.
         stale_s: the arm's measurement has this age: a fault.
         max_lag: largest distance of any joint from its command, rad: beyond it something is in the way: a fault.
+            Grippers are not judged.
     """
 
     rate_hz: Positive = 100.0
@@ -71,6 +72,7 @@ class ArmStream:
         self.mode, self.reason = Mode.IDLE, ""
         self.reading: ArmReading = arm.read()
         self._fresh_s = now_s
+        self._arm_joints = limits.arm
         self._limiter = JerkLimiter(limits, self.reading.q, dt_s=1.0 / config.rate_hz)
         self._from = self._to = self._limiter.position.copy()
         self._start_s, self._end_s = now_s, now_s
@@ -151,7 +153,7 @@ class ArmStream:
         self.reading = reading
 
     def _require_following(self) -> None:
-        lag = np.abs(self.reading.q - self._limiter.position)
+        lag = np.where(self._arm_joints, np.abs(self.reading.q - self._limiter.position), 0.0)
         if float(lag.max()) > self._config.max_lag:
             joint = int(lag.argmax())
             raise ArmError(

@@ -55,11 +55,7 @@ class CameraRig:
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Native key -> newest picture, uint8 `[h, w, 3]`, resized; returns at once."""
-        found: dict[str, np.ndarray] = {}
-        for key, feed in self._feeds.items():
-            assert feed.frame is not None  # the constructor waits for the first
-            found[key] = feed.frame.image if self._size is None else resize_with_pad(feed.frame.image, *self._size)
-        return found
+        return {key: feed.picture(self._size) for key, feed in self._feeds.items()}
 
     def stale(self) -> str:
         """Which cameras' newest pictures are too old, and why; empty: none."""
@@ -89,11 +85,22 @@ class _Feed:
     def __init__(self, key: str, camera: Camera) -> None:
         self._camera = camera
         self.frame: Frame | None = None
+        self._resized: tuple[Frame, np.ndarray] | None = None
         self.error = ""
         self.first, self.ended = threading.Event(), threading.Event()
         self._times_s: deque[float] = deque(maxlen=_REMEMBERED)
         self.thread = threading.Thread(target=self._run, daemon=True, name=f"camera {key}")
         self.thread.start()
+
+    def picture(self, size: tuple[int, int] | None) -> np.ndarray:
+        """The newest picture, resized once however often it is asked for; control loops are faster than cameras."""
+        frame = self.frame
+        assert frame is not None  # the rig waits for the first
+        if size is None:
+            return frame.image
+        if self._resized is None or self._resized[0] is not frame:
+            self._resized = (frame, resize_with_pad(frame.image, *size))
+        return self._resized[1]
 
     @property
     def why(self) -> str:

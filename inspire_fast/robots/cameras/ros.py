@@ -12,7 +12,7 @@ import numpy as np
 from inspire_fast.robots.cameras.base import CameraError, Frame
 
 _WAIT_S = 1.0
-_CHANNELS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}
+_ORDERS = {"rgb8": slice(None), "bgr8": slice(None, None, -1)}  # of the channels
 
 
 class RosCamera:
@@ -75,11 +75,11 @@ def image_of(message: Any) -> np.ndarray:
     Raises:
         ValueError: another encoding, or fewer bytes than it says.
     """
-    if message.encoding not in _CHANNELS:
-        raise ValueError(f"the encoding is {message.encoding!r}; expected one of {sorted(_CHANNELS)}")
+    if message.encoding not in _ORDERS:
+        raise ValueError(f"the encoding is {message.encoding!r}; expected one of {sorted(_ORDERS)}")
     data = np.frombuffer(message.data, np.uint8)
     h, w, step = message.height, message.width, message.step
     if len(data) != h * step or step < 3 * w:
         raise ValueError(f"{len(data)} bytes for {h} rows of {step} bytes and {w} pixels")
     pixels = data.reshape(h, step)[:, : 3 * w].reshape(h, w, 3)
-    return np.ascontiguousarray(pixels[..., list(_CHANNELS[message.encoding])])
+    return np.ascontiguousarray(pixels[..., _ORDERS[message.encoding]])

@@ -25,6 +25,7 @@ from PIL import Image
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.worker import Worker
 from inspire_fast.robots.control.runtime import EpisodeResult, Step
+from inspire_fast.robots.images import parse_image
 from inspire_fast.robots.spec import Robot
 
 msgpack: Any = importlib.import_module("msgpack")  # it has no types
@@ -99,7 +100,8 @@ class RolloutRecorder:
         if self._waiting > _WAITING:
             raise OSError(f"The disk is slower than the robot: {self._waiting} steps wait to be written.")
         flat = flatten_dict(self._observe())
-        images = {key: np.array(flat[key]) for key in self._robot.cameras if key in flat}
+        layout = self._robot.image_layout
+        images = {key: np.array(parse_image(flat[key], layout)) for key in self._robot.cameras if key in flat}
         values = {key: np.asarray(flat[key], np.float32).reshape(-1) for key in self._robot.state_keys}
         values |= self._extra() if self._extra is not None else {}
         row = {
