@@ -15,6 +15,7 @@ WRAPPED = [
     "docs/concepts.md",
     "docs/data.md",
     "docs/decoding.md",
+    "docs/docker.md",
     "docs/evaluation.md",
     "docs/experts.md",
     "docs/figures.md",
