@@ -295,6 +295,20 @@ def test_every_leaf_of_both_networks_is_in_the_table() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("names", "port"),
+    [
+        (["paligemma.model.language_model.norm.weight"], "LeRobot's pi0fast"),  # 0.6
+        (["paligemma.lm_head.weight", "gemma_expert.model.norm.weight"], "a PyTorch pi0 or pi0.5, which"),
+    ],
+)
+def test_other_networks_of_pytorch_are_told_apart(tmp_path: Path, names: list[str], port: str) -> None:
+    arrays = {f"model.paligemma_with_expert.{name}": np.zeros(2, np.float32) for name in names}
+    save_file(arrays, str(tmp_path / "model.safetensors"))
+    with pytest.raises(ValueError, match=f"holds the parameters of {port}"):
+        open_params(tmp_path / "model.safetensors")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "model-00001-of-00002.safetensors"])
 def test_lerobots_weights_are_refused_by_name(tmp_path: Path, name: str) -> None:
     """PyTorch's names and layouts; a list of every array as unknown would say less."""

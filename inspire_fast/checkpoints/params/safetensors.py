@@ -57,13 +57,23 @@ def _refuse_pytorch(path: Path, names: Sequence[str]) -> None:
     """Says by name that a file is a PyTorch port's, instead of listing every one of its arrays as unknown."""
     dotted = [name for name in names if "." in name and "/" not in name]
     if dotted:
-        port = "LeRobot's pi0fast" if any("pi0_paligemma" in name for name in dotted) else "a PyTorch network"
+        port = _port(dotted)
         raise ValueError(
             f"{path} holds the parameters of {port} ({dotted[0]!r}, ...), which this version does not read: names and "
             "layouts of the arrays differ. Take openpi's checkpoint of the same weights (a folder with `params`, e.g. "
             "gs://openpi-assets/checkpoints/pi0_fast_base), PaliGemma's .npz, or a .safetensors file that "
             "`export_checkpoint` wrote."
         )
+
+
+def _port(names: Sequence[str]) -> str:
+    """The PyTorch network that has parameters of these names."""
+    if any("pi0_paligemma." in name for name in names):  # of earlier versions
+        return "LeRobot's pi0fast"
+    if any("paligemma_with_expert." in name for name in names):
+        flow = any("gemma_expert." in name.rpartition("paligemma_with_expert.")[2] for name in names)
+        return "a PyTorch pi0 or pi0.5, which has no action tokens," if flow else "LeRobot's pi0fast"
+    return "a PyTorch network"
 
 
 def write_safetensors(
