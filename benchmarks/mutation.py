@@ -59,6 +59,7 @@ OPTIONS = ("-x", "-q", "--tb=native", "-p", "no:cacheprovider", "-o", "timeout=0
 STUCK_S = 60
 ENOUGH_S = 90
 NEITHER, LATER = 0, 9  # exit statuses of a fork whose tests pass, and of one that could not plant its fault
+NO_TESTS = 5  # pytest's exit status where `-k` chooses none
 UNNOTICEABLE = re.compile(r"_(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$")  # the same for None, enums and small numbers
 ROOMS: dict[str, tuple[str, str]] = {
     "statistics": ("evaluation/report/statistics.py", "tests/evaluation/test_statistics.py"),
@@ -239,7 +240,8 @@ def run_tests(fault: Fault, tests: Sequence[str], log: Path, limit_s: float) -> 
     def work() -> int:
         _plant(fault)
         order = Order(fault.module, log.with_suffix(".lines"))
-        return int(importlib.import_module("pytest").main([*OPTIONS, *tests], plugins=[order]))
+        status = int(importlib.import_module("pytest").main([*OPTIONS, *tests], plugins=[order]))
+        return NEITHER if status == NO_TESTS else status
 
     return in_fork(work, log, limit_s)
 
@@ -278,7 +280,7 @@ class Forks:
     def pytest_runtestloop(self, session: Any) -> bool:
         """Tries the faults instead of running the tests."""
         at_import = self.hits
-        items = {item.nodeid: item for item in session.items}
+        items = {item.nodeid: item for item in session.items}  # those of `--tests`
         functions = [f for f in gc.get_objects() if isinstance(f, FunctionType)]
         functions = [f for f in functions if f.__code__.co_filename in self.files]
         gc.freeze()  # a collection of garbage in a fork would copy all pages
@@ -289,7 +291,11 @@ class Forks:
             raise SystemExit(f"{self.log}: the tests fail without a fault ({ended}).")
         sys.settrace(None)
         threading.settrace(None)  # pyright: ignore[reportArgumentType]
-        lines = {name: (seconds, {tuple(hit) for hit in hits}) for name, seconds, hits in json.loads(_read(table))}
+        lines = {
+            name: (seconds, {tuple(hit) for hit in hits})
+            for name, seconds, hits in json.loads(_read(table))
+            if name in items
+        }
         for fault in self.faults:
             file = str(ROOT / fault.module)
             of_function = {(file, line) for line in self.files[file].get(fault.line, ())}
@@ -424,7 +430,8 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
             file.write(json.dumps(entry) + "\n")
         sys.stderr.write(f"{room} {outcome} {fault.module}:{fault.line} {now}\n")
 
-    tests = tests_of(room)
+    some = ("-k", args.tests) if args.tests else ()
+    tests = [*tests_of(room), *some]
     import_large(tests, args.out / f"{room}.modules")
     gc.freeze()
     forks = Forks(open_faults(), log, save, twice=args.again, same_tests=args.same_tests)
@@ -432,7 +439,8 @@ def try_room(room: str, args: argparse.Namespace) -> dict[str, Any]:
     in_fork(lambda: int(pytest.main([*OPTIONS, *tests], plugins=[forks])), log.with_suffix(".out"), 1e5, forks=True)
     seconds = sum(row[1] for row in json.loads(_read(log.with_suffix(".lines"))))
     for fault in open_faults():
-        outcome, took = run_tests(fault, [likely_file(fault.module, log.with_suffix(".lines"))], log, 4 * seconds + 30)
+        likely = likely_file(fault.module, log.with_suffix(".lines"))
+        outcome, took = run_tests(fault, [likely, *some], log, 4 * seconds + 30)
         if outcome == "survived":
             outcome, took = run_tests(fault, tests, log, 4 * seconds + 30)
         save(fault, outcome, took)
@@ -478,6 +486,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="faults per room")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="repeat the faults that survived or took too long")
+    parser.add_argument("--tests", default="", help="an expression of pytest's -k: only such tests")
     parser.add_argument("--same-tests", action="store_true", help="package and tests are those of the last run")
     parser.add_argument("--only", default="", help="a pattern: of the sample, only faults in such modules")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutation")

@@ -73,6 +73,11 @@ def test_answers_are_asked_for_on_every_nth_call_and_kept_between(policy: Inspir
     assert [a.answer for a in kept[3].answers] == [a.answer for a in free[3].answers]
     forced = policy.infer(natives[1], RequestOptions(mode="force", answers=[a.answer for a in free[0].answers]))
     np.testing.assert_array_equal(kept[1].actions, forced.actions)
+    # They are kept as they are, also where the model would now say something else.
+    targets = [a.target for a in free[1].answers]
+    unlike = [next(word for word in DIRECTION.answers if word != a.answer) for a in free[1].answers]
+    policy.recent.asked("c", targets, unlike, (0.5,) * len(unlike))
+    assert [a.answer for a in policy.infer(natives[1], replace(options, session="c")).answers] == unlike
     # Another robot's answers are never taken over.
     other = policy.infer(natives[1], replace(options, session="b"))
     assert [a.answer for a in other.answers] == [a.answer for a in free[1].answers]
