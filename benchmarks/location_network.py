@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +19,18 @@ from inspire_fast.data.drawing import Mark, draw_marks, target_colour
 from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.segmentation import visible_mask
-from inspire_fast.evaluation.report.held_out_locations import Truths, locate, measures_by_kind, truths
-from inspire_fast.evaluation.report.locations import Kind, Located, Measure
+from inspire_fast.evaluation.report.held_out_locations import locate, measures_by_kind
+from inspire_fast.evaluation.report.locations import Kind, Located, Means, Measure
 from inspire_fast.labeling.demonstrations.record import RecordSpec, record_episode
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.robots.libero import LIBERO
-from inspire_fast.training.datasets.sources import open_source
-from inspire_fast.training.named_configs import load_config
 
-CONFIG = "st4vla_ground_small"
 SEED, CHUNK, SIDE = 101, 10, 112  # the recordings have the seeds 5 and 7
 KINDS: dict[Kind, tuple[str, str]] = {  # the measure of each kind, and its name in the figures
     "point": ("in_mask", "point_in_mask"),
     "box": ("iou", "box_iou"),
     "trace": ("end_error", "trace_end_error_fraction"),
 }
-MOST_TRUTHS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +70,13 @@ def watch(suite: str, task: int, episodes: int) -> Iterator[Seen]:
                 )
 
 
-def training_truths(policy: InspirePolicy) -> Truths:
-    """Places that the network was trained on, of at most 512 samples."""
-    source = open_source(load_config(CONFIG), "train")
-    chosen = sorted(set(np.linspace(0, len(source) - 1, MOST_TRUTHS).round().astype(int).tolist()))
-    return truths(filter(None, (policy.inputs.facts(source[i]) for i in chosen)))
+def training_means(checkpoint: Path) -> dict[Kind, Means]:
+    """Means of the places that the network was trained on, as `evaluate_held_out.py` stored them."""
+    file = checkpoint / "training_means.json"
+    if not file.is_file():
+        raise SystemExit(f"{file} does not exist: `uv run scripts/evaluate_held_out.py st4vla_ground_small` writes it.")
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return {kind: {name: np.array(at) for name, at in one.items()} for kind, one in stored.items()}
 
 
 def answered(policy: InspirePolicy, seen: Sequence[Seen]) -> list[list[Located]]:
@@ -126,8 +125,8 @@ def measure(
     checkpoint: Path, seen_tasks: Sequence[int], unseen_tasks: Sequence[int], episodes: int
 ) -> tuple[dict[str, float | None], np.ndarray]:
     """Figures of the tasks that the network was trained on and of others, and a drawing of the former."""
-    policy = InspirePolicy.load(checkpoint)
-    trained, row = training_truths(policy), dict[str, float | None]()
+    policy, trained = InspirePolicy.load(checkpoint), training_means(checkpoint)
+    row = dict[str, float | None]()
     picture = np.zeros((1, 1, 3), np.uint8)
     for prefix, tasks in (("", seen_tasks), ("unseen_", unseen_tasks)):
         seen = [one for task in tasks for one in watch("libero_object", task, episodes)]

@@ -1,6 +1,6 @@
 """Evaluation of a training run on its held-out samples, decoded as a robot would have them."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,8 +15,8 @@ from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Mixture
 from inspire_fast.data.normalization.compute import Source
 from inspire_fast.data.truths import Unlabelled
-from inspire_fast.evaluation.report.held_out_locations import locate, measures_by_kind, truths
-from inspire_fast.evaluation.report.locations import KINDS, Kind, Measure
+from inspire_fast.evaluation.report.held_out_locations import locate, means, measures_by_kind
+from inspire_fast.evaluation.report.locations import KINDS, Kind, Means
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training.config import TrainConfig
 from inspire_fast.training.dataset_config import part_names
@@ -53,8 +53,12 @@ def evaluate(config: ConfigArgument) -> None:
     stored: dict[str, Any] = {"samples": len(samples)}
     if policy.script.acts:
         stored = _actions(policy, samples, config.data.unlabelled)
-    places = _places(policy, config, samples, [_episode(source, i) for i in index])
-    if places:
+    if {question.name for question in policy.script.questions} & set(KINDS):
+        guesses = _training_means(policy, config)
+        rows = locate(policy.decoder, policy.inputs, samples, [_episode(source, i) for i in index])
+        places = measures_by_kind([row for one in rows for row in one], guesses)
+        by_name = {kind: {name: at.tolist() for name, at in one.items()} for kind, one in guesses.items()}
+        write_json(config.checkpoint_dir / "training_means.json", by_name)
         stored["places"] = {kind: {m.name: asdict(m) for m in found} for kind, found in places.items()}
         print("\n".join(f"{kind:5} {measure}" for kind, found in places.items() for measure in found))
     path = config.checkpoint_dir / "held_out.json"
@@ -73,16 +77,10 @@ def _actions(policy: InspirePolicy, samples: Sequence[Sample], unlabelled: Unlab
     return {**asdict(result), "confusion": [[t, a, n] for (t, a), n in result.confusion.items()]}
 
 
-def _places(
-    policy: InspirePolicy, config: TrainConfig, samples: Sequence[Sample], episodes: Sequence[Hashable]
-) -> Mapping[Kind, list[Measure]]:
-    """Measures of points, boxes and traces; empty if the script asks for none, or nobody knows the truth."""
-    if not {question.name for question in policy.script.questions} & set(KINDS):
-        return {}
-    rows = [row for one in locate(policy.decoder, policy.inputs, samples, episodes) for row in one]
+def _training_means(policy: InspirePolicy, config: TrainConfig) -> dict[Kind, Means]:
+    """Means of the places that the run was trained on, of at most 256 samples."""
     train = acting_source(config, "train")
-    trained = (policy.inputs.facts(train[i]) for i in _spread(len(train)))
-    return measures_by_kind(rows, truths(filter(None, trained)))
+    return means(filter(None, (policy.inputs.facts(train[i]) for i in _spread(len(train)))))
 
 
 def _spread(size: int) -> list[int]:

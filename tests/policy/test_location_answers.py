@@ -18,7 +18,7 @@ from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import PromptFields, asked, nothing_of_the_scene, render
 from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
-from inspire_fast.evaluation.report.held_out_locations import locate, measures_by_kind, truths
+from inspire_fast.evaluation.report.held_out_locations import locate, means, measures_by_kind
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.inference.build import build
 from inspire_fast.models.testing import random_images, random_model
@@ -224,7 +224,7 @@ def test_places_of_held_out_samples_are_measured_beside_baselines() -> None:
     assert {row.target for row in flat if row.shuffled is None} == {"the plate"}  # the drawer's task has one target
     assert [row.episode for row in flat[:5]] == ["a"] * 4 + ["b"]
     assert flat[1].truth.tolist() == list(BOX)
-    found = measures_by_kind(flat, truths(one.facts for one in SAMPLES if one.facts is not None))
+    found = measures_by_kind(flat, means(one.facts for one in SAMPLES if one.facts is not None))
     assert {kind: [m.name for m in measures] for kind, measures in found.items()} == {
         "point": ["in_box", "error", "error_px"],
         "box": ["iou", "iou_50"],

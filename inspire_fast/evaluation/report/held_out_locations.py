@@ -10,7 +10,15 @@ from inspire_fast.core.types import Sample, SceneFacts
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.locations import Locations, place_of
-from inspire_fast.evaluation.report.locations import KINDS, Kind, Located, Measure, measures, training_means
+from inspire_fast.evaluation.report.locations import (
+    KINDS,
+    Kind,
+    Located,
+    Means,
+    Measure,
+    measures,
+    training_means,
+)
 from inspire_fast.policy.asking import Asked, ask
 from inspire_fast.policy.decoder import Decoder
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
@@ -46,12 +54,8 @@ def locate(
     ]
 
 
-Truths = Mapping[Kind, Sequence[tuple[str, np.ndarray]]]
-"""Kind -> (target, place)."""
-
-
-def truths(scenes: Iterable[SceneFacts]) -> Truths:
-    """All places in facts, by kind."""
+def means(scenes: Iterable[SceneFacts]) -> dict[Kind, Means]:
+    """Means of the places in facts, by kind; see `training_means`."""
     found: dict[Kind, list[tuple[str, np.ndarray]]] = {kind: [] for kind in KINDS}
     for facts in scenes:
         for target in facts.targets:
@@ -61,15 +65,13 @@ def truths(scenes: Iterable[SceneFacts]) -> Truths:
                 found["box"].append((target.phrase, np.array(target.box_px, float)))
         if facts.trace_px is not None:
             found["trace"].append(("", facts.trace_px.astype(float)))
-    return found
+    return {kind: training_means(places) for kind, places in found.items()}
 
 
-def measures_by_kind(rows: Sequence[Located], trained: Truths) -> dict[Kind, list[Measure]]:
-    """Measures of each kind among the answers; `trained` are the truths that the network was trained on."""
+def measures_by_kind(rows: Sequence[Located], trained: Mapping[Kind, Means]) -> dict[Kind, list[Measure]]:
+    """Measures of each kind among the answers; `trained` are means of what the network was trained on."""
     return {
-        kind: measures(mine, training_means(trained[kind]))
-        for kind in KINDS
-        if (mine := [row for row in rows if row.kind == kind])
+        kind: measures(mine, trained.get(kind)) for kind in KINDS if (mine := [row for row in rows if row.kind == kind])
     }
 
 
