@@ -88,6 +88,13 @@ def answered(policy: InspirePolicy, seen: Sequence[Seen]) -> list[list[Located]]
     ]
 
 
+def report(title: str, rows: Sequence[Located], trained: dict[Kind, Means], prefix: str) -> dict[str, float | None]:
+    """Prints all measures; returns the figures of the last line."""
+    found = measures_by_kind(rows, trained)
+    print("\n".join([f"  {title}", *(f"  {kind:5} {one}" for kind, measures in found.items() for one in measures)]))
+    return figures(found, prefix)
+
+
 def figures(measures: dict[Kind, list[Measure]], prefix: str = "") -> dict[str, float | None]:
     """The figures of the last line: each measure, its interval and its baselines."""
     row: dict[str, float | None] = {}
@@ -131,10 +138,14 @@ def measure(
     for prefix, tasks in (("", seen_tasks), ("unseen_", unseen_tasks)):
         seen = [one for task in tasks for one in watch("libero_object", task, episodes)]
         rows = answered(policy, seen)
-        found = measures_by_kind([r for one in rows for r in one], trained)
+        flat = [r for one in rows for r in one]
         print(f"{prefix or 'seen_'}tasks {list(tasks)}: {len(seen)} pictures of {episodes} new episodes each")
-        print("\n".join(f"  {kind:5} {one}" for kind, measures in found.items() for one in measures))
-        row |= figures(found, prefix)
+        row |= report("all answers", flat, trained, prefix)
+        # The instructions of a suite may all name the basket: there, another instruction asks the same.
+        named = [{target.phrase for target in one.sample.facts.targets} for one in seen if one.sample.facts]
+        everywhere = set.intersection(*named) if len(tasks) > 1 else set[str]()
+        chosen = [r for r in flat if r.kind != "trace" and r.target not in everywhere]
+        row |= {k: v for k, v in report("things that not all name", chosen, trained, f"{prefix}chosen_").items() if v}
         if not prefix:
             picture = drawn(seen[:: max(len(seen) // 24, 1)], rows[:: max(len(seen) // 24, 1)])
     return row, picture
