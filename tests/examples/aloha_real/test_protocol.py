@@ -53,15 +53,17 @@ def finish(one, client):
     assert "Traceback" not in client.text, client.text[-3000:]
     if one.node.process.poll() is None:
         assert one.settled(), one.joints()[-5:]
-    _, commands = one.commands()
-    if len(commands) > 1:
-        step = np.abs(np.diff(commands, axis=0)).max()
-        assert step <= 0.3 * 3.15 / 50 + 1e-4  # `--speed 0.3` of 3.14 rad/s, per tick
+    # Over half a second: a busy machine delivers late, and of two commands that wait only the newer one.
+    times_s, commands = one.commands()
+    if len(commands) > 25:
+        way, elapsed_s = np.abs(commands[25:] - commands[:-25]).max(axis=1), times_s[25:] - times_s[:-25]
+        assert (way <= 0.3 * 3.15 * (elapsed_s + 0.1)).all()  # `--speed 0.3` of 3.14 rad/s
     return status
 
 
-def test_episodes_at_50_hz_with_four_cameras(bench):
-    one = bench(node=("--camera-hz", 30), topics=True)
+@pytest.mark.parametrize("cameras", ["folders", "topics"])
+def test_episodes_at_50_hz_with_four_cameras(bench, cameras):
+    one = bench(node=("--camera-hz", 30), topics=True) if cameras == "topics" else bench()
     client = one.start_client("--episodes", 3, "--execution", "prefetch", *PATIENT, *QUICK)
     client.end(300)
     assert finish(one, client) == 0
@@ -71,11 +73,12 @@ def test_episodes_at_50_hz_with_four_cameras(bench):
     assert np.ptp(one.commands(what="gripper")[1]) > 1.0
     arrived = figures_of(one.commands("puppet_right")[0])
     # Two cores that do other things besides; the figures say more.
-    assert arrived["period_ms_mean"] == pytest.approx(20, rel=0.25)
-    assert rows[-1]["stream"]["period_ms_mean"] == pytest.approx(20, rel=0.25)
-    assert {camera["height"] for camera in rows[0]["cameras"].values()} == {480.0}
+    assert arrived["period_ms_mean"] == pytest.approx(20, rel=0.3)
+    assert rows[-1]["stream"]["period_ms_mean"] == pytest.approx(20, rel=0.3)
+    heights = {camera["height"] for camera in rows[0]["cameras"].values()}
+    assert heights == {480.0 if cameras == "topics" else 90.0}
     figure(
-        "none",
+        f"none/{cameras}",
         arrived=arrived,
         stream=rows[-1]["stream"],
         steps=[{key: row[key] for key in ("period_ms_p99", "period_ms_max", "late_steps")} for row in rows[:-1]],

@@ -35,6 +35,12 @@ def run(*options):
     )
 
 
+def frames_of(gif):
+    """Pictures `[h, w]`, grey."""
+    with Image.open(gif) as animation:
+        return [np.array(frame.convert("L"), np.int16) for frame in ImageSequence.Iterator(animation)]
+
+
 def test_an_untrained_policy_acts_through_the_server(tmp_path):
     with serve_in_background(PolicyServer(tiny_policy(robot="aloha", cameras=IMAGE_KEYS))) as server:
         gif = tmp_path / "episode.gif"
@@ -43,8 +49,7 @@ def test_an_untrained_policy_acts_through_the_server(tmp_path):
     row = json.loads(done.stdout.splitlines()[0])
     assert (row["steps"], row["stopped"], row["success"]) == (12, "max_steps", False)
     assert done.stdout.splitlines()[-1] == "0 of 1 episodes solved"
-    frames = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(Image.open(gif))]
-    assert frames[0].shape == (240, 320, 3)
+    assert frames_of(gif)[0].shape == (240, 320)
 
 
 def test_a_scripted_swing_moves_the_simulated_arms(tmp_path):
@@ -65,7 +70,7 @@ def test_a_scripted_swing_moves_the_simulated_arms(tmp_path):
     finally:
         server.kill()
     assert done.returncode == 0, done.stderr
-    frames = [np.array(frame.convert("L"), np.int16) for frame in ImageSequence.Iterator(Image.open(gif))]
+    frames = frames_of(gif)
     assert np.mean(np.abs(frames[-1] - frames[0]) > 30) > 0.005  # of the pixels
 
 
