@@ -12,8 +12,8 @@ shares no code with them:
 - traces: at every step a small ball is drawn at the gripper, alone, and found in the picture; the labelled points are
   compared with 8 points that divide its path up to the next gripper event into parts of equal length.
 
-The network is that of the config `st4vla_ground_small`, trained before (docs/st4vla.md); `location_network.py` asks it
-in new episodes of tasks that it was trained on, and of two others.
+The network is a small one that was trained by the named config `st4vla_ground_small` and comes with the package;
+`location_network.py` asks it in new episodes of tasks that it was trained on, and of others.
 
 `--quick` takes one task per suite, otherwise 24, and of the network's tasks 4 and 1 with two episodes each, otherwise 8
 and 2 with four. The last line is one JSON object.
@@ -50,6 +50,7 @@ from inspire_fast.envs.libero.targets import Target
 from inspire_fast.labeling.demonstrations import replay as replay_module
 from inspire_fast.labeling.demonstrations.replay import Replay
 from inspire_fast.labeling.labeler import label_dataset
+from inspire_fast.policy.load import SHIPPED
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.libero import LIBERO
 from inspire_fast.training.inspection.page import draw_facts
@@ -76,12 +77,12 @@ class Args:
     Attributes:
         quick: one task per suite: at most five minutes.
         pictures: folder for drawings; None: none.
-        network: a run of `st4vla_ground_small`. Without one there are the labels alone, and the last line says null.
+        network: a run of `st4vla_ground_small` whose held-out samples were evaluated; the shipped one by default.
     """
 
     quick: bool = False
     pictures: Path | None = None
-    network: Path = Path("runs/st4vla/checkpoints/st4vla_ground_small/default")
+    network: Path = SHIPPED["st4vla_ground"]
 
 
 @dataclass
@@ -338,12 +339,7 @@ def main(args: Args) -> None:
 
 
 def of_network(args: Args) -> dict[str, float | None]:
-    """Figures of the trained network; nothing is known without one."""
-    if not args.network.is_dir():
-        print(
-            f"{args.network} does not exist: train it first (docs/st4vla.md, The two stages). No network is measured."
-        )
-        return location_network.figures({})
+    """Figures of the trained network."""
     seen, unseen, episodes = ((0, 2, 4, 6), (8,), 2) if args.quick else (tuple(range(8)), (8, 9), 4)
     figures, picture = location_network.measure(args.network, seen, unseen, episodes)
     if args.pictures is not None:

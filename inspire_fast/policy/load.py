@@ -30,7 +30,8 @@ PUBLISHED: Mapping[str, str] = {
     name: OPENPI_CONFIGS[name].address for name in OPENPI_CONFIGS if OPENPI_CONFIGS[name].address
 }
 """Address of every published checkpoint that `load_policy` knows by name."""
-SHIPPED: Mapping[str, Path] = {"inspire_acting": Path(__file__).parents[1] / "shipped" / "inspire_acting"}
+_FOLDER = Path(__file__).parents[1] / "shipped"
+SHIPPED: Mapping[str, Path] = {name: _FOLDER / name for name in ("inspire_acting", "st4vla_ground")}
 """Folder of every checkpoint that comes with the package, by name."""
 SHIPPED_DEFAULT = "inspire_acting"
 
