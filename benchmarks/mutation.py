@@ -104,8 +104,14 @@ def list_faults(room: str, sample: int, seed: int) -> None:
             chosen += _places(file, operators, trees.get_ast(_read(file)), seed)
     sys.stderr.write(f"{room}: {len(chosen)} faults at places of their own\n")
     for _, file, name, occurrence, line in sorted(chosen):
-        text = mutating.mutate_code(_read(file), operators[name], occurrence)
-        if sample and _compiles(text):
+        if not sample:
+            break
+        try:
+            text = mutating.mutate_code(_read(file), operators[name], occurrence)
+        except IndexError:  # cosmic-ray cannot exchange `except module.Error`
+            sys.stderr.write(f"{file.name}:{line}: {name} cannot be planted\n")
+            continue
+        if _compiles(text):
             module = str(file.relative_to(ROOT))
             fault = Fault(module=module, line=line, operator=name.split("/")[1], occurrence=occurrence, text=text)
             print(json.dumps(asdict(fault)))

@@ -57,7 +57,7 @@ def evaluate(config: ConfigArgument) -> None:
         guesses = _training_means(policy, config)
         rows = locate(policy.decoder, policy.inputs, samples, [_episode(source, i) for i in index])
         places = measures_by_kind([row for one in rows for row in one], guesses)
-        by_name = {kind: {name: at.tolist() for name, at in one.items()} for kind, one in guesses.items()}
+        by_name = {kind: {name: np.round(at, 5).tolist() for name, at in one.items()} for kind, one in guesses.items()}
         write_json(config.checkpoint_dir / "training_means.json", by_name)
         stored["places"] = {kind: {m.name: asdict(m) for m in found} for kind, found in places.items()}
         print("\n".join(f"{kind:5} {measure}" for kind, found in places.items() for measure in found))
