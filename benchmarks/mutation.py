@@ -196,9 +196,11 @@ def in_fork(work: Callable[[], int], log: Path, limit_s: float, *, forks: bool =
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
-    checked, used = time.monotonic(), 0.0
+    checked, used, began = time.monotonic(), 0.0, time.monotonic()
     while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
         time.sleep(0.01)
+        if not forks and time.monotonic() > began + max(2 * limit_s, 3 * STUCK_S):  # it polls what never comes
+            os.killpg(child, signal.SIGKILL)
         if not forks and time.monotonic() > checked + STUCK_S:
             state, now = _state(child)
             if state == "S" and now < used + 1:  # it waits for something that never comes, which takes no processor
