@@ -37,6 +37,12 @@ def test_a_urdf_is_read_from_the_root_to_the_tip():
     np.testing.assert_allclose(pose[:3, :3], rotation(np.array([0, 0, np.pi])), atol=1e-12)
 
 
+def test_a_joint_without_an_axis_moves_along_x():
+    """URDF's default."""
+    chain = read_urdf(URDF.replace('<axis xyz="1 0 0"/>', ""), tip="hand")
+    np.testing.assert_allclose(chain.pose(np.array([0.0, 0.3]))[:3, 3], [1.0, 0.3, 0.4], atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("text", "tip", "words"),
     [

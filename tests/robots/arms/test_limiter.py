@@ -85,6 +85,27 @@ def test_a_start_beyond_the_limits_is_refused():
         JerkLimiter(limits(), np.zeros(2), dt_s=0.0)
 
 
+def test_a_joint_turns_back_where_the_motion_says():
+    """Against the motion itself, in small steps: it brakes, comes back, and stops braking."""
+    jerk, velocity, acceleration = 100.0, np.array([-0.05, 0.05, 0.5]), np.array([4.0, -4.0, 4.0])
+    limiter = JerkLimiter(limits(joints=3), np.zeros(3), dt_s=DT_S)
+    x, v, a = np.zeros(3), velocity.copy(), acceleration.copy()
+    furthest = np.zeros(3)
+    for _ in range(40_000):
+        x, v, a = x + v * 1e-6, v + a * 1e-6, a - np.sign(acceleration) * jerk * 1e-6
+        furthest = np.where(np.abs(x) > np.abs(furthest), x, furthest)
+    found = limiter._turn(np.zeros(3), velocity, acceleration)
+    np.testing.assert_allclose(found[:2], furthest[:2], rtol=1e-3)
+    assert found[2] == 0  # it speeds up, and does not turn
+
+
+def test_a_jerk_that_reaches_the_acceleration_within_a_step_is_halved():
+    """Else a joint would tremble around its target."""
+    limiter = JerkLimiter(limits(acceleration=20.0, jerk=5000.0), np.zeros(2), dt_s=DT_S)
+    limiter.advance(np.ones(2))
+    np.testing.assert_allclose(limiter.acceleration, 10.0, rtol=1e-3)
+
+
 def test_limits_are_narrowed_and_never_widened():
     own = dataclasses.replace(limits(), box=Box(low=(0, 0, 0), high=(1, 1, 1)))
     narrow = own.narrowed(low=(-0.5, -0.5), fraction=0.5, box=Box(low=(0.1, 0.1, 0.1), high=(0.9, 0.9, 0.9)))
@@ -97,6 +118,7 @@ def test_limits_are_narrowed_and_never_widened():
         ({"fraction": 0.0}, "0 .. 1; got 0.0"),
         ({"box": Box(low=(-1, 0, 0), high=(1, 1, 1))}, "can only be narrowed"),
         ({"low": (0.0,)}, "Positions need 2 numbers"),
+        ({"high": (0.5, 0.5, 0.5)}, "Positions need 2 numbers"),
     ):
         with pytest.raises(ValueError, match=words):
             own.narrowed(**wider)

@@ -11,6 +11,7 @@ from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots.cameras.base import CameraError, Frame
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.cameras.registry import camera_of
+from inspire_fast.robots.cameras.resize import fitted_size
 from inspire_fast.robots.cameras.rig import CameraRig
 from inspire_fast.robots.cameras.ros import image_of
 from inspire_fast.robots.control.freshness import hold_while_stale
@@ -74,11 +75,28 @@ def test_a_rig_keeps_the_newest_pictures_in_the_policys_size(pictures):
     assert {key: image.shape for key, image in seen.items()} == {"a": (24, 24, 3), "b": (24, 24, 3)}
     assert seen["b"][0, 0, 0] == 0  # the padding
     assert seen["b"][12, 12, 0] == 9
+    assert rig.pictures()["b"] is seen["b"]  # not resized twice
     time.sleep(0.4)
     assert rig.stale().startswith("b: the newest picture is 0.")
     assert "no picture came" in rig.stale()
     assert rig.report()["a"]["rate_hz"] == pytest.approx(30, rel=0.4)
     rig.close()
+
+
+def test_a_slow_cameras_rate_is_no_whole_number(pictures):
+    rig = CameraRig({"a": RecordedPictures(pictures, rate_hz=1.6)}, size=None, start_s=5)
+    time.sleep(2.2)
+    assert rig.report()["a"]["rate_hz"] == pytest.approx(1.6, rel=0.2)
+    rig.close()
+
+
+def test_a_picture_that_leaves_nothing_is_refused():
+    for size, words in (
+        ((300, 1), "300 x 1 px in 24 x 24 px .* would have 24 x 0 px"),
+        ((0, 0), "would have 0 x 0 px"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fitted_size(*size, 24, 24)
 
 
 def test_a_camera_that_fails_is_opened_again():

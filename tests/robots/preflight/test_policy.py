@@ -8,7 +8,7 @@ import pytest
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS, LoopConfig
 from inspire_fast.robots.control.identity import robot_metadata
-from inspire_fast.robots.preflight.finding import Finding
+from inspire_fast.robots.preflight.finding import Finding, judged
 from inspire_fast.robots.preflight.policy import (
     Answered,
     ask,
@@ -22,6 +22,7 @@ DROID, POSITIONS, ALOHA = (ROBOTS[name] for name in ("droid", "droid_joint_posit
 LOOP = LoopConfig(execute=8, max_steps=1, control_hz=15)
 PICTURE = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
 FAST = (20.0,) * 10
+LEVELS = ((False, False), (False, True), (True, True))  # fails, warns
 
 
 def levels(found):
@@ -125,6 +126,27 @@ class Fails:
 
     def infer(self, observation, options=None):
         raise RuntimeError("out of memory")
+
+
+class Counts:
+    metadata = {}  # noqa: RUF012
+    asked = 0
+
+    def infer(self, observation, options=None):
+        self.asked += 1
+        return ActionChunk(actions=np.zeros((8, 8), np.float32))
+
+
+def test_the_first_request_is_not_counted():
+    policy = Counts()
+    answered = ask(policy, {}, 3)
+    assert isinstance(answered, Answered)
+    assert (policy.asked, len(answered.round_trip_ms)) == (4, 3)
+
+
+def test_what_is_ok_needs_no_advice():
+    given = [judged("arm", "pose", "fine", fails=fails, warns=warns, do="Move it.") for fails, warns in LEVELS]
+    assert [(one.level, one.do) for one in given] == [("ok", ""), ("warn", "Move it."), ("FAIL", "Move it.")]
 
 
 def test_a_request_that_fails_is_told():
