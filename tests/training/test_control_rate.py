@@ -11,9 +11,15 @@ from inspire_fast.training.prepare import control_hz
 from inspire_fast.training.reporting.held_out import chunk_error
 
 
-@pytest.mark.parametrize(("rates", "hz", "told"), [([20], 20, False), ([10, 10], 10, True), ([20, 10], 0, True)])
+@pytest.mark.parametrize(
+    ("rates", "hz", "told"), [([20], 20, False), ([10, 10], 10, True), ([20, 10], 0, True), ([20, None], 20, False)]
+)
 def test_the_data_say_the_rate_and_another_one_than_the_robots_is_warned_of(rates, hz, told, caplog) -> None:
-    parts: Any = [SimpleNamespace(source=SimpleNamespace(dataset=SimpleNamespace(fps=rate))) for rate in rates]
+    """Single pictures, None here, have no rate."""
+    parts: Any = [
+        SimpleNamespace(source=SimpleNamespace(dataset=SimpleNamespace(fps=rate or 1), acts=rate is not None))
+        for rate in rates
+    ]
     assert control_hz(ROBOTS["libero"], parts) == hz
     assert ("robot 'libero' is controlled at 20 Hz" in caplog.text) == told
 

@@ -76,7 +76,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
             question_parameters={"box": BINS, "trace": {**BINS, "points": 2}},
         ),
         model=replace(TEST, vocab_size=1152),
-        data=replace(named.data, root=root / "data", held_out_every=4),
+        data=replace(named.data, root=root / "data", parts=(), held_out_every=4),
         optimizer=OptimizerConfig(peak_lr=1e-3, end_lr=1e-4, warmup_steps=1, ema_decay=None),
         batch_size=4,
         steps=2,
