@@ -143,9 +143,11 @@ def measure(
         row |= report("all answers", flat, trained, prefix)
         # The instructions of a suite may all name the basket: there, another instruction asks the same.
         named = [{target.phrase for target in one.sample.facts.targets} for one in seen if one.sample.facts]
-        everywhere = set.intersection(*named) if len(tasks) > 1 else set[str]()
-        chosen = [r for r in flat if r.kind != "trace" and r.target not in everywhere]
-        row |= {k: v for k, v in report("things that not all name", chosen, trained, f"{prefix}chosen_").items() if v}
+        if len(tasks) > 1:
+            everywhere = set.intersection(*named)
+            chosen = [r for r in flat if r.kind != "trace" and r.target not in everywhere]
+            more = report("things that not all name", chosen, trained, f"{prefix}chosen_")
+            row |= {name: value for name, value in more.items() if value is not None}
         if not prefix:
             picture = drawn(seen[:: max(len(seen) // 24, 1)], rows[:: max(len(seen) // 24, 1)])
     return row, picture
