@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import sys
 
+from inspire_fast.robots.arms.base import ArmError
 from inspire_fast.robots.arms.stop_channel import folder, stop_arms
 
 
@@ -19,9 +20,15 @@ def main(args: Sequence[str] | None = None) -> None:
     """Ends with status 1 unless every arm has answered that it rests. Needs the base install only.
 
     Raises:
-        SystemExit: an arm did not answer, or an unknown argument.
+        SystemExit: an arm did not answer, an unknown argument, or no folder to reach arms by.
     """
-    args = sys.argv[1:] if args is None else args
+    try:
+        _stop(sys.argv[1:] if args is None else args)
+    except ArmError as error:
+        raise SystemExit(str(error)) from error
+
+
+def _stop(args: Sequence[str]) -> None:
     if set(args) - {"--now"}:
         print(__doc__)
         raise SystemExit(0 if set(args) <= {"-h", "--help"} else 2)

@@ -24,7 +24,7 @@ import numpy as np
 from inspire_fast.robots.arms.base import Arm, ArmError, ArmModel
 from inspire_fast.robots.arms.limits import MotionLimits
 from inspire_fast.robots.arms.shared import ArmStatus, SharedStatus
-from inspire_fast.robots.arms.stop_channel import StopChannel
+from inspire_fast.robots.arms.stop_channel import StopChannel, folder
 from inspire_fast.robots.arms.stream import ArmStream, Mode, StreamConfig
 from inspire_fast.robots.arms.watch import ArmWatch, watch_arm
 
@@ -49,12 +49,13 @@ class ArmProcess:
         name: for the emergency stop's list.
 
     Raises:
-        ArmError: the arm cannot be reached.
+        ArmError: the arm cannot be reached, or the emergency stop cannot reach it.
     """
 
     def __init__(
         self, factory: ArmFactory, *, joints: int, config: StreamConfig | None = None, name: str = "arm"
     ) -> None:
+        folder()  # an arm without an emergency stop is not taken under control
         context = multiprocessing.get_context("spawn")
         memory = SharedStatus.allocate(joints)
         self._status, self.report = SharedStatus(memory), dict[str, float]()

@@ -6,16 +6,37 @@ import contextlib
 import os
 from pathlib import Path
 import socket
+import stat
 import tempfile
 import time
 
-_BYTES = 1024
+from inspire_fast.robots.arms.base import ArmError
+
+FOLDER_VARIABLE = "INSPIRE_FAST_STOP_FOLDER"
+_BYTES, _PATH_BYTES, _NAME_BYTES = 1024, 107, 40  # a Unix socket's path has at most 107 bytes
 
 
 def folder() -> Path:
-    """The folder of the stop channels of this user's arms; made if it is missing."""
-    place = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"inspire-fast-arms-{os.getuid()}"
-    place.mkdir(mode=0o700, exist_ok=True)
+    """The folder of the stop channels of this user's arms; made if it is missing.
+
+    It is the same for every process of the user, in a login, a cron job or a service: `/tmp/inspire-fast-arms-<uid>`.
+    `TMPDIR` and `XDG_RUNTIME_DIR` differ among those, and the latter goes away with the last login.
+    `INSPIRE_FAST_STOP_FOLDER` names another one.
+
+    Raises:
+        ArmError: it cannot be made, its path is too long for a socket, or others may write there.
+    """
+    place = Path(os.environ.get(FOLDER_VARIABLE) or f"/tmp/inspire-fast-arms-{os.getuid()}").absolute()
+    do = f"Set {FOLDER_VARIABLE} to a folder of your own, the same for every process."
+    if (length := len(os.fsencode(place))) > (most := _PATH_BYTES - _NAME_BYTES):
+        raise ArmError(f"The stop channels' folder {place} has {length} bytes, sockets in it allow {most}. {do}")
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        found = place.lstat()
+    except OSError as error:
+        raise ArmError(f"The stop channels' folder {place} cannot be made: {error.strerror}. {do}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise ArmError(f"The stop channels' folder {place} is not a folder that only you may write to. {do}")
     return place
 
 
@@ -23,8 +44,12 @@ class StopChannel:
     """The arm's end."""
 
     def __init__(self, name: str) -> None:
-        """Opens the channel `<name>-<process>`."""
-        self.path = folder() / f"{name}-{os.getpid()}.stop"
+        """Opens the channel `<name>-<process>`; a long name is cut, and becomes ASCII.
+
+        Raises:
+            ArmError: see `folder`.
+        """
+        self.path = folder() / f"{name[:20].encode('ascii', 'replace').decode()}-{os.getpid()}.stop"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self.path))
         self._socket.setblocking(False)

@@ -11,7 +11,7 @@ from inspire_fast.robots.arms.base import ArmModel
 from inspire_fast.robots.arms.guard import Guard
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.shared import ArmStatus
-from inspire_fast.robots.arms.stop_channel import folder
+from inspire_fast.robots.arms.stop_channel import FOLDER_VARIABLE, folder
 from inspire_fast.robots.arms.stream import Mode
 from inspire_fast.robots.arms.watch import ArmWatch
 from inspire_fast.robots.preflight.finding import Finding, judged
@@ -113,5 +113,5 @@ def _tried(part: ArmPart, check: str, attempt: Callable[[], None], says: str) ->
 def _stop(part: ArmPart, arm: ArmProcess) -> Finding:
     reached = [channel.stem for channel in folder().glob(f"*-{arm.pid}.stop")]
     says = f"inspire-stop-arms reaches {reached[0]}" if reached else f"no channel in {folder()}"
-    do = "Start this program and inspire-stop-arms as the same user, with the same XDG_RUNTIME_DIR."
+    do = f"Start this program and inspire-stop-arms as the same user, with the same {FOLDER_VARIABLE}."
     return judged(part.name, "emergency stop", says, fails=not reached, do=do)

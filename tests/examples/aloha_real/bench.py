@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from tests.examples.processes import ENVIRONMENTS, ROOT, ClientBench, Process, free_port, write_pictures
+from tests.robots.stop_folder import own_stop_folder
 
 CLIENT = ENVIRONMENTS / "aloha" / "bin" / "python"
 ROS = ENVIRONMENTS / "ros"
@@ -22,12 +23,13 @@ class Bench(ClientBench):
     def __init__(self, folder, *, server=(), served="aloha", node=(), topics=False):
         super().__init__(folder, "aloha")
         self.master_port, self.topics = free_port(), topics
+        self._stack = contextlib.ExitStack()
         self.environment = {
             "PYTHONPATH": f"{ROOT}:{MESSAGES}:{PACKAGES}",
             "ROS_MASTER_URI": f"http://127.0.0.1:{self.master_port}",
             "ROS_IP": "127.0.0.1",
             "ROS_HOME": str(folder / "ros"),
-            "XDG_RUNTIME_DIR": str(folder),
+            **dict([self._stack.enter_context(own_stop_folder())]),
         }
         self.pictures = write_pictures(folder / "pictures")
         self.node = self.master = None
@@ -89,6 +91,7 @@ class Bench(ClientBench):
 
     def close(self):
         super().close(self.node, self.master)
+        self._stack.close()
 
 
 def figures_of(times_s):

@@ -23,6 +23,7 @@ from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.stop_channel import stop_arms
 from inspire_fast.robots.arms.stream import Mode
 from inspire_fast.robots.arms.testing import IdealArm, planar_chain
+from tests.robots.stop_folder import own_stop_folder
 
 pytestmark = pytest.mark.slow  # processes in real time, which other tests beside them make late
 
@@ -41,8 +42,9 @@ class NoCameras:
 
 @pytest.fixture
 def faults(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path
+    with own_stop_folder() as variable:
+        monkeypatch.setenv(*variable)
+        yield tmp_path
 
 
 @pytest.fixture
@@ -53,13 +55,14 @@ def arm(faults):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared():
     """An arm for tests after which it can still be commanded; starting a process takes a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("shared")))
-        process = ArmProcess(IdealArm, joints=7, name="shared")
-    yield process
-    process.close()
+    with own_stop_folder() as variable:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(*variable)
+            process = ArmProcess(IdealArm, joints=7, name="shared")
+        yield process
+        process.close()
 
 
 def environment(arm, *, fraction=0.5, box=None, **options):

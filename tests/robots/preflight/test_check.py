@@ -13,6 +13,7 @@ from inspire_fast.robots.preflight import arm
 from inspire_fast.serving.background import serve_in_background
 from inspire_fast.serving.server import PolicyServer
 from inspire_fast.serving.testing import PuppetPolicy
+from tests.robots.stop_folder import own_stop_folder
 
 CAMERAS = sorted(ROBOTS["droid"].cameras)
 PROGRAM = """
@@ -67,14 +68,15 @@ def workstation(options):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def place(tmp_path):
     (tmp_path / "pictures").mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (9, 240, 320, 3), dtype=np.uint8)
     for index, picture in enumerate(noise):
         Image.fromarray(picture).save(tmp_path / "pictures" / f"{index}.png", compress_level=1)
     (tmp_path / "program.py").write_text(f"CAMERAS = {CAMERAS}\n{PROGRAM}", encoding="utf-8")
-    yield tmp_path
+    with own_stop_folder() as variable, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*variable)
+        yield tmp_path
     sys.modules.pop("program", None)
 
 
