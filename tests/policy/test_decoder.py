@@ -17,7 +17,7 @@ from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.render import STATE_BINS, PromptFields, discretise, render
 from inspire_fast.dialogue.script import SCRIPTS, Context, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
-from inspire_fast.models.config import PRESETS
+from inspire_fast.models.config import PRESETS, ModelConfig
 from inspire_fast.models.inference.build import build
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.testing import random_images, random_model
@@ -25,9 +25,8 @@ from inspire_fast.policy import decoder as decoder_module
 from inspire_fast.policy.batching import Row
 from inspire_fast.policy.compiled import Result
 from inspire_fast.policy.decoder import Decoded, Decoder
-from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
+from tests.policy.paper_network import PaperNetwork
 
 WORDS, SHAPE = tiny_vocabulary(), {"horizon": 10, "action_dim": 7}
 PROMPTS = [
@@ -37,19 +36,31 @@ PROMPTS = [
 ]
 
 
-@lru_cache
-def policy(*, one_id_answers: bool) -> InspirePolicy:
-    return tiny_policy(one_id_answers=one_id_answers)
+SCRIPTS_TO_FILL = {
+    "inspire": SCRIPTS["inspire"](DIRECTION),
+    "inspire_first": SCRIPTS["inspire_first"](DIRECTION),
+    "inspire_first, as released": SCRIPTS["inspire_first"](DIRECTION, released=True),
+    "two questions": SCRIPTS["inspire"](DIRECTION, QUESTIONS["distance"]()),
+}
 
 
 @lru_cache
-def trained(one: InspirePolicy) -> Pi0Fast:
-    """The network that the policy's decoder was laid out from."""
-    return random_model(one.contract.model)
+def decoder_of(script: str = "inspire", *, one_id_answers: bool = True, real: bool = False) -> Decoder:
+    """With the network on paper, or with a real one."""
+    vocabulary = tiny_vocabulary(one_id_answers=one_id_answers)
+    config = replace(PRESETS["test"], vocab_size=vocabulary.size)
+    model: Any = build(trained(config)) if real else PaperNetwork.of(config)
+    return Decoder(model, SCRIPTS_TO_FILL[script], vocabulary, **SHAPE)
+
+
+@lru_cache
+def trained(config: ModelConfig) -> Pi0Fast:
+    """What the real network was laid out from."""
+    return random_model(config)
 
 
 def plan(
-    decoder: Any,
+    decoder: Decoder,
     prompts: Sequence[PromptFields],
     forced: Sequence[Sequence[str] | None] | None = None,
     drafts: Sequence[Sequence[str] | None] | None = None,
@@ -60,7 +71,7 @@ def plan(
 
 
 def decode(
-    one: InspirePolicy,
+    one: Decoder,
     prompts: list[PromptFields],
     options: Sequence[RequestOptions] | RequestOptions | None = None,
     *,
@@ -68,14 +79,13 @@ def decode(
     drafts: Sequence[Sequence[str] | None] | None = None,
     **others: Any,
 ) -> list[Decoded]:
-    images = random_images(one.contract.model, len(prompts))
+    images = random_images(one.model.config, len(prompts))
     # The first camera of the second row is masked: the cache must cope.
     shown = {
         name: np.arange(len(prompts)) != 1 if n == 0 else np.ones(len(prompts), bool) for n, name in enumerate(images)
     }
     each = [options] * len(prompts) if isinstance(options, RequestOptions) else options
-    rows = plan(one.decoder, prompts, forced, drafts)
-    return one.decoder.decode(images, rows, each, image_mask=shown, **others)  # pyright: ignore[reportCallIssue]
+    return one.decode(images, plan(one, prompts, forced, drafts), each, image_mask=shown, **others)
 
 
 LONGEST = 320
@@ -86,30 +96,33 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
     return x - np.log(np.exp(x - x.max()).sum()) - x.max()
 
 
-def teacher_forced(one: InspirePolicy, row: int, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def teacher_forced(one: Decoder, row: int, decoded: Decoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ids, segments, logits) of the finished dialogue of one row."""
-    images = {k: v[row : row + 1] for k, v in random_images(one.contract.model, len(PROMPTS)).items()}
-    shown = {name: np.array([row != 1 or n != 0]) for n, name in enumerate(images)}
+    images = {k: v[row] for k, v in random_images(one.model.config, len(PROMPTS)).items()}
+    shown = {name: row != 1 or n != 0 for n, name in enumerate(images)}
     tokens = render(
         one.script, PROMPTS[row], one.vocabulary, answers=decoded.answers, action_ids=decoded.action_ids
     ).tokens
+    if isinstance(one.model, PaperNetwork):
+        return tokens.ids, tokens.segment, one.model.scores(images, shown, tokens)
     n = len(tokens)
     ids, block = np.zeros((1, LONGEST), np.int32), np.full((1, LONGEST), n, np.int32)
     ids[0, :n], block[0, :n] = tokens.ids, tokens.block
-    logits = full_logits(trained(one), images, shown, ids, np.arange(LONGEST)[None] < n, block)
+    one_row = ({k: v[None] for k, v in images.items()}, {k: np.array([v]) for k, v in shown.items()})
+    logits = full_logits(trained(one.model.config), *one_row, ids, np.arange(LONGEST)[None] < n, block)
     return tokens.ids, tokens.segment, np.asarray(logits)[0, :n]
 
 
+@pytest.mark.parametrize("real", [False, True], ids=["on paper", "real network"])
 @pytest.mark.parametrize("one_id_answers", [True, False], ids=["words of one id", "words of several ids"])
-def test_every_choice_is_the_teacher_forced_one(one_id_answers: bool) -> None:
-    one = policy(one_id_answers=one_id_answers)
-    assert isinstance(one.decoder, Decoder)
-    assert one.decoder.answers["direction"].depth == 1 or not one_id_answers
+def test_every_choice_is_the_teacher_forced_one(one_id_answers: bool, real: bool) -> None:
+    one = decoder_of(one_id_answers=one_id_answers, real=real)
+    assert (one.answers["direction"].depth == 1) == one_id_answers
     for row, decoded in enumerate(decode(one, PROMPTS)):
         ids, segment, logits = teacher_forced(one, row, decoded)
         pieces = render(one.script, PROMPTS[row], one.vocabulary).pieces
         slots = [i for i, p in enumerate(pieces) if p.kind == "answer"]
-        answers = one.decoder.answers["direction"]
+        answers = one.answers["direction"]
         for slot, answer, probability in zip(slots, decoded.answers, decoded.answer_probabilities, strict=True):
             at = np.flatnonzero(segment == slot)
             state, log_p = 0, 0.0
@@ -125,7 +138,7 @@ def test_every_choice_is_the_teacher_forced_one(one_id_answers: bool) -> None:
         assert_actions_greedy(one, decoded, logits, np.flatnonzero(segment == len(pieces) - 1))
 
 
-def assert_actions_greedy(one: InspirePolicy, decoded: Decoded, logits: np.ndarray, at: np.ndarray) -> None:
+def assert_actions_greedy(one: Decoder, decoded: Decoded, logits: np.ndarray, at: np.ndarray) -> None:
     grammar = one.vocabulary.action.grammar(10, 7)
     action_ids = one.vocabulary.from_action(np.arange(one.vocabulary.action.vocab_size))
     state, owed, total = grammar.start, grammar.owed, 0.0
@@ -139,20 +152,19 @@ def assert_actions_greedy(one: InspirePolicy, decoded: Decoded, logits: np.ndarr
 
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
-    one = policy(one_id_answers=True)
-    assert isinstance(one.decoder, Decoder)
-    images, rows = random_images(one.contract.model, len(PROMPTS)), plan(one.decoder, PROMPTS)
-    together = one.decoder.decode(images, rows)
-    padded = replace(one.decoder.size_of(rows), rows=1)  # the other two share a program; the first has one of its own
+    one = decoder_of()
+    images, rows = random_images(one.model.config, len(PROMPTS)), plan(one, PROMPTS)
+    together = one.decode(images, rows)
+    padded = replace(one.size_of(rows), rows=1)  # the other two share a program; the first has one of its own
     for row, size in enumerate((None, padded, padded)):
         own = {k: v[row : row + 1] for k, v in images.items()}
-        alone = one.decoder.decode(own, rows[row : row + 1], size=size)[0]
+        alone = one.decode(own, rows[row : row + 1], size=size)[0]
         assert alone.answers == together[row].answers
         assert alone.action_ids == together[row].action_ids
 
 
 def test_forced_answers_are_what_the_actions_follow() -> None:
-    one = policy(one_id_answers=False)
+    one = decoder_of(one_id_answers=False)
     forced = [["left", "grasped"], ["up"], []]
     for row, decoded in enumerate(decode(one, PROMPTS, forced=forced)):
         assert list(decoded.answers) == forced[row]
@@ -162,7 +174,7 @@ def test_forced_answers_are_what_the_actions_follow() -> None:
 
 
 def test_free_answers_forced_back_change_nothing() -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     free = decode(one, PROMPTS)
     again = decode(one, PROMPTS, forced=[row.answers for row in free])
     assert [row.action_ids for row in again] == [row.action_ids for row in free]
@@ -171,18 +183,18 @@ def test_free_answers_forced_back_change_nothing() -> None:
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), temperature=st.sampled_from([0.0, 1.0, 3.0]))
 def test_chunks_of_random_weights_are_well_formed(seed: int, temperature: float) -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     grammar = one.vocabulary.action.grammar(10, 7)
     prompts = [replace(PROMPTS[0], state=np.full(3, s)) for s in np.linspace(-1, 1, 16)]
-    images = random_images(one.contract.model, 16, seed)
+    images = random_images(one.model.config, 16, seed)
     options = [RequestOptions(temperature=temperature, seed=seed)] * 16
-    for row in one.decoder.decode(images, plan(one.decoder, prompts), options):
+    for row in one.decode(images, plan(one, prompts), options):
         assert grammar.accepts(row.action_ids)
         assert np.isfinite(one.vocabulary.action.decode(list(row.action_ids), 10, 7)).all()
 
 
 def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     warm = [RequestOptions(temperature=2.0, seed=seed) for seed in (3, 4)]
     mixed = decode(one, PROMPTS, [warm[0], RequestOptions(seed=3), warm[1]])
     greedy, first, other = decode(one, PROMPTS), *(decode(one, PROMPTS, options) for options in warm)
@@ -192,7 +204,7 @@ def test_sampling_follows_each_rows_own_seed_and_temperature() -> None:
 
 
 def test_the_likeliest_one_of_top_k_is_greedy_and_more_stay_among_the_likeliest() -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     greedy, first = decode(one, PROMPTS), decode(one, PROMPTS, RequestOptions(temperature=5.0, top_k=1, seed=1))
     assert [row.action_ids for row in first] == [row.action_ids for row in greedy]
     drawn = decode(one, PROMPTS, RequestOptions(temperature=50.0, top_k=2, seed=2))[0]
@@ -208,29 +220,21 @@ def test_the_likeliest_one_of_top_k_is_greedy_and_more_stay_among_the_likeliest(
     assert set(ranks) == {0, 1}
 
 
-SCRIPTS_TO_DRAFT = {
-    "inspire": SCRIPTS["inspire"](DIRECTION),
-    "inspire_first": SCRIPTS["inspire_first"](DIRECTION),
-    "inspire_first, as released": SCRIPTS["inspire_first"](DIRECTION, released=True),
-    "two questions": SCRIPTS["inspire"](DIRECTION, QUESTIONS["distance"]()),
-}
-
-
-@lru_cache
-def decoder_of(script: str) -> Decoder:
-    vocabulary = tiny_vocabulary(one_id_answers=script != "inspire")
-    model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size), seed=1))
-    return Decoder(model, SCRIPTS_TO_DRAFT[script], vocabulary, **SHAPE)
-
-
-# Each compiles programs of its own, but for the released variant; one of a kind by default.
+# Each compiles programs of its own, but for the released variant.
 @pytest.mark.parametrize(
-    "script", [pytest.param(name, marks=() if "first" in name else pytest.mark.slow) for name in SCRIPTS_TO_DRAFT]
+    ("script", "one_id_answers"),
+    [
+        ("inspire_first", True),
+        ("inspire_first, as released", True),
+        ("inspire", False),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("inspire", True), ("inspire_first", False))),
+        *(pytest.param("two questions", one, marks=pytest.mark.slow) for one in (True, False)),
+    ],
 )
 @settings(max_examples=8)
 @given(data=st.data())
-def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) -> None:
-    decoder = decoder_of(script)
+def test_a_draft_changes_nothing_that_is_said(script: str, one_id_answers: bool, data: st.DataObject) -> None:
+    decoder = decoder_of(script, one_id_answers=one_id_answers)
     images = random_images(decoder.model.config, 2, data.draw(st.integers(0, 3)))
     prompts = PROMPTS[:2]
     rows = plan(decoder, prompts)
@@ -259,7 +263,7 @@ def test_a_draft_changes_nothing_that_is_said(script: str, data: st.DataObject) 
 
 
 def test_forced_free_and_drafted_rows_share_a_call() -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     free = decode(one, PROMPTS)
     forced = [("left", "grasped"), None, None]
     mixed = decode(one, PROMPTS, forced=forced, drafts=[None, free[1].answers, None])
@@ -270,7 +274,7 @@ def test_forced_free_and_drafted_rows_share_a_call() -> None:
 
 
 def test_given_actions_are_written_and_scored() -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     greedy = decode(one, PROMPTS)
     drawn = decode(one, PROMPTS, RequestOptions(temperature=2.0, seed=5))
     scored = decode(one, PROMPTS, actions=[drawn[0].action_ids, None, drawn[2].action_ids[:3]])
@@ -278,18 +282,18 @@ def test_given_actions_are_written_and_scored() -> None:
     np.testing.assert_allclose(scored[0].action_log_probability, drawn[0].action_log_probability, rtol=1e-4)
     assert scored[1].action_ids == greedy[1].action_ids
     assert scored[2].action_ids[:3] == drawn[2].action_ids[:3]
-    with pytest.raises(ValueError, match="place 70 is unknown, or comes after a complete chunk"):
+    with pytest.raises(ValueError, match=f"place {len(greedy[0].action_ids)} is unknown, or comes after a complete"):
         decode(one, PROMPTS, actions=[(*greedy[0].action_ids, 0), None, None])
 
 
 def test_a_constant_camera_is_what_its_image_is() -> None:
-    one = policy(one_id_answers=True)
-    model, name = one.decoder.model, one.decoder.cameras[0]
+    one = decoder_of()
+    model, name = one.model, one.cameras[0]
     black = np.zeros((*model.config.image_hw, 3), np.uint8)
     decoder = Decoder(model, one.script, one.vocabulary, horizon=10, action_dim=7, constant={name: black})
     images = random_images(model.config, 1)
     assert decoder.cameras == tuple(c for c in model.config.cameras if c != name)
-    seen = one.decoder.decode({**images, name: black[None]}, plan(decoder, PROMPTS[:1]))[0]
+    seen = one.decode({**images, name: black[None]}, plan(decoder, PROMPTS[:1]))[0]
     known = decoder.decode({c: images[c] for c in decoder.cameras}, plan(decoder, PROMPTS[:1]))[0]
     assert (known.answers, known.action_ids) == (seen.answers, seen.action_ids)
     with pytest.raises(ValueError, match="The network has no cameras"):
@@ -303,13 +307,13 @@ def programs() -> int:
 
 def test_nothing_compiles_in_a_control_loop_behind_the_warm_up() -> None:
     """Whatever the state is, and whether drafts hold or not."""
-    one = policy(one_id_answers=True)
-    decoder = Decoder(one.decoder.model, one.script, one.vocabulary, horizon=10, action_dim=7)
+    one = decoder_of()
+    decoder = Decoder(one.model, one.script, one.vocabulary, horizon=10, action_dim=7)
     fields, rng = replace(PROMPTS[1], state=np.zeros(4)), np.random.default_rng(0)
     known = decoder.warm_up([fields])
     assert known > 1
     compiled = programs()
-    images = random_images(one.contract.model, 1)
+    images = random_images(one.model.config, 1)
     for scale in (0.01, 0.3, 1.0, 3.0):
         for draft in ("left", "up"):
             state = np.clip(rng.normal(size=4) * scale, -1, 1)
@@ -380,7 +384,7 @@ def test_no_answer_and_no_mixture_of_rows_meets_an_uncompiled_program(
 
 
 def test_calls_are_padded_to_the_smallest_compiled_shape_that_holds_them() -> None:
-    decoder = Decoder(decoder_of("inspire_first").model, SCRIPTS_TO_DRAFT["inspire_first"], WORDS, **SHAPE)
+    decoder = Decoder(decoder_of("inspire_first").model, SCRIPTS_TO_FILL["inspire_first"], WORDS, **SHAPE)
     rows = plan(decoder, PROMPTS[:1])
     own = decoder.size_of(rows)
     larger, largest = replace(own, prompt=own.prompt + 8), replace(own, prompt=own.prompt + 64, slots=4)
@@ -397,24 +401,22 @@ def test_calls_are_padded_to_the_smallest_compiled_shape_that_holds_them() -> No
 
 def test_states_with_the_shortest_and_the_longest_text() -> None:
     """The warm-up compiles for both, so that no state in between needs another program."""
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     text = one.vocabulary.text
     lengths = [len(text.encode(f" {number}")) for number in range(-1, STATE_BINS)]
-    assert isinstance(one.decoder, Decoder)
-    ends = [len(text.encode(" " + discretise(np.array([value])))) for value in one.decoder._state_ends()]
+    ends = [len(text.encode(" " + discretise(np.array([value])))) for value in one._state_ends()]
     assert ends == [min(lengths), max(lengths)]
     assert ends[0] < ends[1]
 
 
 def test_what_cannot_work_is_refused_at_construction() -> None:
     vocabulary = tiny_vocabulary()
-    model = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size)))
+    model: Any = PaperNetwork.of(replace(PRESETS["test"], vocab_size=vocabulary.size))
     mute = Script(name="mute", segments=(Context(text="Task: {instruction}"),))
     with pytest.raises(ValueError, match="neither asks nor acts"):
         Decoder(model, mute, vocabulary, horizon=10, action_dim=7)
-    small = build(random_model(replace(PRESETS["test"], vocab_size=400)))
-    large = build(random_model(replace(PRESETS["test"], vocab_size=vocabulary.size + 1)))
-    for other in (small, large):
+    for size in (400, vocabulary.size + 1):
+        other: Any = PaperNetwork.of(replace(PRESETS["test"], vocab_size=size))
         with pytest.raises(ValueError, match=f"{other.config.vocab_size} ids, the tokenizers make {vocabulary.size}"):
             Decoder(other, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)
     many = SCRIPTS["inspire"](*[DIRECTION] * 6, max_targets=3)
@@ -423,7 +425,7 @@ def test_what_cannot_work_is_refused_at_construction() -> None:
 
 
 def test_refusals_in_a_call() -> None:
-    one = policy(one_id_answers=True)
+    one = decoder_of()
     with pytest.raises(ValueError, match="1 forced answers for 2 questions"):
         decode(one, PROMPTS, forced=[["left"], ["up"], []])
     with pytest.raises(ValueError, match="not an allowed answer; allowed: right"):

@@ -1,10 +1,9 @@
-"""Answers that are locations, decoded: each id is the teacher-forced network's own choice among the allowed ones."""
+"""Answers that are locations, decoded: each id is the network's own choice among the allowed ones."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -20,10 +19,10 @@ from inspire_fast.dialogue.script import SCRIPTS, Script
 from inspire_fast.dialogue.testing import DIRECTION, tiny_vocabulary
 from inspire_fast.evaluation.report.held_out_locations import locate, means, measures_by_kind
 from inspire_fast.models.config import PRESETS
-from inspire_fast.models.inference.build import build
-from inspire_fast.models.testing import random_images, random_model
+from inspire_fast.models.testing import random_images
 from inspire_fast.policy.asking import ask
 from inspire_fast.policy.decoder import Decoded, Decoder
+from tests.policy.paper_network import PaperNetwork
 
 BINS = 16
 WORDS = tiny_vocabulary(locations=BINS)
@@ -40,22 +39,12 @@ ROWS = [
     PromptFields(instruction="open it", state=np.full(3, 0.5), targets=("the drawer",)),
     PromptFields(instruction="go", state=np.ones(2)),
 ]
-LONGEST = 448
-full_logits = jax.jit(lambda m, *args: m.logits(m(*args)))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiles_fast() -> Iterator[None]:
-    """Compiling is nearly all of what these tests take."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @lru_cache
 def decoder(script: Script) -> Decoder:
-    return Decoder(build(random_model(CONFIG)), script, WORDS, horizon=10, action_dim=7)
+    model: Any = PaperNetwork.of(CONFIG)
+    return Decoder(model, script, WORDS, horizon=10, action_dim=7)
 
 
 def decode(script: Script, rows: list[PromptFields], **given) -> list[Decoded]:
@@ -70,14 +59,10 @@ def decode(script: Script, rows: list[PromptFields], **given) -> list[Decoded]:
 
 def own_choices(script: Script, number: int, decoded: Decoded) -> tuple[list[str], list[float]]:
     """The answers and their probabilities by the teacher-forced network, along the decoded dialogue."""
-    images = {k: v[number : number + 1] for k, v in random_images(CONFIG, len(ROWS)).items()}
+    images = {k: v[number] for k, v in random_images(CONFIG, len(ROWS)).items()}
     actions = decoded.action_ids if script.acts else None
     rendered = render(script, ROWS[number], WORDS, answers=decoded.answers, action_ids=actions)
-    n = len(rendered.tokens)
-    ids, block = np.zeros((1, LONGEST), np.int32), np.full((1, LONGEST), n, np.int32)
-    ids[0, :n], block[0, :n] = rendered.tokens.ids, rendered.tokens.block
-    shown = {name: np.ones(1, bool) for name in images}
-    logits = np.asarray(full_logits(random_model(CONFIG), images, shown, ids, np.arange(LONGEST)[None] < n, block))[0]
+    logits = PaperNetwork.of(CONFIG).scores(images, dict.fromkeys(images, True), rendered.tokens)
     answers, probabilities = [], []
     for question, target in asked(script, ROWS[number]):
         piece = next(
@@ -94,9 +79,7 @@ def own_choices(script: Script, number: int, decoded: Decoded) -> tuple[list[str
     return answers, probabilities
 
 
-@pytest.mark.parametrize(
-    "script", [pytest.param(GROUND, marks=pytest.mark.slow), ANSWERS], ids=["ground", "st4vla_answers"]
-)
+@pytest.mark.parametrize("script", [GROUND, ANSWERS], ids=["ground", "st4vla_answers"])
 def test_every_location_is_the_teacher_forced_choice(script: Script) -> None:
     """Words and locations of one id and of many, rows with different questions, with and without actions."""
     found = decode(script, ROWS)
@@ -131,7 +114,6 @@ def test_drafts_and_forced_answers_of_many_ids() -> None:
     assert all(p == 1 for row in forced for p in row.answer_probabilities)
 
 
-@pytest.mark.slow
 def test_heat_maps_are_the_probabilities_of_the_answers() -> None:
     one, found = decoder(ANSWERS), decode(ANSWERS, ROWS)
     rows = [one.plan(f).with_answers(d.answers, trusted=False) for f, d in zip(ROWS, found, strict=True)]
@@ -149,7 +131,6 @@ def test_heat_maps_are_the_probabilities_of_the_answers() -> None:
         one.answer_maps(random_images(CONFIG, 1), [one.plan(ROWS[0])])
 
 
-@pytest.mark.slow
 def test_a_dialogue_can_ask_nothing() -> None:
     silent = replace(ROWS[0], targets=(), left_out=nothing_of_the_scene(ANSWERS))
     (alone,) = decode(ANSWERS, [silent])
@@ -192,7 +173,6 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.slow
 def test_a_network_is_asked_what_the_facts_answer() -> None:
     """And under another sample's instruction its answers count as answers about the targets at the same place."""
     one = decoder(ANSWERS)
@@ -213,7 +193,6 @@ def test_a_network_is_asked_what_the_facts_answer() -> None:
     assert [answer for _, _, answer in told.answers[:2]] == [of_bowl["point", "the bowl"], of_bowl["box", "the bowl"]]
 
 
-@pytest.mark.slow
 def test_places_of_held_out_samples_are_measured_beside_baselines() -> None:
     rows = locate(decoder(ANSWERS), INPUTS, SAMPLES, ["a", "b", "c"])
     assert [[row.kind for row in one] for one in rows] == [
