@@ -170,16 +170,15 @@ class Checkpoints:
         with self.disk_full_reported():
             self._manager.save(step, args=args)
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Mapping[str, Any]]:
-        """The latest state, with the shapes and shardings of `like`, and the loader's position."""
+    def position(self) -> Mapping[str, Any]:
+        """What the latest checkpoint was saved with beside the state; see `save`."""
+        return self._manager.restore(self.latest, args=ocp.args.Composite(loader=ocp.args.JsonRestore()))["loader"]
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The latest state, with the shapes and shardings of `like`."""
         restore_args = ocp.checkpoint_utils.construct_restore_args(like)
-        restored = self._manager.restore(
-            self.latest,
-            args=ocp.args.Composite(
-                train_state=ocp.args.PyTreeRestore(like, restore_args=restore_args), loader=ocp.args.JsonRestore()
-            ),
-        )
-        return restored["train_state"], restored["loader"]
+        state = ocp.args.PyTreeRestore(like, restore_args=restore_args)
+        return self._manager.restore(self.latest, args=ocp.args.Composite(train_state=state))["train_state"]
 
     def wait(self) -> None:
         """Blocks until every started checkpoint is on disk.

@@ -91,19 +91,10 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
             num_threads=config.data.loader_threads,
         ),
     )
-    shapes = jax.eval_shape(lambda: init_state(config))
-    shardings = state_shardings(shapes, run.mesh)
-    if jax.process_index() == 0:
-        logger.info(
-            "Parameters on the mesh; moments and EMA are placed like them:\n%s",
-            placement_table(shapes.params, shardings.params),
-        )
-    step = compile_step(config, run.mesh)
-    check_memory(config, run.mesh, step)
     try:
-        state, pending = begin(run, checkpoints, loader, shapes, shardings)
-        with checkpoints.disk_full_reported():
-            advance(run, step, state, pending, loader, checkpoints, preemption)
+        pending = resume_stream(run, checkpoints, loader)  # before anything is compiled, which takes minutes
+        shapes = jax.eval_shape(lambda: init_state(config))
+        _steps(run, checkpoints, loader, pending, shapes, preemption)
     finally:
         checkpoints.close()
     return TrainResult(
@@ -112,6 +103,32 @@ def _train(config: TrainConfig, preemption: Preemption) -> TrainResult:
         checkpoint=config.checkpoint_dir / str(config.steps),
         seconds=time.perf_counter() - start,
     )
+
+
+def _steps(
+    run: Run,
+    checkpoints: Checkpoints,
+    loader: Loader,
+    pending: Sequence[Mapping[str, float]],
+    shapes: TrainState,
+    preemption: Preemption,
+) -> None:
+    """Compiles the step, restores or makes the state, and takes the steps."""
+    config, shardings = run.config, state_shardings(shapes, run.mesh)
+    if jax.process_index() == 0:
+        logger.info(
+            "Parameters on the mesh; moments and EMA are placed like them:\n%s",
+            placement_table(shapes.params, shardings.params),
+        )
+    step = compile_step(config, run.mesh)
+    check_memory(config, run.mesh, step)
+    if checkpoints.latest is None:
+        state = initial_state(config, shardings)
+    else:
+        like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
+        state = checkpoints.restore(like)
+    with checkpoints.disk_full_reported():
+        advance(run, step, state, pending, loader, checkpoints, preemption)
 
 
 def advance(
@@ -157,17 +174,15 @@ def advance(
                 raise PreemptedError(number, config.exp_name)
 
 
-def begin(
-    run: Run, checkpoints: Checkpoints, loader: Loader, shapes: TrainState, shardings: TrainState
-) -> tuple[TrainState, Sequence[Mapping[str, float]]]:
-    """The first state and metrics that are not logged yet: fresh, or the latest checkpoint's with its loader position.
+def resume_stream(run: Run, checkpoints: Checkpoints, loader: Loader) -> Sequence[Mapping[str, float]]:
+    """Puts the loader where the latest checkpoint left it; returns the metrics that are not logged yet.
 
     Raises:
         ValueError: the checkpoint was trained with other tokenizers, statistics, script, network or settings, or the
             data changed since; names the differences.
     """
     if checkpoints.latest is None:
-        return initial_state(run.config, shardings), ()
+        return ()
     saved = checkpoints.contract()
     differing = saved.differences(run.contract) + settings_differences(saved.config, run.contract.config)
     if differing:
@@ -177,8 +192,7 @@ def begin(
             + "\nResume with the settings that it began with, or start a new run from its parameters (`--init-from "
             f"{checkpoints.directory / str(checkpoints.latest) / 'params'} --exp-name <new>`)."
         )
-    like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, shardings)
-    state, position = checkpoints.restore(like)
+    position = checkpoints.position()
     loader.restore(position)
     require_unchanged(position.get(DATA, {}), run.data)
-    return state, position.get(PENDING, ())
+    return position.get(PENDING, ())

@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 import itertools
 import json
@@ -19,10 +20,19 @@ from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.policy.seeds import NoiseSeeds
 from inspire_fast.policy.testing import tiny_policy
 from inspire_fast.robots import ROBOTS
+from tests.policy.paper_network import PaperNetwork
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_paper() -> Iterator[None]:
+    """What a policy does around its network does not depend on which one it is; the real one has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inspire_fast.policy.policy.build", lambda model, **_: PaperNetwork.of(model.config))
+        yield
 
 
 @pytest.fixture(scope="module")
-def policy() -> InspirePolicy:
+def policy(on_paper: None) -> InspirePolicy:
     return tiny_policy()
 
 

@@ -101,7 +101,7 @@ def test_an_update_changes_what_trains_and_the_run_continues(tmp_path: Path) -> 
     checkpoints.wait()
     shardings = state_shardings(after, make_mesh(MeshConfig()))
     like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), after, shardings)
-    again, _ = checkpoints.restore(like)
+    again = checkpoints.restore(like)
     checkpoints.close()
     assert jax.tree.structure(again) == jax.tree.structure(after)
     for ours, stored in zip(jax.tree.leaves(after), jax.tree.leaves(again), strict=True):

@@ -36,7 +36,7 @@ from inspire_fast.models.loss import Objective
 from inspire_fast.models.testing import quick_jit
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
-from inspire_fast.training import state
+from inspire_fast.training import loop, state
 from inspire_fast.training.config import (
     CheckpointConfig,
     DialogueConfig,
@@ -310,7 +310,15 @@ def test_held_out_samples_are_asked_what_training_asks(
     )
 
 
-def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig) -> None:
+@pytest.fixture
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes minutes on real networks: what can be refused without it is."""
+    monkeypatch.setattr(
+        loop, "compile_step", lambda *_: pytest.fail("The step was compiled before the run was refused.")
+    )
+
+
+def test_a_run_of_another_contract_is_not_continued(straight: TrainConfig, nothing_compiled: None) -> None:
     other = replace(
         straight, resume=True, steps=6, dialogue=DialogueConfig(question_parameters={"direction": {"grasped": "catch"}})
     )
@@ -346,7 +354,7 @@ def test_a_broken_loss_stops_the_run() -> None:
         require_finite([{"loss": 1.0, "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": np.inf}])
 
 
-def test_a_run_over_other_parts_is_not_continued(straight: TrainConfig) -> None:
+def test_a_run_over_other_parts_is_not_continued(straight: TrainConfig, nothing_compiled: None) -> None:
     first, second = straight.data.parts
     for parts in ((replace(first, weight=2), second), (second, first), (first, replace(second, exclude_episodes=()))):
         other = replace(straight, resume=True, steps=6, data=replace(straight.data, parts=parts))
