@@ -42,7 +42,7 @@ docs: setup  ## the documentation site, in runs/site; a broken link or reference
 	NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict
 
 parity: setup  ## the golden vectors, and the largest differences seen into docs/parity.md
-	INSPIRE_FAST_PARITY=docs/parity.md uv run pytest tests/golden
+	XLA_FLAGS= INSPIRE_FAST_PARITY=docs/parity.md uv run pytest tests/golden
 
 format: setup  ## rewrites formatting and what the linter can mend by itself
 	uv run ruff check --fix .

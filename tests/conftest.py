@@ -10,7 +10,6 @@ import logging
 import os
 from pathlib import Path
 import signal
-import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+# Compiling is most of what tests of networks take. XLA's older emitters without LLVM's optimisation compile four times as
+# fast; what they make is as right and slower. `XLA_FLAGS=` (empty) tests with those that users have.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
 # Before anything imports matplotlib: figures are written to files.
 os.environ.setdefault("MPLBACKEND", "agg")
 # A loaded machine is slow, which is no failure; and the default run tries the same examples every time.
@@ -98,21 +100,6 @@ def loggers() -> list[logging.Logger]:
     """The root and every logger that was asked for so far."""
     known = logging.root.manager.loggerDict.values()
     return [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def dialogues_compile_fast() -> Iterator[None]:
-    """The decoder's programs at XLA's lowest optimisation: the same program, compiled in half the time."""
-    if "inspire_fast.policy.decoder" not in sys.modules:  # no test of this run needs it, and importing it takes seconds
-        yield
-        return
-    from inspire_fast.models.testing import quick_jit
-    from inspire_fast.policy import decoder
-
-    with pytest.MonkeyPatch.context() as patch:
-        program = getattr(decoder.run, "__wrapped__")  # noqa: B009 (jit does not declare it)
-        patch.setattr(decoder, "run", quick_jit(program))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.openpi.params import flat_params
 from inspire_fast.models.pi0_fast import Pi0Fast, abstract_model
-
-# `jax.jit` for programs that run a few times: it compiles two to three times as fast, and the program is slower.
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> Pi0Fast:

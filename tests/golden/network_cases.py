@@ -24,7 +24,6 @@ from inspire_fast.models.layers import attention_mask
 from inspire_fast.models.loss import loss, token_losses
 from inspire_fast.models.openpi.decode import Prompt, prefill, sample, step
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.testing import quick_jit
 from tests.golden.cases import cases, none, recipe
 from tests.models.params import network_of
 
@@ -161,7 +160,7 @@ def follow(
     return jnp.concatenate([logits[:, None], after.swapaxes(0, 1)], axis=1)
 
 
-@quick_jit
+@jax.jit
 def cached_logits(model: InferenceModel, prompt: Prompt, forced: jax.Array) -> jax.Array:
     """Along forced ids, by the decoder that policies use."""
     head, lengths = model.head(jnp.arange(model.config.vocab_size)), prompt.valid.sum(axis=1)
@@ -182,14 +181,14 @@ def cached_logits(model: InferenceModel, prompt: Prompt, forced: jax.Array) -> j
     return follow(read, logits(hidden[:, 0], head), cache, forced)
 
 
-@partial(quick_jit, static_argnames="most")
+@partial(jax.jit, static_argnames="most")
 def openpi_logits(model: Pi0Fast, prompt: Prompt, forced: jax.Array, *, most: int) -> jax.Array:
     """Along forced ids, by openpi's decoding for `most` ids."""
     read = partial(step, model, max_decoding_steps=most)
     return follow(read, *prefill(model, prompt, max_decoding_steps=most), forced)
 
 
-compiled_sample = quick_jit(sample, static_argnames="max_decoding_steps")
+compiled_sample = jax.jit(sample, static_argnames="max_decoding_steps")
 
 
 class Case:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from inspire_fast.models.openpi.decode import PALIGEMMA_EOS, Prompt, sample
-from inspire_fast.models.testing import quick_jit
 from tests.golden.network_cases import RECIPE, folders, images_of, model_config
 from tests.models.params import network_of
 
@@ -81,7 +80,7 @@ class EndCase:
             prompt = Prompt(images=images, image_mask=shown, ids=ids, valid=batch["valid"])
             return sample(self.model, prompt, max_decoding_steps=steps)
 
-        return np.asarray(quick_jit(lambda inputs: jax.lax.map(one, inputs))(inputs))
+        return np.asarray(jax.jit(lambda inputs: jax.lax.map(one, inputs))(inputs))
 
 
 @lru_cache(maxsize=1)

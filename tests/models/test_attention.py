@@ -15,7 +15,7 @@ from inspire_fast.models.layers import attention_mask, cache_mask
 from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.sequence import image_token_mask
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 from tests.models.params import network_of
 
 TEST = PRESETS["test"]
@@ -105,9 +105,7 @@ def by_hand(row: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_maps_and_hidden_states_are_those_by_hand() -> None:
     queries = np.array([[0, 3, 8, 11], [5, 7, 9, 12]])  # of images, masked images, text; rows differ
-    maps, hidden = quick_jit(lambda m, *a: (attention_maps(m, *a, layers=(1, 0), queries=queries), m(*a)))(
-        MODEL, *INPUTS
-    )
+    maps, hidden = jax.jit(lambda m, *a: (attention_maps(m, *a, layers=(1, 0), queries=queries), m(*a)))(MODEL, *INPUTS)
     assert maps.shape == (2, 2, GQA.language.heads, 4, GQA.image_tokens + IDS.shape[1])
     for row in range(2):
         expected, states = by_hand(row)
@@ -145,4 +143,4 @@ def test_shared_heads_are_repeated_heads(kv_heads: int) -> None:
 
 
 def run(model: Pi0Fast) -> np.ndarray:
-    return np.asarray(quick_jit(lambda m: m(*INPUTS))(model))[VALID]
+    return np.asarray(jax.jit(lambda m: m(*INPUTS))(model))[VALID]

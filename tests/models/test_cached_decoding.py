@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,7 +13,7 @@ from inspire_fast.models.config import PRESETS, LoraConfig
 from inspire_fast.models.inference.build import build
 from inspire_fast.models.inference.model import InferenceModel, logits
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 
 ROWS, LENGTH, CAPACITY = 3, 24, 40
 
@@ -28,10 +29,10 @@ def networks(kv_heads: int) -> tuple[Pi0Fast, InferenceModel, np.ndarray]:
     return trained, decoder, np.asarray(decoder.head(jnp.arange(config.vocab_size)))
 
 
-teacher_forced = quick_jit(lambda m, *args: m.logits(m(*args)))
-prefill = quick_jit(lambda m, images, *args: m.prefill(m.embed_images(images), *args, capacity=CAPACITY))
-extend = quick_jit(lambda m, *args: m.extend(*args))
-scores = quick_jit(logits)
+teacher_forced = jax.jit(lambda m, *args: m.logits(m(*args)))
+prefill = jax.jit(lambda m, images, *args: m.prefill(m.embed_images(images), *args, capacity=CAPACITY))
+extend = jax.jit(lambda m, *args: m.extend(*args))
+scores = jax.jit(logits)
 
 
 def segments(rng: np.random.Generator, room: int) -> list[tuple[int, bool]]:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from inspire_fast.models import head
-from inspire_fast.models.testing import quick_jit
 
 ROWS, TOKENS, WIDTH, VOCAB = 2, 5, 8, 33
 HIDDEN = jax.random.normal(jax.random.key(0), (ROWS, TOKENS, WIDTH))
@@ -31,7 +30,7 @@ def value_and_gradients(score):
         parts = zip(WEIGHTS, (found.normalizer, found.chosen, found.mean), strict=True)
         return sum(jnp.sum(w * x) for w, x in parts), found
 
-    return quick_jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))(HIDDEN, TABLE)
+    return jax.jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))(HIDDEN, TABLE)
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 5])  # two pieces of three tokens: the last one is filled up

@@ -23,7 +23,7 @@ from inspire_fast.models.inference.weights import Matrix
 from inspire_fast.models.layers import attend
 from inspire_fast.models.pi0_fast import Pi0Fast
 from inspire_fast.models.sequence import image_token_mask
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 
 ROWS, LENGTH, PROMPT = 3, 20, 9
 
@@ -35,14 +35,14 @@ def config(kv_heads: int = 2, **changes: object) -> ModelConfig:
     return replace(test, language=language, **changes)
 
 
-@quick_jit
+@jax.jit
 def teacher_forced(model: Pi0Fast, *batch: jax.Array) -> jax.Array:
     return model.logits(model(*batch))
 
 
-head_of = quick_jit(lambda m: m.head(jnp.arange(m.config.vocab_size)))
-prefill = quick_jit(lambda m, images, *args: m.prefill(m.embed_images(images), *args, capacity=LENGTH))
-extend = quick_jit(lambda m, *args: m.extend(*args))
+head_of = jax.jit(lambda m: m.head(jnp.arange(m.config.vocab_size)))
+prefill = jax.jit(lambda m, images, *args: m.prefill(m.embed_images(images), *args, capacity=LENGTH))
+extend = jax.jit(lambda m, *args: m.extend(*args))
 
 
 def cached(model: InferenceModel, images: dict, shown: dict, ids: np.ndarray, block: np.ndarray) -> np.ndarray:
@@ -165,7 +165,7 @@ def test_every_way_to_attend_computes_the_same() -> None:
     mask = np.tril(np.ones((2, 12, 12), bool))
     mask[1, 1:, 0] = False
 
-    @quick_jit
+    @jax.jit
     def every_way(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> list[jax.Array]:
         xla = fused(q, k, v, mask, implementation="xla")
         return [attend(q, k, v, mask), xla, attend_heads(q, by_head(k), by_head(v), mask)]

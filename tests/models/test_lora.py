@@ -13,7 +13,7 @@ from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
 from inspire_fast.models.inference.merge_lora import merge_lora
 from inspire_fast.models.openpi.params import TABLE, flat_params, to_openpi
 from inspire_fast.models.pi0_fast import Pi0Fast
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 from tests.models.params import network_of
 
 TEST = PRESETS["test"]
@@ -33,7 +33,7 @@ def inputs() -> tuple:
     return images, shown, ids, np.ones((2, 6), bool), block
 
 
-@quick_jit
+@jax.jit
 def compiled(model: Pi0Fast, *arguments: object) -> jax.Array:
     return model.logits(model(*arguments))
 
@@ -81,7 +81,7 @@ def test_by_default_the_feed_forward_is_scaled_and_openpi_is_not() -> None:
 
 
 def test_a_fresh_lora_is_its_base() -> None:
-    fresh = quick_jit(lambda: Pi0Fast(config(), rngs=nnx.Rngs(0)))()
+    fresh = jax.jit(lambda: Pi0Fast(config(), rngs=nnx.Rngs(0)))()
     arrays = to_openpi(fresh)
     halves = {path: np.asarray(half) for path, half in arrays.items() if "lora" in path}
     assert all(half.any() == path.endswith("_a") for path, half in halves.items())

@@ -7,10 +7,10 @@ import numpy as np
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER, Batch
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.loss import loss
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 
 MODEL = random_model(PRESETS["test"])
-compiled_loss = quick_jit(loss)
+compiled_loss = jax.jit(loss)
 IDS = np.array([[2, 5, 9, 7, 8, 1], [2, 6, 9, 3, 0, 0]], np.int32)
 
 
@@ -31,7 +31,7 @@ def batch(**changes: np.ndarray) -> Batch:
 
 def by_hand(b: Batch) -> np.ndarray:
     """Log-softmax over everything, then picked: what the gathered loss must equal."""
-    logits = quick_jit(lambda m, *args: m.logits(m(*args)))(MODEL, b.images, b.image_mask, b.ids, b.valid, b.block)
+    logits = jax.jit(lambda m, *args: m.logits(m(*args)))(MODEL, b.images, b.image_mask, b.ids, b.valid, b.block)
     log_p = np.asarray(jax.nn.log_softmax(logits))
     return -np.array([[log_p[r, p - 1, IDS[r, p]] if p else 0.0 for p in b.target_at[r]] for r in range(2)])
 

@@ -11,7 +11,6 @@ import pytest
 from inspire_fast.core.batch import Batch
 from inspire_fast.models.head import Scores, scores
 from inspire_fast.models.loss import Objective, loss, token_losses
-from inspire_fast.models.testing import quick_jit
 
 VOCAB = 11
 
@@ -44,12 +43,12 @@ def batch() -> Batch:
     )
 
 
-@partial(quick_jit, static_argnums=1)
+@partial(jax.jit, static_argnums=1)
 def compiled_loss(batch: Batch, objective: Objective) -> tuple[jax.Array, dict[str, jax.Array]]:
     return loss(Table(), batch, objective)
 
 
-@partial(quick_jit, static_argnums=1)
+@partial(jax.jit, static_argnums=1)
 def by_definition(batch: Batch, objective: Objective) -> jax.Array:
     rows = jnp.arange(2)[:, None]
     logits = Table().rows[batch.ids[rows, batch.target_at - 1]]

@@ -7,7 +7,7 @@ import numpy as np
 
 from inspire_fast.models.config import PRESETS
 from inspire_fast.models.openpi.decode import Prompt, sample
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 
 MODEL = random_model(PRESETS["test"])
 STEPS = 5
@@ -18,7 +18,7 @@ PROMPT = Prompt(
     ids=np.random.default_rng(0).integers(3, MODEL.config.vocab_size, (2, 6)).astype(np.int32) * VALID,
     valid=VALID,
 )
-compiled = quick_jit(partial(sample, max_decoding_steps=STEPS))
+compiled = jax.jit(partial(sample, max_decoding_steps=STEPS))
 
 
 def written(eos: int = -1, temperature: float = 0.0) -> np.ndarray:

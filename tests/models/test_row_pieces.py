@@ -6,7 +6,6 @@ import numpy as np
 
 from inspire_fast.models import row_pieces
 from inspire_fast.models.row_pieces import by_rows, pieces_of
-from inspire_fast.models.testing import quick_jit
 
 X = jax.random.normal(jax.random.key(0), (6, 4, 3))
 LAYER = {"w": jax.random.normal(jax.random.key(1), (3, 3)), "norm": jnp.arange(3.0)}
@@ -19,7 +18,7 @@ def block(x: jax.Array, layer: dict, shown: jax.Array) -> jax.Array:
 
 def test_pieces_equal_the_whole() -> None:
     def weighted(run):
-        return quick_jit(jax.value_and_grad(lambda x, layer: jnp.sum(run(x, layer, SHOWN) ** 2), argnums=(0, 1)))
+        return jax.jit(jax.value_and_grad(lambda x, layer: jnp.sum(run(x, layer, SHOWN) ** 2), argnums=(0, 1)))
 
     wanted, found = weighted(block)(X, LAYER), weighted(by_rows(block, 3))(X, LAYER)
     for one, other in zip(jax.tree.leaves(wanted), jax.tree.leaves(found), strict=True):

@@ -27,11 +27,10 @@ PARAMETERS = {"vq": {"stages": 4}}
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The three runs share their network and training step; each is compiled once, and without much optimisation."""
+    """The three runs share their network and training step; each is compiled once."""
     options = {
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_disable_most_optimizations": True,
     }
     before = {name: jax.config.values[name] for name in options}
     for name, value in options.items():

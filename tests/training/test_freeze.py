@@ -16,7 +16,7 @@ from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.config import PRESETS, LoraConfig, ModelConfig
 from inspire_fast.models.freeze import FreezeConfig, Frozen
 from inspire_fast.models.openpi.params import flat_params
-from inspire_fast.models.testing import quick_jit, random_images, random_model
+from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import CheckpointConfig, DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from inspire_fast.training.sharding import make_mesh, state_shardings
@@ -84,11 +84,11 @@ def test_nothing_is_kept_for_what_is_frozen(what: Frozen) -> None:
 def test_an_update_changes_what_trains_and_the_run_continues(tmp_path: Path) -> None:
     run = config("language", checkpoint=CheckpointConfig(root=tmp_path), ema_decay=0.5)
     params = {path: variable.get_value() for path, variable in flat_params(random_model(MODEL)).items()}
-    before = quick_jit(partial(init_state, run))(traverse_util.unflatten_dict(params, sep="/"))
+    before = jax.jit(partial(init_state, run))(traverse_util.unflatten_dict(params, sep="/"))
     rng = np.random.default_rng(1)
     shapes, _ = jax.eval_shape(make_gradient(run), before.params, batch())
     gradients = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
-    after = quick_jit(make_update(run))(before, gradients)
+    after = jax.jit(make_update(run))(before, gradients)
     served, ema = flat(after.serving_params), flat(after.ema)
     for path, value in flat(after.params).items():
         old = np.asarray(flat(before.params)[path])

@@ -1,12 +1,10 @@
 """ST4VLA's two stages end to end on a small dataset: grounding alone, then actions beside it; ids that stay apart."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 import json
 import logging
 from pathlib import Path
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
@@ -36,15 +34,6 @@ from inspire_fast.training.resuming import settings_differences
 from inspire_fast.training.run_contract import jsonable
 
 BINS = {"bins": 64}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiles_fast() -> Iterator[None]:
-    """Compiling is nearly all of what these tests take."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def scene(frame: int) -> SceneFacts:

@@ -3,7 +3,6 @@
 It trains on two datasets of different versions; one alone is trained on in tests/serving/test_action_tokenizers.py.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 import json
 import os
@@ -33,7 +32,6 @@ from inspire_fast.data.training_transform import facts_of, true_answers
 from inspire_fast.models.config import TEST
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import Objective
-from inspire_fast.models.testing import quick_jit
 from inspire_fast.policy.decoder import Decoded
 from inspire_fast.policy.policy import InspirePolicy
 from inspire_fast.training import loop, state
@@ -58,15 +56,6 @@ from inspire_fast.training.reporting.throughput import THROUGHPUT
 from inspire_fast.training.sharding import batch_sharding
 from inspire_fast.training.state import init_state, make_gradient
 from inspire_fast.training.trackers.metric_names import metric
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiles_fast() -> Iterator[None]:
-    """Compiling is nearly all of what these tests take."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +160,8 @@ def test_microbatches_are_the_same_batch(config: TrainConfig) -> None:
     arrays = [run.transform(run.source[n], np.random.default_rng(n)) for n in range(8)]
     batch = to_batch({k: np.stack([a[k] for a in arrays]) for k in arrays[0]}, batch_sharding(run.mesh))
     params = init_state(config).params
-    gradient, metrics = quick_jit(make_gradient(config))(params, batch)
-    again, accumulated = quick_jit(make_gradient(replace(config, grad_accum_steps=4)))(params, batch)
+    gradient, metrics = jax.jit(make_gradient(config))(params, batch)
+    again, accumulated = jax.jit(make_gradient(replace(config, grad_accum_steps=4)))(params, batch)
     assert metrics.keys() == accumulated.keys()
     for name, value in metrics.items():
         np.testing.assert_allclose(accumulated[name], value, rtol=1e-5, err_msg=name)
@@ -208,9 +197,9 @@ def test_microbatches_add_up_to_the_batch(config: TrainConfig, monkeypatch) -> N
     monkeypatch.setattr(state, "loss", loss)
     monkeypatch.setattr(state, "with_params", lambda _, params: params)
     params = {"a": jnp.float32(0.5)}
-    whole, metrics = quick_jit(make_gradient(config))(params, batch)
+    whole, metrics = jax.jit(make_gradient(config))(params, batch)
     for count in (2, 4, 8):
-        gradient, accumulated = quick_jit(make_gradient(replace(config, grad_accum_steps=count)))(params, batch)
+        gradient, accumulated = jax.jit(make_gradient(replace(config, grad_accum_steps=count)))(params, batch)
         np.testing.assert_allclose(gradient["a"], whole["a"], rtol=1e-6)
         for name, value in metrics.items():
             np.testing.assert_allclose(accumulated[name], value, rtol=1e-6)
@@ -474,10 +463,8 @@ def eight_devices(
     root: Path, exp_name: str, processes: int, *, steps: int = 2, decode_every: int = 0, status: int = 0
 ) -> list[dict[str, float]]:
     """The log of two steps on eight devices of several processes that end with `status`; more steps are interrupted."""
-    devices = 8 // processes  # optimisation 0 compiles in half the time
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PLATFORMS": "cpu"}
-    environment = {**os.environ, "XLA_FLAGS": flags, **quick}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={8 // processes}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
