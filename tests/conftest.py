@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-# Compiling is most of what tests of networks take. XLA's older emitters without LLVM's optimisation compile four times as
-# fast; what they make is as right and slower. `XLA_FLAGS=` (empty) tests with those that users have.
+# Compiling is most of what tests of networks take. XLA's older emitters without LLVM's optimisation compile four times
+# as fast; what they make is as right, and slower. `XLA_FLAGS=` (empty) tests with those that users have.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
 # Before anything imports matplotlib: figures are written to files.
 os.environ.setdefault("MPLBACKEND", "agg")

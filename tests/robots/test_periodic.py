@@ -34,6 +34,15 @@ def test_every_angle_of_every_robot_is_declared_to_be_on_a_circle_or_on_a_line(r
     assert angles == set(robot.periods) or (robot.name in ON_A_LINE and set(robot.periods) < angles)
 
 
+@pytest.mark.parametrize("robot", [one for one in ALL if one.periods], ids=lambda robot: robot.name)
+def test_the_limits_of_what_is_on_a_circle_are_one_turn_apart(robot):
+    of_states = zip(robot.state_names, robot.state_low, robot.state_high, strict=True)
+    of_actions = zip(robot.action_names, robot.action_low, robot.action_high, strict=True)
+    turns = [high - low for name, low, high in (*of_states, *of_actions) if name in robot.periods]
+    wanted = [robot.periods[name] for name in (*robot.state_names, *robot.action_names) if name in robot.periods]
+    assert turns == wanted
+
+
 @st.composite
 def cases(draw):
     """A robot, a native state, and two actions, each within limits; whole turns per dimension for each of them."""

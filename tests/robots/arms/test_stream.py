@@ -100,6 +100,18 @@ def test_an_arm_that_does_not_follow_is_a_fault_and_is_sent_nothing_more(clock, 
     np.testing.assert_array_equal(clock.arm.q, before)
 
 
+def test_a_measurement_is_old_when_it_has_not_changed_for_so_long(tmp_path):
+    clock = Clock(tmp_path, stale_s=0.2)
+    clock.now = 1000.0  # monotonic clocks begin anywhere
+    clock.tick(0.1)
+    (tmp_path / "frozen").touch()
+    clock.tick(0.1)
+    assert clock.stream.mode != Mode.FAULTED
+    clock.tick(0.3)
+    assert clock.stream.mode == Mode.FAULTED
+    assert re.search(r"newest measurement is 0\.2\d s old", clock.stream.reason)
+
+
 def test_a_measurement_that_is_no_number_is_a_fault(clock):
     clock.arm.q[2] = np.nan
     clock.tick(0.02)

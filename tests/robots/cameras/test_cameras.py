@@ -1,4 +1,5 @@
 from pathlib import Path
+import sys
 import time
 from types import SimpleNamespace
 
@@ -9,6 +10,8 @@ import pytest
 from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots.cameras.base import CameraError, Frame
+from inspire_fast.robots.cameras.opencv import OpenCvCamera
+from inspire_fast.robots.cameras.realsense import RealSenseCamera
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.cameras.registry import camera_of
 from inspire_fast.robots.cameras.resize import fitted_size
@@ -50,12 +53,26 @@ def grey(value, shape=(12, 20, 3)):
     return np.full(shape, value, np.uint8)
 
 
-def test_recorded_pictures_come_in_order_at_their_rate(pictures):
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_recorded_pictures_come_in_order_at_their_rate(pictures, monkeypatch):
+    monkeypatch.setattr("inspire_fast.robots.cameras.recorded.time", Clock())
     camera = camera_of(f"pictures:{pictures}")
     camera.open()
     frames = [camera.read() for _ in range(6)]
     assert [frame.image[0, 0, 0] for frame in frames] == [0, 40, 80, 120, 0, 40]
-    assert (frames[5].time_s - frames[0].time_s) * 30 == pytest.approx(5, abs=1.5)
+    assert (frames[5].time_s - frames[0].time_s) * 30 == pytest.approx(5)
     camera.close()
 
 
@@ -77,6 +94,7 @@ def test_a_rig_keeps_the_newest_pictures_in_the_policys_size(pictures):
     assert seen["b"][12, 12, 0] == 9
     assert rig.pictures()["b"] is seen["b"]  # not resized twice
     time.sleep(0.4)
+    assert rig.pictures()["a"] is not seen["a"]
     assert rig.stale().startswith("b: the newest picture is 0.")
     assert "no picture came" in rig.stale()
     assert rig.report()["a"]["rate_hz"] == pytest.approx(30, rel=0.4)
@@ -154,6 +172,89 @@ def test_a_device_that_is_not_there_is_told(capfd):
 def test_a_driver_without_its_package_names_it(text, package):
     with pytest.raises(ImportError, match=package):
         camera_of(text).open()
+
+
+class Device:
+    """Stands in for OpenCV: a device that offers at most 480 x 640 px at 30 Hz. No camera is at hand."""
+
+    CAP_PROP_FRAME_HEIGHT, CAP_PROP_FRAME_WIDTH, CAP_PROP_FPS, CAP_PROP_BUFFERSIZE = range(4)
+
+    def __init__(self, source, opened=None):
+        self.source, self.most = source, {0: 480.0, 1: 640.0, 2: 30.0, 3: 4.0}
+        self.set_to = {} if opened is None else opened
+        self.isOpened, self.release = (lambda: True), (lambda: None)
+
+    def set(self, name, value):
+        self.set_to[name] = min(value, self.most[name])
+
+    def get(self, name):
+        return self.set_to.get(name, self.most[name])
+
+    def read(self):
+        return True, np.full((2, 3, 3), (1, 2, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": (480, 640), "rate_hz": 30.0}, ""),
+        ({"size": (240, 320)}, ""),
+        ({"rate_hz": 15.0}, ""),
+        ({"size": (480, 1280)}, "/dev/video3 offers 480 x 640 px, not 480 x 1280"),
+        ({"size": (720, 640)}, "/dev/video3 offers 480 x 640 px, not 720 x 640"),
+        ({"rate_hz": 60.0}, "/dev/video3 offers 30 pictures per second, not 60"),
+    ],
+)
+def test_a_device_offers_what_was_asked_for_or_is_refused(monkeypatch, options, words):
+    asked = dict[int, float]()
+    cv2 = SimpleNamespace(**{n: v for n, v in vars(Device).items() if n.startswith("CAP_")})
+    cv2.VideoCapture = lambda source: Device(source, asked)
+    monkeypatch.setitem(sys.modules, "cv2", cv2)
+    camera = OpenCvCamera(3, **options)
+    if words:
+        with pytest.raises(CameraError, match=words):
+            camera.open()
+        return
+    camera.open()
+    assert asked[Device.CAP_PROP_BUFFERSIZE] == 1
+    size = (asked.get(Device.CAP_PROP_FRAME_HEIGHT), asked.get(Device.CAP_PROP_FRAME_WIDTH))
+    assert size == options.get("size", (None, None))
+    assert asked.get(Device.CAP_PROP_FPS) == options.get("rate_hz")
+    assert camera.read().image[0, 0].tolist() == [3, 2, 1]  # OpenCV's order is blue, green, red
+
+
+def test_a_video_file_that_names_no_rate_plays_at_30_hz(monkeypatch, tmp_path):
+    cv2 = SimpleNamespace(VideoCapture=lambda source: Device(source, {2: 0.0}), CAP_PROP_FPS=2)
+    monkeypatch.setitem(sys.modules, "cv2", cv2)
+    camera = OpenCvCamera(tmp_path / "v.avi")
+    camera.open()
+    slept = list[float]()
+    monkeypatch.setattr(
+        "inspire_fast.robots.cameras.opencv.time", SimpleNamespace(monotonic=lambda: 5.0, sleep=slept.append)
+    )
+    camera._due_s = 5.0
+    camera.read()
+    assert slept == [pytest.approx(1 / 30)]
+
+
+def test_a_realsense_is_asked_for_its_width_before_its_height(monkeypatch):
+    """Its pipeline's order; no such camera is at hand."""
+    asked = list[tuple]()
+    config = SimpleNamespace(enable_device=lambda *a: asked.append(a), enable_stream=lambda *a: asked.append(a))
+    frames = SimpleNamespace(get_color_frame=lambda: SimpleNamespace(get_data=lambda: grey(7)))
+    pipeline = SimpleNamespace(start=asked.append, stop=lambda: None, wait_for_frames=lambda wait_ms: frames)
+    rs = SimpleNamespace(
+        config=lambda: config,
+        pipeline=lambda: pipeline,
+        stream=SimpleNamespace(color="color"),
+        format=SimpleNamespace(rgb8="rgb8"),
+    )
+    monkeypatch.setitem(sys.modules, "pyrealsense2", rs)
+    camera = RealSenseCamera("0042", size=(480, 848), rate_hz=60)
+    camera.open()
+    assert asked == [("0042",), ("color", 848, 480, "rgb8", 60), config]
+    assert camera.read().image.shape == (12, 20, 3)
+    camera.close()
 
 
 def message(**changes):
