@@ -312,6 +312,8 @@ class Forks:
             ran = [(seconds, name) for name, (seconds, hits) in lines.items() if hits & of_function]
             ran.sort(key=lambda r: ((file, fault.line) not in lines[r[1]][1], r[0]))
             limit_s = 4 * sum(seconds for seconds, _ in ran) + 10
+            if not self.twice:  # no test begins after `ENOUGH_S`; what runs for long then is a loop without an end
+                limit_s = min(limit_s, ENOUGH_S + 4 * max([seconds for seconds, _ in ran], default=0) + 10)
             chosen = [items[name] for _, name in ran]
 
             def attempt(fault: Fault = fault, chosen: Sequence[Any] = chosen) -> int:

@@ -1,14 +1,16 @@
 """Build hooks of the documentation site (`make docs`): pages from outside of docs/, the reference, llms.txt.
 
-mkdocs calls the functions by their names. Markdown files elsewhere in the repository become pages at their own path, so
-that relative links keep their meaning; links to files that are no pages become plain text. The reference has one page
-per room, with the names that the room exports. `llms.txt` lists the pages for language models, `llms-full.txt` holds
-their text, `outward_links.txt` every address outside of the site.
+mkdocs calls the functions by their names. Markdown files and notebooks elsewhere in the repository become pages at
+their own path, so that relative links keep their meaning; links to files that are no pages become plain text. The
+reference has one page per room, with the names that the room exports. `llms.txt` lists the pages for language models,
+`llms-full.txt` holds their text, `outward_links.txt` every address outside of the site.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
+import json
 from pathlib import Path
 import posixpath
 import re
@@ -67,6 +69,27 @@ def reference_pages() -> dict[str, str]:
     return pages
 
 
+def notebook_pages() -> dict[str, str | bytes]:
+    """Address -> a notebook as Markdown, or a picture of its outputs."""
+    pages: dict[str, str | bytes] = {}
+    for path in sorted(ROOT.glob("examples/notebooks/*.ipynb")):
+        parts, pictures = list[str](), 0
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+            for output in cell.get("outputs", ()):
+                data = output.get("data", {})
+                if "image/png" in data:
+                    name = f"{path.stem}_{pictures}.png"
+                    pages[f"examples/notebooks/{name}"] = base64.b64decode(data["image/png"])
+                    parts.append(f'<img src="{name}" alt="Picture made by the code above">')
+                    pictures += 1
+                elif said := "".join(output.get("text", data.get("text/plain", ""))).strip():
+                    parts.append(f"```text\n{said}\n```")
+        pages[path.relative_to(ROOT).with_suffix(".md").as_posix()] = "\n\n".join(parts) + "\n"
+    return pages
+
+
 def on_config(config: Any) -> Any:
     """Puts the rooms' pages below the reference's first one."""
     for section in config["nav"]:
@@ -84,7 +107,7 @@ def on_files(files: Files, config: Any) -> Files:
         for path in sorted(ROOT.glob(pattern)):
             name = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, content=path.read_text(encoding="utf-8")))
-    for name, text in reference_pages().items():
+    for name, text in {**reference_pages(), **notebook_pages()}.items():
         files.append(File.generated(config, name, content=text))
     return files
 
@@ -104,7 +127,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return match[0]
         path, _, anchor = target.partition("#")
         found = posixpath.normpath(posixpath.join(posixpath.dirname(here), path))
-        uri = found.removeprefix("docs/")
+        uri = re.sub(r"\.ipynb$", ".md", found.removeprefix("docs/"))
         if not (ROOT / found).exists():
             raise FileNotFoundError(f"{here} links to {target}, but there is no {found}.")
         if files.get_file_from_path(uri) is None:  # code, which the site does not have

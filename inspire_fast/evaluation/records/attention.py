@@ -16,6 +16,7 @@ from PIL import Image
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.reading import load_model
 from inspire_fast.core.html import png
+from inspire_fast.core.types import Answer
 from inspire_fast.data.training_transform import ModelInput
 from inspire_fast.dialogue.render import Kind, Rendered, render
 from inspire_fast.evaluation.records.attention_files import FOLDER as IMAGES
@@ -57,12 +58,12 @@ class AttentionProbe:
             contract = Contract.read(step / "assets")
             return cls(load_model(step, contract.model), contract, contract.load_vocabulary(step / "assets"))
 
-    def maps(self, observation: Mapping[str, Any], answers: Sequence[AnswerRecord]) -> np.ndarray:
+    def maps(self, observation: Mapping[str, Any], answers: Sequence[Answer | AnswerRecord]) -> np.ndarray:
         """Attention of each answer over the front image, in the network's orientation.
 
         Args:
             observation: of the call.
-            answers: of the call, in order.
+            answers: of the call, in order, as the policy gave them or as they were recorded.
 
         Returns:
             float32 `[answers, rows, columns]` of the patch grid, mean over the heads. The rest up to a sum of 1 is
