@@ -20,6 +20,7 @@ from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.robots import Robot
 from inspire_fast.training.checkpoint_writer import latest_step
 from inspire_fast.training.config import TrainConfig
+from inspire_fast.training.datasets.askable import require_askable
 from inspire_fast.training.datasets.assets import (
     load_stats,
     load_vocabulary,
@@ -82,6 +83,7 @@ def prepare(config: TrainConfig) -> Run:
     mesh = make_mesh(config.mesh)
     _check_batch(config, mesh)
     logger.info("Mesh %s; memory by formula: %s.", dict(mesh.shape), estimate_memory(config, mesh))
+    require_askable(parts, transform)
     longest = known_lengths(config, parts, transform)
     logger.info("Training dialogues have %s.", longest)
     longest.require_fit(config.data.max_token_len, config.data.max_supervised)

@@ -544,6 +544,28 @@ def test_labels_that_lie_elsewhere(config: TrainConfig, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.targets[0].offset_m, wanted.targets[0].offset_m)
 
 
+def test_a_run_that_would_ask_nothing_is_refused_and_such_a_part_is_told(
+    config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Labels know the block of every frame and the plate of none."""
+    first, second = config.data.parts
+    shutil.copytree(second.root, root := tmp_path / "half")
+    stored = FactsTable.load(root)
+    scenes = {episode: [stored.facts(episode, frame) for frame in range(6)] for episode in range(4)}
+    known = {n: [replace(one, targets=one.targets[:1]) for one in own if one] for n, own in scenes.items()}
+    shutil.rmtree(root / "labels")
+    write_facts(root, known, robot="libero", frame_description="world axes, +x front, +y right, +z up")
+    half = replace(second, root=root)
+    with pytest.raises(
+        ValueError, match=r"of 64 frames looked at in half not one has the facts .*The first one: .*\['the plate'\]"
+    ):
+        prepare(with_parts(config, half, unlabelled="ask_nothing"))
+    prepare(with_parts(config, half, unlabelled="ask_known"))
+    assert "is asked a question" not in caplog.text
+    prepare(with_parts(config, first, half, unlabelled="ask_nothing"))
+    assert "half: not one of 64 frames looked at is asked a question." in caplog.text
+
+
 def test_a_part_with_its_own_columns(config: TrainConfig, tmp_path: Path) -> None:
     first, second = config.data.parts
     columns = {"wrist_image": "observation/image", "image": "observation/wrist_image", "state": "observation/state"}

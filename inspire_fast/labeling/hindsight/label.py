@@ -234,7 +234,7 @@ def _reason(phrase: str, instruction: Instruction, assignment: Assignment) -> st
         lost = any(grasps[-1].lost for manipulation, grasps in assignment.pairs if manipulation.place == phrase)
         if lost:
             return "never released there: what the gripper held was lost on the way"
-        return "never released: the episode ends with the gripper closed"
+        return "never released: the episode ends with the gripper closed (at its goal? then use `--end-is-release`)"
     return "no grasp"
 
 

@@ -87,7 +87,7 @@ def _longest_of(part: Part[ChunkSource], transform: TrainingTransform) -> Longes
     candidates = np.flatnonzero((sums > limits).any(axis=1))
     longest_first = candidates[np.argsort(-(sums[candidates] - limits).max(axis=1), kind="stable")][:WRITTEN_OUT]
     for i in tqdm(longest_first.tolist(), f"{part.name}: dialogues near the limit", disable=None):
-        tokens = _written_out(transform, _without_images(source, i), state if transform.state_noise else None).tokens
+        tokens = _written_out(transform, without_images(source, i), state if transform.state_noise else None).tokens
         sums[i] = len(tokens), np.count_nonzero(tokens.supervised)
     longest = int((sums - limits).max(axis=1).argmax())
     episode, frame = source.location(longest)
@@ -99,7 +99,7 @@ def _require_labels(part: Part[ChunkSource], transform: TrainingTransform) -> No
     """Refuses frames without facts where the script needs them, as the transform does when it meets one."""
     needed = transform.script.asks_about_targets and transform.unlabelled == "refuse"
     if needed and len(missing := np.flatnonzero(~part.source.labelled())):
-        transform.facts_of(_without_images(part.source, int(missing[0])))
+        transform.facts_of(without_images(part.source, int(missing[0])))
 
 
 def _action_lengths(part: Part[ChunkSource], transform: TrainingTransform) -> np.ndarray:
@@ -139,7 +139,8 @@ def longest_state(vocabulary: Vocabulary, dims: int) -> np.ndarray:
     return np.full(dims, 2 * (number + 0.5) / STATE_BINS - 1)
 
 
-def _without_images(source: ChunkSource, i: int) -> Sample:
+def without_images(source: ChunkSource, i: int) -> Sample:
+    """A sample as far as its dialogue needs it."""
     part = slice(i, i + 1)
     observation = Observation(images={}, state=source.states(part)[0], prompt=source.task(i))
     facts = source.facts_of(i)

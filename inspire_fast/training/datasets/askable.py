@@ -1,0 +1,52 @@
+"""Check that a run whose script asks has something to ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+import logging
+
+from inspire_fast.data.chunks import ChunkSource
+from inspire_fast.data.mixture import Part, spread
+from inspire_fast.data.training_transform import TrainingTransform
+from inspire_fast.training.datasets.lengths import transform_of, without_images
+
+logger = logging.getLogger(__name__)
+_FRAMES = 64  # of each part, evenly spread
+
+
+def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTransform) -> None:
+    """Refuses a run whose script asks questions that the facts of no frame answer; warns of parts of which that is so.
+
+    With `unlabelled` set to leave questions out, such a run would learn actions alone.
+
+    Args:
+        parts: the run's datasets, with transforms of their own where they have them.
+        transform: of the other parts.
+
+    Raises:
+        ValueError: says what the first frame lacks.
+    """
+    asking = [(part, transform_of(part, transform)) for part in parts if len(part.source)]
+    asking = [(part, own) for part, own in asking if own.script.questions]
+    silent = [(part, own) for part, own in asking if not _is_asked(part, own)]
+    for part, _ in silent if len(silent) < len(asking) else ():
+        logger.warning("%s: not one of %d frames looked at is asked a question.", part.name, _FRAMES)
+    if not asking or len(silent) < len(asking):
+        return
+    part, own = silent[0]
+    try:
+        replace(own, unlabelled="refuse").facts_of(without_images(part.source, 0))
+        why = ""
+    except ValueError as error:
+        why = f" The first one: {error}"
+    raise ValueError(
+        f"Script {own.script.name!r} asks questions, and of {_FRAMES} frames looked at in {part.name} not one has the "
+        f"facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
+        f"`labels/report.json` of a labelled dataset lists what was left out and why.{why}"
+    )
+
+
+def _is_asked(part: Part[ChunkSource], transform: TrainingTransform) -> bool:
+    frames = dict.fromkeys(spread(part.source, _FRAMES))
+    return any(transform.facts_of(without_images(part.source, frame)) is not None for frame in frames)
