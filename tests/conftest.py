@@ -6,6 +6,7 @@ Markers and the warnings filter are in pyproject.toml.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 import logging
 import os
 from pathlib import Path
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Compiling is most of what tests of networks take. XLA's older emitters without LLVM's optimisation compile four times
-# as fast; what they make is as right, and slower. `XLA_FLAGS=` (empty) tests with those that users have.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
+# as fast; what they make is as right, and slower. `XLA_FLAGS=` (empty) tests with those that users have. jaxlib 0.11 has
+# the newer emitters only, and ends any process that is given a flag that it does not know.
+OLDER_EMITTERS = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0" + " --xla_cpu_use_fusion_emitters=false" * OLDER_EMITTERS
+)
 # Before anything imports matplotlib: figures are written to files.
 os.environ.setdefault("MPLBACKEND", "agg")
 # A loaded machine is slow, which is no failure; and the default run tries the same examples every time.
