@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # Before anything imports JAX: a test takes the memory it needs, so that a server in a second process has some too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 # Compiling is most of what tests of networks take. XLA's older emitters without LLVM's optimisation compile four times
-# as fast; what they make is as right, and slower. `XLA_FLAGS=` (empty) tests with those that users have. jaxlib 0.11 has
-# the newer emitters only, and ends any process that is given a flag that it does not know.
+# as fast; what they make is as right, and slower. `XLA_FLAGS=` (empty) tests with those that users have. jaxlib 0.11
+# has the newer emitters only, and ends any process that is given a flag that it does not know.
 OLDER_EMITTERS = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0" + " --xla_cpu_use_fusion_emitters=false" * OLDER_EMITTERS
