@@ -25,7 +25,7 @@ class Answers:
         try:
             self.grammar = self.form.grammar(vocabulary)
         except ValueError as error:
-            raise ValueError(f"Question {question.name!r}: {error}") from error
+            raise ValueError(f"Question {question.name!r}, answers {self.form.listed()}: {error}") from error
         self.ids = self.grammar.ids
 
     def __eq__(self, other: object) -> bool:

@@ -49,6 +49,14 @@ def test_answers_are_equal_for_equal_questions_in_one_vocabulary() -> None:
     assert mine != DIRECTION
 
 
+def test_answers_that_cannot_be_told_apart_name_their_question() -> None:
+    question = replace(DIRECTION, grasped="left of it")
+    with pytest.raises(
+        ValueError, match=r"^Question 'direction', answers right, left, .*left of it: .* continues or repeats"
+    ):
+        Answers(question, tiny_vocabulary(one_id_answers=False))
+
+
 def test_buckets_are_the_documented_ones() -> None:
     """docs/decoding.md; no bucket wastes more than its step."""
     assert _steps(PROMPT_BUCKETS) == [(8, 128), (16, 256), (32, 512), (64, 1024)]

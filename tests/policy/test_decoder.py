@@ -165,6 +165,39 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
         assert alone.action_ids == together[row].action_ids
 
 
+def test_a_row_in_the_program_of_four_says_the_same() -> None:
+    one = decoder_of()
+    images, rows = random_images(one.model.config, 1), plan(one, PROMPTS[:1])
+    padded = one.decode(images, rows, size=replace(one.size_of(rows), rows=4))
+    assert padded == [
+        replace(d, action_log_probability=padded[0].action_log_probability) for d in one.decode(images, rows)
+    ]
+
+
+def test_what_was_not_written_is_minus_one_and_reading_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, results = decoder_of(one_id_answers=False), list[Result]()
+    program = one._run
+    monkeypatch.setattr(one, "_run", lambda *arguments: results.append(program(*arguments)) or results[-1])
+    decoded = decode(one, PROMPTS)
+    (result,) = results
+    assert result.steps == max(len(row.action_ids) for row in decoded) - 1  # the first id needs no reading
+    for written in (result.symbols, result.actions):
+        assert set(written[written < 0].tolist()) == {-1}
+
+
+def test_probabilities_of_all_answers_add_up_to_one() -> None:
+    """Words of several ids: each id's probability is given the ids before it."""
+    one = decoder_of(one_id_answers=False)
+    images, row = random_images(one.model.config, 1), plan(one, PROMPTS[1:2])[0]
+    total = 0.0
+    for answer in DIRECTION.answers:
+        (maps,) = one.answer_maps(images, [row.with_answers([answer], trusted=False)])
+        symbols = one.answers["direction"].symbols(answer)
+        assert maps[0].shape == (len(symbols), len(one.answers["direction"].ids))
+        total += float(np.prod([shares[symbol] for shares, symbol in zip(maps[0], symbols, strict=True)]))
+    assert total == pytest.approx(1, rel=1e-5)
+
+
 def test_forced_answers_are_what_the_actions_follow() -> None:
     one = decoder_of(one_id_answers=False)
     forced = [["left", "grasped"], ["up"], []]
@@ -421,6 +454,7 @@ def test_what_cannot_work_is_refused_at_construction() -> None:
         other: Any = PaperNetwork.of(replace(PRESETS["test"], vocab_size=size))
         with pytest.raises(ValueError, match=f"{other.config.vocab_size} ids, the tokenizers make {vocabulary.size}"):
             Decoder(other, SCRIPTS["inspire"](DIRECTION), vocabulary, horizon=10, action_dim=7)
+    assert Decoder(model, SCRIPTS["inspire"](*[DIRECTION] * 4, max_targets=4), vocabulary, **SHAPE).programs == 0
     many = SCRIPTS["inspire"](*[DIRECTION] * 6, max_targets=3)
     with pytest.raises(ValueError, match=r"18 or more in all; the largest bucket holds 16. Lower max_targets"):
         Decoder(model, many, vocabulary, horizon=10, action_dim=7)

@@ -92,6 +92,22 @@ def test_sampling_is_repeatable_and_follows_the_seed(policy: InspirePolicy) -> N
     assert jnp.asarray(written[0]).shape == (256,)
 
 
+def test_each_row_has_its_own_picture(policy: InspirePolicy) -> None:
+    decoder = policy.decoder
+    observation = policy.robot.canonical(NATIVE)
+    fields = policy.inputs.prompt_fields(observation, ())
+    one = policy.inputs.images(observation)
+    images = {k: np.stack([v, 255 - v]) for k, v in one.items()}
+    written = []
+    decoder_read = decoder._read  # pyright: ignore[reportAttributeAccessIssue]
+    decoder._read = lambda row: written.append(row) or decoder_read(row)  # pyright: ignore[reportAttributeAccessIssue]
+    decoder.decode(images, [decoder.plan(fields)] * 2)
+    decoder.decode({k: v[1:] for k, v in images.items()}, [decoder.plan(fields)])
+    decoder._read = decoder_read  # pyright: ignore[reportAttributeAccessIssue]
+    np.testing.assert_array_equal(written[1], written[2])
+    assert (written[0] != written[1]).any()
+
+
 def test_the_padding_of_the_prompt_is_not_read(policy: InspirePolicy) -> None:
     """Greedy, which is what a call without options is."""
     observation = policy.robot.canonical(NATIVE)

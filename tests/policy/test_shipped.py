@@ -1,6 +1,8 @@
 """Checkpoints that come with the package: whole, small, with a card; the grounding network answers and does not act."""
 
 import json
+from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.core.types import Status
 from inspire_fast.dialogue.locations import place_of
-from inspire_fast.policy.load import SHIPPED, load_policy
+from inspire_fast.policy.load import SHIPPED, load_policy, open_checkpoint
 from inspire_fast.robots import ROBOTS
 
 
@@ -39,3 +41,12 @@ def test_the_grounding_network_answers_and_does_not_act() -> None:
     assert asked == [(q, target) for target in targets for q in ("point", "box")] + [("trace", "")]
     places = [place_of(answer.question, answer.answer, 128) for answer in chunk.answers]
     assert [place is not None and place.shape for place in places] == [(2,), (4,), (2,), (4,), (8, 2)]
+
+
+def test_a_folder_comes_before_a_checkpoint_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_checkpoint("inspire_acting") as step:
+        assert step == SHIPPED["inspire_acting"]
+    shutil.copytree(SHIPPED["st4vla_ground"], tmp_path / "inspire_acting")
+    with open_checkpoint("inspire_acting") as step:
+        assert step.resolve() == tmp_path / "inspire_acting"
