@@ -101,8 +101,9 @@ def test_each_row_has_its_own_picture(policy: InspirePolicy) -> None:
     written = []
     decoder_read = decoder._read  # pyright: ignore[reportAttributeAccessIssue]
     decoder._read = lambda row: written.append(row) or decoder_read(row)  # pyright: ignore[reportAttributeAccessIssue]
-    decoder.decode(images, [decoder.plan(fields)] * 2)
-    decoder.decode({k: v[1:] for k, v in images.items()}, [decoder.plan(fields)])
+    warm = RequestOptions(temperature=1.0, seed=1)
+    decoder.decode(images, [decoder.plan(fields)] * 2, [warm] * 2)
+    decoder.decode({k: v[1:] for k, v in images.items()}, [decoder.plan(fields)], [warm])
     decoder._read = decoder_read  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_array_equal(written[1], written[2])
     assert (written[0] != written[1]).any()
