@@ -92,21 +92,18 @@ def test_sampling_is_repeatable_and_follows_the_seed(policy: InspirePolicy) -> N
     assert jnp.asarray(written[0]).shape == (256,)
 
 
-def test_each_row_has_its_own_picture(policy: InspirePolicy) -> None:
+def test_each_row_has_its_own_picture(policy: InspirePolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = policy.decoder
     observation = policy.robot.canonical(NATIVE)
-    fields = policy.inputs.prompt_fields(observation, ())
-    one = policy.inputs.images(observation)
-    images = {k: np.stack([v, 255 - v]) for k, v in one.items()}
-    written = []
-    decoder_read = decoder._read  # pyright: ignore[reportAttributeAccessIssue]
-    decoder._read = lambda row: written.append(row) or decoder_read(row)  # pyright: ignore[reportAttributeAccessIssue]
-    warm = RequestOptions(temperature=1.0, seed=1)
-    decoder.decode(images, [decoder.plan(fields)] * 2, [warm] * 2)
-    decoder.decode({k: v[1:] for k, v in images.items()}, [decoder.plan(fields)], [warm])
-    decoder._read = decoder_read  # pyright: ignore[reportAttributeAccessIssue]
-    np.testing.assert_array_equal(written[1], written[2])
-    assert (written[0] != written[1]).any()
+    row = decoder.plan(policy.inputs.prompt_fields(observation, ()))
+    images = {k: np.stack([v, 255 - v, v // 2]) for k, v in policy.inputs.images(observation).items()}
+    seen = []
+    monkeypatch.setattr(decoder, "_decode_one", lambda images, row, options: seen.append(images))
+    decoder.decode(images, [row] * 3)
+    assert len(seen) == 3
+    for number, one in enumerate(seen):
+        for camera, picture in one.items():
+            np.testing.assert_array_equal(picture, images[camera][number : number + 1])
 
 
 def test_the_padding_of_the_prompt_is_not_read(policy: InspirePolicy) -> None:
