@@ -211,3 +211,5 @@ def test_states_that_the_robot_cannot_be_in_are_refused_when_the_dataset_is_open
         ChunkSource(dataset, None, robot=robot, horizon=2)
     config = ChunkConfig(exclude_episodes=(1,))
     assert len(ChunkSource(dataset, None, robot=robot, horizon=2, config=config)) == 3
+    with pytest.raises(DatasetError, match=r"Episodes \[2, 9999\] of .*set are to be left out: it has 2 episodes"):
+        ChunkSource(dataset, None, robot=robot, horizon=2, config=ChunkConfig(exclude_episodes=(1, 2, 9999)))

@@ -65,7 +65,15 @@ class LeRobotDataset:
         return self.meta.total_frames
 
     def without(self, episodes: Mapping[int, str]) -> LeRobotDataset:
-        """The same dataset with more episodes skipped, for the given reasons."""
+        """The same dataset with more episodes skipped, for the given reasons.
+
+        Raises:
+            DatasetError: there is no such episode.
+        """
+        if unknown := sorted(set(episodes) - set(range(len(self.episodes)))):
+            raise DatasetError(
+                f"Episodes {unknown} of {self.root} are to be left out: it has {len(self.episodes)} episodes."
+            )
         return LeRobotDataset(self.root, cache_bytes=self._cache_bytes, skipped={**self.skipped, **episodes})
 
     def episode(self, index: int) -> Episode:
