@@ -90,7 +90,7 @@ def second_stage(ground: TrainConfig) -> TrainConfig:
         model=ground.model,
         init_from=ground.checkpoint_dir,
         tokenizers=replace(named.tokenizers, text=str(ground.assets_dir)),
-        data=replace(ground.data, root=None, parts=(acting, grounding)),
+        data=replace(ground.data, root=None, parts=(acting, grounding), max_supervised=named.data.max_supervised),
         optimizer=ground.optimizer,
         batch_size=5,
         steps=2,
