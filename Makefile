@@ -45,7 +45,7 @@ notebooks: setup  ## executes the notebooks of examples/notebooks and stores the
 	uv run --group notebooks jupyter execute --inplace examples/notebooks/*.ipynb
 
 parity: setup  ## the golden vectors, and the largest differences seen into docs/parity.md
-	XLA_FLAGS= INSPIRE_FAST_PARITY=docs/parity.md uv run pytest tests/golden
+	XLA_FLAGS= INSPIRE_FAST_PARITY=docs/parity.md uv run pytest tests/golden -m "slow or not slow"
 
 format: setup  ## rewrites formatting and what the linter can mend by itself
 	uv run ruff check --fix .

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache, partial
 import json
 from pathlib import Path
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,14 @@ def folders(kind: str) -> list:
     chosen = [
         f for f, info in infos.items() if (kind == "tower" if isinstance(info, list) else KINDS.get(kind) in info)
     ]
-    return [pytest.param(f, id=f.name) for f in chosen] or [none(f"no {kind} case among {[f.name for f in infos]}")]
+    return [pytest.param(f, id=f.name, marks=_large(infos[f])) for f in chosen] or [
+        none(f"no {kind} case among {[f.name for f in infos]}")
+    ]
+
+
+def _large(info: Any) -> list[Any]:
+    """A tower of 400M parameters takes half a minute; what differs from the small one is its numbers alone."""
+    return [pytest.mark.slow] if isinstance(info, dict) and "So400m" in info["siglip"]["variant"] else []
 
 
 def arrays(kind: str, known: str) -> list:
@@ -59,7 +67,7 @@ def arrays(kind: str, known: str) -> list:
             return [pytest.param(None, None, id="none", marks=param.marks)]
         names = [n for n in np.load(folder / "vectors.npz").files if re.fullmatch(known, n)]
         assert names, f"{folder}: nothing in its vectors.npz is checked"
-        pairs += [pytest.param(folder, name, id=f"{folder.name}-{name}") for name in names]
+        pairs += [pytest.param(folder, name, id=f"{folder.name}-{name}", marks=param.marks) for name in names]
     return pairs
 
 

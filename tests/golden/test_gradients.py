@@ -31,11 +31,16 @@ NUMBER = r"[\d.]+(?:e-?\d+)?(?:/\d+)?"
 
 
 def with_gradients() -> list:
-    """Full cases whose `info.json` has gradients or steps."""
+    """Full cases whose `info.json` has gradients or steps; those with LoRA take as long again, and are slow."""
     found = folders("full")
     if found[0].values[0] is None:
         return found
-    kept = [p for p in found if {"grad", "adamw"} & set(Case.read_info(p.values[0]))]
+    infos = [Case.read_info(p.values[0]) for p in found]
+    kept = [
+        pytest.param(*p.values, id=p.id, marks=[*p.marks, *[pytest.mark.slow] * bool(info.get("lora"))])
+        for p, info in zip(found, infos, strict=True)
+        if {"grad", "adamw"} & set(info)
+    ]
     return kept or [none(f"no gradients in {[p.id for p in found]}")]
 
 
