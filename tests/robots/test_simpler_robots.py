@@ -21,6 +21,13 @@ WIDOWX, GOOGLE = ROBOTS["widowx_bridge"], ROBOTS["google_robot"]
 angles = st.tuples(*[st.floats(-3.1, 3.1)] * 3).map(np.array)
 
 
+def test_pointing_down_is_a_rotation_that_turns_forward_down():
+    down = widowx_bridge.POINTING_DOWN
+    np.testing.assert_array_equal(down @ down.T, np.eye(3))
+    assert np.linalg.det(down) == pytest.approx(1)
+    np.testing.assert_array_equal(down @ [1, 0, 0], [0, 0, -1])
+
+
 @settings(max_examples=30)
 @given(euler=angles)
 def test_rotations_are_scipys(euler):

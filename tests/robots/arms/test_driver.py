@@ -82,11 +82,11 @@ def error_of(arm):
 
 
 def test_targets_are_followed_commands_are_counted_and_the_arm_is_given_back(arm):
-    arm.follow(np.full(7, 0.05), 0.1)
+    arm.follow(np.full(7, -0.05), 0.1)
     arm.move_gripper(1.0)
     end = time.monotonic() + 20
     while not (
-        arm.status().obeyed == arm.sent and np.allclose(arm.status().q, 0.05, atol=0.01) and arm.status().gripper == 1
+        arm.status().obeyed == arm.sent and np.allclose(arm.status().q, -0.05, atol=0.01) and arm.status().gripper == 1
     ):
         assert time.monotonic() < end
         time.sleep(0.01)
