@@ -65,12 +65,12 @@ def test_mcnemar_is_the_binomial_test_on_discordant_pairs() -> None:
 
 
 def test_comparison_pairs_by_episode() -> None:
-    first = {("s", 0, e): e < 6 for e in range(10)}
+    first = {("s", 0, e): e < 6 for e in range(11)}
     second = {("s", 0, e): e in (0, 1, 2, 9) for e in range(1, 12)}
     paired = compare(first, second)
-    assert (paired.both, paired.only_first, paired.only_second, paired.neither) == (2, 3, 1, 3)
-    assert paired.difference == pytest.approx(-2 / 9)
-    assert paired.episodes == 9
+    assert (paired.both, paired.only_first, paired.only_second, paired.neither) == (2, 3, 1, 4)  # all unlike
+    assert paired.difference == pytest.approx(-2 / 10)
+    assert paired.episodes == 10
     assert paired.p_value == mcnemar(3, 1) == 0.625
     assert compare({}, second).difference is None
 
