@@ -8,6 +8,7 @@ import pytest
 from inspire_fast.dialogue.forms import form_of
 from inspire_fast.dialogue.locations import Locations, dequantise, quantise, read, spell, symbols_of, write
 from inspire_fast.dialogue.questions import QUESTIONS
+from inspire_fast.dialogue.questions.pictures import closeness, overlap
 from inspire_fast.dialogue.render import Kind, PromptFields, asked, encode, render
 from inspire_fast.dialogue.script import SCRIPTS, Ask, Forced, ForEachTarget, Script, Slot
 from inspire_fast.dialogue.spatial_scripts import SPATIAL_PROMPTS
@@ -167,3 +168,19 @@ def test_text_of_locations() -> None:
         render(SCRIPTS["ground"](BOX), FIELDS, WORDS, answers=["<loc0002><loc0001><loc0001><loc0003>"])
     with pytest.raises(ValueError, match="Locations are an even number of coordinates"):
         Locations(count=3)
+
+
+def test_overlap_is_intersection_over_union():
+    one, other = (0.1, 0.2, 0.5, 0.4), (0.3, 0.1, 0.9, 0.35)  # y0 x0 y1 x1; areas 0.08 and 0.15, both 0.2 x 0.15
+    assert overlap(one, other) == overlap(other, one) == pytest.approx(0.03 / 0.2)
+    assert overlap(one, one) == pytest.approx(1)
+    assert overlap(one, (0.6, 0.2, 0.9, 0.4)) == 0  # apart
+    assert overlap(one, (0.5, 0.2, 0.9, 0.4)) == 0  # side by side
+    assert overlap((0.2, 0.2, 0.2, 0.2), (0.2, 0.2, 0.2, 0.2)) == 0  # no area at all
+
+
+def test_only_what_is_true_is_all_close():
+    true = np.array([[0.5, 0.5]])
+    assert closeness(true, true, 0.1) < 1
+    assert closeness(np.array([[0.53, 0.54]]), true, 0.1) == pytest.approx(0.5)
+    assert closeness(np.array([[0.8, 0.9]]), true, 0.1) == 0
