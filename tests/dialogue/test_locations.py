@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inspire_fast.dialogue.forms import form_of
-from inspire_fast.dialogue.locations import Locations, dequantise, quantise, read, spell, symbols_of, write
+from inspire_fast.dialogue.locations import Locations, dequantise, place_of, quantise, read, spell, symbols_of, write
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.questions.pictures import closeness, overlap
 from inspire_fast.dialogue.render import Kind, PromptFields, asked, encode, render
@@ -184,3 +184,17 @@ def test_only_what_is_true_is_all_close():
     assert closeness(true, true, 0.1) < 1
     assert closeness(np.array([[0.53, 0.54]]), true, 0.1) == pytest.approx(0.5)
     assert closeness(np.array([[0.8, 0.9]]), true, 0.1) == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "count", "shape"),
+    [("point", 2, (2,)), ("trace", 2, (2,)), ("box", 4, (4,)), ("trace", 4, (2, 2)), ("trace", 6, (3, 2))],
+)
+def test_an_answer_in_bins_is_a_place_and_another_is_none(question, count, shape):
+    answer = spell(range(count))
+    found = place_of(question, answer, 8)
+    assert found is not None
+    assert found.shape == shape
+    np.testing.assert_array_equal(found.reshape(-1), dequantise(list(range(count)), 8))
+    assert place_of(question, answer, count - 1) is None  # a bin too many
+    assert place_of(question, "left", 8) is None
