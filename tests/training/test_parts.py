@@ -557,13 +557,13 @@ def test_a_run_that_would_ask_nothing_is_refused_and_such_a_part_is_told(
     write_facts(root, known, robot="libero", frame_description="world axes, +x front, +y right, +z up")
     half = replace(second, root=root)
     with pytest.raises(
-        ValueError, match=r"of 64 frames looked at in half not one has the facts .*The first one: .*\['the plate'\]"
+        ValueError, match=r"of 18 frames looked at in half not one has the facts .*The first one: .*\['the plate'\]"
     ):
         prepare(with_parts(config, half, unlabelled="ask_nothing"))
     prepare(with_parts(config, half, unlabelled="ask_known"))
     assert "is asked a question" not in caplog.text
     prepare(with_parts(config, first, half, unlabelled="ask_nothing"))
-    assert "half: not one of 64 frames looked at is asked a question." in caplog.text
+    assert "half: not one of 18 frames looked at is asked a question." in caplog.text
 
 
 def test_a_part_with_its_own_columns(config: TrainConfig, tmp_path: Path) -> None:

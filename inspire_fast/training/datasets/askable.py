@@ -31,7 +31,7 @@ def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTrans
     asking = [(part, own) for part, own in asking if own.script.questions]
     silent = [(part, own) for part, own in asking if not _is_asked(part, own)]
     for part, _ in silent if len(silent) < len(asking) else ():
-        logger.warning("%s: not one of %d frames looked at is asked a question.", part.name, _FRAMES)
+        logger.warning("%s: not one of %d frames looked at is asked a question.", part.name, len(_looked_at(part)))
     if not asking or len(silent) < len(asking):
         return
     part, own = silent[0]
@@ -41,12 +41,17 @@ def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTrans
     except ValueError as error:
         why = f" The first one: {error}"
     raise ValueError(
-        f"Script {own.script.name!r} asks questions, and of {_FRAMES} frames looked at in {part.name} not one has the "
-        f"facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
+        f"Script {own.script.name!r} asks questions, and of {len(_looked_at(part))} frames looked at in {part.name} not "
+        f"one has the facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
         f"`labels/report.json` of a labelled dataset lists what was left out and why.{why}"
     )
 
 
 def _is_asked(part: Part[ChunkSource], transform: TrainingTransform) -> bool:
-    frames = dict.fromkeys(spread(part.source, _FRAMES))
-    return any(transform.facts_of(without_images(part.source, frame)) is not None for frame in frames)
+    frames = (without_images(part.source, frame) for frame in _looked_at(part))
+    return any(transform.facts_of(frame) is not None for frame in frames)
+
+
+def _looked_at(part: Part[ChunkSource]) -> dict[int, None]:
+    """Numbers of the frames, each once: short datasets have fewer than `_FRAMES`."""
+    return dict.fromkeys(spread(part.source, _FRAMES))
