@@ -40,9 +40,10 @@ def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTrans
         why = ""
     except ValueError as error:
         why = f" The first one: {error}"
+    looked_at = len(_looked_at(part))
     raise ValueError(
-        f"Script {own.script.name!r} asks questions, and of {len(_looked_at(part))} frames looked at in {part.name} not "
-        f"one has the facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
+        f"Script {own.script.name!r} asks questions, and of {looked_at} frames looked at in {part.name} not one has the "
+        f"facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
         f"`labels/report.json` of a labelled dataset lists what was left out and why.{why}"
     )
 
