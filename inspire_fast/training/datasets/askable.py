@@ -42,7 +42,7 @@ def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTrans
         why = f" The first one: {error}"
     looked_at = len(_looked_at(part))
     raise ValueError(
-        f"Script {own.script.name!r} asks questions, and of {looked_at} frames looked at in {part.name} not one has the "
+        f"Script {own.script.name!r} asks questions, and of {looked_at} frames looked at in {part.name} none has the "
         f"facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
         f"`labels/report.json` of a labelled dataset lists what was left out and why.{why}"
     )
