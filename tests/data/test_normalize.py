@@ -125,6 +125,21 @@ def test_exact_stats() -> None:
         exact_stats(np.where(np.arange(3) == 2, np.nan, values))
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 50.0])
+def test_running_stats_at_any_scale(scale: float) -> None:
+    """Quantiles are right to two of the 5000 bins over the range, also after the range has grown."""
+    values = np.random.default_rng(0).normal(2 * scale, scale, size=(4000, 2))
+    running = RunningStats()
+    for batch in np.split(values, 8):
+        running.update(batch)
+    stats, exact = running.stats(), exact_stats(values)
+    np.testing.assert_allclose(stats.mean, exact.mean, rtol=1e-9)
+    np.testing.assert_allclose(stats.std, exact.std, rtol=1e-6)
+    slack = 16 * float(np.ptp(values, axis=0).max()) / 5000
+    np.testing.assert_allclose(stats.q01, exact.q01, atol=slack)
+    np.testing.assert_allclose(stats.q99, exact.q99, atol=slack)
+
+
 def test_resize_with_pad_keeps_proportions_and_centres() -> None:
     image = np.full((20, 40, 3), 200, np.uint8)
     resized = resize_with_pad(image, 21, 20)

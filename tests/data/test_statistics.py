@@ -145,6 +145,16 @@ def test_double_deltas(tmp_path: Path) -> None:
     assert report(source) == (), "not asked for, they are no double deltas"
 
 
+def test_targets_that_overshoot_the_state_are_no_deltas(tmp_path: Path) -> None:
+    """They follow the state, although they lie further from it than it spreads."""
+
+    def far(columns: dict) -> None:
+        columns["actions"] = 1.9 * columns["state"][:, :7]
+
+    kinds = {finding.kind for finding in report(make(tmp_path / "set", far), delta=DELTA)}
+    assert "double_delta" not in kinds
+
+
 def test_missing_deltas(tmp_path: Path) -> None:
     source = make(tmp_path / "set", robot=replace(LIBERO, delta=DELTA))
     (finding,) = report(source)

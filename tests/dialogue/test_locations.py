@@ -63,6 +63,17 @@ def test_allowed_answers_are_what_the_grammar_allows(number: int, form: Location
     assert form.allows(form.first)
 
 
+def test_wrong_answers_are_mirrored_or_towards_the_corner():
+    point, box = form_of(POINT), form_of(BOX)
+    assert (point.first, box.first) == (spell([7, 7]), spell([0, 0, 15, 15]))
+    assert point.wrong(spell([3, 10])) == spell([12, 5])
+    assert point.wrong(spell([7, 6])) == spell([8, 9])
+    assert point.wrong(spell([7, 7])) == spell([3, 3])  # mirrored it would lie less than an eighth of the picture aside
+    assert point.wrong(spell([8, 8])) == spell([4, 4])
+    assert box.wrong(spell([1, 2, 5, 7])) == spell([10, 8, 14, 13])
+    assert box.wrong(spell([0, 0, 15, 15])) == spell([0, 0, 7, 7])
+
+
 def test_the_corners_of_a_box_stay_in_order() -> None:
     form = Locations(count=4, bins=4, box=True)
     grammar = form.grammar(tiny_vocabulary(locations=4))

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from inspire_fast.core.types import SceneFacts, TargetFacts
-from inspire_fast.dialogue.forms import form_of
+from inspire_fast.dialogue.forms import Choice, form_of
 from inspire_fast.dialogue.questions import QUESTIONS
 from inspire_fast.dialogue.questions.base import about_scene
 from inspire_fast.dialogue.questions.direction import Direction
 from inspire_fast.dialogue.questions.direction_3d import Direction3D
 from inspire_fast.dialogue.questions.distance import Distance
 from inspire_fast.dialogue.questions.distance_fine import FineDistance
+from inspire_fast.dialogue.questions.movement import Movement
 from inspire_fast.dialogue.questions.position_3d import Position3D
+from inspire_fast.dialogue.testing import tiny_vocabulary
+from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.axes import Axes
 
 AXES = Axes(x=("back", "front"), y=("left", "right"), z=("down", "up"))
@@ -105,6 +108,22 @@ def test_distances() -> None:
     assert FineDistance().truth(facts(0.3, 0.4, 0)) == "0.5"
     assert FineDistance(numbering="decimetre").truth(facts(3, 4, 0)) == "9"
     assert FineDistance().truth(facts(3, 4, 0, grasped=True)) == "0.0"
+    assert FineDistance(numbering="decimetre").answers == tuple(map(str, range(10)))
+
+
+def test_an_answer_that_the_tokenizer_changes_is_refused() -> None:
+    assert Choice(answers=("up", "down")).grammar(tiny_vocabulary()).accepting.any()
+    with pytest.raises(ValueError, match="cannot spell the answer 'up '"):
+        Choice(answers=("up ", "down")).grammar(tiny_vocabulary())
+
+
+def test_a_motion_of_the_least_length_is_one() -> None:
+    question = Movement(axes=ROBOTS["libero"].axes, still_m=0.25)
+    words = [
+        question.truth(SceneFacts(targets=(), motion_m=np.array([length, 0, 0]))) for length in (0.249, 0.25, -0.25)
+    ]
+    assert words[0] == question.still
+    assert len({question.still, *words}) == 3
 
 
 def test_the_frame_is_data() -> None:

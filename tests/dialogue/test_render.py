@@ -140,6 +140,15 @@ def test_released_flags_let_the_token_before_a_context_see_it() -> None:
     assert set(tokens.block[context].tolist()) == {int(tokens.block[context.argmax() - 1])}
     assert not tokens.causal[context].any()
     assert tokens.ids[-1] != VOCABULARY.text.eos_id
+    (blank, _) = encode(script, fields, VOCABULARY).blanks()
+    first = int(np.sum(tokens.segment == 2)) - 1  # in the continuation: the id before the context, which sees all of it
+    end = first + 1 + int(context.sum())
+    assert first >= 0
+    assert blank.attends_to.tolist() == [
+        *range(first),
+        *[end - 1] * (end - first),
+        *range(end, len(blank.continuation)),
+    ]
 
 
 def test_released_supervision_reaches_into_the_questions() -> None:
@@ -191,7 +200,7 @@ def test_refusals() -> None:
     fields = PromptFields(instruction="x", state=np.zeros(1), targets=("the plate",))
     with pytest.raises(ValueError, match="no answer to 'direction'; allowed: right"):
         render(script, fields, VOCABULARY, answers=["sideways"])
-    with pytest.raises(ValueError, match="2 answers for a dialogue with 1 questions"):
+    with pytest.raises(ValueError, match=r"2 answers for a dialogue with 1 questions about \['the plate'\]"):
         render(script, fields, VOCABULARY, answers=["left", "left"])
     with pytest.raises(ValueError, match="one last segment"):
         Script(name="x", segments=(ActionSlot(), Forced(text="x")))

@@ -169,6 +169,16 @@ def test_a_robot_whose_gripper_is_described_in_a_file(tmp_path: Path):
         label_dataset(dataset, Hindsight(gripper=path), robot=LIBERO, progress=False)
 
 
+def test_a_limit_of_closing_moves_the_limit_of_opening(tmp_path: Path):
+    """Fingers at 0.95 of the widest hold something only where closing is said to be below 0.97."""
+    states = libero_states()
+    wide = states[:, 6:8] / np.abs(states[:, 6:8]).max()
+    states[:, 6:8] = np.where(np.abs(wide) < 0.9, 0.95 * np.sign(wide), wide) * np.abs(states[:, 6:8]).max()
+    dataset = write(tmp_path / "d", [(states, PUT)])
+    assert label_dataset(dataset, Hindsight(), robot=LIBERO, progress=False).frames_labelled == 0
+    assert label_dataset(dataset, Hindsight(closed_below=0.97), robot=LIBERO, progress=False).frames_labelled > 0
+
+
 def test_labels_of_another_producer_are_replaced_only_on_demand(tmp_path: Path):
     dataset = write(tmp_path / "d", [(libero_states(), PUT)] * 2)
     truth = {0: [SceneFacts(targets=())] * LENGTH}

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 import json
@@ -88,6 +89,12 @@ def test_hindsight_agrees_with_real_simulated_episodes(recorded: Sequence[Simula
         "holding": 0.8687,
         "after": 0.9705,
     }
+    every, rows = figures["all_frames_by_word"], [row for e in recorded for row in compare(e)]
+    assert {word: share["frames"] + share["refused"] for word, share in every.items()} == Counter(r.truth for r in rows)
+    assert every["grasped"]["agreement"] > 0.8
+    frames = [cause["frames"] for cause in figures["before_grasp_failures"].values()]
+    assert frames == sorted(frames, reverse=True)
+    assert len(set(frames)) > 1
     assert figures["before_grasp_by_task"]["libero_90:0"]["frames"] == 0  # pushed shut, without a grasp: refused
     assert sum(cause["frames"] for cause in figures["before_grasp_failures"].values()) == 588 - round(0.915 * 588)
 
