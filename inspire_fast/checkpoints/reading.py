@@ -54,28 +54,32 @@ def identity(step: Path) -> str:
     return f"step {step.resolve().name}, {hashlib.sha256(b''.join(parts)).hexdigest()[:16]}"
 
 
-def open_params(path: Path, *, base: Path | None = None) -> StoredParams:
+def open_params(path: Path, *, base: Path | None = None, model: ModelConfig | None = None) -> StoredParams:
     """Opens the parameters at `path`, in any format; no array is read yet.
 
     Args:
         path: a checkpoint of ours or openpi's (a step, its `params`, or a run, whose latest step counts), a
-            `.safetensors` file, or PaliGemma's `.npz`.
+            `.safetensors` file, PaliGemma's `.npz`, or the folder or file of a LeRobot `pi0_fast` policy.
         base: a checkpoint with the parameters that `path` lacks: a LoRA checkpoint may hold only what was trained.
+        model: the architecture, which LeRobot's files need; None is PaliGemma's.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: another format, or an incomplete copy.
     """
     if base is not None:
-        return overlay(open_params(base), open_params(path))
-    by_suffix = {".safetensors": open_safetensors, ".npz": open_npz}
-    if path.suffix in by_suffix:
-        return by_suffix[path.suffix](path)
+        return overlay(open_params(base, model=model), open_params(path, model=model))
+    if path.suffix == ".safetensors":
+        return open_safetensors(path, model=model)
+    if path.suffix == ".npz":
+        return open_npz(path)
     if path.is_file():
         raise ValueError(f"{path} is no checkpoint: expected a folder, a .safetensors or a .npz file.")
-    if path.is_dir() and not has_checkpoint(path) and (pieces := sorted(path.glob("*.safetensors"))):
-        open_safetensors(pieces[0])  # raises where a folder of LeRobot's or transformers' says what it is
-        raise ValueError(f"{path} holds {[piece.name for piece in pieces]}; name the file itself.")
+    if path.is_dir() and not has_checkpoint(path):
+        if named := sorted(path.glob("model*.safetensors")):  # LeRobot's, whole or in pieces
+            return open_safetensors(named[0], model=model)
+        if files := sorted(path.glob("*.safetensors")):
+            raise ValueError(f"{path} holds {[file.name for file in files]}; name the file itself.")
     return open_orbax(path if (path / "_METADATA").is_file() else find_step(path))
 
 
@@ -97,7 +101,7 @@ def load_model(step: Path, config: ModelConfig, *, dtype: DType | None = None, b
     Raises:
         ValueError: the parameters do not fit the architecture (lists every difference), or the checkpoint is truncated.
     """
-    params = open_params(step, base=base)
+    params = open_params(step, base=base, model=config)
     model = abstract_model(config)
     fill(model, params, jnp.dtype(dtype or config.dtype))
     return model

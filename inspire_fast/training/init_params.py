@@ -114,7 +114,7 @@ def initial_state(config: TrainConfig, shardings: TrainState) -> TrainState:
 
 
 def _open(model: ModelConfig, source: str | Path) -> StoredParams:
-    stored = open_params(local_path(source))
+    stored = open_params(local_path(source), model=model)
     wanted = wanted_by(abstract_model(model))
     has_lora = any(is_lora(path) for path in stored.leaves)
     require_fit(stored, wanted, may_lack=() if has_lora else [path for path in wanted if is_lora(path)])

@@ -296,27 +296,24 @@ def test_every_leaf_of_both_networks_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "port"),
+    ("name", "port"),
     [
-        (["paligemma.model.language_model.norm.weight"], "LeRobot's pi0fast"),  # 0.6
-        (["paligemma.lm_head.weight", "gemma_expert.model.norm.weight"], "a PyTorch pi0 or pi0.5, which"),
+        ("model.paligemma_with_expert.gemma_expert.model.norm.weight", "a PyTorch pi0 or pi0.5, which"),
+        ("model.vlm_with_expert.lm_expert.norm.weight", "a PyTorch network"),
     ],
 )
-def test_other_networks_of_pytorch_are_told_apart(tmp_path: Path, names: list[str], port: str) -> None:
-    arrays = {f"model.paligemma_with_expert.{name}": np.zeros(2, np.float32) for name in names}
+def test_other_networks_of_pytorch_are_told_apart(tmp_path: Path, name: str, port: str) -> None:
+    """A list of every array as unknown would say less."""
+    arrays = {n: np.zeros(2, np.float32) for n in ("model.paligemma_with_expert.paligemma.lm_head.weight", name)}
+    if "paligemma" not in name:
+        arrays.pop("model.paligemma_with_expert.paligemma.lm_head.weight")
     save_file(arrays, str(tmp_path / "model.safetensors"))
-    with pytest.raises(ValueError, match=f"holds the parameters of {port}"):
-        open_params(tmp_path / "model.safetensors")
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "model-00001-of-00002.safetensors"])
-def test_lerobots_weights_are_refused_by_name(tmp_path: Path, name: str) -> None:
-    """PyTorch's names and layouts; a list of every array as unknown would say less."""
-    arrays = {"model.pi0_paligemma.language_model.model.embed_tokens.weight": np.zeros((4, 2), np.float32)}
-    save_file(arrays, str(tmp_path / name))
-    for source in (tmp_path / name, tmp_path):
-        with pytest.raises(ValueError, match=r"the parameters of LeRobot's pi0fast \('model\.pi0_.*Take openpi's"):
+    for source in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(ValueError, match=rf"holds the parameters of {port}.*Take LeRobot's or openpi's"):
             open_params(source)
-    save_file({"PaliGemma/llm/final_norm/scale": np.zeros(2, np.float32)}, str(tmp_path / name))
-    with pytest.raises(ValueError, match=r"holds \['model.*name the file itself"):
+
+
+def test_a_folder_with_exported_files_asks_for_one(tmp_path: Path) -> None:
+    save_file({"PaliGemma/llm/final_norm/scale": np.zeros(2, np.float32)}, str(tmp_path / "mine.safetensors"))
+    with pytest.raises(ValueError, match=r"holds \['mine.*name the file itself"):
         open_params(tmp_path)

@@ -11,8 +11,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from inspire_fast.checkpoints.params.lerobot import to_lerobot
 from inspire_fast.checkpoints.params.orbax import write_params
-from inspire_fast.checkpoints.reading import load_model, read_params
+from inspire_fast.checkpoints.params.safetensors import write_safetensors
+from inspire_fast.checkpoints.reading import load_model, open_params, read_params
 from inspire_fast.core.batch import TARGET_ACTION, Batch
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
@@ -99,6 +101,14 @@ def test_paligemma_is_a_start(config: TrainConfig, tmp_path: Path) -> None:
     np.savez(tmp_path / "wide.npz", **names | {"params/llm/embedder/input_embedding": np.zeros((9, 32), np.float32)})
     with pytest.raises(ValueError, match=r"input_embedding is \(9, 32\), the network has \(512, 32\)"):
         check_initial(replace(config, init_from=tmp_path / "wide.npz"))
+
+
+def test_lerobots_policy_is_a_start(config: TrainConfig, tmp_path: Path) -> None:
+    theirs = to_lerobot(open_params(tmp_path / "base"))
+    write_safetensors(tmp_path / "pi0_fast" / "model.safetensors", theirs)
+    run = replace(config, init_from=tmp_path / "pi0_fast")
+    check_initial(run)
+    assert_equal(by_upstream(begin(run).params), PARAMS)
 
 
 def test_an_address_is_a_start(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

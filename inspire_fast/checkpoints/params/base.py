@@ -33,23 +33,31 @@ class StoredParams:
         leaves: shape and stored dtype of every array, by path.
         read: reads the array at a path and casts it; raises ValueError if the checkpoint is truncated.
         metadata: text that travels with the arrays, in formats that have it.
+        order: of streaming; largest first where it is empty.
     """
 
     origin: str
     leaves: Shapes
     read: Callable[[str, np.dtype], np.ndarray]
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    order: tuple[str, ...] = ()
 
     def stream(
         self, dtype: jnp.dtype | None = None, paths: Collection[str] | None = None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Every array once, or those of `paths`, largest first, cast to `dtype` (None: as stored).
+        """Every array once, or those of `paths`, in order, cast to `dtype` (None: as stored).
 
         Raises:
             ValueError: an array cannot be read: the checkpoint is truncated.
         """
-        for path in largest_first(self.leaves, paths):
+        for path in self.ordered(paths):
             yield path, self.read(path, dtype or self.leaves[path].dtype)
+
+    def ordered(self, paths: Collection[str] | None = None) -> list[str]:
+        """Every path, or those of `paths`, in the order of streaming."""
+        if not self.order:
+            return largest_first(self.leaves, paths)
+        return [path for path in self.order if path in self.leaves and (paths is None or path in paths)]
 
 
 def largest_first(leaves: Shapes, paths: Collection[str] | None = None) -> list[str]:

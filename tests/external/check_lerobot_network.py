@@ -1,0 +1,167 @@
+"""LeRobot's own PI0Fast network, small: what its logits are, and whether a file of ours gives them. See README.md here.
+
+    python tests/external/check_lerobot_network.py write tests/checkpoints/data/lerobot_pi0_fast
+    python tests/external/check_lerobot_network.py compare FOLDER --with tests/checkpoints/data/lerobot_pi0_fast
+
+`write` draws random weights, lets LeRobot save them, runs its training pass on fixed inputs, and keeps the logits of
+every text position that is real. `compare` lets LeRobot load FOLDER strictly and asks for the same logits. LeRobot's
+classes are as installed; only the sizes that it writes into PaliGemma's configuration are smaller, and no tokenizer is
+loaded. Nothing of this package is imported, so that LeRobot's environment needs no JAX.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+VOCABULARY, CAMERAS = 160, ("base_0_rgb", "left_wrist_0_rgb")
+LANGUAGE = {"width": 24, "depth": 2, "mlp_dim": 40, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "patch_size": 8,
+    "image_size": 24,
+    "projection_dim": LANGUAGE["width"],
+}
+TOLERANCE = 1e-5
+
+
+def policy_class() -> Any:
+    """LeRobot's policy, at the sizes of this file."""
+    module: Any = importlib.import_module("lerobot.policies.pi0_fast.modeling_pi0_fast")
+    network = module.PaliGemmaForConditionalGenerationWithPiGemma
+
+    def small(config: Any) -> Any:
+        config.text_config.vocab_size = config._vocab_size = VOCABULARY
+        config.projection_dim = config.hidden_size = LANGUAGE["width"]
+        for name, value in VISION.items():
+            setattr(config.vision_config, name, value)
+        return network(config=config)
+
+    class NoTokenizer:
+        @staticmethod
+        def from_pretrained(*_: Any, **__: Any) -> None:
+            return None
+
+    module.PaliGemmaForConditionalGenerationWithPiGemma = small
+    module.get_gemma_config = lambda variant: module.GemmaConfig(**LANGUAGE)
+    transformers: Any = importlib.import_module("transformers")
+    for place in (module, transformers):  # LeRobot 0.5 imports them where they are used
+        place.AutoProcessor = place.AutoTokenizer = NoTokenizer
+    return module.PI0FastPolicy
+
+
+def draw(policy: Any, seed: int) -> None:
+    """Weights that give every operation something to do, the embedding's also to the head: our network ties them."""
+    torch: Any = importlib.import_module("torch")
+    rng = np.random.default_rng(seed)
+    for name, value in sorted(policy.state_dict().items()):
+        spread = 0.3 if value.ndim == 1 else 1.5 * value[0].numel() ** -0.5
+        value.copy_(torch.from_numpy(rng.normal(0, spread, tuple(value.shape)).astype(np.float32)))
+        assert name.endswith(("weight", "bias")), name
+    paligemma = policy.model.paligemma_with_expert.paligemma
+    paligemma.lm_head.weight.data.copy_(paligemma.model.language_model.embed_tokens.weight)
+
+
+def drawn_inputs(seed: int) -> dict[str, np.ndarray]:
+    """Two rows of pictures in [-1, 1], prompts padded at the end, and actions likewise."""
+    rng = np.random.default_rng(seed)
+    size = VISION["image_size"]
+    images = {f"image/{name}": rng.uniform(-1, 1, (2, size, size, 3)).astype(np.float32) for name in CAMERAS}
+    return images | {
+        "prompt": rng.integers(0, VOCABULARY, (2, 7)),
+        "prompt_valid": np.arange(7) < [[7], [4]],
+        "actions": rng.integers(0, VOCABULARY, (2, 6)),
+        "actions_valid": np.arange(6) < [[5], [6]],
+    }
+
+
+def run(policy: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """LeRobot's training pass: what enters the language model, the logits of the actions' positions, the loss."""
+    torch: Any = importlib.import_module("torch")
+    network, head = policy.model.eval(), {}
+    given = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    images = [given[f"image/{name}"].permute(0, 3, 1, 2) for name in CAMERAS]
+    shown = [torch.ones(2, dtype=torch.bool) for _ in CAMERAS]
+    arguments = (images, shown, *(given[n] for n in ("prompt", "prompt_valid", "actions", "actions_valid")))
+    hook = network.paligemma_with_expert.paligemma.lm_head.register_forward_hook(
+        lambda _module, _inputs, output: head.update(logits=output)
+    )
+    with torch.no_grad():
+        loss = network(*arguments)["loss"]
+        embedded = network.embed_prefix_fast(*arguments)[0]
+    hook.remove()
+    found = {"embedded": embedded, "logits": head["logits"], "loss": loss.reshape(1)}
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def new_policy() -> Any:
+    """A policy with LIBERO's features."""
+    config: Any = importlib.import_module("lerobot.policies.pi0_fast.configuration_pi0_fast")
+    types: Any = importlib.import_module("lerobot.configs.types")
+    size = (3, VISION["image_size"], VISION["image_size"])
+    visual = {f"observation.images.{name}": types.PolicyFeature(types.FeatureType.VISUAL, size) for name in CAMERAS}
+    return policy_class()(
+        config.PI0FastConfig(
+            device="cpu",
+            chunk_size=10,
+            n_action_steps=10,
+            image_resolution=size[1:],
+            input_features={**visual, "observation.state": types.PolicyFeature(types.FeatureType.STATE, (8,))},
+            output_features={"action": types.PolicyFeature(types.FeatureType.ACTION, (7,))},
+        )
+    )
+
+
+def write(folder: Path) -> None:
+    """The reference's files."""
+    policy = new_policy()
+    draw(policy, seed=0)
+    policy.save_pretrained(folder)
+    inputs = drawn_inputs(seed=1)
+    save_file(inputs | run(policy, inputs), str(folder / "outputs.safetensors"))
+    sys.stdout.write(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()):,} bytes\n")
+
+
+def compare(folder: Path, reference: Path, *, own_config: bool) -> None:
+    """LeRobot loads `folder`; raises SystemExit where keys or logits are others."""
+    torch: Any = importlib.import_module("torch")
+    policy = new_policy() if own_config else policy_class().from_pretrained(folder, strict=True)
+    stored = {name: torch.from_numpy(value) for name, value in load_file(folder / "model.safetensors").items()}
+    # `from_pretrained` prints what it could not load and goes on; this raises.
+    policy.load_state_dict(policy._fix_pytorch_state_dict_keys(stored, policy.config), strict=True)
+    expected = load_file(reference / "outputs.safetensors")
+    found = run(policy, {name: value for name, value in expected.items() if name not in ("embedded", "logits", "loss")})
+    off = {name: float(np.abs(found[name] - expected[name]).max()) for name in found}
+    sys.stdout.write(f"largest differences: {off}; largest logit {np.abs(expected['logits']).max():.3f}\n")
+    if max(off.values()) > TOLERANCE:
+        raise SystemExit(f"{folder} does not compute what {reference} does.")
+
+
+def main() -> None:
+    """Writes or compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("write", "compare"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--with", dest="reference", type=Path, default=Path())
+    parser.add_argument("--own-config", action="store_true", help="for versions that refuse the file's config.json")
+    arguments = parser.parse_args()
+    versions = {name: importlib.metadata.version(name) for name in ("lerobot", "transformers", "torch")}
+    sys.stdout.write(f"{versions}\n")
+    if arguments.what == "write":
+        write(arguments.folder)
+    else:
+        compare(arguments.folder, arguments.reference, own_config=arguments.own_config)
+
+
+if __name__ == "__main__":
+    main()
