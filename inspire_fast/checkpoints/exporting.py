@@ -63,7 +63,7 @@ def export_checkpoint(
         ValueError: the parameters are not the contract's, or truncated; nothing to merge; an unknown choice.
     """
     step = find_step(checkpoint)
-    params, contract = _exported(step, lora, base)
+    params, contract = exported(step, lora, base)
     vocabulary = contract.load_vocabulary(step / FOLDER)
     with StagedFolder(out) as folder:
         if lora == "keep" and base is None and dtype is None and layout_of(step) == layout:
@@ -81,12 +81,17 @@ def export_safetensors(
 
     One array at a time is in memory. The tokenizers are not in the file: see `import_safetensors`.
     """
-    params, contract = _exported(find_step(checkpoint), lora, base)
+    params, contract = exported(find_step(checkpoint), lora, base)
     return write_safetensors(file, params, dtype=_dtype(dtype), metadata={CONTRACT: contract.to_json()})
 
 
-def _exported(step: Path, lora: Lora, base: Path | None) -> tuple[StoredParams, Contract]:
-    """What is to be written, and the contract that holds for it."""
+def exported(step: Path, lora: Lora, base: Path | None) -> tuple[StoredParams, Contract]:
+    """What is to be written of a step, and the contract that holds for it; arguments as of `export_checkpoint`.
+
+    Raises:
+        FileNotFoundError: no contract.
+        ValueError: the parameters are not the contract's; nothing to merge or to leave out; an unknown choice.
+    """
     require_choice("choice for LoRA", lora, Lora)
     contract = Contract.read(step / FOLDER)
     params = open_params(step, base=base)

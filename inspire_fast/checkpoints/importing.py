@@ -16,7 +16,7 @@ from inspire_fast.checkpoints.contract import Contract, stored_questions
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS, OpenpiConfig
 from inspire_fast.checkpoints.params.base import require_fit, wanted_by
 from inspire_fast.checkpoints.params.orbax import ITEM, write_params
-from inspire_fast.checkpoints.params.safetensors import CONTRACT, open_safetensors
+from inspire_fast.checkpoints.params.safetensors import CONTRACT, open_safetensors, read_metadata
 from inspire_fast.checkpoints.reading import find_step, open_params
 from inspire_fast.core.files import StagedFolder, place
 from inspire_fast.data.normalization.stats import NormStats, load_norm_stats
@@ -127,22 +127,30 @@ def _named(config: str | OpenpiConfig, tokenizers: Tokenizers, options: ImportOp
 
 def _vocabulary(tokenizers: Tokenizers, facts: OpenpiConfig, vocab_size: int) -> Vocabulary:
     return Vocabulary(
-        text=_text(tokenizers.text, vocab_size, download=tokenizers.download),
-        action=_fast(facts.action_tokenizer, download=tokenizers.download),
+        text=load_text(tokenizers.text, vocab_size, download=tokenizers.download),
+        action=load_fast(facts.action_tokenizer, download=tokenizers.download),
         size=vocab_size,
         skip=facts.vocab_skip,
     )
 
 
-def _text(source: Path | None, vocab_size: int, *, download: bool) -> TextTokenizer:
-    """PaliGemma's tokenizer for a network of its vocabulary; another network brings its own."""
+def load_text(source: Path | None, vocab_size: int, *, download: bool) -> TextTokenizer:
+    """PaliGemma's tokenizer for a network of its vocabulary; another network brings its own.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     if source is None or vocab_size == PALIGEMMA_SIZE:
         return load_paligemma(source, download=download)
     return TextTokenizer.load(source)
 
 
-def _fast(source: str, *, download: bool) -> FastTokenizer:
-    """A tokenizer of ours from the folder that holds it, else a public processor."""
+def load_fast(source: str, *, download: bool) -> FastTokenizer:
+    """A tokenizer of ours from the folder that holds it, else a public processor.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
     if (Path(source) / FAST_FILE).is_file():
         return FastTokenizer.load(Path(source))
     return FastTokenizer.load_processor(source, download=download)
@@ -211,9 +219,9 @@ def import_safetensors(file: Path, out: Path, *, assets: Path) -> Path:
         FileExistsError: `out` exists.
         ValueError: tensors are unknown, missing or of another shape; the tokenizers are not the contract's; cut off.
     """
-    params = open_safetensors(file)
-    text = params.metadata.get(CONTRACT)
+    text = read_metadata(file).get(CONTRACT)
     contract = Contract.read(assets) if text is None else Contract.from_json(text, origin=f"the contract in {file}")
+    params = open_safetensors(file, model=contract.model)
     vocabulary = contract.load_vocabulary(assets)
     require_fit(params, wanted_by(abstract_model(contract.model)))
     with StagedFolder(out) as folder:

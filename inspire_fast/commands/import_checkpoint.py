@@ -1,4 +1,4 @@
-"""Import of a checkpoint of openpi's, of InSpire-FAST's, or of a safetensors file that this package exported."""
+"""Import of a checkpoint of openpi's, InSpire-FAST's or LeRobot's, or of a safetensors file that this package wrote."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +14,13 @@ from inspire_fast.checkpoints.importing import (
     import_safetensors,
     read_model,
 )
+from inspire_fast.checkpoints.lerobot_exporting import WEIGHTS
+from inspire_fast.checkpoints.lerobot_importing import LerobotOptions, import_lerobot, is_policy, metadata_of
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
+from inspire_fast.checkpoints.params.safetensors import CONTRACT
 from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.core.cli import require_unused, run_command
+from inspire_fast.robots import ROBOTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,8 @@ class Args:
     """Makes a checkpoint that can be served.
 
     Attributes:
-        source: a step or a run of openpi's, or a .safetensors file of ours; an address (gs://...) is downloaded, once.
+        source: a step or a run of openpi's, the folder of a LeRobot `pi0_fast` policy, or a .safetensors file of ours;
+            an address (gs://..., hf://...) is downloaded, once.
         out: a new folder.
         config: the named config that it was trained with; openpi's checkpoints need it.
         model: the architecture, where not the config's: a preset, or a JSON file of a `ModelConfig`.
@@ -36,6 +41,9 @@ class Args:
         compatibility: options that the contract names.
         copy: copy the parameters instead of linking them.
         assets: of a checkpoint with the same tokenizers; with a .safetensors file.
+        robot: our name of the embodiment; LeRobot's policies need it.
+        cameras: for a LeRobot policy, the network's camera of each of its image keys: KEY CAMERA KEY CAMERA.
+        state_dim: numbers to which a LeRobot policy's prompt fills the state up: 32 with LeRobot 0.4, 0 later.
     """
 
     source: str
@@ -50,6 +58,9 @@ class Args:
     compatibility: tuple[str, ...] = ()
     copy: bool = False
     assets: Path | None = None
+    robot: str = ""
+    cameras: dict[str, str] | None = None
+    state_dim: int | None = None
 
 
 def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
@@ -58,8 +69,15 @@ def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
     if source.suffix == ".safetensors":
         require_unused(args, vars(args).keys() - {"assets"}, "a .safetensors file brings its contract")
         import_safetensors(source, args.out, assets=args.assets or source.parent / "assets")
+    elif is_policy(source) and CONTRACT in metadata_of(source):
+        require_unused(args, vars(args).keys() - {"assets"}, "this package exported the policy, with its contract")
+        import_safetensors(source / WEIGHTS, args.out, assets=args.assets or source / "assets")
+    elif is_policy(source):
+        _import_policy(args, source)
     else:
-        require_unused(args, {"assets"}, "it is for .safetensors files")
+        require_unused(
+            args, {"assets", "robot", "cameras", "state_dim"}, "openpi's configs say it, or have no use for it"
+        )
         if not args.config:
             raise ValueError(f"An openpi checkpoint needs --config, one of: {', '.join(sorted(OPENPI_CONFIGS))}.")
         tokenizers = Tokenizers(text=args.text_tokenizer, action=args.action_tokenizer, download=args.download)
@@ -72,6 +90,25 @@ def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:
         )
         import_checkpoint(source, args.config, args.out, tokenizers=tokenizers, options=options)
     print(f"{args.out}: serve it with `inspire-serve --checkpoint {args.out}`")
+
+
+def _import_policy(args: Args, source: Path) -> None:
+    unused = {"config", "model", "base", "compatibility", "copy", "assets"}
+    require_unused(args, unused, "LeRobot's config.json says it, or has no use for it")
+    if not args.robot:
+        raise ValueError(f"A LeRobot policy needs --robot, one of: {', '.join(sorted(ROBOTS))}.")
+    options = LerobotOptions(
+        robot=args.robot,
+        cameras=args.cameras or {},
+        state_dim=args.state_dim,
+        asset_id=args.asset_id or LerobotOptions.asset_id,
+    )
+    import_lerobot(
+        source,
+        args.out,
+        options,
+        tokenizers=Tokenizers(text=args.text_tokenizer, action=args.action_tokenizer, download=args.download),
+    )
 
 
 main = partial(run_command, import_from)

@@ -63,7 +63,7 @@ class Piece:
         slot: question or action slot of a blank; None for text.
         target: phrase that the question is about; empty outside of questions about targets.
         joins: see `Context`.
-        eos: see `Forced`.
+        eos, bos: see `Forced`.
     """
 
     kind: Kind
@@ -73,6 +73,7 @@ class Piece:
     target: str = ""
     joins: bool = False
     eos: bool = False
+    bos: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +101,27 @@ def discretise(state: np.ndarray) -> str:
     return " ".join(map(str, (np.digitize(state, _STATE_EDGES) - 1).tolist()))
 
 
+def _fills(segment: Context, fields: PromptFields) -> dict[str, str]:
+    """What a context's placeholders stand for."""
+    words = clean(fields.instruction) if segment.lower else re.sub(r"[_\n]", " ", fields.instruction.strip())
+    missing = max(0, segment.state_dim - fields.state.shape[-1])
+    return {"instruction": words, "state": discretise(np.pad(fields.state, (0, missing)))}
+
+
 def unroll(script: Script, fields: PromptFields) -> tuple[Piece, ...]:
     """Segments of the script with all placeholders filled in, and blanks left open."""
     pieces: list[Piece] = []
     for segment in script.segments:
         if isinstance(segment, Context):
-            fills = {"instruction": clean(fields.instruction), "state": discretise(fields.state)}
+            fills = _fills(segment, fields)
             # One pass, because the instruction may contain the text "{state}".
             text = re.sub(r"\{(instruction|state)\}", lambda match: fills[match[1]], segment.text)  # noqa: B023
             pieces.append(Piece(kind=Kind.CONTEXT, text=text, joins=segment.joins))
         elif isinstance(segment, Forced):
             opens_action = script.acts and segment is script.segments[-2]
             kind = Kind.ACTION if opens_action else Kind.FORCED
-            pieces.append(Piece(kind=kind, text=segment.text, weight=segment.weight, eos=segment.eos))
+            weight, eos, bos = segment.weight, segment.eos, segment.bos
+            pieces.append(Piece(kind=kind, text=segment.text, weight=weight, eos=eos, bos=bos))
         elif isinstance(segment, ForEachTarget):
             for target in script.asked(fields.targets):
                 pieces.extend(_ask(segment, target, fields.left_out))
@@ -150,8 +159,8 @@ def _ask(group: ForEachTarget | Ask, target: str, left_out: frozenset[tuple[str,
             if isinstance(segment, Context):
                 pieces.append(Piece(kind=Kind.CONTEXT, text=text, target=target, joins=segment.joins))
             else:
-                forced = Piece(kind=Kind.FORCED, text=text, weight=segment.weight, target=target, eos=segment.eos)
-                pieces.append(forced)
+                weight, eos, bos = segment.weight, segment.eos, segment.bos
+                pieces.append(Piece(kind=Kind.FORCED, text=text, weight=weight, target=target, eos=eos, bos=bos))
     return pieces
 
 
@@ -287,7 +296,8 @@ def _ids_of(piece: Piece, vocabulary: Vocabulary) -> list[int]:
     """Ids of given text. Only the context changes between calls, with the robot's state; the rest is encoded once."""
     if piece.kind is Kind.CONTEXT:
         return vocabulary.text.encode(piece.text)
-    return [*vocabulary.encode_once(piece.text), *([vocabulary.text.eos_id] if piece.eos else [])]
+    text = vocabulary.text
+    return [*[text.bos_id] * piece.bos, *vocabulary.encode_once(piece.text), *[text.eos_id] * piece.eos]
 
 
 def _fill_of(

@@ -34,6 +34,20 @@ def pi0_fast(*questions: Question, max_targets: int | None = None, released: boo
     return Script(name="pi0_fast", segments=(TASK, ACTION, ActionSlot(eos=not released)))
 
 
+def lerobot_pi0_fast(
+    *questions: Question, max_targets: int | None = None, released: bool = False, state_dim: int = 0
+) -> Script:
+    """LeRobot's text: the instruction's own case, and a second BOS before the actions. It ignores questions.
+
+    Zeros fill the state up to `state_dim` numbers (LeRobot 0.4: 32); 0 leaves it as it is.
+    """
+    del questions, max_targets
+    task = replace(TASK, lower=False, state_dim=state_dim)
+    return Script(
+        name="lerobot_pi0_fast", segments=(task, Forced(text="", bos=True), ACTION, ActionSlot(eos=not released))
+    )
+
+
 def inspire(*questions: Question, max_targets: int | None = None, released: bool = False) -> Script:
     """Questions after the task: "Task ...; Question ...; Action: ...", as in the published training runs.
 
@@ -66,6 +80,7 @@ SCRIPTS: Registry[Callable[..., Script]] = Registry(
     "script",
     {
         "pi0_fast": pi0_fast,
+        "lerobot_pi0_fast": lerobot_pi0_fast,
         "inspire": inspire,
         "inspire_first": inspire_first,
         "ground": ground,

@@ -24,15 +24,23 @@ class Context:
     Inside `ForEachTarget`, `{object}` is the target without its article. After causal text it is a block of its own.
     With `joins`, the causal token before it belongs to the block and sees the whole text too, as with openpi's flags
     (the released InSpire code, questions first).
+
+    Attributes:
+        text, joins: see above.
+        lower: the instruction in lower case, as openpi writes it. Without, only spaces are made of its `_` and ends of
+            lines, as LeRobot does.
+        state_dim: dimensions to which zeros fill the state up, as LeRobot does.
     """
 
     text: str
     joins: bool = False
+    lower: bool = True
+    state_dim: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forced:
-    """Causal text that is given, not chosen by the model; with `eos`, the end-of-sequence id follows it.
+    """Causal text that is given, not chosen by the model; the ids of `bos` and `eos` come before and after it.
 
     Before a slot, `{question}` is filled in; inside `ForEachTarget` also `{object}`, see `Context`.
     """
@@ -40,6 +48,7 @@ class Forced:
     text: str
     weight: float = 0.0
     eos: bool = False
+    bos: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from inspire_fast.checkpoints.assets import FOLDER
 from inspire_fast.checkpoints.contract import FILE, Contract
 from inspire_fast.checkpoints.importing import Tokenizers, import_checkpoint
+from inspire_fast.checkpoints.lerobot_importing import is_policy
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step, has_checkpoint
 from inspire_fast.checkpoints.remote import is_address, local_path
@@ -120,6 +121,11 @@ def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
     if not path.exists() and len(path.parts) == 1:
         known = unknown_name("checkpoint", str(path), [*SHIPPED, *PUBLISHED])
         raise UnknownNameError(f"{known} A folder's path or gs://... works too.")
+    if is_policy(path) and not has_checkpoint(path):
+        raise ValueError(
+            f"{path} is a LeRobot policy, whose files say neither whose arm it is nor which camera is which. Make it a "
+            f"checkpoint first: inspire-import --source {path} --out DIR --robot NAME --cameras KEY CAMERA ..."
+        )
     foreign = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
     if foreign and not has_checkpoint(path):  # a file may have been exported into a run's folder
         raise ValueError(

@@ -1,12 +1,17 @@
-"""LeRobot's own PI0Fast network, small: what its logits are, and whether a file of ours gives them. See README.md here.
+"""LeRobot's own PI0Fast policy, small: what it computes and reads, and whether files of ours give that. See README.md.
 
     python tests/external/check_lerobot_network.py write tests/checkpoints/data/lerobot_pi0_fast
-    python tests/external/check_lerobot_network.py compare FOLDER --with tests/checkpoints/data/lerobot_pi0_fast
+    python tests/external/check_lerobot_network.py compare FOLDER/policy --with tests/checkpoints/data/lerobot_pi0_fast
+    python tests/external/check_lerobot_network.py read FOLDER --with tests/checkpoints/data/lerobot_pi0_fast
 
 `write` draws random weights, lets LeRobot save them, runs its training pass on fixed inputs, and keeps the logits of
-every text position that is real. `compare` lets LeRobot load FOLDER strictly and asks for the same logits. LeRobot's
-classes are as installed; only the sizes that it writes into PaliGemma's configuration are smaller, and no tokenizer is
-loaded. Nothing of this package is imported, so that LeRobot's environment needs no JAX.
+the actions' positions. `compare` lets LeRobot load a policy strictly and asks for the same logits. `read` lets it load
+the pipelines of FOLDER/policy with the tokenizer of FOLDER/tokenizer, and keeps the ids that its steps make and the
+numbers that they normalise in `pipelines.json` of the other folder, or compares. `write_lerobot_policy.py` makes
+FOLDER.
+
+LeRobot's classes are as installed; only the sizes that it writes into PaliGemma's configuration are smaller, and the
+FAST processor is replaced by fixed ids. Nothing of this package is imported: LeRobot's environment needs no JAX.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -21,7 +27,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-VOCABULARY, CAMERAS = 160, ("base_0_rgb", "left_wrist_0_rgb")
+VOCABULARY, CAMERAS = 512, ("base_0_rgb", "left_wrist_0_rgb")
 LANGUAGE = {"width": 24, "depth": 2, "mlp_dim": 40, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8}
 VISION = {
     "hidden_size": 16,
@@ -147,10 +153,68 @@ def compare(folder: Path, reference: Path, *, own_config: bool) -> None:
         raise SystemExit(f"{folder} does not compute what {reference} does.")
 
 
+TASK, FAST_IDS = " Put_it on\nthe PLATE", [3, 141, 0, 59]
+
+
+def read_pipelines(folder: Path) -> dict[str, Any]:
+    """What the pipelines of `folder` make of one frame, and of a normalised action."""
+    torch: Any = importlib.import_module("torch")
+    transformers: Any = importlib.import_module("transformers")
+    processor: Any = importlib.import_module("lerobot.processor")
+    converters: Any = importlib.import_module("lerobot.processor.converters")
+    steps: Any = importlib.import_module("lerobot.processor.tokenizer_processor")
+    importlib.import_module("lerobot.policies.pi0_fast.processor_pi0_fast")
+
+    class FixedIds:
+        @staticmethod
+        def from_pretrained(*_: Any, **__: Any) -> Any:
+            return lambda actions: [FAST_IDS]
+
+    steps.AutoProcessor = transformers.AutoProcessor = FixedIds
+    text = str(folder / "tokenizer")
+    before = processor.PolicyProcessorPipeline.from_pretrained(
+        folder / "policy",
+        config_filename="policy_preprocessor.json",
+        overrides={
+            "tokenizer_processor": {"tokenizer_name": text},
+            "action_tokenizer_processor": {"paligemma_tokenizer_name": text},
+        },
+    )
+    after = processor.PolicyProcessorPipeline.from_pretrained(
+        folder / "policy",
+        config_filename="policy_postprocessor.json",
+        to_transition=converters.policy_action_to_transition,
+        to_output=converters.transition_to_policy_action,
+    )
+    state, actions = torch.linspace(-1.5, 1.2, 8), torch.linspace(-0.9, 0.9, 70).reshape(1, 10, 7)
+    frame = before({"observation.state": state, "action": actions, "task": TASK})
+    valid, acted = frame["observation.language.attention_mask"][0].bool(), frame["action.token_mask"][0].bool()
+    return {
+        "task": TASK,
+        "fast": FAST_IDS,
+        "state": state.tolist(),
+        "actions": actions[0].tolist(),
+        "prompt": frame["observation.language.tokens"][0][valid].tolist(),
+        "action_ids": frame["action.tokens"][0][acted].tolist(),
+        "normalised": frame["action"][0].tolist(),
+        "unnormalised": after(frame["action"])[0].tolist(),
+    }
+
+
+def keep_or_compare(folder: Path, reference: Path) -> None:
+    """Writes `pipelines.json`, or raises SystemExit where the file says otherwise."""
+    found, file = read_pipelines(folder), reference / "pipelines.json"
+    sys.stdout.write(f"{found}\n")
+    if not file.exists():
+        file.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    elif json.loads(file.read_text(encoding="utf-8")) != found:
+        raise SystemExit(f"{folder} is read otherwise than {file} says.")
+
+
 def main() -> None:
-    """Writes or compares."""
+    """Writes, compares or reads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("write", "compare"))
+    parser.add_argument("what", choices=("write", "compare", "read"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--with", dest="reference", type=Path, default=Path())
     parser.add_argument("--own-config", action="store_true", help="for versions that refuse the file's config.json")
@@ -159,6 +223,8 @@ def main() -> None:
     sys.stdout.write(f"{versions}\n")
     if arguments.what == "write":
         write(arguments.folder)
+    elif arguments.what == "read":
+        keep_or_compare(arguments.folder, arguments.reference)
     else:
         compare(arguments.folder, arguments.reference, own_config=arguments.own_config)
 

@@ -50,6 +50,11 @@ def open_safetensors(path: Path, *, model: ModelConfig | None = None) -> StoredP
     return from_lerobot(_joined(path, files), lambda name, rows: _holder(files, name).slices[name][rows], model)
 
 
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """Text in a file's header; `contract` where this package wrote it. Errors as of `open_safetensors`."""
+    return _Open(path).stored.metadata
+
+
 class _Open:
     """One file with its header read."""
 
