@@ -129,8 +129,10 @@ def import_lerobot(source: Path, out: Path, options: LerobotOptions, *, tokenize
 
 
 def is_policy(path: Path) -> bool:
-    """Whether a folder holds a LeRobot policy, of whichever type."""
-    return (path / CONFIG).is_file() and any(path.glob("model*.safetensors"))
+    """Whether a folder holds a LeRobot policy, of whichever type; transformers' have a `model_type` instead."""
+    if not (path / CONFIG).is_file() or not any(path.glob("model*.safetensors")):
+        return False
+    return '"type"' in (path / CONFIG).read_text(encoding="utf-8", errors="replace")
 
 
 def metadata_of(folder: Path) -> Mapping[str, str]:
