@@ -135,6 +135,19 @@ def is_policy(path: Path) -> bool:
     return '"type"' in (path / CONFIG).read_text(encoding="utf-8", errors="replace")
 
 
+def skip_of(folder: Path) -> int:
+    """Ids that a policy leaves unused at the end of the vocabulary; see `Vocabulary.skip`.
+
+    Raises:
+        ValueError: `config.json` cannot be read, or holds no number.
+    """
+    path = folder / CONFIG
+    try:
+        return int(json.loads(path.read_bytes()).get("fast_skip_tokens", _DEFAULTS["fast_skip_tokens"]))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no policy's configuration, or cut off: {error}. Copy it again.") from error
+
+
 def metadata_of(folder: Path) -> Mapping[str, str]:
     """Text that came with a policy's parameters: a contract, where this package exported it."""
     return read_metadata(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else {}

@@ -14,6 +14,7 @@ import numpy as np
 
 from inspire_fast.checkpoints.contract import FILE as CONTRACT
 from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.lerobot_importing import is_policy, skip_of
 from inspire_fast.checkpoints.params.base import StoredParams, is_lora, require_finite, require_fit, wanted_by
 from inspire_fast.checkpoints.reading import find_step, has_checkpoint, open_params
 from inspire_fast.checkpoints.remote import local_path
@@ -75,14 +76,16 @@ def _source_saw_actions(config: TrainConfig) -> bool:
     if path.suffix == ".npz":
         return False
     contract = _contract_of(path)
-    saw, skip = (True, PALIGEMMA_SKIP) if contract is None else (contract.saw_actions, contract.vocab_skip)
+    upstream = skip_of(path) if is_policy(path) else PALIGEMMA_SKIP
+    saw, skip = (True, upstream) if contract is None else (contract.saw_actions, contract.vocab_skip)
     if saw and skip != config.skip and config.model.vocab_size == PALIGEMMA_IDS:
+        usual = skip == PALIGEMMA_SKIP
         raise ValueError(
             f"tokenizers.vocab_skip={config.skip} gives actions other ids than the weights of {config.init_from} know: "
             f"they were trained on actions with {skip}"
-            f"{', as openpi leaves the last ids of PaliGemma unused' if contract is None else ''}. Leave vocab_skip "
-            "out, or start from weights that never saw actions (PaliGemma's pt_224.npz, or a run of the script "
-            "`ground` that began with it)."
+            f"{', as openpi leaves the last ids of PaliGemma unused' if contract is None and usual else ''}. "
+            f"{'Leave vocab_skip out' if usual else f'Set vocab_skip={skip}'}, or start from weights that never saw "
+            "actions (PaliGemma's pt_224.npz, or a run of the script `ground` that began with it)."
         )
     return saw
 

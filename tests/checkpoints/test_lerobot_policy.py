@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 import numpy as np
@@ -38,18 +39,27 @@ VOCABULARY = tiny_vocabulary()
 OFFSET = SMALL.vocab_size - VOCABULARY.text.vocab_size
 
 
-@pytest.fixture
-def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A policy's folder as LeRobot would have saved it: without our contract and assets."""
-    monkeypatch.setattr(lerobot_exporting, "ARCHITECTURE", SMALL)
-    folder = export_lerobot(small_policy(tmp_path / "ours"), tmp_path / "theirs")
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy's folder as LeRobot would have saved it: without our contract and assets; beside it its tokenizer."""
+    home = tmp_path_factory.mktemp("lerobot")
+    folder = home / "theirs"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lerobot_exporting, "ARCHITECTURE", SMALL)
+        export_lerobot(small_policy(home / "ours"), folder)
     save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors", metadata={"format": "pt"})
-    for file in sorted((folder / "assets").rglob("*"), reverse=True):
-        file.rmdir() if file.is_dir() else file.unlink()
-    (folder / "assets").rmdir()
+    shutil.rmtree(folder / "assets")
     edit(folder, lambda config: config | {"use_relative_actions": False})
-    write_tokenizer(tmp_path / "tokenizer")
-    return folder
+    write_tokenizer(home / "tokenizer")
+    return home
+
+
+@pytest.fixture
+def theirs(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, to be changed."""
+    monkeypatch.setattr(lerobot_exporting, "ARCHITECTURE", SMALL)
+    shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "theirs"
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]], name: str = "config.json") -> None:

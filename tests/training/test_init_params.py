@@ -16,6 +16,7 @@ from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.checkpoints.params.safetensors import write_safetensors
 from inspire_fast.checkpoints.reading import load_model, open_params, read_params
 from inspire_fast.core.batch import TARGET_ACTION, Batch
+from inspire_fast.models.config import GEMMA_2B
 from inspire_fast.models.freeze import FreezeConfig
 from inspire_fast.models.loss import loss
 from inspire_fast.models.openpi.params import TABLE, flat_params
@@ -24,7 +25,7 @@ from inspire_fast.models.testing import random_images, random_model
 from inspire_fast.policy.testing import random_params
 from inspire_fast.training.checkpoint_writer import Checkpoints
 from inspire_fast.training.config import CheckpointConfig, MeshConfig, OptimizerConfig, TrainConfig
-from inspire_fast.training.init_params import check_initial, initial_state
+from inspire_fast.training.init_params import check_initial, initial_state, saw_actions
 from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.sharding import make_mesh, state_shardings
 from inspire_fast.training.state import TrainState, init_state, with_params
@@ -109,6 +110,21 @@ def test_lerobots_policy_is_a_start(config: TrainConfig, tmp_path: Path) -> None
     run = replace(config, init_from=tmp_path / "pi0_fast")
     check_initial(run)
     assert_equal(by_upstream(begin(run).params), PARAMS)
+
+
+def test_lerobots_ids_of_actions_are_in_its_configuration(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    run = replace(load_config("inspire_small_libero"), model=GEMMA_2B, init_from=tmp_path)
+    for skip, known in (("", True), (', "fast_skip_tokens": 128', True), (', "fast_skip_tokens": 64', False)):
+        (tmp_path / "config.json").write_text(f'{{"type": "pi0_fast"{skip}}}', encoding="utf-8")
+        if known:
+            assert saw_actions(run)
+        else:
+            with pytest.raises(ValueError, match=r"trained on actions with 64\. Set vocab_skip=64, or start"):
+                saw_actions(run)
+    (tmp_path / "config.json").write_text('{"type": ', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"config\.json is no policy's configuration, or cut off"):
+        saw_actions(run)
 
 
 def test_an_address_is_a_start(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
