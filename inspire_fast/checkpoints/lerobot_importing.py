@@ -5,13 +5,14 @@ LeRobot's files do not say whose arm it is, nor which camera is which: `LerobotO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from inspire_fast.checkpoints import lerobot_exporting as layout
@@ -158,8 +159,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: no JSON object, another policy's, or the `pi0fast` of before 0.4, whose actions are normalised by
-            each chunk's own range.
+        ValueError: no JSON object, another policy's, fields of other types, or the `pi0fast` of before 0.4, whose
+            actions are normalised by each chunk's own range.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -177,7 +178,23 @@ def read_config(folder: Path) -> dict[str, Any]:
             else ""
         )
         raise ValueError(f"{path} is of a policy of type {found!r}; expected {TYPE!r}.{hint}")
-    return {**_DEFAULTS, **stored}
+    config = {**_DEFAULTS, **stored}
+    if wrong := {name: config[name] for name, default in _DEFAULTS.items() if not _alike(config[name], default)}:
+        raise ValueError(
+            f"{path} has fields that LeRobot does not write so: {wrong!r:.300}. Expected values like "
+            f"{ {name: _DEFAULTS[name] for name in wrong} }."
+        )
+    return config
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Whether a field has the type of its default; features are objects in an object."""
+    if isinstance(default, tuple):
+        return isinstance(value, Sequence) and [type(v) for v in value] == [type(v) for v in default]
+    if default == {}:
+        inner = list(value.values()) if isinstance(value, dict) else [None]
+        return all(isinstance(v, dict) for v in inner) or all(isinstance(v, str) for v in inner)
+    return type(value) is type(default)
 
 
 def _require_ours(config: Mapping[str, Any], robot: Robot, path: Path, tokenizers: Tokenizers) -> None:
@@ -252,31 +269,35 @@ def _stats(source: Path, robot: Robot) -> dict[str, NormStats]:
 
     Raises:
         FileNotFoundError: the pipeline's file, or the one with its statistics, is missing.
-        ValueError: there is no normaliser, or its statistics are another robot's.
+        ValueError: there is no normaliser, a file is damaged, or the statistics are another robot's.
     """
     pipeline = source / PROCESSOR.format("pre")
     if not pipeline.is_file():
         raise FileNotFoundError(f"No {pipeline.name} in {source}, which names the file of the statistics.")
-    steps = json.loads(pipeline.read_bytes()).get("steps", [])
-    names = [s.get("state_file") for s in steps if s.get("registry_name") == "normalizer_processor"]
+    try:
+        steps = json.loads(pipeline.read_bytes())["steps"]
+        names = [step.get("state_file") for step in steps if step.get("registry_name") == "normalizer_processor"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{pipeline} is no pipeline of LeRobot's, or cut off ({error!r}). Copy it again.") from error
     if len(names) != 1 or names[0] is None:
         raise ValueError(f"{pipeline} has {len(names)} normalisers with statistics in a file; expected one.")
     file = source / Path(names[0]).name
     if not file.is_file():
         raise FileNotFoundError(f"No {file.name} in {source}, which {pipeline.name} names.")
-    arrays = load_file(file)
-    found = {
-        ours: NormStats(
-            **{
-                name: arrays[f"{key}.{name}"].astype(np.float64).reshape(-1)
-                for name in ("mean", "std", "q01", "q99")
-                if f"{key}.{name}" in arrays
-            }
-        )
-        for ours, key in KEYS.items()
-        if f"{key}.mean" in arrays
-    }
+    try:
+        arrays = load_file(file)
+        found = {ours: _stats_of(arrays, key) for ours, key in KEYS.items() if f"{key}.mean" in arrays}
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{file} holds no whole statistics, or is cut off ({error!r}). Copy it again.") from error
     return robot_stats(found, robot, file)
+
+
+def _stats_of(arrays: Mapping[str, np.ndarray], key: str) -> NormStats:
+    """One quantity's; quantiles are there where LeRobot's dataset had them."""
+    quantiles = [name for name in ("q01", "q99") if f"{key}.{name}" in arrays]
+    return NormStats(
+        **{name: arrays[f"{key}.{name}"].astype(np.float64).reshape(-1) for name in ("mean", "std", *quantiles)}
+    )
 
 
 def _contract(

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from inspire_fast.checkpoints.params.lerobot import EMBEDDING, HEAD, PREFIX, to_lerobot
+from inspire_fast.checkpoints.params.lerobot import PREFIX, to_lerobot
+from inspire_fast.checkpoints.params.lerobot_table import EMBEDDING, HEAD
 from inspire_fast.checkpoints.params.safetensors import write_safetensors
 from inspire_fast.checkpoints.reading import load_model, open_params
 from inspire_fast.models.config import ModelConfig

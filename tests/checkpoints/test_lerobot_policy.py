@@ -194,6 +194,24 @@ def test_all_that_does_not_map_is_named_at_once(theirs: Path) -> None:
         bring(theirs)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"input_features": None},
+        {"output_features": {"action": 7}},
+        {"chunk_size": "10"},
+        {"image_resolution": [24]},
+        {"normalization_mapping": ["QUANTILES"]},
+        {"fast_skip_tokens": None},
+        {"text_tokenizer_name": 3},
+    ],
+)
+def test_fields_of_other_types_are_named(theirs: Path, changed: dict[str, Any]) -> None:
+    edit(theirs, lambda config: config | changed)
+    with pytest.raises(ValueError, match=rf"does not write so: .*{next(iter(changed))}.*Expected values like"):
+        bring(theirs)
+
+
 def test_an_unknown_text_tokenizer_must_be_given(theirs: Path) -> None:
     edit(theirs, lambda config: config | {"text_tokenizer_name": "somebody/gemma"})
     with pytest.raises(ValueError, match=r"tokenizer is 'somebody/gemma', none of.*--text-tokenizer"):
@@ -201,9 +219,22 @@ def test_an_unknown_text_tokenizer_must_be_given(theirs: Path) -> None:
 
 
 def test_statistics_are_needed(theirs: Path) -> None:
+    (file,) = theirs.glob("*_normalizer_processor.safetensors")
+    arrays = load_file(file)
+    for kept, words in ((lambda name: "std" not in name, "no whole statistics"), (str, "another robot")):
+        save_file({name: a[:5] for name, a in arrays.items() if kept(name)}, file)
+        with pytest.raises(ValueError, match=words):
+            bring(theirs)
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="or is cut off"):
+        bring(theirs)
     edit(theirs, lambda pipeline: {"steps": pipeline["steps"][:2]}, "policy_preprocessor.json")
     with pytest.raises(ValueError, match="has 0 normalisers with statistics"):
         bring(theirs)
+    for damaged in ("{", "[]", '{"steps": [3]}'):
+        (theirs / "policy_preprocessor.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(ValueError, match="no pipeline of LeRobot's, or cut off"):
+            bring(theirs)
     (theirs / "policy_preprocessor.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"No policy_preprocessor\.json in"):
         bring(theirs)

@@ -1,8 +1,6 @@
-"""LeRobot's `pi0_fast` parameters: PyTorch's names and layouts, as `model.safetensors` of a policy holds them.
+"""LeRobot's `pi0_fast` parameters, as `model.safetensors` of a policy holds them, read and written.
 
-One table serves reading and writing. Its layouts are einsum letters, grouped as PyTorch keeps them: `nh,w->n,w,h` is a
-matrix `[heads * head_dim, width]` that becomes `[heads, width, head_dim]`. `tests/external/check_lerobot_network.py`
-holds it to LeRobot's own network.
+`lerobot_table.py` has the names and layouts, one table for both ways.
 """
 
 from __future__ import annotations
@@ -18,19 +16,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from inspire_fast.checkpoints.params.base import StoredParams, aligned_empty, largest_first
+from inspire_fast.checkpoints.params.lerobot_table import (
+    EMBEDDING,
+    EMBEDDING_PATH,
+    HEAD,
+    LANGUAGE,
+    LLM,
+    TABLE,
+    TOWER,
+    VISION,
+    Leaf,
+    projections,
+)
 from inspire_fast.models.config import GEMMA_2B, ModelConfig
 
 PREFIX = "model.paligemma_with_expert.paligemma."
 """Of every parameter in a file of LeRobot 0.5 and later, which is what is written."""
-HEAD, EMBEDDING = "lm_head.weight", "model.language_model.embed_tokens.weight"
 EXPERT = "paligemma_with_expert.gemma_expert."
 """In a name of a network with a flow-matching expert: pi0 or pi0.5."""
-EMBEDDING_PATH = "PaliGemma/llm/embedder/input_embedding"
-_TOWER = "model.vision_tower.vision_model"
-_VISION, _LANGUAGE = f"{_TOWER}.encoder.layers.{{}}", "model.language_model.layers.{}"
-_BLOCK = "PaliGemma/img/Transformer/encoderblock"
-_ATTENTION = f"{_BLOCK}/MultiHeadDotProductAttention_0"
-_LLM = "PaliGemma/llm/layers"
 # The beginnings of other versions' names: LeRobot's own wrappers; transformers' of before 4.52, and its tower without
 # the module between.
 _WRAPPERS = re.compile(r"^(model\.)?(paligemma_with_expert\.paligemma|pi0_paligemma)\.")
@@ -38,123 +41,12 @@ _OTHER_VERSIONS = (
     (re.compile(r"^language_model\.lm_head\."), "lm_head."),
     (re.compile(r"^language_model\.model\."), "model.language_model."),
     (re.compile(r"^(vision_tower|multi_modal_projector)\."), r"model.\1."),
-    (re.compile(r"^model\.vision_tower\.(?!vision_model\.)"), f"{_TOWER}."),
+    (re.compile(r"^model\.vision_tower\.(?!vision_model\.)"), f"{TOWER}."),
 )
 _NORMALISATION = re.compile(r"(un)?normalize_(inputs|targets|outputs)\.")  # statistics, in files of before 0.4
 _ROWS_AT_ONCE = 8192
 _ROWS_AT_FIRST = 64
 _LISTED = 12
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One array of ours, made of one or more of PyTorch's for every layer.
-
-    Attributes:
-        names: PyTorch's, without prefix; `{}` is the layer. Several are stacked before the array's own axes.
-        layout: PyTorch's axes, grouped, then ours. Letters: `n` and `g` heads and key heads, `h` a head's dimension,
-            `o` an axis of one.
-    """
-
-    names: tuple[str, ...]
-    layout: str
-
-    @property
-    def stacked(self) -> bool:
-        """Whether there is one per layer."""
-        return "{}" in self.names[0]
-
-    @property
-    def leading(self) -> int:
-        """Axes of ours before those of the layout: the layers, the parts."""
-        return self.stacked + (len(self.names) > 1)
-
-    def expected(self, depth: int) -> np.ndarray:
-        """PyTorch's names without prefix, in the shape of our leading axes."""
-        layers = [[name.format(layer) for name in self.names] for layer in range(depth if self.stacked else 1)]
-        names = np.array(layers, object)
-        return names.reshape(
-            [n for n, kept in zip(names.shape, (self.stacked, len(self.names) > 1), strict=True) if kept]
-        )
-
-    def sizes(self, shape: tuple[int, ...], counts: Mapping[str, int]) -> dict[str, int]:
-        """Length of every letter for an array of PyTorch's; at most one letter of a group is not in `counts`."""
-        sizes = dict(counts)
-        for group, size in zip(self.theirs, shape, strict=True):
-            open_letters = [letter for letter in group if letter not in counts]
-            known = math.prod(counts[letter] for letter in group if letter in counts)
-            if len(group) > 1 and size % known:
-                raise ValueError(f"an axis of {size} is no multiple of {known} heads")
-            sizes |= dict.fromkeys(open_letters, size // known)
-        return sizes
-
-    @property
-    def theirs(self) -> list[str]:
-        """PyTorch's axes, each a group of letters."""
-        return self.layout.partition("->")[0].split(",")
-
-    @property
-    def ours(self) -> list[str]:
-        """Our axes, a letter each."""
-        return self.layout.partition("->")[2].split(",")
-
-    def read(self, array: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
-        """Our array from PyTorch's."""
-        sizes = self.sizes(array.shape, counts)
-        letters = "".join(self.theirs)
-        return _transpose(array.reshape([sizes[letter] for letter in letters]), letters, "".join(self.ours))
-
-    def write(self, array: np.ndarray) -> np.ndarray:
-        """PyTorch's array from ours."""
-        sizes = dict(zip(self.ours, array.shape, strict=True))
-        whole = _transpose(array, "".join(self.ours), "".join(self.theirs))
-        return whole.reshape([math.prod(sizes[letter] for letter in group) for group in self.theirs])
-
-
-def _transpose(array: np.ndarray, before: str, after: str) -> np.ndarray:
-    return array.transpose([before.index(letter) for letter in after])
-
-
-def _dense(path: str, name: str, layout: str, bias: str = "w->w") -> dict[str, Leaf]:
-    """A weight with its bias."""
-    return {f"{path}/kernel": Leaf((f"{name}.weight",), layout), f"{path}/bias": Leaf((f"{name}.bias",), bias)}
-
-
-def _norm(path: str, name: str) -> dict[str, Leaf]:
-    return {f"{path}/scale": Leaf((f"{name}.weight",), "w->w"), f"{path}/bias": Leaf((f"{name}.bias",), "w->w")}
-
-
-def _projections(*letters: str) -> tuple[str, ...]:
-    return tuple(f"{_LANGUAGE}.self_attn.{letter}_proj.weight" for letter in letters)
-
-
-TABLE: dict[str, Leaf] = {
-    **_dense("PaliGemma/img/embedding", f"{_TOWER}.embeddings.patch_embedding", "w,c,i,j->i,j,c,w"),
-    "PaliGemma/img/pos_embedding": Leaf((f"{_TOWER}.embeddings.position_embedding.weight",), "os,w->o,s,w"),
-    **_norm(f"{_BLOCK}/LayerNorm_0", f"{_VISION}.layer_norm1"),
-    **_dense(f"{_ATTENTION}/query", f"{_VISION}.self_attn.q_proj", "nh,w->w,n,h", "nh->n,h"),
-    **_dense(f"{_ATTENTION}/key", f"{_VISION}.self_attn.k_proj", "nh,w->w,n,h", "nh->n,h"),
-    **_dense(f"{_ATTENTION}/value", f"{_VISION}.self_attn.v_proj", "nh,w->w,n,h", "nh->n,h"),
-    **_dense(f"{_ATTENTION}/out", f"{_VISION}.self_attn.out_proj", "w,nh->n,h,w"),
-    **_norm(f"{_BLOCK}/LayerNorm_1", f"{_VISION}.layer_norm2"),
-    **_dense(f"{_BLOCK}/MlpBlock_0/Dense_0", f"{_VISION}.mlp.fc1", "f,w->w,f"),
-    **_dense(f"{_BLOCK}/MlpBlock_0/Dense_1", f"{_VISION}.mlp.fc2", "w,f->f,w"),
-    **_norm("PaliGemma/img/Transformer/encoder_norm", f"{_TOWER}.post_layernorm"),
-    **_dense("PaliGemma/img/head", "model.multi_modal_projector.linear", "x,w->w,x"),
-    EMBEDDING_PATH: Leaf((EMBEDDING,), "v,w->v,w"),
-    f"{_LLM}/pre_attention_norm/scale": Leaf((f"{_LANGUAGE}.input_layernorm.weight",), "w->w"),
-    f"{_LLM}/attn/q_einsum/w": Leaf(_projections("q"), "nh,w->n,w,h"),
-    f"{_LLM}/attn/kv_einsum/w": Leaf(_projections("k", "v"), "gh,w->g,w,h"),
-    f"{_LLM}/attn/qkv_einsum/w": Leaf(_projections("q", "k", "v"), "nh,w->n,w,h"),
-    f"{_LLM}/attn/attn_vec_einsum/w": Leaf(_projections("o"), "w,nh->n,h,w"),
-    f"{_LLM}/pre_ffw_norm/scale": Leaf((f"{_LANGUAGE}.post_attention_layernorm.weight",), "w->w"),
-    f"{_LLM}/mlp/gating_einsum": Leaf(
-        (f"{_LANGUAGE}.mlp.gate_proj.weight", f"{_LANGUAGE}.mlp.up_proj.weight"), "f,w->w,f"
-    ),
-    f"{_LLM}/mlp/linear": Leaf((f"{_LANGUAGE}.mlp.down_proj.weight",), "w,f->f,w"),
-    "PaliGemma/llm/final_norm/scale": Leaf(("model.language_model.norm.weight",), "w->w"),
-}
-"""openpi's paths, and what PyTorch has for them. One of `kv_einsum` (with `q_einsum`) and `qkv_einsum` exists."""
 
 
 def is_lerobot(names: Iterable[str]) -> bool:
@@ -259,9 +151,9 @@ def _sources(stored: StoredParams, names: Mapping[str, str]) -> dict[str, np.nda
     Raises:
         ValueError: lists what is missing, and what nobody knows.
     """
-    depths = {tower: _depth(names, layer) for tower, layer in (("img", _VISION), ("llm", _LANGUAGE))}
+    depths = {tower: _depth(names, layer) for tower, layer in (("img", VISION), ("llm", LANGUAGE))}
     equal = all(stored.leaves[names[n]].shape == stored.leaves[names[m]].shape for n, m in _query_and_key(names))
-    absent = {f"{_LLM}/attn/{name}" for name in (("q_einsum/w", "kv_einsum/w") if equal else ("qkv_einsum/w",))}
+    absent = {f"{LLM}/attn/{name}" for name in (("q_einsum/w", "kv_einsum/w") if equal else ("qkv_einsum/w",))}
     wanted = {path: leaf.expected(depths[_tower(path)]) for path, leaf in TABLE.items() if path not in absent}
     known = {name for array in wanted.values() for name in array.flat} | {HEAD}
     problems = [f"missing: {name}" for name in sorted(known - {HEAD}) if name not in names]
@@ -278,7 +170,7 @@ def _sources(stored: StoredParams, names: Mapping[str, str]) -> dict[str, np.nda
 
 
 def _query_and_key(names: Mapping[str, str]) -> list[tuple[str, str]]:
-    pair = tuple(name.format(0) for name in _projections("q", "k"))
+    pair = tuple(name.format(0) for name in projections("q", "k"))
     return [(pair[0], pair[1])] if all(name in names for name in pair) else []
 
 
