@@ -86,7 +86,9 @@ def open_checkpoint(
     when the block ends.
     """
     source, implied = _find(checkpoint)
-    step, config = find_step(local_path(source, cache_dir)), config or implied
+    folder, config = local_path(source, cache_dir), config or implied
+    _require_no_policy_of_lerobots(source, folder)
+    step = find_step(folder)
     if (step / FOLDER / FILE).is_file():
         if config is not None:
             _require_unused(tokenizers or Tokenizers(), step)
@@ -121,11 +123,8 @@ def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
     if not path.exists() and len(path.parts) == 1:
         known = unknown_name("checkpoint", str(path), [*SHIPPED, *PUBLISHED])
         raise UnknownNameError(f"{known} A folder's path or gs://... works too.")
-    if is_policy(path) and not has_checkpoint(path):
-        raise ValueError(
-            f"{path} is a LeRobot policy, whose files say neither whose arm it is nor which camera is which. Make it a "
-            f"checkpoint first: inspire-import --source {path} --out DIR --robot NAME --cameras KEY CAMERA ..."
-        )
+    if is_policy(path):
+        return path, None  # `open_checkpoint` says what it is, as at an address
     foreign = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in _FOREIGN)
     if foreign and not has_checkpoint(path):  # a file may have been exported into a run's folder
         raise ValueError(
@@ -134,6 +133,19 @@ def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
             "file that this package exported is made into one with `inspire-import --source FILE --out DIR`."
         )
     return path, None
+
+
+def _require_no_policy_of_lerobots(source: str | Path, folder: Path) -> None:
+    """Says what a LeRobot policy lacks to act here.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if is_policy(folder) and not has_checkpoint(folder):
+        raise ValueError(
+            f"{source} is a LeRobot policy, whose files say neither whose arm it is nor which camera is which. Make it "
+            f"a checkpoint first: inspire-import --source {source} --out DIR --robot NAME --cameras KEY CAMERA ..."
+        )
 
 
 _FOREIGN = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -239,6 +240,17 @@ def test_statistics_are_needed(theirs: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No policy_preprocessor\.json in"):
         bring(theirs)
     assert not (theirs.parent / "imported").exists()
+
+
+def test_a_policy_at_an_address_is_told_what_it_lacks(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENPI_DATA_HOME", str(theirs.parent / "cache"))
+    store = fsspec.filesystem("memory")
+    store.put(f"{theirs}/", "/hub/theirs/", recursive=True)
+    try:
+        with pytest.raises(ValueError, match=r"theirs is a LeRobot policy.*--source memory://hub/theirs --out"):
+            load_policy("memory://hub/theirs")
+    finally:
+        store.rm("/hub", recursive=True)
 
 
 def test_the_command_asks_for_the_robot(theirs: Path, capsys: pytest.CaptureFixture) -> None:
