@@ -40,6 +40,7 @@ from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.checkpoints.params.safetensors import read_metadata
 from inspire_fast.checkpoints.reading import open_params
 from inspire_fast.core.files import StagedFolder
+from inspire_fast.core.ranges import Natural, require_ranges
 from inspire_fast.data.normalization.normalizer import Normalisation
 from inspire_fast.data.normalization.stats import NormStats
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -81,9 +82,12 @@ class LerobotOptions:
 
     robot: str
     cameras: Mapping[str, str] = field(default_factory=dict[str, str])
-    state_dim: int | None = None
+    state_dim: Natural | None = None
     model: ModelConfig | None = None
     asset_id: str = "lerobot"
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def import_lerobot(source: Path, out: Path, options: LerobotOptions, *, tokenizers: Tokenizers | None = None) -> Path:

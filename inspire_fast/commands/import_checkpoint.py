@@ -20,6 +20,7 @@ from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.params.safetensors import CONTRACT
 from inspire_fast.checkpoints.remote import local_path
 from inspire_fast.core.cli import require_unused, run_command
+from inspire_fast.core.ranges import Natural, require_ranges
 from inspire_fast.robots import ROBOTS
 
 
@@ -60,7 +61,10 @@ class Args:
     assets: Path | None = None
     robot: str = ""
     cameras: dict[str, str] | None = None
-    state_dim: int | None = None
+    state_dim: Natural | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self)
 
 
 def import_from(args: Annotated[Args, tyro.conf.arg(name="")]) -> None:

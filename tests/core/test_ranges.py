@@ -11,8 +11,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from inspire_fast.checkpoints.lerobot_importing import LerobotOptions
 from inspire_fast.checkpoints.openpi_configs import OpenpiConfig
-from inspire_fast.commands import evaluate, record_demonstrations, serve_policy
+from inspire_fast.commands import evaluate, import_checkpoint, record_demonstrations, serve_policy
 from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.ranges import Count, Positive, Range, has_range, require_ranges
 from inspire_fast.data.chunks import ChunkConfig
@@ -59,6 +60,8 @@ EXAMPLES: list[Any] = [
         LoopConfig(execute=1, max_steps=1),
         ProcessorSettings(scale=1, min_token=0, max_token=1),
         OpenpiConfig(robot="libero", horizon=1, max_token_len=1, asset_id="a"),
+        LerobotOptions(robot="libero"),
+        import_checkpoint.Args(source="a", out=Path("b")),
     ),
     *(
         PROTOCOLS["quick"],
