@@ -11,7 +11,7 @@ endif
 GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864
 export GLIBC_TUNABLES
 
-.PHONY: help setup demo test test-robots test-wheel lint docs notebooks parity format
+.PHONY: help setup demo test test-robots test-wheel lint docs gallery notebooks parity format
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 13
@@ -40,6 +40,9 @@ lint: setup  ## formatting, lint rules, types, layers
 
 docs: setup  ## the documentation site, in runs/site; a broken link or reference is an error
 	NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict
+
+gallery: setup  ## the pictures of docs/gallery.md, from runs of the commands that they show (Chromium, three minutes)
+	uv run python docs/build/gallery.py
 
 notebooks: setup  ## executes the notebooks of examples/notebooks and stores their outputs (15 minutes on two cores)
 	uv run --group notebooks jupyter execute --inplace examples/notebooks/*.ipynb

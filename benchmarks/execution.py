@@ -1,6 +1,6 @@
 """Ways of executing chunks behind a delay, in LIBERO: success, idle time, jumps at seams.
 
-    uv run python benchmarks/execution.py [--quick] [--suite libero_object] [--workers 2]
+    uv run python benchmarks/execution.py [--quick] [--suite libero_object] [--workers 2] [--picture FILE.png]
 
 The policy is the scripted expert. Its chunk is what it would do from the state of the request: a fork of the process,
 with simulator and expert inside, runs ahead for 32 control steps without rendering. The expert itself follows the
@@ -44,6 +44,7 @@ WAYS = ("synchronous", "prefetch", "blended", "projected")
 DELAYS_MS = (0, 100, 300, 600)
 CHUNK, EXECUTE, MAX_STEPS = 32, 8, 400
 Key = tuple[int, int]  # task, episode
+Cell = tuple[str, int]  # way of execution, delay in ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,13 @@ class Args:
         quick: three episodes each of synchronous and projected execution, with 0 and 300 ms: at most five minutes.
         suite: of the tasks; episodes go round its first ten tasks.
         workers: processes with a simulator each.
+        picture: a drawing of the commanded motion of one episode, the same for all ways (PNG or SVG).
     """
 
     quick: bool = False
     suite: str = "libero_object"
     workers: int = 2
+    picture: Path | None = None
 
 
 class ExpertRobot:
@@ -147,8 +150,8 @@ class ExpertRobot:
 _robots: dict[tuple[str, int], ExpertRobot] = {}
 
 
-def run(suite: str, key: Key, way: str, delay_ms: int) -> dict[str, float]:
-    """One episode: success and the figures of its cadence."""
+def run(suite: str, key: Key, way: str, delay_ms: int) -> tuple[dict[str, float], np.ndarray]:
+    """One episode: success and the figures of its cadence; commanded translation `[steps, 3]`, units of action."""
     task, episode = key
     if (suite, task) not in _robots:
         for other in list(_robots):
@@ -170,13 +173,14 @@ def run(suite: str, key: Key, way: str, delay_ms: int) -> dict[str, float]:
         on_step=lambda step: wanted.append(step.sent[:3]),
     )
     jerk = np.diff(np.array(wanted), n=2, axis=0) * LIBERO.control_hz**2
-    return {
+    figures = {
         "success": float(result.success),
         "steps": result.steps,
         "idle": (result.timing["idle_steps"] - delay) / result.steps,  # without the wait for the first chunk
         "jerk": float(np.sqrt((jerk**2).mean())),
         **{name: result.timing[name] for name in ("seam_jump", "inner_jump", "delay_steps_mean")},
     }
+    return figures, np.array(wanted)
 
 
 def cells(*, quick: bool) -> list[tuple[str, int, int]]:
@@ -189,17 +193,42 @@ def cells(*, quick: bool) -> list[tuple[str, int, int]]:
 def main(args: Args) -> None:
     """Measures, prints a table and the JSON line."""
     context = multiprocessing.get_context("spawn")
-    found: dict[tuple[str, int], dict[Key, dict[str, float]]] = {}
+    found: dict[Cell, dict[Key, dict[str, float]]] = {}
+    motions: dict[Cell, np.ndarray] = {}
     planned = [(way, delay_ms, n) for way, delay_ms, episodes in cells(quick=args.quick) for n in range(episodes)]
     jobs = [((n % 10, n // 10), way, delay_ms) for way, delay_ms, n in planned]
     jobs.sort(key=lambda job: job[0])  # a simulator is built once per task
     with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
         futures = [(job, pool.submit(run, args.suite, *job)) for job in jobs]
         for (key, way, delay_ms), future in tqdm(futures, unit="ep", disable=None):
-            found.setdefault((way, delay_ms), {})[key] = future.result()
+            found.setdefault((way, delay_ms), {})[key], motion = future.result()
+            if key == (0, 0):
+                motions[way, delay_ms] = motion
     for (way, delay_ms), episodes in sorted(found.items(), key=lambda item: (item[0][1], WAYS.index(item[0][0]))):
         print(line(way, delay_ms, list(episodes.values())))
+    if args.picture:
+        draw(args.picture, motions)
     print(json.dumps(summary(found)))
+
+
+def draw(path: Path, motions: Mapping[Cell, np.ndarray]) -> None:
+    """Draws the commanded translation over time, one row per cell; stretches without a command are grey."""
+    from matplotlib.figure import Figure
+
+    rows = sorted(motions.items(), key=lambda item: (item[0][1], WAYS.index(item[0][0])))
+    figure = Figure(figsize=(9, 1.5 * len(rows) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axis, ((way, delay_ms), motion) in zip(axes, rows, strict=True):
+        times = np.arange(len(motion)) / LIBERO.control_hz
+        axis.step(times, motion, where="post", linewidth=1.2, label=("x", "y", "z"))
+        for start in times[~motion.any(axis=1)]:
+            axis.axvspan(start, start + 1 / LIBERO.control_hz, color="0.88", linewidth=0)
+        axis.set_title(f"{way}, {delay_ms} ms: {times[-1]:.1f} s", loc="left", fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(ncols=3, frameon=False, loc="upper right", fontsize=9)
+    axes[-1].set_xlabel("seconds of simulated time")
+    figure.supylabel("commanded translation, units of action", fontsize=10)
+    figure.savefig(path, dpi=110)
 
 
 def line(way: str, delay_ms: int, episodes: list[dict[str, float]]) -> str:
@@ -218,7 +247,7 @@ def ratio(episodes: list[dict[str, float]]) -> float:
     return mean(e["seam_jump"] for e in episodes) / max(mean(e["inner_jump"] for e in episodes), 1e-9)
 
 
-def summary(found: Mapping[tuple[str, int], Mapping[Key, Mapping[str, float]]]) -> dict[str, Any]:
+def summary(found: Mapping[Cell, Mapping[Key, Mapping[str, float]]]) -> dict[str, Any]:
     """The JSON object."""
     of = {cell: [dict(episode) for episode in episodes.values()] for cell, episodes in found.items()}
     solved = {cell: {key: e["success"] > 0 for key, e in episodes.items()} for cell, episodes in found.items()}

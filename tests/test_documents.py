@@ -19,6 +19,7 @@ WRAPPED = [
     "docs/evaluation.md",
     "docs/experts.md",
     "docs/figures.md",
+    "docs/gallery.md",
     "docs/index.md",
     "docs/install.md",
     "docs/log.md",

@@ -55,7 +55,8 @@ def _episode(record: EpisodeRecord, folder: Path, maps: Sequence[AttentionImage]
         element("b", word, class_=tone),
         f", {record.steps} steps{right} – {record.prompt}",
     )
-    content = note(record.reason), _video(record, folder, embed=embed), map(_attention, maps), _calls(record)
+    heat = element("div", map(_attention, maps))
+    content = note(record.reason), _video(record, folder, embed=embed), heat, _calls(record)
     return element("details", summary, content, class_="episode")
 
 
