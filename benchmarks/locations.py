@@ -38,6 +38,7 @@ from PIL import Image
 from tqdm import tqdm
 import tyro
 
+from inspire_fast.checkpoints.remote import SHIPPED
 from inspire_fast.core.types import SceneFacts, TargetFacts
 from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -50,7 +51,6 @@ from inspire_fast.envs.libero.targets import Target
 from inspire_fast.labeling.demonstrations import replay as replay_module
 from inspire_fast.labeling.demonstrations.replay import Replay
 from inspire_fast.labeling.labeler import label_dataset
-from inspire_fast.policy.load import SHIPPED
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.libero import LIBERO
 from inspire_fast.training.inspection.page import draw_facts

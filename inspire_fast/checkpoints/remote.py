@@ -1,4 +1,4 @@
-"""Checkpoints at `gs://bucket/path` and other addresses of fsspec, copied once into openpi's cache.
+"""Checkpoints by address (`gs://bucket/path` and others of fsspec, copied once into openpi's cache) and by name.
 
 Those at `hf://org/name` are in huggingface_hub's own cache (`core/hub.py`).
 
@@ -11,7 +11,7 @@ The cache is laid out as openpi lays it out, and locked as openpi locks it, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 import fcntl
 import logging
@@ -28,6 +28,10 @@ from inspire_fast.core.hub import is_hub_address
 
 logger = logging.getLogger(__name__)
 
+_FOLDER = Path(__file__).parents[1] / "shipped"
+SHIPPED: Mapping[str, Path] = {name: _FOLDER / name for name in ("inspire_acting", "st4vla_ground")}
+"""Folder of every checkpoint that comes with the package, by name."""
+
 
 def is_address(source: str | Path) -> bool:
     """Whether this is `scheme://...` and not a path. A `Path` never is: `Path("gs://a")` has lost a slash."""
@@ -35,14 +39,19 @@ def is_address(source: str | Path) -> bool:
 
 
 def local_path(source: str | Path, cache_dir: Path | None = None) -> Path:
-    """A path as it is, without `~`; the local copy of an address. What `init_from` and `--policy.dir` mean.
+    """A path as it is, without `~`; the local copy of an address; a shipped checkpoint by its name.
+
+    What `init_from` and `--policy.dir` mean. A folder comes before a shipped checkpoint of the same name.
 
     Raises:
-        FileNotFoundError, ValueError: see `fetch` and `core.hub.fetch`. A path is not looked at.
+        FileNotFoundError, ValueError: see `fetch` and `core.hub.fetch`. That a path exists is not checked.
     """
     if is_hub_address(source):
         return hub.fetch(source)
-    return fetch(str(source), cache_dir) if is_address(source) else Path(source).expanduser()
+    if is_address(source):
+        return fetch(str(source), cache_dir)
+    path = Path(source).expanduser()
+    return path if path.exists() else SHIPPED.get(str(source), path)
 
 
 def cached_path(address: str, cache_dir: Path | None = None) -> Path:

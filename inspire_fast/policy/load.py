@@ -16,7 +16,7 @@ from inspire_fast.checkpoints.importing import Tokenizers, import_checkpoint
 from inspire_fast.checkpoints.lerobot_importing import is_policy
 from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step, has_checkpoint
-from inspire_fast.checkpoints.remote import is_address, local_path
+from inspire_fast.checkpoints.remote import SHIPPED, is_address, local_path
 from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
@@ -31,9 +31,6 @@ PUBLISHED: Mapping[str, str] = {
     name: OPENPI_CONFIGS[name].address for name in OPENPI_CONFIGS if OPENPI_CONFIGS[name].address
 }
 """Address of every published checkpoint that `load_policy` knows by name."""
-_FOLDER = Path(__file__).parents[1] / "shipped"
-SHIPPED: Mapping[str, Path] = {name: _FOLDER / name for name in ("inspire_acting", "st4vla_ground")}
-"""Folder of every checkpoint that comes with the package, by name."""
 SHIPPED_DEFAULT = "inspire_acting"
 
 

@@ -224,7 +224,8 @@ class TrainConfig:
         asset_id: folder name of the statistics in the checkpoint, as in openpi's checkpoints.
         init_from: source of a new run's parameters: a checkpoint of ours or openpi's, a safetensors file, or
             PaliGemma's `pt_224.npz`; also an address such as `gs://openpi-assets/checkpoints/pi0_fast_base`, of which
-            openpi's cache keeps a copy. None draws random parameters. A LoRA network may start from a full checkpoint.
+            openpi's cache keeps a copy, or the name of a shipped one (`inspire_acting`). None draws random parameters.
+            A LoRA network may start from a full checkpoint.
         freeze: which parameters do not train.
         objective: what is added to the cross-entropy; nothing by default.
         precision: `mixed` is openpi's: parameters, moments and EMA are float32, the network computes in `model.dtype`.

@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from inspire_fast.checkpoints import download, remote
-from inspire_fast.checkpoints.remote import cached_path, fetch, is_address, local_path
+from inspire_fast.checkpoints.remote import SHIPPED, cached_path, fetch, is_address, local_path
 
 FILES = {"params/_METADATA": b"{}", "params/d/0001": b"\x00\x01" * 5000, "assets/libero/norm_stats.json": b"[1]"}
 ADDRESS = "memory://bucket/checkpoints/base"
@@ -56,6 +56,13 @@ def test_a_path_is_no_address(store, tmp_path):
     assert local_path("~/a") == Path.home() / "a"
     assert local_path(Path("a/b")) == Path("a/b")
     assert local_path(ADDRESS, tmp_path) == tmp_path / "bucket/checkpoints/base"
+
+
+def test_a_shipped_checkpoint_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert local_path("inspire_acting") == SHIPPED["inspire_acting"]
+    (tmp_path / "inspire_acting").mkdir()
+    assert local_path("inspire_acting") == Path("inspire_acting")
 
 
 def test_a_folder_is_copied_whole(store, tmp_path):

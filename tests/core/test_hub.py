@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.remote import SHIPPED
 from inspire_fast.commands import convert_dataset, label_dataset, push_to_hub
 from inspire_fast.core import hub
 from inspire_fast.data.converters.base import Storage
@@ -25,7 +26,7 @@ from inspire_fast.data.facts import FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.testing import write_fake_dataset
 from inspire_fast.labeling.hindsight.producer import Hindsight
-from inspire_fast.policy.load import SHIPPED, open_checkpoint
+from inspire_fast.policy.load import open_checkpoint
 from inspire_fast.training.dataset_config import DataConfig
 
 TOKEN = "hf_secretsecretsecret"

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from inspire_fast.checkpoints.contract import Contract
+from inspire_fast.checkpoints.remote import SHIPPED
 from inspire_fast.core.types import Status
 from inspire_fast.dialogue.locations import place_of
-from inspire_fast.policy.load import SHIPPED, load_policy, open_checkpoint
+from inspire_fast.policy.load import load_policy, open_checkpoint
 from inspire_fast.robots import ROBOTS
 
 
