@@ -10,28 +10,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 from functools import partial
-import json
-import logging
-import sys
 from typing import Any
 
 from examples.aloha_real.arms import AlohaArms, MotorPositions, guard_of, state_of
 from examples.aloha_real.interbotix import start_node
 from examples.aloha_real.options import CAMERAS, parse
 from inspire_fast.client import PolicyClient, PolicyClientError
-from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.robots import ROBOTS, LoopConfig
 from inspire_fast.robots.aloha import motor_targets
-from inspire_fast.robots.arms.base import ArmError, ArmModel
+from inspire_fast.robots.arms.base import ArmModel
 from inspire_fast.robots.arms.environment import ArmEnvironment, StartPose
 from inspire_fast.robots.arms.guard import SideBySideGuard
 from inspire_fast.robots.arms.limits import Box
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.stream import StreamConfig
-from inspire_fast.robots.cameras.base import CameraError
 from inspire_fast.robots.cameras.registry import camera_of
 from inspire_fast.robots.cameras.rig import CameraRig
-from inspire_fast.robots.control.session import Session, SessionConfig
+from inspire_fast.robots.control.session import Session, SessionConfig, session_report
 from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
 
 ROBOT = ROBOTS["aloha"]
@@ -149,18 +144,9 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Exit status 1: a fault, told in one line."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    args, report = parse(__doc__), []
-    try:
+    args = parse(__doc__)
+    with session_report(args.report, interrupted="the arms hold", faults=(PolicyClientError,)) as report:
         run(args, report)
-    except (ArmError, CameraError, PolicyClientError, UnknownNameError, ValueError) as error:
-        notes = " ".join(getattr(error, "__notes__", []))
-        sys.exit(f"stopped: {error} {notes}".strip())
-    except KeyboardInterrupt:
-        sys.exit("stopped: Ctrl-C; the arms hold")
-    finally:
-        if args.report is not None:
-            args.report.write_text("".join(json.dumps(row) + "\n" for row in report), encoding="utf-8")
 
 
 if __name__ == "__main__":

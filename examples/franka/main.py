@@ -12,9 +12,6 @@ import argparse
 from collections.abc import Callable, Mapping
 import contextlib
 from functools import partial
-import json
-import logging
-import sys
 from typing import Any
 
 import numpy as np
@@ -22,10 +19,9 @@ import numpy as np
 from examples.franka.hand import GripperThread, Hand
 from examples.franka.options import box_of, parse
 from inspire_fast.client import PolicyClient, PolicyClientError
-from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.robots import ROBOTS, LoopConfig, Robot
 from inspire_fast.robots.arms.actuation import Actuation, DeltaPose, JointPositions, JointVelocities
-from inspire_fast.robots.arms.base import Arm, ArmError, ArmModel
+from inspire_fast.robots.arms.base import Arm, ArmModel
 from inspire_fast.robots.arms.environment import ArmEnvironment, StartPose
 from inspire_fast.robots.arms.guard import GripperGate, JointGuard
 from inspire_fast.robots.arms.kinematics import Kinematics, rotation_vector
@@ -33,10 +29,9 @@ from inspire_fast.robots.arms.limits import Box, MotionLimits
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.shared import ArmStatus
 from inspire_fast.robots.arms.stream import StreamConfig
-from inspire_fast.robots.cameras.base import CameraError
 from inspire_fast.robots.cameras.registry import camera_of
 from inspire_fast.robots.cameras.rig import CameraRig
-from inspire_fast.robots.control.session import Session, SessionConfig
+from inspire_fast.robots.control.session import Session, SessionConfig, session_report
 from inspire_fast.robots.franka import end_effector_state
 from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
 
@@ -192,18 +187,9 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Exit status 1: a fault, told in one line."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    args, report = parse(__doc__), []
-    try:
+    args = parse(__doc__)
+    with session_report(args.report, interrupted="the arm holds", faults=(PolicyClientError,)) as report:
         run(args, report)
-    except (ArmError, CameraError, PolicyClientError, UnknownNameError, ValueError) as error:
-        notes = " ".join(getattr(error, "__notes__", []))
-        sys.exit(f"stopped: {error} {notes}".strip())
-    except KeyboardInterrupt:
-        sys.exit("stopped: Ctrl-C; the arm holds")
-    finally:
-        if args.report is not None:
-            args.report.write_text("".join(json.dumps(row) + "\n" for row in report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 import contextlib
 from dataclasses import dataclass
 from functools import partial
 import json
+import logging
 from pathlib import Path
+import sys
 import time
 from typing import Any, TextIO
 
+from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.policy import Policy
 from inspire_fast.core.ranges import Count, require_ranges
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.robots.arms.base import ArmError
 from inspire_fast.robots.arms.environment import ArmEnvironment
+from inspire_fast.robots.cameras.base import CameraError
 from inspire_fast.robots.cameras.rig import CameraRig
 from inspire_fast.robots.control.answer_desk import KEYS as ANSWER_KEYS
 from inspire_fast.robots.control.answer_desk import AnswerDesk
@@ -23,6 +28,33 @@ from inspire_fast.robots.control.operator import KEYS, Operator, keys_pressed
 from inspire_fast.robots.control.rollout import RolloutRecorder
 from inspire_fast.robots.control.runtime import LoopConfig, Step, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
+
+
+@contextlib.contextmanager
+def session_report(
+    path: Path | None, *, interrupted: str, faults: tuple[type[Exception], ...] = ()
+) -> Generator[list[dict[str, Any]]]:
+    """Gives the rows of a session's report, and writes them however the session ends.
+
+    A fault of the arm, a camera or an option ends the program with one line and status 1.
+
+    Args:
+        path: JSON lines; None: nothing is written.
+        interrupted: what holds after Ctrl-C, as "the arm holds".
+        faults: further exceptions to tell so, of the policy's client.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    rows: list[dict[str, Any]] = []
+    try:
+        yield rows
+    except (ArmError, CameraError, UnknownNameError, ValueError, *faults) as error:
+        notes = " ".join(getattr(error, "__notes__", []))
+        sys.exit(f"stopped: {error} {notes}".strip())
+    except KeyboardInterrupt:
+        sys.exit(f"stopped: Ctrl-C; {interrupted}")
+    finally:
+        if path is not None:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)
