@@ -134,10 +134,18 @@ def import_lerobot(source: Path, out: Path, options: LerobotOptions, *, tokenize
 
 
 def is_policy(path: Path) -> bool:
-    """Whether a folder holds a LeRobot policy, of whichever type; transformers' have a `model_type` instead."""
+    """Whether a folder holds a LeRobot policy, of whichever type; transformers' have a `model_type` instead.
+
+    A configuration that is cut off counts, if it names a type: `read_config` tells what is wrong with it.
+    """
     if not (path / CONFIG).is_file() or not any(path.glob("model*.safetensors")):
         return False
-    return '"type"' in (path / CONFIG).read_text(encoding="utf-8", errors="replace")
+    text = (path / CONFIG).read_text(encoding="utf-8", errors="replace")
+    try:
+        config = json.loads(text)
+    except ValueError:
+        return '"type"' in text
+    return isinstance(config, dict) and "type" in config
 
 
 def skip_of(folder: Path) -> int:

@@ -21,7 +21,7 @@ from inspire_fast.checkpoints.assets import write_assets
 from inspire_fast.checkpoints.contract import Contract
 from inspire_fast.checkpoints.importing import Tokenizers
 from inspire_fast.checkpoints.lerobot_exporting import export_lerobot
-from inspire_fast.checkpoints.lerobot_importing import LerobotOptions, import_lerobot
+from inspire_fast.checkpoints.lerobot_importing import LerobotOptions, import_lerobot, is_policy
 from inspire_fast.checkpoints.params.orbax import write_params
 from inspire_fast.checkpoints.reading import read_params
 from inspire_fast.commands.export_checkpoint import export_checkpoint as export
@@ -284,3 +284,20 @@ def test_what_lerobot_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.M
         export_lerobot(tmp_path / "lora", tmp_path / "more")
     assert export_lerobot(tmp_path / "lora", tmp_path / "merged", lora="merge", dtype="bfloat16").is_dir()
     assert json.loads((tmp_path / "merged" / "config.json").read_bytes())["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("config", "is_one"),
+    [
+        ('{"type": "pi0_fast"}', True),
+        ('{"type": "act"}', True),
+        ('{"type": "pi0_fast", "chunk', True),  # cut off: told as such, not as something else
+        ('{"model_type": "gemma", "rope_scaling": {"type": "linear"}}', False),
+        ("[]", False),
+    ],
+)
+def test_a_folder_of_transformers_is_no_policy(tmp_path: Path, config: str, is_one: bool) -> None:
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    assert not is_policy(tmp_path)
+    (tmp_path / "model-00001-of-00002.safetensors").touch()
+    assert is_policy(tmp_path) is is_one
