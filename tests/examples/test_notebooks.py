@@ -24,7 +24,8 @@ def test_a_notebook_is_stored_as_it_was_executed(file: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_notebook_runs(file: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the tests' own; a notebook draws into itself
     nbclient = pytest.importorskip("nbclient", reason="the dependency group `notebooks` is not installed")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(file, as_version=4)
