@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from inspire_fast.core.cli import run_command
+from inspire_fast.core.console import command_line
 from inspire_fast.core.hub import HubAddress, is_hub_address
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.labeling.annotations import Annotations
@@ -65,8 +66,8 @@ def label(
     if is_hub_address(root):
         raise ValueError(
             f"{HubAddress.parse(str(root))} is a dataset of the hub. Labels are written beside a dataset, and the "
-            "hub's cache may be cleared at any time. Copy the dataset into a folder of your own, which `uv run "
-            "scripts/convert_dataset.py lerobot --source hf://... --root data/...` does, and label that."
+            "hub's cache may be cleared at any time. Copy the dataset into a folder of your own, which "
+            f"`{command_line('convert_dataset')} lerobot --source hf://... --root data/...` does, and label that."
         )
     if isinstance(source, Calibrate):
         print(source.run(LeRobotDataset(root), ROBOTS[robot]))

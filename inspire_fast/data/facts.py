@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inspire_fast.core.console import command_line
 from inspire_fast.core.errors import OutOfRangeError
 from inspire_fast.core.files import open_atomic
 from inspire_fast.core.types import SceneFacts, TargetFacts
@@ -203,8 +204,8 @@ class FactsTable:
         meta = load_meta(root)
         if not path.is_file():
             raise DatasetNotFoundError(
-                f"{root} has no labels: looked for {path}. Label the dataset first (`uv run "
-                "scripts/label_dataset.py`), or train without questions (`--dialogue.script pi0_fast`)."
+                f"{root} has no labels: looked for {path}. Label the dataset first "
+                f"(`{command_line('label_dataset')}`), or train without questions (`--dialogue.script pi0_fast`)."
             )
         schema = read_schema(path)
         if _METADATA_KEY not in (schema.metadata or {}) or not _is_known(schema):

@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 
+from inspire_fast.core.console import command_line
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.facts import NO_ROBOT, FactsTable
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
@@ -55,8 +56,8 @@ def check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot
     if unknown := sorted(facts.cameras - {*robot.cameras.values()}):
         raise DatasetError(
             f"The labels of {dataset.root} are about places in the pictures of {unknown}; robot {robot.name!r} has the "
-            f"cameras {sorted(robot.cameras.values())}. Label the dataset for {robot.name!r} (`uv run "
-            "scripts/label_dataset.py`), or train another robot."
+            f"cameras {sorted(robot.cameras.values())}. Label the dataset for {robot.name!r} "
+            f"(`{command_line('label_dataset')}`), or train another robot."
         )
     if facts.robot in (robot.name, NO_ROBOT):
         return
@@ -66,8 +67,8 @@ def check_labels(dataset: LeRobotDataset, facts: FactsTable | None, robot: Robot
         theirs = f"with {other.axes} and the frames {[*other.frames]}" if known else "which this version does not know"
         raise DatasetError(
             f"The labels of {dataset.root} are about robot {facts.robot!r}, {theirs}, not {robot.name!r}, with "
-            f"{robot.axes} and the frames {[*robot.frames]}. Label the dataset for {robot.name!r} (`uv run "
-            "scripts/label_dataset.py`)."
+            f"{robot.axes} and the frames {[*robot.frames]}. Label the dataset for {robot.name!r} "
+            f"(`{command_line('label_dataset')}`)."
         )
     if other.image_orientation != robot.image_orientation:
         _LOG.warning(

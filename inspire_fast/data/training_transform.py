@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from inspire_fast.core.batch import TARGET_ACTION, TARGET_ANSWER
+from inspire_fast.core.console import command_line
 from inspire_fast.core.types import Observation, Sample, SceneFacts
 from inspire_fast.data.images import resize_with_pad
 from inspire_fast.data.normalization.normalizer import Normalizer
@@ -170,7 +171,7 @@ class TrainingTransform:
             return ids
         raise ValueError(
             "The action tokenizer wrote no ids for a chunk: a policy trained on that learns no motion. Fit it anew "
-            "(`scripts/fit_tokenizers.py`)."
+            f"(`{command_line('fit_tokenizers')}`)."
         )
 
     def _pad(self, rendered: Rendered) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from inspire_fast.core.console import command_line
 from inspire_fast.tokenizers.action import ActionTokenizer
 from inspire_fast.tokenizers.text.tokenizer import TextTokenizer
 
@@ -46,7 +47,7 @@ class Vocabulary:
             raise ValueError(
                 f"A question answers with {bins} locations, and the text tokenizer has {len(ids)}. PaliGemma's has "
                 "1024; one that is fitted gets as many as the questions say (their parameter `bins`) when it is fitted "
-                "with them: scripts/fit_tokenizers.py."
+                f"with them: {command_line('fit_tokenizers')}."
             )
         return ids
 

@@ -23,6 +23,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from inspire_fast.core.console import command_line
 from inspire_fast.core.files import read_text, write_json
 from inspire_fast.data.errors import DatasetError
 
@@ -201,7 +202,7 @@ def load(path: Path) -> tuple[str, PinholeCamera]:
         return str(stored["camera"]), camera
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetError(
-            f"{path} is no calibration of a camera ({error!r}). Make one: `uv run scripts/label_dataset.py calibrate`."
+            f"{path} is no calibration of a camera ({error!r}). Make one: `{command_line('label_dataset')} calibrate`."
         ) from error
 
 

@@ -18,6 +18,7 @@ from inspire_fast.checkpoints.lerobot_importing import is_policy, skip_of
 from inspire_fast.checkpoints.params.base import StoredParams, is_lora, require_finite, require_fit, wanted_by
 from inspire_fast.checkpoints.reading import find_step, has_checkpoint, open_params
 from inspire_fast.checkpoints.remote import local_path
+from inspire_fast.core.console import command_line
 from inspire_fast.dialogue.vocabulary import Vocabulary
 from inspire_fast.models.config import ModelConfig
 from inspire_fast.models.lora import A_STD
@@ -66,8 +67,13 @@ def warn_of_other_text(config: TrainConfig, vocabulary: Vocabulary) -> None:
         logger.warning(
             "The weights of %s were trained with another text tokenizer than this run (hashes %s and %s): their words "
             "and locations have other ids here, and what they learnt of them is lost. Take theirs: `--tokenizers.text "
-            "<their checkpoint's assets>`, then scripts/fit_tokenizers.py.",
-            *(config.init_from, contract.text_fingerprint[:12], vocabulary.text.fingerprint[:12]),
+            "<their checkpoint's assets>`, then %s.",
+            *(
+                config.init_from,
+                contract.text_fingerprint[:12],
+                vocabulary.text.fingerprint[:12],
+                command_line("fit_tokenizers"),
+            ),
         )
 
 

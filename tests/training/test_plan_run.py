@@ -67,7 +67,7 @@ def test_a_failed_installation_leaves_nothing(lab: Path, monkeypatch: pytest.Mon
     with pytest.raises(CompileLabError, match=r"libtpu==.* could not be installed.*nothing was kept.*no route to host"):
         install_lab(parse_machine("v5e:2x4"), say=lambda _: None)
     assert list(lab.iterdir()) == []
-    with pytest.raises(CompileLabError, match=r"does not exist: `scripts/plan_run.py` installs it"):
+    with pytest.raises(CompileLabError, match=r"does not exist: `uv run scripts/plan_run.py` installs it"):
         described_devices(parse_machine("v5e:2x4"))
 
 

@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 
+from inspire_fast.core.console import command_line
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 
@@ -40,7 +41,7 @@ def require_rows_of(dataset: LeRobotDataset, samples: Samples) -> None:
             if digest != stored[name]:
                 raise DatasetError(
                     f"The labels of {dataset.root} were made from other rows: {name!r} of episode {number} has other "
-                    "numbers now. Label the dataset again (`uv run scripts/label_dataset.py`)."
+                    f"numbers now. Label the dataset again (`{command_line('label_dataset')}`)."
                 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from inspire_fast.core.console import command_line
 from inspire_fast.core.files import StagedFolder, require_unused, write_json
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.data.lerobot.columns import (
@@ -255,7 +256,7 @@ class DatasetWriter:
 
 def require_new_dataset(root: Path, *, overwrite: bool) -> None:
     """Raises FileExistsError if `root` is in use and must not be replaced."""
-    replace = "have it replaced (`overwrite`; scripts/convert_dataset.py takes --storage.overwrite)"
+    replace = f"have it replaced (`overwrite`; {command_line('convert_dataset')} takes --storage.overwrite)"
     require_unused(
         root, replaces=_DATASET if overwrite else (), hint=f"choose another folder, remove this one, or {replace}"
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from inspire_fast.core.console import command_line
 from inspire_fast.core.files import read_text, write_json
 
 _EPSILON = 1e-6
@@ -159,7 +160,7 @@ def load_norm_stats(path: Path, *, config_name: str = "<config>") -> dict[str, N
     if not path.is_file():
         raise FileNotFoundError(
             f"Normalisation statistics not found: {path}. "
-            f"Compute them with `uv run scripts/compute_norm_stats.py {config_name}`."
+            f"Compute them with `{command_line('compute_norm_stats')} {config_name}`."
         )
     try:
         content = json.loads(read_text(path))["norm_stats"]

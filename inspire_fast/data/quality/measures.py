@@ -18,6 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from inspire_fast.core.console import command_line
 from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 
@@ -184,7 +185,7 @@ def _vectors(dataset: LeRobotDataset, name: str, values: np.ndarray, rows: np.nd
         episode, frame = dataset.locate(row)
         raise DatasetError(
             f"Column {name!r} of {dataset.root}, episode {episode.index}, frame {frame} holds {values[row]}. Run "
-            "`check_dataset.py` without --quality first, and leave out the episodes that it names."
+            f"`{command_line('check_dataset')}` without --quality first, and leave out the episodes that it names."
         )
     return values.astype(np.float64)
 

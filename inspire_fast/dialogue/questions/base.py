@@ -7,6 +7,7 @@ from dataclasses import asdict
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from inspire_fast.core.console import command_line
 from inspire_fast.core.errors import UnknownFactError, UnknownNameError
 from inspire_fast.core.registry import unknown_name
 from inspire_fast.robots.axes import Axes
@@ -75,8 +76,8 @@ def require_fact(value: Any, *, of: str, column: str, what: str) -> Any:
     if value is None:
         raise UnknownFactError(
             f"The labels of {of} have no {what} (`{column}`) in this frame: it is hidden or outside of the picture, or "
-            "the labels were made without. Label the dataset with a source that knows it (`uv run "
-            "scripts/label_dataset.py --help`), or ask only what is known (`--data.unlabelled ask_known`)."
+            "the labels were made without. Label the dataset with a source that knows it "
+            f"(`{command_line('label_dataset')} --help`), or ask only what is known (`--data.unlabelled ask_known`)."
         )
     return value
 

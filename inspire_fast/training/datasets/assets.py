@@ -9,6 +9,7 @@ import shlex
 
 import numpy as np
 
+from inspire_fast.core.console import command_line
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Part
 from inspire_fast.data.normalization.compute import source_stats
@@ -57,7 +58,7 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
     """
     path, called = stats_path(config), _as_called(config)
     stats = load_norm_stats(path, config_name=called)
-    require_same_quantities(config, path, f"Compute them again: uv run scripts/compute_norm_stats.py {called}")
+    require_same_quantities(config, path, f"Compute them again: {command_line('compute_norm_stats')} {called}")
     return stats
 
 
@@ -199,7 +200,7 @@ def load_vocabulary(config: TrainConfig) -> Vocabulary:
         action = load_action_tokenizer(config.tokenizers.action, config.assets_dir)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error} Make the run's tokenizers first: uv run scripts/fit_tokenizers.py {_as_called(config)}"
+            f"{error} Make the run's tokenizers first: {command_line('fit_tokenizers')} {_as_called(config)}"
         ) from error
     return _vocabulary(config, text, action)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 
+from inspire_fast.core.console import command_line
 from inspire_fast.core.files import StagedFolder
 from inspire_fast.training.preflight.described_devices import Machine, cuda_target
 
@@ -94,7 +95,7 @@ def described_devices(machine: Machine) -> tuple[list[Any], dict[str, Any]]:
     """
     folder = lab_folder(machine)
     if not folder.is_dir():
-        raise CompileLabError(f"{folder} does not exist: `scripts/plan_run.py` installs it.")
+        raise CompileLabError(f"{folder} does not exist: `{command_line('plan_run')}` installs it.")
     if machine.device.cuda:
         return _described_gpus(machine, folder), CUDA_OPTIONS
     from jax.experimental import topologies

@@ -18,6 +18,7 @@ import jax
 
 from inspire_fast.checkpoints.reading import find_step
 from inspire_fast.checkpoints.remote import cached_path, is_address, local_path
+from inspire_fast.core.console import command_line
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.tokenizers.fast.processor import find as find_fast
 from inspire_fast.tokenizers.text.paligemma import find_paligemma
@@ -132,7 +133,7 @@ def accelerators() -> Finding:
             says=f"the driver sees {driver}, JAX sees a CPU only",
             do=f"uv pip install 'jax[cuda12]=={jax.__version__}'",
         )
-    do = "`scripts/plan_run.py <config> --device h200:8` says whether a run fits on a machine that is not here"
+    do = f"`{command_line('plan_run')} <config> --device h200:8` says whether a run fits on a machine that is not here"
     return Finding(level="note", what="accelerators", says=f"{says}: enough for the small configs and for tests", do=do)
 
 
