@@ -159,6 +159,11 @@ def module_of(match: re.Match[str]) -> str | None:
     return None
 
 
+def test_pages_named_readme_are_entries_of_the_navigation() -> None:
+    """With `navigation.indexes` mkdocs-material shows the first README of a section as the section's heading only."""
+    assert "navigation.indexes" not in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+
+
 def run_block(document: str, folder: Path, **given: str) -> list[str]:
     """Runs the first block of a document in a folder with the repository's commands; returns its lines that ran.
 

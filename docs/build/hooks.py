@@ -138,7 +138,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     parts = re.split(r"(^ *```.*?^ *```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     mended = "".join(part if part.lstrip().startswith("```") else LINK.sub(mend, part) for part in parts)
     _texts[name] = MARK.sub("", mended)
-    return NEEDS.sub(r'<p class="needs">Needs \1:</p>', mended)
+    return NEEDS.sub(r"Needs \1:", mended)
 
 
 def _outside_names(files: Files) -> set[str]:

@@ -12,7 +12,7 @@ from inspire_fast.commands.with_config import ConfigArgument, run_with_config
 from inspire_fast.core.cli import run_command
 from inspire_fast.data.lerobot.check import find_bad_episodes
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
-from inspire_fast.data.quality import Numbers, describe_lag, find, measure
+from inspire_fast.data.quality import Numbers, describe_blank, describe_lag, find, measure
 from inspire_fast.robots import ROBOTS
 from inspire_fast.training.datasets.sources import training_columns
 
@@ -34,7 +34,8 @@ class Quality:
 
     Attributes:
         quality: report idle stretches, jerk, jumps, stray actions, chatter of grippers, lag of the state behind the
-            actions, duplicates; with `--decode` also pictures that stay the same while the arm moves.
+            actions, duplicates, cameras whose pictures are of one colour; with `--decode` also pictures that stay
+            the same while the arm moves.
         page: HTML page of the worst episodes, of one dataset.
     """
 
@@ -55,9 +56,12 @@ def report_quality(
     for finding in findings:
         print(f"{name}episode {finding.episode}, frame {finding.frame}: {finding.text}")
     print(f"{name}{describe_lag(measures.lag, dataset.fps)}")
+    cameras = numbers.cameras or [column for column, feature in dataset.features.items() if feature.visual]
+    for line in describe_blank(sound, cameras):
+        print(f"{name}{line}")
     episodes = sorted({finding.episode for finding in findings})
     print(f"{name}{len(episodes)} of {len(measures.episodes)} episodes are unusual.")
-    if episodes:
+    if 0 < len(episodes) < len(measures.episodes):
         print(f"{name}to leave them out: --data.exclude-episodes {' '.join(map(str, episodes))}")
     if options.page:
         from inspire_fast.data.quality.page import write_page  # matplotlib takes two seconds to import

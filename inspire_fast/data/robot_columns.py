@@ -88,7 +88,9 @@ def check_columns(
     """Checks the dataset's columns against the robot; returns the state's columns in the robot's order."""
     missing = sorted({*columns, action_column} - set(dataset.features))
     if missing:
-        raise DatasetError(f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}.")
+        raise DatasetError(
+            f"{dataset.root} lacks the columns {missing}; it has {sorted(dataset.features)}. {_other_robots(dataset)}"
+        )
     try:
         robot.require_keys(columns.values())
     except ValueError as error:
@@ -102,3 +104,24 @@ def check_columns(
                 f"robot {robot.name!r} needs ({expected},)."
             )
     return tuple(state_columns)
+
+
+def _other_robots(dataset: LeRobotDataset) -> str:
+    """What to do about columns that a robot's dataset should have."""
+    own = {column: feature.shape for column, feature in dataset.features.items()}
+    fitting = [
+        robot.name
+        for robot in (ROBOTS[name] for name in sorted(ROBOTS))
+        if {*robot.columns} <= own.keys()
+        and own.get(robot.action_column) == (robot.action_dim,)
+        and all(
+            own[column] == (robot.state_keys[key],) for column, key in robot.columns.items() if key in robot.state_keys
+        )
+    ]
+    other = (
+        "If they have other names, say which is which: `--data.columns COLUMN KEY ...`, `--data.action-column NAME`."
+    )
+    if not fitting:
+        return other
+    known = " or ".join(f"`--robot {name}`" for name in fitting)
+    return f"{other} If the robot has no such camera or state: all columns are here of {known}."

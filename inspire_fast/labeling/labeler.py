@@ -55,7 +55,15 @@ class LabelReport:
         labelled = f"{self.frames_labelled} of {self.frames} frames in {self.episodes} episodes are labelled."
         lines = [f"{self.facts_path}: {labelled}"]
         lines += [f"refused, {count} times: {reason}" for reason, count in self.refused.items()]
-        lines += [f"left out: episode {number}: {reason}" for number, reason in self.skipped.items()]
+        lines += [
+            f"left out: episode {', '.join(str(n) for n in self.skipped if self.skipped[n] == reason)}: {reason}"
+            for reason in dict.fromkeys(self.skipped.values())
+        ]
+        if not self.frames_labelled:
+            lines.append(
+                "Nothing could be labelled: no question about a thing can be learnt from this dataset. Without "
+                "questions it trains as it is: `--dialogue.script pi0_fast`."
+            )
         return "\n".join(lines)
 
 
@@ -155,7 +163,7 @@ class _Run:
             except DatasetError as error:
                 if not skip_bad_episodes:
                     raise
-                skipped[episode.index] = str(error)
+                skipped[episode.index] = str(error).removeprefix(f"{self.dataset.root}, episode {episode.index}: ")
         return cached, skipped
 
     def _name(self) -> str:

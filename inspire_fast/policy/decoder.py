@@ -255,6 +255,7 @@ class Decoder:
                 largest.append(sizes_of([given[1]] * count, self._questions))
             # Unlike rows in one call, and answers that are given although the model is free to choose, need at most:
             shapes.setdefault(functools.reduce(Sizes.union, [*largest, *shapes]), next(iter(shapes.values())))
+            logger.info("Compiling %d programs for calls with %d row(s) before the first request.", len(shapes), count)
             for size, row in shapes.items():
                 image = np.zeros((count, *self.model.config.image_hw, 3), np.uint8)
                 self.decode(dict.fromkeys(self.cameras, image), [row] * count, size=size)

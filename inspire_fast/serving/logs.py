@@ -32,4 +32,5 @@ def configure_logging(form: LogFormat = "text", level: int = logging.INFO) -> No
     plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else plain)
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # it tells which accelerators are not there
     logging.getLogger("websockets").setLevel(logging.WARNING)  # it logs a line per health check

@@ -14,6 +14,7 @@ from inspire_fast.core.batch import Batch
 from inspire_fast.data.chunks import ChunkSource
 from inspire_fast.data.mixture import Mixture, Part, spread
 from inspire_fast.data.normalization.compute import Source
+from inspire_fast.data.quality import describe_blank
 from inspire_fast.data.question_dropout import QuestionDropout
 from inspire_fast.data.training_transform import TrainingTransform
 from inspire_fast.dialogue.vocabulary import Vocabulary
@@ -43,6 +44,7 @@ from inspire_fast.training.state import trained_paths
 from inspire_fast.training.trackers.open import check_trackers
 
 logger = logging.getLogger(__name__)
+_PICTURES = 4  # of each camera, looked at for cameras that see nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ def prepare(config: TrainConfig) -> Run:
     for part in parts:
         for sample in (0, len(part.source) - 1):
             (part.transform or transform)(part.source[sample], np.random.default_rng(0))
+    _warn_of_blank_pictures(parts)
     for line in described(parts):
         logger.info(line)
     logger.info(loss_in_words(loss_shares(parts, transform, shares_drawn(parts))))
@@ -164,6 +167,14 @@ def control_hz(robot: Robot, parts: Sequence[Part[ChunkSource]]) -> float:
             robot.control_hz,
         )
     return rates[0] if len(rates) == 1 else 0.0
+
+
+def _warn_of_blank_pictures(parts: Sequence[Part[ChunkSource]]) -> None:
+    for part in parts:
+        dataset = part.source.dataset
+        cameras = [column for column, feature in dataset.features.items() if feature.visual]
+        for line in describe_blank(dataset, cameras, looked_at=_PICTURES):
+            logger.warning("%s: %s", part.name, line)
 
 
 def _warn_of_double_deltas(config: TrainConfig) -> None:

@@ -143,7 +143,9 @@ def test_numbers_without_pictures(root: Path, tmp_path: Path) -> None:
 
 def test_refusals(root: Path) -> None:
     dataset = LeRobotDataset(root)
-    with pytest.raises(DatasetError, match=r"lacks the columns \['wrist_image'\]"):
+    with pytest.raises(
+        DatasetError, match=r"lacks the columns \['wrist_image'\].*--data\.columns.*`--robot libero_front`"
+    ):
         ChunkSource(LeRobotDataset(GOLDEN / "lerobot_v3" / "image"), None, robot=LIBERO, horizon=4)
     with pytest.raises(DatasetError, match=r"needs the keys .*wrist_image.*map to"):
         ChunkSource(dataset, None, robot=LIBERO, horizon=4, config=ChunkConfig(columns={"state": "observation/state"}))

@@ -15,6 +15,7 @@ from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.data.lerobot.writer import DatasetWriter
 from inspire_fast.data.quality import Numbers, describe_lag, find, measure
 from inspire_fast.robots import ROBOTS
+from tests.data.synthetic import GOLDEN
 from tests.labeling.simulated import load
 
 FPS = 20
@@ -199,3 +200,26 @@ def test_options_without_effect_are_refused(
     with pytest.raises(SystemExit, match="2"):
         check_dataset.main(given if "--root" in given else [*given, "--root", str(tmp_path)])
     assert message in capsys.readouterr().err
+
+
+def test_cameras_that_see_nothing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    episodes = [motion(np.random.default_rng(seed)) for seed in range(3)]
+    write(tmp_path / "seeing", episodes)
+    for number, episode in enumerate(episodes):
+        episode["image"][:] = np.arange(len(episode["image"]), dtype=np.uint8)[:, None, None, None] + 50 * number
+    write(tmp_path / "blind", episodes)
+    check_dataset.main(["--root", str(tmp_path / "seeing"), "--quality"])
+    assert "of one colour" not in capsys.readouterr().out
+    check_dataset.main(["--root", str(tmp_path / "blind"), "--quality"])
+    assert "Pictures: all 12 that were looked at in 'image' are of one colour." in capsys.readouterr().out
+
+
+def test_a_dataset_of_nothing_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Constant pictures and random actions, as another program wrote them: no list of all episodes to leave out."""
+    for kind in ("image", "video"):
+        check_dataset.main(["--root", str(GOLDEN / "lerobot_v3" / kind), "--quality", "--robot", "libero"])
+        said = capsys.readouterr().out
+        assert "nothing can be learnt from these actions" in said
+        assert "of one colour" in said
+        assert "3 of 3 episodes are unusual" in said
+        assert "to leave them out" not in said

@@ -20,7 +20,7 @@ from inspire_fast.data.normalization.report import FastRange, describe, inspect_
 from inspire_fast.data.normalization.running import RunningStats
 from inspire_fast.data.normalization.stats import NormStats, exact_stats
 from inspire_fast.robots import ROBOTS
-from tests.data.synthetic import FEATURES, episode_columns
+from tests.data.synthetic import FEATURES, GOLDEN, episode_columns
 
 LIBERO = ROBOTS["libero"]
 LENGTHS = (40, 30, 50)
@@ -135,8 +135,8 @@ def test_near_constant_dimensions(tmp_path: Path) -> None:
 
 def test_double_deltas(tmp_path: Path) -> None:
     def deltas(columns: dict) -> None:
-        rng = np.random.default_rng(1)
-        columns["actions"] = rng.normal(0, 0.1, columns["actions"].shape).astype(np.float32)
+        drawn = np.random.default_rng(1).normal(0, 0.1, columns["actions"].shape)
+        columns["actions"] = drawn.repeat(4, axis=0)[: len(drawn)].astype(np.float32)  # a motion goes on for a while
 
     source = make(tmp_path / "set", deltas)
     (finding,) = report(source, delta=DELTA)
@@ -230,3 +230,16 @@ def test_chunks_that_the_tokenizer_refuses(sound: ChunkSource) -> None:
     assert finding.kind == "fast_range"
     assert "of 120 chunks" in finding.message
     assert "-10 .. 15" in finding.message
+
+
+def test_actions_drawn_at_random_are_called_noise(sound: ChunkSource, tmp_path: Path) -> None:
+    front = ROBOTS["libero_front"]
+    for kind in ("image", "video"):  # random numbers, as another program wrote them
+        found = report(ChunkSource(LeRobotDataset(GOLDEN / "lerobot_v3" / kind), None, robot=front, horizon=10))
+        assert "Nothing can be learnt from them" in next(f.message for f in found if f.kind == "noise")
+
+    def following(columns: dict) -> None:  # of no state, but each close to the one before
+        walk = np.random.default_rng(3).normal(0, 0.1, columns["actions"].shape).cumsum(axis=0)
+        columns["actions"] = np.clip(walk, -1, 1).astype(np.float32)
+
+    assert "noise" not in {f.kind for f in report(make(tmp_path / "walk", following))}

@@ -122,6 +122,17 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
     assert (dataset.root / FACTS_PATH).read_bytes() == resumed
 
 
+def test_a_dataset_of_which_nothing_can_be_labelled_is_told_so_once_per_reason(tmp_path: Path):
+    dataset = write(tmp_path / "d", [(libero_states(), text) for text in ("task 0", "task 1", "task 0")])
+    report = label_dataset(dataset, Hindsight(), robot=LIBERO, skip_bad_episodes=True, progress=False)
+    first, second, third, last = str(report).splitlines()
+    assert first.endswith("0 of 0 frames in 0 episodes are labelled.")
+    assert second.startswith("left out: episode 0, 2: No target found in the instruction 'task 0'")
+    assert third.startswith("left out: episode 1: No target found in the instruction 'task 1'")
+    assert last.startswith("Nothing could be labelled")
+    assert "`--dialogue.script pi0_fast`" in last
+
+
 def test_bad_episodes_stop_or_are_listed(tmp_path: Path):
     instructions = [PUT, PUT, "do a dance", PUT]
     episodes = [(libero_states(grasp=number != 3), text) for number, text in enumerate(instructions)]
@@ -132,6 +143,7 @@ def test_bad_episodes_stop_or_are_listed(tmp_path: Path):
     assert set(report.skipped) == {1, 2}
     assert "frame 17" in report.skipped[1]
     assert "Patterns tried" in report.skipped[2]
+    assert "Nothing could be labelled" not in str(report)
     assert report.refused == {"never grasped": 2}
     stored = json.loads((dataset.root / REPORT_FILE).read_text(encoding="utf-8"))
     assert stored["by_episode"]["3"]["refused"] == {"the can": "never grasped", "the bin": "never grasped"}

@@ -557,7 +557,7 @@ def test_a_run_that_would_ask_nothing_is_refused_and_such_a_part_is_told(
     write_facts(root, known, robot="libero", frame_description="world axes, +x front, +y right, +z up")
     half = replace(second, root=root)
     with pytest.raises(
-        ValueError, match=r"of 18 frames looked at in half none has the facts .*The first one: .*\['the plate'\]"
+        ValueError, match=r"of 18 frames looked at in half none has the facts .*\['the plate'\]\. Label more"
     ):
         prepare(with_parts(config, half, unlabelled="ask_nothing"))
     prepare(with_parts(config, half, unlabelled="ask_known"))

@@ -1,7 +1,7 @@
 """Report on normalisation statistics before training, with likely mistakes.
 
-It finds dead dimensions, double deltas, statistics of other data, and actions beyond the robot's limits or the
-tokenizer's range. The thresholds are our choice: wide enough that ordinary data gives no finding.
+It finds dead dimensions, double deltas, statistics of other data, noise in the place of actions, and actions beyond the
+robot's limits or the tokenizer's range. The thresholds are our choice: wide enough that ordinary data gives no finding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from inspire_fast.tokenizers.fast.tokenizer import quantise
 Quantity = Literal["state", "actions"]
 _QUANTITIES: tuple[Quantity, ...] = ("state", "actions")
 Kind = Literal[
-    "near_constant", "double_delta", "missing_delta", "foreign_statistics", "limits", "control_rate", "fast_range"
+    "near_constant",
+    "double_delta",
+    "missing_delta",
+    "foreign_statistics",
+    "limits",
+    "control_rate",
+    "fast_range",
+    "noise",
 ]
 # A dimension whose quantiles span less than this part of the robot's range carries no information and magnifies noise.
 _NEAR_CONSTANT = 1e-3
@@ -34,6 +41,9 @@ _FOREIGN_SPAN = 5.0
 _LIMIT_SLACK, _LIMIT_SHARE = 0.05, 0.01
 _SAMPLES = 20_000
 _RATE_SLACK = 0.01
+# Below these correlations (with the next action; with the state) actions are told from drawn numbers by nothing.
+_NOISE_NEXT, _NOISE_STATE = 0.25, 0.25
+_NOISE_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ def inspect_stats(source: ChunkSource, normalizer: Normalizer, *, fast: FastRang
         *_deltas(source, normalizer.delta, states, chunks[:, 0]),
         *_foreign(source, normalised, normalizer),
         *_limits(source),
+        *_noise(states, chunks),
         *_rate(source),
     ]
     if fast is not None:
@@ -218,6 +229,26 @@ def _limits(source: ChunkSource) -> list[Finding]:
     )
     message = f"{what}. Robot {robot.name!r} would clip them: another robot's actions, or other units."
     return [Finding("limits", "actions", dims, message)]
+
+
+def _noise(states: np.ndarray, chunks: np.ndarray) -> list[Finding]:
+    """A recorded motion goes on: an action resembles the next one, or follows the state."""
+    if len(chunks) < _NOISE_ROWS or chunks.shape[1] < 2:
+        return []
+    dims = [d for d in range(chunks.shape[2]) if chunks[:, 0, d].std() > 0 and chunks[:, 1, d].std() > 0]
+    moving = [d for d in range(states.shape[1]) if states[:, d].std() > 0]
+    if not dims:
+        return []
+    following = float(np.mean([np.corrcoef(chunks[:, 0, d], chunks[:, 1, d])[0, 1] for d in dims]))
+    related = [max((abs(np.corrcoef(chunks[:, 0, d], states[:, s])[0, 1]) for s in moving), default=0.0) for d in dims]
+    by_chance = 2.5 / np.sqrt(len(chunks))
+    if following > _NOISE_NEXT or float(np.mean(related)) > _NOISE_STATE + by_chance:
+        return []
+    message = (
+        f"an action says nothing about the next one (mean correlation {following:.2f}) and nothing about the state: "
+        "numbers drawn at random look so. Nothing can be learnt from them. Are these columns a recording?"
+    )
+    return [Finding("noise", "actions", (), message)]
 
 
 def _rate(source: ChunkSource) -> list[Finding]:

@@ -1,5 +1,6 @@
 """Quality of recorded episodes: idle stretches, jerk, outliers, gripper chatter, frozen pictures, lag, duplicates."""
 
+from inspire_fast.data.quality.blank import describe_blank as describe_blank
 from inspire_fast.data.quality.findings import Finding as Finding
 from inspire_fast.data.quality.findings import describe_lag as describe_lag
 from inspire_fast.data.quality.findings import find as find

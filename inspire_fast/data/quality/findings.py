@@ -50,7 +50,10 @@ def find(measures: Measures) -> list[Finding]:
 def describe_lag(lag: Lag, fps: float) -> str:
     """The lag of a dataset in words."""
     if lag.frames is None:
-        return "State-action lag: no dimension of the actions is related to the state."
+        return (
+            "State-action lag: no dimension of the actions is related to the state. If that is true of the recording, "
+            "nothing can be learnt from these actions."
+        )
     kind = "targets of the state" if lag.absolute else "velocities or changes of the state"
     seconds = lag.frames / fps
     early = " The state moves before its action: are actions stored a row late?" if lag.frames < 0 else ""

@@ -14,6 +14,7 @@ import time
 from typing import Any, TextIO
 
 from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.files import write_text
 from inspire_fast.core.policy import Policy
 from inspire_fast.core.ranges import Count, require_ranges
 from inspire_fast.core.types import ActionChunk
@@ -54,7 +55,7 @@ def session_report(
         sys.exit(f"stopped: Ctrl-C; {interrupted}")
     finally:
         if path is not None:
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,12 +39,14 @@ def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTrans
         replace(own, unlabelled="refuse").facts_of(without_images(part.source, 0))
         why = ""
     except ValueError as error:
-        why = f" The first one: {error}"
+        why = f" The first one: {str(error).partition('. ')[0]}."
     looked_at = len(_looked_at(part))
     raise ValueError(
         f"Script {own.script.name!r} asks questions, and of {looked_at} frames looked at in {part.name} none has the "
         f"facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
-        f"`labels/report.json` of a labelled dataset lists what was left out and why.{why}"
+        f"`labels/report.json` of a labelled dataset lists what was left out and why.{why} Label more of it (hindsight: "
+        "`--end-is-release` where episodes end at their goal with the gripper closed), ask only what is known "
+        "(`--data.unlabelled ask_known`), or nothing (`--dialogue.script pi0_fast`)."
     )
 
 
