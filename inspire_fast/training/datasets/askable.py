@@ -45,7 +45,7 @@ def require_askable(parts: Sequence[Part[ChunkSource]], transform: TrainingTrans
         f"Script {own.script.name!r} asks questions, and of {looked_at} frames looked at in {part.name} none has the "
         f"facts to answer them: with data.unlabelled={own.unlabelled!r} this run would learn actions alone. "
         f"`labels/report.json` of a labelled dataset lists what was left out and why.{why} Label more of it (by "
-        "hindsight: `--end-is-release` where episodes end at their goal with the gripper closed), ask only what is known "
+        "hindsight: `--end-is-release` where episodes end at their goal, gripper closed), ask only what is known "
         "(`--data.unlabelled ask_known`), or nothing (`--dialogue.script pi0_fast`)."
     )
 
