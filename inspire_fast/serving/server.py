@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+import errno
 import http
 import ipaddress
 import json
@@ -154,6 +155,14 @@ class PolicyServer:
             )
             self._announce()
             await self._batcher.start(self._warm_up)
+        except OSError as error:
+            await self._close()
+            if error.errno == errno.EADDRINUSE:
+                raise OSError(
+                    f"Port {self.config.port} of {self.config.host} is taken, perhaps by another server. Stop that, or "
+                    "choose another port (`--port`; 0 takes a free one)."
+                ) from error
+            raise
         except BaseException:
             await self._close()
             raise

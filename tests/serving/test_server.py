@@ -280,6 +280,11 @@ def test_a_warm_up_that_fails_stops_the_start(serve, observation, tmp_path):
     assert not (tmp_path / "port").exists()
 
 
+def test_a_port_that_is_taken_is_named(serve):
+    with pytest.raises(OSError, match=r"^Port \d+ of 127\.0\.0\.1 is taken, .*`--port`"):
+        serve(port=serve().port)
+
+
 def test_a_policy_that_runs_out_of_data_is_an_error_of_the_server(serve, connect, observation):
     class Replay(PuppetPolicy):
         def infer(self, observation, options):

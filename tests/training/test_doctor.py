@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from inspire_fast.training.config import DistributedConfig, TokenizersConfig
+from inspire_fast.training.datasets.assets import load_stats
 from inspire_fast.training.distributed import in_slurm, join
 from inspire_fast.training.named_configs import load_config
 from inspire_fast.training.preflight import doctor
@@ -36,6 +37,22 @@ def test_what_a_config_wants_and_lacks_is_bad_and_says_how_to_get_it(tmp_path: P
     assert "compute_norm_stats.py debug" in bad["statistics"].says
     assert "fit_tokenizers.py debug" in bad["run's tokenizers"].says
     assert str(tmp_path / "base") in bad["checkpoint"].says
+
+
+def test_the_command_that_is_advised_makes_what_is_missing(tmp_path: Path) -> None:
+    """With the robot and the script of the run: statistics of another robot would be refused, or taken for its own."""
+    config = load_config("debug")
+    config = replace(
+        config,
+        robot="libero_front",
+        dialogue=replace(config.dialogue, script="pi0_fast"),
+        data=replace(config.data, unlabelled="ask_known"),
+        assets=tmp_path,
+    )
+    with pytest.raises(FileNotFoundError) as missing:
+        load_stats(config)
+    wanted = f"debug --robot libero_front --dialogue.script pi0_fast --data.unlabelled ask_known --assets {tmp_path}"
+    assert wanted in str(missing.value)
 
 
 def test_a_port_that_is_taken() -> None:

@@ -63,13 +63,19 @@ def load_stats(config: TrainConfig) -> dict[str, NormStats]:
 
 
 def _as_called(config: TrainConfig) -> str:
-    """The config on a command line: its name, and the folders that differ from the named config's."""
+    """The config on a command line: its name, and what makes other assets than the named config would."""
     named = load_config(config.name) if config.name in config_names() else config
     words = [config.name]
     if config.data.parts != named.data.parts:
         words += ["--data.parts", *map(str, config.data.parts)]
     elif not config.data.parts and config.data.root != named.data.root:
         words += ["--data.root", str(config.data.root)]
+    for option, ours, theirs in (
+        ("--robot", config.robot, named.robot),
+        ("--dialogue.script", config.dialogue.script, named.dialogue.script),
+        ("--data.unlabelled", config.data.unlabelled, named.data.unlabelled),
+    ):
+        words += [option, ours] if ours != theirs else []
     if config.data.delta is not None and config.data.delta != named.data.delta:
         words += ["--data.delta", *map(str, config.data.delta)]
     if config.assets != named.assets:
