@@ -221,3 +221,14 @@ def test_the_block_before_training_runs(tmp_path: Path) -> None:
         len(run_block("docs/training.md", tmp_path, config="demo", dataset="data/mine --data.unlabelled ask_nothing"))
         == 3
     )
+
+
+@pytest.mark.slow  # a new process: four seconds
+def test_the_block_of_the_completion_runs(tmp_path: Path) -> None:
+    mark = "test_the_block_of_the_completion_runs"
+    (text,) = (text for place, found, text in blocks() if place.startswith("docs/install.md") and mark in found)
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", text], cwd=tmp_path, env=environment, check=True)
+    written = (tmp_path / ".local/share/bash-completion/completions/inspire-train").read_text(encoding="utf-8")
+    assert "debug" in written
+    assert "--batch-size" in written
