@@ -65,3 +65,18 @@ def test_tables_code_and_addresses_may_be_longer() -> None:
     wide = "x" * 121
     text = f"{wide}\n| {wide} |\n```\n{wide}\n```\n[a link](https://example.org/{wide})\nword {wide}\n"
     assert long_lines(text) == [1, 7]
+
+
+def test_rules_against_silent_faults_name_places_and_tests_that_exist(root: Path) -> None:
+    section = (
+        (root / "CONTRIBUTING.md")
+        .read_text(encoding="utf-8")
+        .split("## Rules against silent faults")[1]
+        .split("\n## ")[0]
+    )
+    rows = [row.split(" | ") for row in section.splitlines() if "::" in row]
+    assert len(rows) > 25
+    for _, places, test in rows:
+        assert all((root / "inspire_fast" / place).exists() for place in re.findall(r"`([^`]+)`", places)), places
+        file, _, name = test.strip("`| ").partition("::")
+        assert f"def {name}(" in (root / file).read_text(encoding="utf-8"), test
