@@ -1,7 +1,7 @@
 """Pictures of the gallery page (`make gallery`): runs the project's commands and photographs their pages.
 
-Every command writes below `runs/gallery`; what exists there is not made again. Chromium, controlled over its DevTools
-protocol, opens the pages that the commands wrote and stores one element of each as a PNG in `docs/pictures/gallery`.
+Every command writes below `runs/gallery`, and one that has ended well is not run again (`runs/gallery/*.done`).
+Chromium, controlled over its DevTools protocol, opens the pages that the commands wrote and stores one element of each as a PNG in `docs/pictures/gallery`.
 """
 
 from __future__ import annotations
@@ -25,32 +25,30 @@ from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS, PICTURES = ROOT / "runs/gallery", ROOT / "docs/pictures/gallery"
-TASKS = ("libero_object:4", "libero_object:7", "libero_object:0")
+TASKS = ("libero_object:4", "libero_object:7", "libero_object:1")
 PORT = 8077
 EVALUATION = ("--protocol", "inspire", "--camera-px", "112", "--render-quality", "reduced")
 SAMPLES = (
     *("inspire_acting", "--data.parts", "runs/gallery/dataset", "--assets", "runs/gallery/assets"),
     *("--data.held-out-every", "6"),
 )
-# What a command makes -> the command. They run in this order.
+# They run in this order, each once.
 COMMANDS = {
     "dataset": (
         *("scripts/record_demonstrations.py", "--tasks", *TASKS, "--episodes", "6", "--chunk", "3", "--boxes"),
         *("--initial-states", "fixed", "--first-episode", "20", "--render-quality", "reduced"),
         *("--early-closing", "0.5", "--root", "runs/gallery/dataset"),
     ),
-    "assets/inspire_acting/norm_stats.json": ("scripts/compute_norm_stats.py", *SAMPLES),
-    "assets/inspire_acting/text_tokenizer": ("scripts/fit_tokenizers.py", *SAMPLES),
-    "assets/inspire_acting/inspection/page.html": ("scripts/inspect_dataset.py", *SAMPLES),
-    "evaluation/report.html": (
+    "statistics": ("scripts/compute_norm_stats.py", *SAMPLES),
+    "tokenizers": ("scripts/fit_tokenizers.py", *SAMPLES),
+    "inspection": ("scripts/inspect_dataset.py", *SAMPLES),
+    "evaluation": (
         *("examples/libero/main.py", *EVALUATION, "--checkpoint", "inspire_acting", "--tasks", *TASKS),
         *("--episodes", "3", "--attention", "5", "--out", "runs/gallery/evaluation"),
     ),
-    "evaluation/diagnosis.jsonl": (
-        *("scripts/diagnose.py", "runs/gallery/evaluation", "--demonstrations", "runs/gallery/dataset"),
-    ),
-    "places/network.png": (*("benchmarks/locations.py", "--quick", "--pictures", "runs/gallery/places"),),
-    "execution.png": ("benchmarks/execution.py", "--quick", "--picture", "runs/gallery/execution.png"),
+    "diagnosis": (*("scripts/diagnose.py", "runs/gallery/evaluation", "--demonstrations", "runs/gallery/dataset"),),
+    "places": (*("benchmarks/locations.py", "--quick", "--pictures", "runs/gallery/places"),),
+    "execution": ("benchmarks/execution.py", "--quick", "--picture", "runs/gallery/execution.png"),
 }
 
 
@@ -129,15 +127,17 @@ def store(picture: Image.Image, path: Path) -> None:
     print(f"{path.relative_to(ROOT)}: {picture.width} x {picture.height}, {path.stat().st_size // 1000} kB", flush=True)
 
 
-def make(output: str, command: tuple[str, ...]) -> None:
-    """Runs a command of the project unless its output is there.
+def make(name: str, command: tuple[str, ...]) -> None:
+    """Runs a command of the project unless it has ended well before.
 
     Raises:
         subprocess.CalledProcessError: the command failed.
     """
-    if not (RUNS / output).exists():
+    done = RUNS / f"{name}.done"
+    if not done.exists():
         print("uv run", *command, flush=True)
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+        done.touch()
 
 
 @contextmanager
@@ -203,11 +203,12 @@ def answers(port: int) -> bool:
 
 def main() -> None:
     """Runs the commands, then takes the pictures."""
+    RUNS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(width=1100, profile=profile)
         try:
-            for output, command in COMMANDS.items():
-                make(output, command)
+            for name, command in COMMANDS.items():
+                make(name, command)
             photograph(browser)
         finally:
             browser.close()
