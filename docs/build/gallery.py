@@ -1,7 +1,8 @@
 """Pictures of the gallery page (`make gallery`): runs the project's commands and photographs their pages.
 
 Every command writes below `runs/gallery`, and one that has ended well is not run again (`runs/gallery/*.done`).
-Chromium, controlled over its DevTools protocol, opens the pages that the commands wrote and stores one element of each as a PNG in `docs/pictures/gallery`.
+Chromium, controlled over its DevTools protocol, opens the pages that the commands wrote and stores one element
+of each as a PNG in `docs/pictures/gallery`.
 """
 
 from __future__ import annotations
