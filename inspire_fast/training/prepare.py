@@ -210,15 +210,14 @@ def fixed_batches(
 ) -> list[dict[str, np.ndarray]]:
     """About `samples` held-out samples, evenly spread, in full batches; a short set is repeated to fill one.
 
-    Samples of several datasets have the shares of training.
+    Samples of several datasets have the shares of training. Each batch is spread over all of them, too.
     """
     if not samples or not len(held_out):
         return []
     count = max(min(samples, len(held_out)) // batch_size, 1) * batch_size
     rows = [_clean(held_out, transform, i)(held_out[i], np.random.default_rng(0)) for i in spread(held_out, count)]
-    return [
-        {k: np.stack([r[k] for r in rows[i : i + batch_size]]) for k in rows[0]} for i in range(0, count, batch_size)
-    ]
+    batches = count // batch_size
+    return [{k: np.stack([r[k] for r in rows[i::batches]]) for k in rows[0]} for i in range(batches)]
 
 
 def _clean(held_out: Source, transform: TrainingTransform, i: int) -> TrainingTransform:

@@ -23,7 +23,10 @@ from inspire_fast.training.state import Metrics, make_gradient
 
 
 def make_gradient_parts(config: TrainConfig, mesh: Mesh | None = None) -> Callable[[dict[str, Any], Batch], Metrics]:
-    """(parameters, batch) -> the three metrics; it takes the memory of two gradients."""
+    """(parameters, batch) -> the three metrics; it takes the memory of two gradients.
+
+    The cosine is NaN for a batch of one kind alone.
+    """
     gradient = make_gradient(config, mesh)
 
     def parts(params: dict[str, Any], batch: Batch) -> Metrics:
@@ -32,7 +35,8 @@ def make_gradient_parts(config: TrainConfig, mesh: Mesh | None = None) -> Callab
         trees = [gradient(params, one)[0] for one in of_kinds]
         answers, actions = (jax.tree.map(lambda x: x.astype(jnp.float32), tree) for tree in trees)
         norms = [jnp.asarray(optax.tree.norm(tree)) for tree in (answers, actions)]
-        cosine = jnp.asarray(optax.tree.vdot(answers, actions)) / jnp.maximum(norms[0] * norms[1], 1e-20)
+        both = norms[0] * norms[1]
+        cosine = jnp.where(both > 0, jnp.asarray(optax.tree.vdot(answers, actions)) / both, jnp.nan)
         return {"grad_norm_answers": norms[0], "grad_norm_actions": norms[1], "grad_cosine": cosine}
 
     return parts

@@ -121,7 +121,7 @@ class Reporter:
             row |= self._grounding(number, state)
             if self._gradients:
                 found = jax.device_get(self._gradients(state.params, self._run.held_out[0]))
-                row |= {name: float(value) for name, value in found.items()}
+                row |= {name: float(value) for name, value in found.items() if not np.isnan(value)}
         if self._decode and (number == config.steps or due(number, config.evaluation.decode_every)):
             row |= self._decoded(self._decode, number, state, arrays)
         self._log.write(number, row)
