@@ -215,6 +215,7 @@ def test_the_letters_of_a_noun_phrase() -> None:
     assert is_noun_phrase(text)
     assert letters("the 7up can") == "dnn"
     assert is_noun_phrase("the can (the red one)")
+    assert all(map(is_noun_phrase, ("the 1/2 cup measure", "the 0.5 litre jug", "the 2x4 block", "block 3")))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +233,7 @@ def test_the_letters_of_a_noun_phrase() -> None:
         *("the lego and place in the box", "the mug so that it falls", "the cup that sits", "the robot into the bowl"),
         *("the can (the red one", "in the basket (the red one)", "drop", "the red stack"),
         *("two cups", "both cups", "all cups", "its lid", "everything", "the cup or the jar", "the cup.", "the 😀 cup"),
+        *("the cup 2/3 of the way", "the drawer 1/2", "the cup 0.1", "the cup half way", "the cup 3x", "x2 cups"),
     ],
 )
 def test_what_is_no_noun_phrase(text: str) -> None:

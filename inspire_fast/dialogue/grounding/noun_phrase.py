@@ -41,7 +41,7 @@ _COMPOUNDS: tuple[tuple[str, str], ...] = (  # what is joined by "_" into one wo
     ("l", rf"to (?:the|its|your) {SIDE}(?: side)? of|in front of|on top of|inside of|next to"),
     ("l", r"(?:close|closer|closest|near|nearer|nearest|adjacent) to"),
     ("l", r"(?:far|farther|farthest|further|furthest|away) from"),
-    ("x", r"face (?:down|up)|right side up|upside down|handle first"),
+    ("x", r"face (?:down|up)|right side up|upside down|handle first|half way"),
     ("l", r"from(?= (?:the )?table cent)"),  # "the black bowl from table center" says which bowl
     ("x", r"(?:an? )?(?:half|quarter|third|couple|dozen|lot|bit|little|plenty|most|rest|part) of"),
     ("e", rf"from (?:the )?{SIDE}(?! of)"),  # "the second drawer from the top"
@@ -126,6 +126,8 @@ _LIST = re.compile(
     rf"B{_PHRASE},?&{_PHRASE}|{_PHRASE}(?:(?:,&?|&)(?=d){_PHRASE})+|{_PHRASE}(?:,{_PHRASE})+,?&{_PHRASE}"
 )
 _ARMS = re.compile(ARMS)
+_AMOUNT = re.compile(r"\d+/\d+|\d+\.\d+")  # "the 1/2 cup measure" is a thing, "the drawer 1/2" is none
+_TIMES = re.compile(r"\d+x|x\d+")
 _TOOL = (
     r"(?:spatula|key|opener|brush|knife|fork|spoon|tongs|cloth|sponge|hammer|stick|tool|rag|towel|scissors|screwdriver|"
     r"wrench|mop|broom|ladle|whisk|pliers|tweezers|pen|pencil|marker|eraser|scoop|shovel|chopsticks|peeler|cutter|rake|"
@@ -210,6 +212,10 @@ def _letter(word: str, before: str) -> str:
         return "u" if before in _WITHIN else "d"
     if (word in _ABSTRACT_WITHOUT_ARTICLE and before not in _WITHIN) or (word.endswith("ly") and word not in _LY_NOUNS):
         return _LETTERS.get(word, "h")
+    if _AMOUNT.fullmatch(word):
+        return "v"
+    if _TIMES.fullmatch(word):
+        return "x"
     if word[0].isdigit() and re.fullmatch(NUMBER, word):
         return "#"
     if _ARMS.fullmatch(word):
