@@ -23,7 +23,7 @@ import fsspec
 
 from inspire_fast.checkpoints.download import RefusedError, copy_files, list_files
 from inspire_fast.core import hub
-from inspire_fast.core.files import openpi_home
+from inspire_fast.core.files import expanded, openpi_home
 from inspire_fast.core.hub import is_hub_address
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def local_path(source: str | Path, cache_dir: Path | None = None) -> Path:
         return hub.fetch(source)
     if is_address(source):
         return fetch(str(source), cache_dir)
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path if path.exists() else SHIPPED.get(str(source), path)
 
 

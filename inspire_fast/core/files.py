@@ -99,12 +99,33 @@ def openpi_home() -> Path:
     Raises:
         FileNotFoundError: the user has no home directory; names the variable.
     """
+    return folder_of_user("OPENPI_DATA_HOME", "~/.cache/openpi")
+
+
+def folder_of_user(variable: str, default: str) -> Path:
+    """The folder that a variable of the environment names, else one below the home directory.
+
+    Raises:
+        FileNotFoundError: the user has no home directory; names the variable.
+    """
     try:
-        return Path(os.environ.get("OPENPI_DATA_HOME") or "~/.cache/openpi").expanduser()
+        return Path(os.environ.get(variable) or default).expanduser()
     except RuntimeError as error:
         raise FileNotFoundError(
-            "This user has no home directory to keep downloads in; set OPENPI_DATA_HOME to a folder for them."
+            f"This user has no home directory to keep downloads in; set {variable} to a folder for them."
         ) from error
+
+
+def expanded(path: str | Path) -> Path:
+    """A path without `~`.
+
+    Raises:
+        FileNotFoundError: it begins with `~` or `~name`, and there is no such home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(f"{path}: there is no such home directory; write the whole path.") from error
 
 
 def read_json_lines(path: Path) -> list[Any]:

@@ -18,6 +18,7 @@ from inspire_fast.checkpoints.openpi_configs import OPENPI_CONFIGS
 from inspire_fast.checkpoints.reading import find_step, has_checkpoint
 from inspire_fast.checkpoints.remote import SHIPPED, is_address, local_path
 from inspire_fast.core.errors import UnknownNameError
+from inspire_fast.core.files import expanded
 from inspire_fast.core.registry import require_choice, unknown_name
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 
@@ -112,7 +113,7 @@ def _find(checkpoint: str | Path) -> tuple[str | Path, str | None]:
     if is_address(checkpoint):
         address = str(checkpoint)
         return address, next((name for name, published in PUBLISHED.items() if published == address.rstrip("/")), None)
-    path = Path(checkpoint).expanduser()
+    path = expanded(checkpoint)
     if not path.exists() and str(checkpoint) in SHIPPED:
         return SHIPPED[str(checkpoint)], None
     if not path.exists() and str(checkpoint) in PUBLISHED:

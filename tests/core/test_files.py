@@ -12,6 +12,7 @@ import pytest
 from inspire_fast.core.files import (
     StagedFolder,
     append_json_line,
+    expanded,
     numbered_lines,
     open_atomic,
     openpi_home,
@@ -157,8 +158,16 @@ def test_no_home_directory_is_an_error_that_names_the_variable(monkeypatch, tmp_
     monkeypatch.delenv("OPENPI_DATA_HOME", raising=False)
     with pytest.raises(FileNotFoundError, match="set OPENPI_DATA_HOME"):
         openpi_home()
+    with pytest.raises(FileNotFoundError, match="no such home directory; write the whole path"):
+        expanded("~/checkpoints")
     monkeypatch.setenv("OPENPI_DATA_HOME", str(tmp_path))
     assert openpi_home() == tmp_path
+
+
+def test_no_other_module_looks_for_the_home_directory(root: Path) -> None:
+    modules = [path for path in (root / "inspire_fast").rglob("*.py") if path.name != "files.py"]
+    looks = re.compile(r"\.expanduser\(|Path\.home\(")
+    assert [str(path) for path in modules if looks.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_folders_that_are_used_are_refused(tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ def test_the_letters_of_a_noun_phrase() -> None:
         *("the can (the red one", "in the basket (the red one)", "drop", "the red stack"),
         *("two cups", "both cups", "all cups", "its lid", "everything", "the cup or the jar", "the cup.", "the 😀 cup"),
         *("the cup 2/3 of the way", "the drawer 1/2", "the cup 0.1", "the cup half way", "the cup 3x", "x2 cups"),
+        *("the cup 10", "a drawer 3", "some apples", "some red apples"),
     ],
 )
 def test_what_is_no_noun_phrase(text: str) -> None:

@@ -128,6 +128,7 @@ _LIST = re.compile(
 _ARMS = re.compile(ARMS)
 _AMOUNT = re.compile(r"\d+/\d+|\d+\.\d+")  # "the 1/2 cup measure" is a thing, "the drawer 1/2" is none
 _TIMES = re.compile(r"\d+x|x\d+")
+_SOME = re.compile(r"some (?:.* )?[\w-]*[a-z](?<![sui])s")  # "some apples", not "some molasses" or "some hummus"
 _TOOL = (
     r"(?:spatula|key|opener|brush|knife|fork|spoon|tongs|cloth|sponge|hammer|stick|tool|rag|towel|scissors|screwdriver|"
     r"wrench|mop|broom|ladle|whisk|pliers|tweezers|pen|pencil|marker|eraser|scoop|shovel|chopsticks|peeler|cutter|rake|"
@@ -152,9 +153,11 @@ def is_noun_phrase(text: str) -> bool:
     name, _, note = text.partition(" (")  # "the can (the red one)"
     if note:
         return is_noun_phrase(name) and note.endswith(")") and is_noun_phrase(note[:-1])
-    if _BY_TOOL.search(text) or ("between" not in text and _SEVERAL.search(text)):
+    if _BY_TOOL.search(text) or ("between" not in text and _SEVERAL.search(text)) or _SOME.fullmatch(text):
         return False
-    return _ONE.fullmatch(letters(text)) is not None
+    found = letters(text)
+    # "block 3" is a name; the number of "move the cup 10 to the left" may be an amount
+    return _ONE.fullmatch(found) is not None and not (found[:1] == "d" and found[-1:] == "#")
 
 
 def is_tool(text: str) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 
 from inspire_fast.core.console import command_line
-from inspire_fast.core.files import StagedFolder
+from inspire_fast.core.files import StagedFolder, folder_of_user
 from inspire_fast.training.preflight.described_devices import Machine, cuda_target
 
 FOLDER_VARIABLE = "INSPIRE_FAST_COMPILE_LAB"
@@ -38,7 +38,7 @@ class CompileLabError(OSError):
 
 def lab_folder(machine: Machine) -> Path:
     """Folder of the compilers for a machine; it need not exist."""
-    root = Path(os.environ.get(FOLDER_VARIABLE) or Path.home() / ".cache" / "inspire_fast" / "compile_lab")
+    root = folder_of_user(FOLDER_VARIABLE, "~/.cache/inspire_fast/compile_lab")
     return root / f"{_extra(machine)}-jax{jax.__version__}"
 
 
