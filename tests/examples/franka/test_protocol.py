@@ -198,7 +198,11 @@ def test_nothing_moves_by_a_policy_of_another_robot(bench):
     ("options", "words"),
     [
         (("--start", *np.rad2deg([0.0, -0.628, 0.0, -2.513, 0.0, 1.885, 0.0])), "Are these degrees"),
-        (("--start", 0, 1.0, 0, -1.0, 0, 1.885, 0), "outside of the workspace"),
+        # The tip would be at x = 0.76 m, with the hand, and its way there leads out of this box.
+        (
+            ("--start", 0, 1.0, 0, -1.0, 0, 1.885, 0, "--box", 0.2, -0.5, 0.02, 0.6, 0.5, 0.9),
+            "outside of the workspace",
+        ),
         (("--speed", "3"), "must be in 0 .. 1"),
         (("--exterior", "pictures:/nowhere"), "/nowhere does not exist"),
         (("--exterior", "camcorder:1"), "camcorder"),
