@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from examples.aloha_real.interbotix import InterbotixArm, start_node
+from examples.aloha_real.interbotix import InterbotixArm
 from inspire_fast.robots.aloha import action_of_motors, motor_targets, state_of_motors
 from inspire_fast.robots.arms.actuation import Actuation
-from inspire_fast.robots.arms.base import ArmModel, ArmReading
+from inspire_fast.robots.arms.base import ArmError, ArmModel, ArmReading
 from inspire_fast.robots.arms.guard import JointGuard, SideBySideGuard
 from inspire_fast.robots.arms.limits import Box, MotionLimits, joined
 from inspire_fast.robots.arms.shared import ArmStatus
+from inspire_fast.robots.ros import RosError, start_node
 
 NAMES = ("puppet_left", "puppet_right")
 
@@ -30,8 +31,11 @@ class AlohaArms:
 
     def connect(self) -> ArmModel:
         """See `Arm`."""
-        start_node("inspire_fast_arms")
-        models = tuple(arm.connect() for arm in self._arms)
+        try:
+            start_node("inspire_fast_arms")
+            models = tuple(arm.connect() for arm in self._arms)
+        except (RosError, ImportError) as error:
+            raise ArmError(str(error)) from error
         return ArmModel(limits=joined(*(model.limits for model in models)), arms=models)
 
     def read(self) -> ArmReading:

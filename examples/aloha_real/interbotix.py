@@ -6,8 +6,6 @@ Needs `rospy`, `sensor_msgs` and Interbotix' own `interbotix_xs_msgs`, which a w
 from __future__ import annotations
 
 from collections.abc import Callable
-import importlib
-import os
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from inspire_fast.robots.arms.base import ArmError, ArmModel
 from inspire_fast.robots.arms.kinematics import Kinematics, read_urdf
 from inspire_fast.robots.arms.limits import MotionLimits, joined
+from inspire_fast.robots.ros import ros
 
 JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
 MODES = {"arm": "position", "gripper": "current_based_position"}
@@ -23,35 +22,6 @@ _SERVICE_S, _FIRST_S = 5.0, 3.0
 _ACCELERATION, _JERK = 20.0, 400.0
 # The gripper's motor: its range with some slack for wear, and what XM430-W350 can do.
 _GRIPPER_LOW, _GRIPPER_HIGH, _GRIPPER_VELOCITY, _GRIPPER_ACCELERATION, _GRIPPER_JERK = -0.95, 1.8, 4.8, 60.0, 2000.0
-
-
-def ros(name: str) -> Any:
-    """A module of ROS, imported when it is needed.
-
-    Raises:
-        ArmError: it is not installed; says how.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ArmError(
-            f"ROS 1 is not complete here ({error}). Install rospy and sensor_msgs (Debian: python3-rospy, "
-            "python3-sensor-msgs), and source Interbotix' workspace, which has interbotix_xs_msgs."
-        ) from error
-
-
-def start_node(name: str) -> None:
-    """Makes this process a ROS node, once.
-
-    Raises:
-        ArmError: no ROS master answers; `rospy.init_node` would wait for one for good.
-    """
-    rospy, rosgraph = ros("rospy"), ros("rosgraph")
-    if not rosgraph.is_master_online():
-        uri = os.environ.get("ROS_MASTER_URI", "http://localhost:11311")
-        raise ArmError(f"No ROS master answers at {uri}. Start ALOHA's nodes, and set ROS_MASTER_URI if they are away.")
-    if not rospy.core.is_initialized():
-        rospy.init_node(name, anonymous=True, disable_signals=True)
 
 
 class InterbotixArm:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from examples.aloha_real.arms import AlohaArms, MotorPositions, guard_of, state_of
-from examples.aloha_real.interbotix import start_node
 from examples.aloha_real.options import CAMERAS, parse
 from inspire_fast.client import PolicyClient, PolicyClientError
 from inspire_fast.robots import ROBOTS, LoopConfig
@@ -34,10 +33,8 @@ SIZE = (480, 640)  # of ALOHA's cameras, px
 
 
 def camera_specs(args: argparse.Namespace) -> dict[str, CameraSpec]:
-    """Native key -> camera. Topics of ROS make this process a node."""
+    """Native key -> camera. A topic of ROS is read in a process of its own."""
     texts = {f"images/{name}": str(getattr(args, name)) for name in CAMERAS}
-    if any(text.startswith("ros:") for text in texts.values()):
-        start_node("inspire_fast_cameras")
     return {
         key: CameraSpec(camera=camera_of(text), size=SIZE if text.startswith("ros:") else None)
         for key, text in texts.items()

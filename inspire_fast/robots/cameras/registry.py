@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from inspire_fast.core.registry import Registry
 from inspire_fast.robots.cameras.base import Camera
 from inspire_fast.robots.cameras.opencv import OpenCvCamera
+from inspire_fast.robots.cameras.process import CameraProcess
 from inspire_fast.robots.cameras.realsense import RealSenseCamera
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.cameras.ros import RosCamera
@@ -21,7 +23,7 @@ CAMERAS: Registry[Callable[[str], Camera]] = Registry(
         "pictures": lambda which: RecordedPictures(Path(which)),
         "realsense": RealSenseCamera,
         "zed": lambda which: ZedCamera(_number(which, "a serial number")),
-        "ros": RosCamera,
+        "ros": lambda topic: CameraProcess(partial(RosCamera, topic)),
     },
 )
 

@@ -1,8 +1,7 @@
-"""Image topics of ROS 1 (`rospy`) as cameras. The process must have called `rospy.init_node`. Untested on hardware."""
+"""Image topics of ROS 1 (`rospy`) as cameras. Untested on hardware."""
 
 from __future__ import annotations
 
-import importlib
 import queue
 import time
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from inspire_fast.robots.cameras.base import CameraError, Frame
+from inspire_fast.robots.ros import RosError, ros, start_node
 
 _WAIT_S = 1.0
 _ORDERS = {"rgb8": slice(None), "bgr8": slice(None, None, -1)}  # of the channels
 
 
 class RosCamera:
-    """See `Camera`.
+    """See `Camera`. Opening it makes its process a ROS node.
 
     Args:
         topic: of messages `sensor_msgs/Image` with rgb8 or bgr8 pixels.
@@ -30,10 +30,10 @@ class RosCamera:
     def open(self) -> None:
         """See `Camera`."""
         try:
-            rospy: Any = importlib.import_module("rospy")
-            messages: Any = importlib.import_module("sensor_msgs.msg")
-        except ModuleNotFoundError as error:
-            raise ImportError("ROS 1 is not installed: apt install python3-rospy python3-sensor-msgs") from error
+            start_node("inspire_fast_camera")
+            rospy, messages = ros("rospy"), ros("sensor_msgs.msg")
+        except RosError as error:
+            raise CameraError(str(error)) from error
         self._subscriber = rospy.Subscriber(self._topic, messages.Image, self._take, queue_size=1, buff_size=2**24)
 
     def read(self) -> Frame:

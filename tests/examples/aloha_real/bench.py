@@ -18,9 +18,9 @@ READY = CLIENT.exists() and PACKAGES.exists() and (MESSAGES / "interbotix_xs_msg
 
 
 class Bench(ClientBench):
-    """A workstation; the cameras are pictures in a folder unless `topics` says that they come by ROS."""
+    """A workstation; the cameras are pictures in a folder, or come by ROS with the options `topics` of their node."""
 
-    def __init__(self, folder, *, server=(), served="aloha", node=(), topics=False):
+    def __init__(self, folder, *, server=(), served="aloha", topics=()):
         super().__init__(folder, "aloha")
         self.master_port, self.topics = free_port(), topics
         self._stack = contextlib.ExitStack()
@@ -32,7 +32,7 @@ class Bench(ClientBench):
             **dict([self._stack.enter_context(own_stop_folder())]),
         }
         self.pictures = write_pictures(folder / "pictures")
-        self.node = self.master = None
+        self.node = self.master = self.cameras = None
         try:
             self.master = Process(
                 folder / "master.log",
@@ -40,20 +40,21 @@ class Bench(ClientBench):
                 self.master_port,
                 environment=self.environment,
             )
-            self.node = self.start_node(*(node or ("--camera-hz", 1, "--camera-size", 12, 16)))
+            self.node = self.start_node()
+            self.cameras = self.start_node(*topics, log="cameras.log") if topics else None
             self.server = self.start_server("--horizon", 50, *server, robot=served)
         except BaseException:
             self.close()
             raise
 
-    def start_node(self, *options):
-        self.node = Process(
-            self.folder / "node.log",
+    def start_node(self, *options, log="node.log"):
+        node = Process(
+            self.folder / log,
             *(CLIENT, ROOT / "tests/examples/aloha_real/node.py", self.folder, *options),
             environment=self.environment,
         )
-        self.node.wait_for("ready")
-        return self.node
+        node.wait_for("ready")
+        return node
 
     def start_client(self, *options, check=()):
         """The client; with `check`, options of the check, that one with the client's options."""
@@ -90,7 +91,7 @@ class Bench(ClientBench):
         return bool(np.ptp(self.joints()[-3:], axis=0).max() < within)
 
     def close(self):
-        super().close(self.node, self.master)
+        super().close(self.node, self.cameras, self.master)
         self._stack.close()
 
 

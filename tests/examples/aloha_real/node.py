@@ -1,6 +1,7 @@
 """Both arms and four cameras of ALOHA without hardware: the topics and services of Interbotix' nodes, by rospy.
 
-python node.py FOLDER [--states-hz 100] [--camera-hz 30] [--camera-size 480 640]
+python node.py FOLDER [--states-hz 100]
+python node.py FOLDER --camera-hz 30 [--camera-size 480 640]     # the cameras, a program of their own as on a robot
 
 A motor follows its command like a first-order lag at limited speed. Files in the folder are faults: `deaf_left`: no
 states of the left arm; `stuck`: the motors stand still; `frozen`: the cameras send one picture; `blind`: they send
@@ -11,7 +12,6 @@ positions.
 import argparse
 import json
 from pathlib import Path
-import threading
 import time
 
 from interbotix_xs_msgs import msg, srv  # pyright: ignore[reportMissingImports]
@@ -147,13 +147,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--states-hz", type=float, default=100.0)
-    parser.add_argument("--camera-hz", type=float, default=30.0)
+    parser.add_argument("--camera-hz", type=float)
     parser.add_argument("--camera-size", type=int, nargs=2, default=(480, 640))
     args = parser.parse_args()
+    if args.camera_hz:
+        rospy.init_node("cameras_of_the_test", anonymous=True)
+        print("ready", flush=True)  # noqa: T201
+        show(args.folder, args.camera_hz, args.camera_size)
+        return
     rospy.init_node("xs_sdk_of_the_test", anonymous=True)
     with (args.folder / "commands").open("a", encoding="utf-8") as log:
         arms = [Arm(name, args.folder, log) for name in ("puppet_left", "puppet_right")]
-        threading.Thread(target=show, args=(args.folder, args.camera_hz, args.camera_size), daemon=True).start()
         print("ready", flush=True)  # noqa: T201
         before = told = time.monotonic()
         rate = rospy.Rate(args.states_hz)

@@ -63,7 +63,7 @@ def finish(one, client):
 
 @pytest.mark.parametrize("cameras", ["folders", "topics"])
 def test_episodes_at_50_hz_with_four_cameras(bench, cameras):
-    one = bench(node=("--camera-hz", 30), topics=True) if cameras == "topics" else bench()
+    one = bench(topics=("--camera-hz", 30)) if cameras == "topics" else bench()
     client = one.start_client("--episodes", 3, "--execution", "prefetch", *PATIENT, *QUICK)
     client.end(300)
     assert finish(one, client) == 0
@@ -156,7 +156,7 @@ def test_600_ms_of_delay(bench, execution, repeat):
 
 @pytest.mark.parametrize("repeat", REPEATS)
 def test_cameras_that_stop_are_a_hold_that_is_told(bench, repeat):
-    one = bench(node=("--camera-hz", 15, "--camera-size", 120, 160), topics=True)
+    one = bench(topics=("--camera-hz", 15, "--camera-size", 120, 160))
     client = one.start_client("--max-steps", 3000, "--max-holds", 40, *PATIENT, "--camera-stale", 0.3)
     one.wait_for_steps(60 + repeat)
     (one.folder / "blind").touch()
@@ -171,7 +171,7 @@ def test_cameras_that_stop_are_a_hold_that_is_told(bench, repeat):
 
 
 def test_a_camera_that_repeats_its_picture_is_a_hold(bench):
-    one = bench(node=("--camera-hz", 15, "--camera-size", 120, 160), topics=True)
+    one = bench(topics=("--camera-hz", 15, "--camera-size", 120, 160))
     client = one.start_client("--max-steps", 3000, "--max-holds", 40, *PATIENT)
     one.wait_for_steps(60)
     (one.folder / "frozen").touch()
@@ -246,7 +246,7 @@ def test_no_master_and_another_mode_are_told(bench):
     one = bench()
     one.node.kill()
     (one.folder / "limp_mode").touch()
-    one.start_node()
+    one.node = one.start_node()
     client = one.start_client(*PATIENT)
     assert finish(one, client) == 1
     assert "operating mode 'pwm', not 'position'" in client.text
@@ -267,7 +267,7 @@ def test_a_dry_run_moves_nothing(bench):
 
 
 def test_the_check_moves_nothing_and_finds_this_workstation_ready(bench):
-    one = bench(node=("--camera-hz", 20), topics=True)
+    one = bench(topics=("--camera-hz", 20))
     client = one.start_client(*PATIENT, "--camera-stale", 5, check=("--seconds", 3))
     assert finish(one, client) == 0, client.text
     assert "Ready; nothing was moved." in client.text
@@ -276,7 +276,7 @@ def test_the_check_moves_nothing_and_finds_this_workstation_ready(bench):
 
 
 def test_the_check_names_a_camera_of_another_size_and_an_arm_that_says_nothing(bench):
-    one = bench(node=("--camera-hz", 15, "--camera-size", 240, 320), topics=True)
+    one = bench(topics=("--camera-hz", 15, "--camera-size", 240, 320))
     client = one.start_client(check=("--seconds", 2))
     assert finish(one, client) == 1
     assert "FAIL: images/cam_low, size: 240 x 320 px, expected 480 x 640" in client.text

@@ -1,4 +1,8 @@
+from functools import partial
+import multiprocessing
+import os
 from pathlib import Path
+import signal
 import sys
 import time
 from types import SimpleNamespace
@@ -11,6 +15,7 @@ from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.types import ActionChunk
 from inspire_fast.robots.cameras.base import CameraError, Frame
 from inspire_fast.robots.cameras.opencv import OpenCvCamera
+from inspire_fast.robots.cameras.process import CameraProcess
 from inspire_fast.robots.cameras.realsense import RealSenseCamera
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.cameras.registry import camera_of
@@ -141,6 +146,53 @@ def test_a_camera_that_fails_is_opened_again():
 def test_a_camera_that_sends_nothing_is_told_before_anything_moves(camera, words):
     with pytest.raises(CameraError, match=f"Not every camera sends pictures; nothing was moved.\n  {words}"):
         CameraRig({"a": camera}, start_s=3)
+
+
+def test_a_camera_in_a_process_sends_the_same_pictures_and_its_own_times(pictures):
+    Image.fromarray(grey(200, (30, 40, 3))).save(pictures / "9.png")  # another size on the way
+    camera = CameraProcess(partial(RecordedPictures, pictures, rate_hz=50))
+    camera.open()
+    seen, end = set(), time.monotonic() + 20
+    while len(seen) < 5:
+        frame = camera.read()
+        assert 0 <= time.monotonic() - frame.time_s < 5
+        assert np.ptp(frame.image) == 0
+        seen.add((int(frame.image[0, 0, 0]), frame.image.shape))
+        assert time.monotonic() < end
+    assert seen == {*((value, (12, 20, 3)) for value in (0, 40, 80, 120)), (200, (30, 40, 3))}
+    camera.close()
+    camera.close()
+
+
+@pytest.mark.parametrize(
+    ("factory", "kind", "words"),
+    [
+        (partial(RecordedPictures, Path("/nowhere")), CameraError, "/nowhere does not exist"),
+        (partial(RecordedPictures, Path("/nowhere"), rate_hz=0), ValueError, "rate_hz must be > 0"),
+        (partial(RealSenseCamera, "1"), ImportError, "pip install pyrealsense2"),
+    ],
+)
+def test_what_a_driver_says_in_its_process_is_told_here(factory, kind, words):
+    camera = CameraProcess(factory)
+    with pytest.raises(kind, match=words):
+        camera.open()
+    camera.close()
+
+
+def test_a_camera_whose_process_is_killed_is_started_again(pictures):
+    rig = CameraRig({"a": CameraProcess(partial(RecordedPictures, pictures))}, size=None, stale_s=0.3, start_s=20)
+    (child,) = (one for one in multiprocessing.active_children() if one.name == "camera driver")
+    os.kill(child.pid, signal.SIGKILL)
+    seen, end = "", time.monotonic() + 20
+    while "has ended" not in seen:
+        assert time.monotonic() < end
+        seen = seen if "has ended" in seen else rig.stale()
+        time.sleep(0.02)
+    while rig.stale():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    rig.close()
+    assert not [one for one in multiprocessing.active_children() if one.name == "camera driver"]
 
 
 def test_a_video_file_is_a_camera(tmp_path):
