@@ -1,6 +1,11 @@
 """From a rollout on a robot to a dataset, and to labels by hindsight."""
 
 import contextlib
+import multiprocessing
+from pathlib import Path
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +18,8 @@ from inspire_fast.data.errors import DatasetError
 from inspire_fast.data.lerobot.dataset import LeRobotDataset
 from inspire_fast.robots import ROBOTS, LoopConfig, SafetyFilter, run_episode
 from inspire_fast.robots.control.rollout import RolloutRecorder, read_rollout
+from inspire_fast.robots.control.rollout_writer import write_rollouts
+from inspire_fast.robots.control.runtime import Step
 
 ROBOT = ROBOTS["franka_delta_pose"]
 
@@ -121,11 +128,58 @@ def test_what_is_no_rollout_is_refused(tmp_path):
         list(read_rollout(tmp_path / "x.rollout"))
 
 
-def test_a_disk_that_fails_ends_the_episode(tmp_path):
-    recorder = RolloutRecorder(tmp_path, ROBOT, observe=Arm().observe, control_hz=15)
+def step_of(number):
+    action = np.zeros(7, np.float32)
+    return Step(step=number, requested=action, sent=action, reasons=(), held=False, index=0)
+
+
+def test_a_disk_that_is_full_ends_the_episode(monkeypatch):
+    rows, sent = multiprocessing.Pipe(duplex=False)
+    answers, answered = multiprocessing.Pipe(duplex=False)
+    sent.send(("begin", {"path": "/dev/full"}, None))
+    sent.send(("row", {"step": 0}, None))
+    monkeypatch.setattr("inspire_fast.robots.control.rollout_writer.signal.signal", lambda *_: None)
+    write_rollouts(rows, answered)  # as in the process
+    assert answers.recv() == 1
+    assert "No space left on device" in answers.recv()
+
+
+def test_a_writer_that_is_killed_ends_the_episode_and_keeps_what_it_wrote(tmp_path):
+    arm = Arm()
+    recorder = RolloutRecorder(tmp_path, ROBOT, observe=arm.observe, control_hz=15)
     with pytest.raises(OSError, match="No episode has begun"):
-        recorder._put({})
-    recorder._error = OSError("No space left on device")
-    with pytest.raises(OSError, match="cannot be recorded any more: No space left"):
-        recorder.add(None)
+        recorder.add(step_of(0))
+    path = recorder.begin(arm.prompt)
+    recorder.add(step_of(0))
+    recorder._writer.flush()
+    recorder._writer._process.kill()
+    recorder._writer._process.join()
+    with pytest.raises(OSError, match="cannot be recorded any more: the process that writes it has ended"):
+        recorder.add(step_of(1))
     recorder.close()
+    recorder.close()
+    assert [row["step"] for row in read_rollout(path) if "step" in row] == [0]
+
+
+def test_what_was_recorded_is_written_when_the_program_is_killed(tmp_path):
+    program = f"""
+import os, signal, sys, time
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from pathlib import Path
+from tests.data.test_rollouts import ROBOT, Arm, RolloutRecorder, step_of
+if __name__ == "__main__":
+    recorder = RolloutRecorder(Path({str(tmp_path)!r}), ROBOT, observe=Arm().observe, control_hz=15)
+    recorder.begin("pick up the cup")
+    for number in range(20):
+        recorder.add(step_of(number))
+    recorder._writer._worker.submit(lambda: None).result()  # all of it is on its way
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    assert subprocess.run([sys.executable, tmp_path / "program.py"], check=False, timeout=60).returncode == -9
+    end = time.monotonic() + 20
+    (path,) = tmp_path.glob("*.rollout")
+    while len(rows := list(read_rollout(path))) < 21:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert [row["step"] for row in rows[1:]] == list(range(20))

@@ -13,17 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import importlib
-import io
 import itertools
 from pathlib import Path
 import time
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
 
 from inspire_fast.core.nested import flatten_dict
-from inspire_fast.core.worker import Worker
+from inspire_fast.robots.control.rollout_writer import RolloutWriter
 from inspire_fast.robots.control.runtime import EpisodeResult, Step
 from inspire_fast.robots.images import parse_image
 from inspire_fast.robots.spec import Robot
@@ -31,7 +29,6 @@ from inspire_fast.robots.spec import Robot
 msgpack: Any = importlib.import_module("msgpack")  # it has no types
 SUFFIX = ".rollout"
 VERSION = 1
-_WAITING = 300  # steps that may wait for the disk
 
 
 class RolloutRecorder:
@@ -65,40 +62,42 @@ class RolloutRecorder:
     ) -> None:
         self._folder, self._robot, self._control_hz = folder, robot, control_hz
         self._observe, self._extra, self._corrected = observe, extra, corrected
-        self._file: io.BufferedWriter | None = None
-        self._worker, self._waiting = Worker("rollout"), 0
-        self._error: BaseException | None = None
-        self._episodes = 0
+        self._writer = RolloutWriter()
+        self._episodes, self._recording = 0, False
 
     def begin(self, prompt: str) -> Path:
-        """Opens the file of a new episode; one that was not ended is closed as it is."""
-        self._close()
+        """Makes the file of a new episode; one that was not ended stays as it is.
+
+        Raises:
+            OSError: the file cannot be made, or nothing can be recorded any more.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        path, self._file = self._new_file()
-        self._error = None
         self._episodes += 1
+        path = self._new_file()
         header = {"rollout": VERSION, "robot": self._robot.name, "prompt": prompt, "control_hz": self._control_hz}
-        self._put(header)
+        path.write_bytes(cast("bytes", msgpack.packb(header)))
+        self._writer.put("begin", {"path": str(path)})
+        self._recording = True
         return path
 
-    def _new_file(self) -> tuple[Path, io.BufferedWriter]:
+    def _new_file(self) -> Path:
         """A file that nobody had: another program may record into the same folder, or one begin within a second."""
         for number in itertools.count(self._episodes):
             path = self._folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{number:04d}{SUFFIX}"
             with contextlib.suppress(FileExistsError):
-                return path, path.open("xb")
+                path.touch(exist_ok=False)
+                return path
         raise AssertionError  # the numbers do not end
 
     def add(self, step: Step) -> None:
         """Records a step; takes a copy of the observation and returns.
 
         Raises:
-            OSError: writing failed, or the disk is slower than the robot. Nothing is left out in silence.
+            OSError: no episode has begun, writing failed, or the disk is slower than the robot. Nothing is left out
+                in silence.
         """
-        if self._error is not None:
-            raise OSError(f"The rollout cannot be recorded any more: {self._error}") from self._error
-        if self._waiting > _WAITING:
-            raise OSError(f"The disk is slower than the robot: {self._waiting} steps wait to be written.")
+        if not self._recording:
+            raise OSError("No episode has begun: call `begin` first.")
         flat = flatten_dict(self._observe())
         layout = self._robot.image_layout
         images = {key: np.array(parse_image(flat[key], layout)) for key in self._robot.cameras if key in flat}
@@ -112,42 +111,21 @@ class RolloutRecorder:
             "sent": step.sent.tolist(),
             "values": {name: np.asarray(value).tolist() for name, value in values.items()},
         }
-        self._waiting += 1
-        self._worker.submit(lambda: self._write(row, images))
+        self._writer.put("row", row, images)
 
     def end(self, result: EpisodeResult) -> None:
-        """Closes the episode's file with its outcome."""
-        self._wait()
-        self._put({"stopped": result.stopped, "success": result.success, "reason": result.reason})
-        self._close()
+        """Writes the episode's outcome, and waits until all of it is in its file.
+
+        Raises:
+            OSError: writing failed.
+        """
+        self._recording = False
+        self._writer.put("row", {"stopped": result.stopped, "success": result.success, "reason": result.reason})
+        self._writer.flush()
 
     def close(self) -> None:
-        """Closes what is open; an episode without an outcome stays readable."""
-        self._close()
-        self._worker.stop()
-
-    def _write(self, row: dict[str, Any], images: Mapping[str, np.ndarray]) -> None:
-        try:
-            self._put({**row, "images": {key: _png(image) for key, image in images.items()}})
-        except (OSError, ValueError) as error:
-            self._error = error
-        finally:
-            self._waiting -= 1
-
-    def _put(self, row: Mapping[str, Any]) -> None:
-        if self._file is None:
-            raise OSError("No episode has begun.")
-        self._file.write(cast("bytes", msgpack.packb(row)))
-        self._file.flush()
-
-    def _wait(self) -> None:
-        self._worker.submit(lambda: None).result()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._wait()
-            self._file.close()
-            self._file = None
+        """Ends the process that writes; an episode without an outcome stays readable."""
+        self._writer.close()
 
 
 def read_rollout(path: Path) -> Iterator[dict[str, Any]]:
@@ -169,9 +147,3 @@ def read_rollout(path: Path) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{path} is a rollout of version {row['rollout']}; this program reads {VERSION}.")
         yield row
         yield from unpacker
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

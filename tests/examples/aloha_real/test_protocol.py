@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 
+from inspire_fast.robots.control.rollout import read_rollout
 from tests.examples.aloha_real.bench import READY, Bench, figures_of
 
 pytestmark = [
@@ -61,10 +62,11 @@ def finish(one, client):
     return status
 
 
-@pytest.mark.parametrize("cameras", ["folders", "topics"])
-def test_episodes_at_50_hz_with_four_cameras(bench, cameras):
-    one = bench(topics=("--camera-hz", 30)) if cameras == "topics" else bench()
-    client = one.start_client("--episodes", 3, "--execution", "prefetch", *PATIENT, *QUICK)
+@pytest.mark.parametrize("cameras", ["folders", "topics", "topics, recorded"])
+def test_episodes_at_50_hz_with_four_cameras(bench, cameras, tmp_path):
+    one = bench() if cameras == "folders" else bench(topics=("--camera-hz", 30))
+    record = ("--record", tmp_path / "rollouts") if "recorded" in cameras else ()
+    client = one.start_client("--episodes", 3, "--execution", "prefetch", *record, *PATIENT, *QUICK)
     client.end(300)
     assert finish(one, client) == 0
     rows = one.report()
@@ -76,7 +78,10 @@ def test_episodes_at_50_hz_with_four_cameras(bench, cameras):
     assert arrived["period_ms_mean"] == pytest.approx(20, rel=0.3)
     assert rows[-1]["stream"]["period_ms_mean"] == pytest.approx(20, rel=0.3)
     heights = {camera["height"] for camera in rows[0]["cameras"].values()}
-    assert heights == {480.0 if cameras == "topics" else 90.0}
+    assert heights == {90.0 if cameras == "folders" else 480.0}
+    if record:
+        files = sorted((tmp_path / "rollouts").iterdir())
+        assert [sum("sent" in row for row in read_rollout(file)) for file in files] == [200] * 3
     figure(
         f"none/{cameras}",
         arrived=arrived,
