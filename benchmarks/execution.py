@@ -1,12 +1,13 @@
 """Ways of executing chunks behind a delay, in LIBERO: success, idle time, jumps at seams.
 
-    uv run python benchmarks/execution.py [--quick] [--suite libero_object] [--workers 2] [--picture FILE.png]
+    uv run python benchmarks/execution.py [--quick] [--policy inspire_acting] [--workers 2] [--picture FILE.png]
 
-The policy is the scripted expert. Its chunk is what it would do from the state of the request: a fork of the process,
-with simulator and expert inside, runs ahead for 32 control steps without rendering. The expert itself follows the
-robot, step by step, and stands still while the robot holds. A reply comes 0 to 12 control steps (600 ms) later. All
-cells have the same initial states. The wait for the first chunk does not count as idle. For `projected` the fork first
-executes what the robot will execute until the reply.
+The policy is the scripted expert, or a trained one (`--policy`). The expert's chunk is what it would do from the state
+of the request: a fork of the process, with simulator and expert inside, runs ahead for 32 control steps without
+rendering. The expert itself follows the robot, step by step, and stands still while the robot holds. For `projected`
+the fork first executes what the robot will execute until the reply. A trained policy sees pictures of the time of its
+request, and for `projected` the state that the robot will have. A reply comes 0 to 12 control steps (600 ms) later. All
+cells have the same initial states. The wait for the first chunk does not count as idle.
 
 Without `--quick`: 20 episodes per cell, 60 for no delay and 300 ms. The last line is one JSON object.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 import json
 import multiprocessing
 import os
@@ -28,21 +30,28 @@ import numpy as np
 from tqdm import tqdm
 import tyro
 
+import inspire_fast as ifa
+from inspire_fast.core.episode import Infer
+from inspire_fast.core.policy import Policy
 from inspire_fast.core.types import ActionChunk
+from inspire_fast.envs.libero.domain import LiberoSettings
 from inspire_fast.envs.libero.environment import LiberoEnvironment
 from inspire_fast.envs.libero.experts.controller import InfeasibleSceneError, Variation
 from inspire_fast.envs.libero.experts.registry import EXPERTS
 from inspire_fast.evaluation.report.statistics import compare, wilson
+from inspire_fast.robots.control.environment import Environment
 from inspire_fast.robots.control.execution.requests import held
 from inspire_fast.robots.control.runtime import LoopConfig, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
 from inspire_fast.robots.libero import LIBERO
+from inspire_fast.robots.spec import Robot
 
 # Python looks for packages in the script's folder first, where `libero.py` is another benchmark.
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
 WAYS = ("synchronous", "prefetch", "blended", "projected")
 DELAYS_MS = (0, 100, 300, 600)
 CHUNK, EXECUTE, MAX_STEPS = 32, 8, 400
+POLICY_EXECUTE, POLICY_MAX_STEPS, CAMERA_PX = 5, 280, 112  # the shipped policy's protocol
 Key = tuple[int, int]  # task, episode
 Cell = tuple[str, int]  # way of execution, delay in ms
 
@@ -53,12 +62,14 @@ class Args:
 
     Attributes:
         quick: three episodes each of synchronous and projected execution, with 0 and 300 ms: at most five minutes.
+        policy: a published name, folder or URL; None: the scripted expert.
         suite: of the tasks; episodes go round its first ten tasks.
         workers: processes with a simulator each.
         picture: a drawing of the commanded motion of one episode, the same for all ways (PNG or SVG).
     """
 
     quick: bool = False
+    policy: str | None = None
     suite: str = "libero_object"
     workers: int = 2
     picture: Path | None = None
@@ -147,27 +158,59 @@ class ExpertRobot:
         return self._next
 
 
-_robots: dict[tuple[str, int], ExpertRobot] = {}
+@dataclass(frozen=True)
+class Setting:
+    """What acts where: an environment, a policy in it, and how much of its chunks is executed."""
+
+    environment: Environment
+    infer: Infer
+    robot: Robot
+    execute: int
+    max_steps: int
 
 
-def run(suite: str, key: Key, way: str, delay_ms: int) -> tuple[dict[str, float], np.ndarray]:
+@cache
+def policy_of(name: str) -> Policy:
+    """A trained policy, loaded once per process."""
+    return ifa.load_policy(name)
+
+
+def setting_of(suite: str, task: int, policy: str | None) -> Setting:
+    """A task with the expert, or with a trained policy."""
+    if policy is None:
+        expert = ExpertRobot(LiberoEnvironment(suite, task))
+        return Setting(expert, expert.infer, expert.robot, EXECUTE, MAX_STEPS)
+    pictures = LiberoSettings(camera_hw=(CAMERA_PX, CAMERA_PX), render_quality="reduced")
+    infer = policy_of(policy).infer
+    return Setting(LiberoEnvironment(suite, task, pictures), infer, LIBERO, POLICY_EXECUTE, POLICY_MAX_STEPS)
+
+
+_settings: dict[tuple[str, int], Setting] = {}
+
+
+def run(suite: str, policy: str | None, key: Key, way: str, delay_ms: int) -> tuple[dict[str, float], np.ndarray]:
     """One episode: success and the figures of its cadence; commanded translation `[steps, 3]`, units of action."""
     task, episode = key
-    if (suite, task) not in _robots:
-        for other in list(_robots):
-            _robots.pop(other).close()
-        _robots[suite, task] = ExpertRobot(LiberoEnvironment(suite, task))
-    robot = _robots[suite, task]
+    if (suite, task) not in _settings:
+        for other in list(_settings):
+            _settings.pop(other).environment.close()
+        _settings[suite, task] = setting_of(suite, task, policy)
+    setting = _settings[suite, task]
     delay = round(delay_ms / 1000 * LIBERO.control_hz)
     config = LoopConfig(
-        execute=EXECUTE, max_steps=MAX_STEPS, execution=way, simulated=True, delay_steps=delay, max_holds=50
+        execute=setting.execute,
+        max_steps=setting.max_steps,
+        execution=way,
+        simulated=True,
+        delay_steps=delay,
+        max_holds=50,
     )
     wanted: list[np.ndarray] = []
     result = run_episode(
-        robot,
-        robot.infer,
+        setting.environment,
+        setting.infer,
         config,
-        safety=SafetyFilter(robot=robot.robot),
+        safety=SafetyFilter(robot=setting.robot),
         metadata={"robot": LIBERO.name},
         episode=episode,
         on_step=lambda step: wanted.append(step.sent[:3]),
@@ -199,8 +242,8 @@ def main(args: Args) -> None:
     jobs = [((n % 10, n // 10), way, delay_ms) for way, delay_ms, n in planned]
     jobs.sort(key=lambda job: job[0])  # a simulator is built once per task
     with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
-        futures = [(job, pool.submit(run, args.suite, *job)) for job in jobs]
-        for (key, way, delay_ms), future in tqdm(futures, unit="ep", disable=None):
+        futures = [(job, pool.submit(run, args.suite, args.policy, *job)) for job in jobs]
+        for (key, way, delay_ms), future in tqdm(futures, unit="ep"):
             found.setdefault((way, delay_ms), {})[key], motion = future.result()
             if key == (0, 0):
                 motions[way, delay_ms] = motion
