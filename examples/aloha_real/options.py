@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from inspire_fast.robots.control.execution.registry import WAYS
+
 # ALOHA's pose to start from, rad, of each arm; the grippers are opened.
 START = (0.0, -0.96, 1.16, 0.0, -0.3, 0.0)
 CAMERA = "a camera as `ros:/topic`, `opencv:0`, `realsense:SERIAL` or `pictures:FOLDER`"
@@ -19,7 +21,7 @@ def parse(text: str | None, args: list[str] | None = None) -> argparse.Namespace
     add("--prompt", required=True, help="the instruction")
     add("--episodes", type=int, default=1)
     add("--max-steps", type=int, default=1500, help="control steps per episode, at 50 Hz")
-    add("--execution", choices=("synchronous", "prefetch", "blended", "projected"), default="synchronous")
+    add("--execution", choices=WAYS, default="synchronous")
     add("--execute", type=int, default=25, help="actions of each chunk")
     for name in CAMERAS:
         add(f"--{name.replace('_', '-')}", default=f"ros:/usb_{name}/image_raw", help=CAMERA)

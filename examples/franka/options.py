@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from inspire_fast.robots.control.execution.registry import WAYS
+
 # DROID's pose to start from, rad.
 START = (0.0, -0.628, 0.0, -2.513, 0.0, 1.885, 0.0)
 CAMERAS = "a camera as `opencv:0`, `pictures:FOLDER`, `realsense:SERIAL`, `zed:SERIAL` or `ros:/topic`"
@@ -22,7 +24,7 @@ def parse(text: str | None, args: list[str] | None = None) -> argparse.Namespace
     add("--prompt", required=True, help="the instruction")
     add("--episodes", type=int, default=1)
     add("--max-steps", type=int, default=600, help="control steps per episode, at 15 Hz")
-    add("--execution", choices=("synchronous", "prefetch", "blended", "projected"), default="synchronous")
+    add("--execution", choices=WAYS, default="synchronous")
     add("--execute", type=int, default=8, help="actions of each chunk")
     add("--exterior", required=True, help=CAMERAS)
     add("--wrist", required=True, help=CAMERAS)

@@ -42,6 +42,7 @@ MAX_KEY_CHARACTERS = 128
 MAX_NESTING = 8
 MAX_TEXT_CHARACTERS = 8192
 MAX_TEXTS = 64
+MAX_COMMITTED = 4096  # numbers
 _DEFAULTS = RequestOptions()
 _OPTION_NAMES = [field.name for field in dataclasses.fields(RequestOptions)]
 
@@ -63,7 +64,7 @@ def request_to_wire(
 def changed_options(options: RequestOptions) -> dict[str, Any]:
     """Options that differ from the defaults, as wire and JSON values."""
     return {
-        name: list(value) if name in ("targets", "answers") else value
+        name: list(value) if name in ("targets", "answers", "committed") else value
         for name in _OPTION_NAMES
         if (value := getattr(options, name)) != getattr(_DEFAULTS, name)
     }
@@ -176,6 +177,16 @@ def _parse_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def _parse_actions(name: str, value: Any) -> tuple[tuple[float, ...], ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        raise ValueError(f"Option {name!r} must be a list of actions, each a list of numbers; got {_shown(value)}.")
+    if (count := sum(map(len, value))) > MAX_COMMITTED:
+        raise ValueError(f"Option {name!r} may hold {MAX_COMMITTED} numbers; got {count}.")
+    return tuple(tuple(_parse_number(name, number) for number in row) for row in value)
+
+
 _OPTION_PARSERS = {
     "mode": _parse_text,
     "targets": _parse_texts,
@@ -187,6 +198,7 @@ _OPTION_PARSERS = {
     "session": _parse_name,
     "episode": _parse_name,
     "chunks": _parse_integer,
+    "committed": _parse_actions,
     "deadline_s": _parse_number,
 }
 

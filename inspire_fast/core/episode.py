@@ -10,7 +10,7 @@ On the same way the loop learns the metadata of the policy that is really asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 import secrets
@@ -45,11 +45,14 @@ class EpisodeMark:
             self.checked = True
 
     def on(self, options: RequestOptions) -> RequestOptions:
-        """The options with this mark; options that name an episode themselves are returned unchanged."""
+        """The options with this mark, unless they name an episode themselves, and with the committed actions."""
+        if (committed := _committed.get()) is not None:
+            options = replace(options, committed=committed)
         return options if options.episode else replace(options, episode=self.name, chunks=self.chunks)
 
 
 _current: ContextVar[EpisodeMark | None] = ContextVar("episode", default=None)
+_committed: ContextVar[Sequence[Sequence[float]] | None] = ContextVar("committed", default=None)
 
 
 def current_episode() -> EpisodeMark | None:
@@ -71,6 +74,19 @@ def marked(options: RequestOptions | None, metadata: Mapping[str, Any] | None = 
     if metadata is not None:
         mark.check(metadata)
     return mark.on(options)
+
+
+def with_committed(infer: Infer, actions: Sequence[Sequence[float]] | None) -> Infer:
+    """Wraps a policy's `infer` for requests of a control loop with `RequestOptions.committed`; None: as it is."""
+
+    def committing(observation: Mapping[str, Any]) -> ActionChunk:
+        before = _committed.set(actions)
+        try:
+            return infer(observation)
+        finally:
+            _committed.reset(before)
+
+    return infer if actions is None else committing
 
 
 def in_new_episode(infer: Infer, mark: EpisodeMark | None = None) -> Infer:

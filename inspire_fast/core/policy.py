@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+import math
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from inspire_fast.core.ranges import Count, Natural, NotNegative, Seed, require_ranges
@@ -39,6 +40,9 @@ class RequestOptions:
             place in a replay) belongs to the episode, over any number of connections. "" leaves it to the client and
             the control loop, which mark their episodes by themselves (`core.episode`).
         chunks: how many chunks the episode has received before; counted by whoever marks the episode.
+        committed: native actions `[k, a]` that the robot will have executed when the chunk is there, from the
+            observation on. The chunk begins with them, and its rest is decoded after them. Only policies whose metadata
+            say `takes_committed` can: their action tokenizer writes a chunk step by step (`bins`).
         deadline_s: after this time a server returns an error instead of an answer; 0 is never.
     """
 
@@ -52,6 +56,7 @@ class RequestOptions:
     session: str = ""
     episode: str = ""
     chunks: Natural = 0
+    committed: Sequence[Sequence[float]] | None = None
     deadline_s: NotNegative = 0.0
 
     def __post_init__(self) -> None:
@@ -64,6 +69,15 @@ class RequestOptions:
             raise ValueError(
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."
             )
+        if self.committed is not None:
+            rows = tuple(tuple(float(value) for value in row) for row in self.committed)
+            lengths, finite = {len(row) for row in rows}, all(math.isfinite(value) for row in rows for value in row)
+            if len(lengths) != 1 or 0 in lengths or not finite:
+                raise ValueError(
+                    f"committed must be finite numbers [k, a], at least one action; got {len(rows)} actions of "
+                    f"{sorted(lengths)} dimensions."
+                )
+            object.__setattr__(self, "committed", rows)
 
     @property
     def memory_key(self) -> str:

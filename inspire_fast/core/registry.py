@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import difflib
 from typing import Any, Generic, TypeVar, get_args
 
@@ -11,7 +11,7 @@ from inspire_fast.core.errors import UnknownNameError
 T = TypeVar("T")
 
 
-def unknown_name(kind: str, name: str, available: list[str]) -> str:
+def unknown_name(kind: str, name: str, available: Sequence[str]) -> str:
     """Error message for an unknown name: the name, the closest known one, all known ones."""
     close = difflib.get_close_matches(name, available, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

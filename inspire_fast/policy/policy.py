@@ -30,6 +30,7 @@ from inspire_fast.policy.decoder import Decoded, Decoder
 from inspire_fast.policy.openpi_decoder import OpenpiDecoder
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.identity import robot_metadata
+from inspire_fast.tokenizers.action import StepwiseTokenizer
 
 WARM_UP_PROMPTS = (
     "open the drawer",
@@ -65,6 +66,7 @@ class Prepared:
         row: its dialogue, planned.
         state: canonical, in the robot's units.
         images: camera -> uint8 `[h, w, 3]` as the network sees it.
+        action_ids: ids that the chunk begins with (`RequestOptions.committed`); None: none are given.
         prepare_ms: how long that took.
     """
 
@@ -73,6 +75,7 @@ class Prepared:
     row: Row
     state: np.ndarray
     images: Mapping[str, np.ndarray]
+    action_ids: tuple[int, ...] | None = None
     prepare_ms: float = 0.0
 
 
@@ -143,6 +146,7 @@ class InspirePolicy:
             "questions": {q.name: q.parameters() for q in self.script.questions},
             "answers": {q.name: list(q.answers) for q in self.script.questions},  # none where they are locations
             "action_horizon": self.contract.horizon,
+            "takes_committed": self._stepwise is not None,
             "image_orientation": self.contract.image_orientation,
             "package_version": self.contract.package_version,
         }
@@ -180,15 +184,16 @@ class InspirePolicy:
             row=self.decoder.plan(fields, options.answers if options.mode == "force" else None),
             state=observation.state,
             images=self.inputs.images(observation),
+            action_ids=None if options.committed is None else self._committed_ids(options.committed, observation.state),
         )
 
     def decode(self, prepared: Sequence[Prepared]) -> list[Decoded]:
         """Fills the dialogues of several observations; answers of earlier calls play no part."""
-        return self.decoder.decode(
-            {camera: np.stack([one.images[camera] for one in prepared]) for camera in self.decoder.cameras},
-            [one.row for one in prepared],
-            [one.options for one in prepared],
-        )
+        images = {camera: np.stack([one.images[camera] for one in prepared]) for camera in self.decoder.cameras}
+        rows, options = [one.row for one in prepared], [one.options for one in prepared]
+        if isinstance(self.decoder, OpenpiDecoder):
+            return self.decoder.decode(images, rows, options)
+        return self.decoder.decode(images, rows, options, actions=[one.action_ids for one in prepared])
 
     def infer_prepared(self, prepared: Sequence[Prepared]) -> list[ActionChunk]:
         """Answers several prepared observations in one call; see `core.policy.BatchPolicy.infer_prepared`."""
@@ -221,6 +226,26 @@ class InspirePolicy:
         return self.inputs.normalizer.canonical_actions(
             self.vocabulary.action.decode(list(decoded.action_ids), *shape), state
         )
+
+    @property
+    def _stepwise(self) -> StepwiseTokenizer | None:
+        """The action tokenizer, if a chunk's first actions can be given; else None."""
+        action = self.vocabulary.action
+        able = self.script.acts and isinstance(self.decoder, Decoder) and isinstance(action, StepwiseTokenizer)
+        return action if able else None
+
+    def _committed_ids(self, committed: Sequence[Sequence[float]], state: np.ndarray) -> tuple[int, ...]:
+        if self._stepwise is None:
+            raise ValueError(
+                "This policy cannot continue committed actions: its actions are not written step by step. Train with "
+                "--tokenizers.action bins, or choose an execution that commits nothing ('prefetch', 'projected')."
+            )
+        if len(committed) >= self.contract.horizon:
+            raise ValueError(
+                f"{len(committed)} committed actions leave nothing of a chunk of {self.contract.horizon} to decode."
+            )
+        actions = self.robot.canonical_actions(np.array(committed, np.float32))
+        return tuple(self._stepwise.prefix(self.inputs.normalizer.actions(actions, state)))
 
     def _kept(self, prepared: Prepared) -> CachedAnswers | None:
         """Answers of an earlier call that are used again in place of asking, where the request allows it."""

@@ -16,6 +16,8 @@ from inspire_fast.models.openpi.params import to_openpi
 from inspire_fast.models.testing import random_model
 from inspire_fast.policy.policy import InspirePolicy, ServingOptions
 from inspire_fast.robots import ROBOTS
+from inspire_fast.tokenizers.action import ActionTokenizer
+from inspire_fast.tokenizers.registry import ACTION_TOKENIZERS
 
 
 def tiny_policy(
@@ -27,11 +29,17 @@ def tiny_policy(
     one_id_answers: bool = True,
     cameras: tuple[str, ...] = PRESETS["test"].cameras,
     preset: str = "test",
+    action: ActionTokenizer | None = None,
     serving: ServingOptions | None = None,
 ) -> InspirePolicy:
-    """A policy with a small network, by default the `test` one, and a robot whose axes have InSpire's words."""
+    """A policy with a small network, by default the `test` one, and a robot whose axes have InSpire's words.
+
+    Its action tokenizer is `action`; None: a FAST tokenizer.
+    """
     embodiment = ROBOTS[robot]
     vocabulary = tiny_vocabulary(horizon, embodiment.action_dim, one_id_answers=one_id_answers)
+    if action is not None:
+        vocabulary = replace(vocabulary, action=action)
     config = replace(PRESETS[preset], vocab_size=vocabulary.size, cameras=cameras)
     dims = {"state": embodiment.state_dim, "actions": embodiment.action_dim}
     stats = {key: {"mean": [0.0] * n, "std": [1.0] * n, "q01": [-1.0] * n, "q99": [1.0] * n} for key, n in dims.items()}
@@ -41,7 +49,9 @@ def tiny_policy(
         questions=stored_questions((replace(DIRECTION, axes=embodiment.axes),)),
         horizon=horizon,
         model=config,
-        action_tokenizer="fast",
+        action_tokenizer=next(
+            name for name in ACTION_TOKENIZERS if isinstance(vocabulary.action, ACTION_TOKENIZERS[name])
+        ),
         vocab_size=vocabulary.size,
         vocab_skip=vocabulary.skip,
         text_fingerprint=vocabulary.text.fingerprint,

@@ -68,6 +68,21 @@ class ActionTokenizer(Protocol):
         ...
 
 
+@runtime_checkable
+class StepwiseTokenizer(ActionTokenizer, Protocol):
+    """Action tokenizers that write a chunk step by step, so that its first actions can be given."""
+
+    def prefix(self, actions: np.ndarray) -> list[int]:
+        """Float `[k, a]`, the first `k` actions -> the ids that a chunk with them begins with.
+
+        They are executed whatever they are: values beyond the range are taken as its ends.
+
+        Raises:
+            ValueError: NaN or infinity, or a wrong shape.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoundTrip:
     """Errors and lengths of encoded chunks, in normalised units (2 is the width between the 1 % and 99 % quantiles).

@@ -69,6 +69,10 @@ class UniformBins:
         actions = require_chunks(actions, "uniform-bin", ndim=3)
         return self._indices(actions).reshape(len(actions), -1).tolist()
 
+    def prefix(self, actions: np.ndarray) -> list[int]:
+        """See `StepwiseTokenizer`: ids run over the chunk time-major, so that its first ids are its first actions."""
+        return self._indices(np.clip(require_chunks(actions, "uniform-bin", ndim=2), *self.reach)).ravel().tolist()
+
     def _indices(self, actions: np.ndarray) -> np.ndarray:
         low, high = float(actions.min()), float(actions.max())
         if low < self.reach[0] - SLACK or high > self.reach[1] + SLACK:

@@ -58,6 +58,10 @@ def test_the_options_key_is_reserved():
         ({"seed": -1}, "integer"),
         ({"top_k": -1}, "integer"),
         ({"reask_every": 0}, "reask_every must be a whole number, at least 1"),
+        ({"committed": [1.0]}, "list of actions, each a list of numbers"),
+        ({"committed": [[1.0, "x"]]}, "finite number"),
+        ({"committed": [[0.0] * 4097]}, "may hold 4096 numbers; got 4097"),
+        ({"committed": [[]]}, "committed must be finite numbers"),
         ({"session": 7}, "must be text"),
         ({"session": "x" * 129}, "may have 128 characters; got 129"),
     ],
@@ -71,7 +75,7 @@ MANY_ITEMS = np.zeros([6] * 7, np.uint8)  # numpy shortens no axis of six: its t
 
 
 @pytest.mark.parametrize("value", [MANY_ITEMS, [MANY_ITEMS] * 3, {"left": MANY_ITEMS}])
-@pytest.mark.parametrize("name", ["mode", "targets", "temperature", "seed", "session"])
+@pytest.mark.parametrize("name", ["mode", "targets", "temperature", "seed", "session", "committed"])
 def test_what_is_wrong_with_an_option_is_said_in_few_words(name, value):
     with pytest.raises(ValueError, match=name) as refused:
         request_from_wire({**OBSERVATION, "inspire": {name: value}})

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 import time
+from typing import ClassVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from inspire_fast.core.episode import EpisodeMark, in_new_episode, marked
+from inspire_fast.core.policy import RequestOptions
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.control.execution.prefetch import Prefetch
 from inspire_fast.robots.control.execution.registry import ASYNCHRONOUS
 from inspire_fast.robots.control.execution.requests import Requests
+from inspire_fast.robots.control.identity import WrongPolicyError
 from inspire_fast.robots.control.runtime import LoopConfig, run_episode
 from inspire_fast.robots.control.safety import SafetyFilter
 from inspire_fast.robots.libero import LIBERO
 
 WAYS = sorted(ASYNCHRONOUS)
+ABLE = {"robot": "libero", "takes_committed": True}
 
 
 class Arm:
@@ -62,11 +67,13 @@ class Counting:
         return ActionChunk(actions=actions)
 
 
-def run(infer, arm=None, **options):
+def run(infer, arm=None, metadata=None, **options):
     """The steps of an episode, and its result."""
     steps = []
     config = LoopConfig(**{"execute": 3, "max_steps": 10, "simulated": True, "delay_steps": 2, **options})
-    result = run_episode(arm or Arm(), infer, config, safety=SafetyFilter(robot=LIBERO), on_step=steps.append)
+    result = run_episode(
+        arm or Arm(), infer, config, safety=SafetyFilter(robot=LIBERO), metadata=metadata, on_step=steps.append
+    )
     return steps, result
 
 
@@ -96,10 +103,10 @@ class Delays(Requests):
         super().__init__(infer)
         self._delays, self.asked = list(delays), []
 
-    def ask(self, observe, step, prepare=None):
+    def ask(self, observe, step, prepare=None, committed=None):
         self.asked.append(step)
         self._delay = self._delays[min(len(self.asked), len(self._delays)) - 1]
-        super().ask(observe, step, prepare)
+        super().ask(observe, step, prepare, committed)
 
 
 def decisions(execution, steps):
@@ -198,6 +205,54 @@ def test_the_projected_state_is_the_one_in_which_the_chunk_begins(delay):
         assert policy.seen[number]["prompt"] == "go"
 
 
+@pytest.mark.parametrize("delay", [0, 1, 4])
+def test_committed_actions_are_those_that_are_executed_until_the_reply(delay):
+    arm, told, executed = Arm(), [], []
+
+    class Continuing:
+        metadata: ClassVar = ABLE
+
+        def infer(self, observation):
+            committed = marked(RequestOptions()).committed or ()
+            told.append((len(executed), committed))
+            chunk = np.full((14, 7), len(told) / 100, np.float32)
+            if committed:
+                chunk[: len(committed)] = committed
+            return ActionChunk(actions=chunk)
+
+    requests = Delays(Continuing().infer, [delay])
+    requests._infer = in_new_episode(Continuing().infer, EpisodeMark())
+    way = ASYNCHRONOUS["prefix_forced"](requests, robot=LIBERO, execute=5)
+    for _ in range(40):
+        decision = way.next(arm.observe)
+        executed.append(None if decision.action is None else decision.action)
+    assert len(told) >= 5
+    assert not told[0][1]  # nothing was planned before the first chunk
+    for step, committed in told[1:]:
+        assert len(committed) == delay
+        np.testing.assert_array_equal(
+            np.reshape(committed, (-1, 7)), np.reshape(executed[step : step + delay], (-1, 7))
+        )
+
+
+def test_committed_actions_are_refused_to_a_policy_that_does_not_take_them():
+    class Fast:
+        metadata: ClassVar = {"robot": "libero", "takes_committed": False}
+        asked = 0
+
+        def infer(self, observation):
+            self.asked += 1
+            return ActionChunk(actions=np.zeros((8, 7), np.float32))
+
+    fast, arm = Fast(), Arm()
+    with pytest.raises(WrongPolicyError, match="needs a policy that continues committed actions"):
+        run(fast.infer, arm, execution="prefix_forced")
+    with pytest.raises(WrongPolicyError, match="continues committed actions"):
+        run(Counting(), arm, execution="prefix_forced")  # a function says nothing of itself
+    assert not arm.sent
+    assert not fast.asked
+
+
 def test_where_actions_lead():
     state, actions = np.linspace(0, 1, 14), np.arange(28).reshape(2, 14) / 28
     lead = ROBOTS["aloha"].state_after
@@ -221,7 +276,7 @@ def test_a_held_chunk_stops_the_robot_at_once(way):
             return ActionChunk(actions=None, status=Status.HELD, reason="no idea")
         return policy(observation)
 
-    steps, result = run(sometimes, execution=way, max_steps=20)
+    steps, result = run(sometimes, metadata=ABLE, execution=way, max_steps=20)
     stopped = next(i for i, step in enumerate(steps) if step.held and i > 2)
     assert [step.held for step in steps[2:stopped]] == [False] * (stopped - 2)
     assert [step.held for step in steps[stopped : stopped + 3]] == [True] * 3  # it asks anew, two steps pass
@@ -231,7 +286,9 @@ def test_a_held_chunk_stops_the_robot_at_once(way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_actions_of_another_robot_are_never_planned(way):
-    result = run(lambda _: ActionChunk(actions=np.zeros((12, 3), np.float32)), execution=way, max_steps=60)[1]
+    result = run(lambda _: ActionChunk(actions=np.zeros((12, 3), np.float32)), None, ABLE, execution=way, max_steps=60)[
+        1
+    ]
     assert result.stopped == "held"
     assert result.holds == result.steps
     assert "shape (12, 3); expected [t, 7]" in result.reason

@@ -37,7 +37,7 @@ def metadata_of(infer: Infer) -> Mapping[str, Any]:
 
 
 def require_policy_of(
-    robot: Robot, metadata: Mapping[str, Any], *, execute: int, control_hz: float | None = None
+    robot: Robot, metadata: Mapping[str, Any], *, execute: int, control_hz: float | None = None, commits: bool = False
 ) -> None:
     """Checks before the first motion that a policy drives this robot. A policy that says nothing of it is warned of.
 
@@ -47,9 +47,11 @@ def require_policy_of(
         execute: actions of each chunk that will be executed.
         control_hz: rate at which they will be executed; a policy that was made for another one is warned of, since its
             motions become faster or slower by that ratio. None: not compared.
+        commits: requests will have committed actions (execution `prefix_forced`).
 
     Raises:
-        WrongPolicyError: another robot, other dimensions, units or keys; or a replay that counts on another `execute`.
+        WrongPolicyError: another robot, other dimensions, units or keys; a replay that counts on another `execute`; or
+            a policy that does not say that it takes committed actions.
     """
     expected = robot_metadata(robot)
     differing = [
@@ -63,6 +65,12 @@ def require_policy_of(
         raise WrongPolicyError(
             f"This policy does not drive robot {robot.name!r}; nothing was moved. Serve the robot's own policy, or "
             "choose the robot that the policy names.\n  " + "\n  ".join(differing)
+        )
+    if commits and not metadata.get("takes_committed", False):
+        raise WrongPolicyError(
+            "Execution 'prefix_forced' needs a policy that continues committed actions (metadata `takes_committed`), "
+            "which this one does not say of itself; nothing was moved. Train with --tokenizers.action bins, or choose "
+            "'prefetch' or 'projected'."
         )
     meant_hz = metadata.get("control_hz")
     if control_hz and meant_hz and abs(control_hz / meant_hz - 1) > _RATE_SLACK:

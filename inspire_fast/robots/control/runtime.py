@@ -24,7 +24,7 @@ from inspire_fast.robots.control.cadence import Cadence
 from inspire_fast.robots.control.ending import hold_at_the_end, termination_raises
 from inspire_fast.robots.control.environment import Environment, check_observation, check_success
 from inspire_fast.robots.control.execution.base import Decision, Execution
-from inspire_fast.robots.control.execution.registry import ASYNCHRONOUS, SYNCHRONOUS
+from inspire_fast.robots.control.execution.registry import ASYNCHRONOUS, PREFIX_FORCED, SYNCHRONOUS, WAYS
 from inspire_fast.robots.control.execution.requests import Requests
 from inspire_fast.robots.control.execution.synchronous import Synchronous
 from inspire_fast.robots.control.frozen import FrozenCameras
@@ -97,7 +97,8 @@ class LoopConfig:
     Attributes:
         execute: actions of each chunk that are executed.
         execution: way of executing chunks: `synchronous` (the robot holds until the next chunk is there), or, with the
-            next chunk asked for while the robot moves, `prefetch`, `blended` or `projected`; see docs/robots.md.
+            next chunk asked for while the robot moves, `prefetch`, `blended`, `projected` or `prefix_forced`; see
+            docs/robots.md.
         max_steps: control steps before the episode counts as failed.
         max_holds: holds in a row after which the episode stops, with the policy's reason.
         control_hz: paces the steps in real time (robots); None runs freely (simulators).
@@ -118,9 +119,8 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         require_ranges(self)
-        if self.execution != SYNCHRONOUS and self.execution not in ASYNCHRONOUS:
-            known = [SYNCHRONOUS, *ASYNCHRONOUS]
-            raise ValueError(unknown_name("way of executing chunks", self.execution, known))
+        if self.execution not in WAYS:
+            raise ValueError(unknown_name("way of executing chunks", self.execution, WAYS))
         if self.delay_steps and not self.simulated:
             raise ValueError(f"delay_steps={self.delay_steps} is for simulated robots; a real one has its own delay.")
 
@@ -278,7 +278,9 @@ def run_episode(
     robot, metadata = safety.robot, metadata_of(infer) if metadata is None else metadata
     control_hz = config.control_hz or robot.control_hz
     compared_hz = None if config.simulated else control_hz
-    mark = EpisodeMark(require=partial(require_policy_of, robot, execute=config.execute, control_hz=compared_hz))
+    commits = config.execution == PREFIX_FORCED
+    require = partial(require_policy_of, robot, execute=config.execute, control_hz=compared_hz, commits=commits)
+    mark = EpisodeMark(require=require)
     if metadata:
         mark.check(metadata)
     infer = in_new_episode(infer, mark)

@@ -12,7 +12,7 @@ import numpy as np
 from inspire_fast.core.nested import flatten_dict
 from inspire_fast.core.policy import Policy, policy_name
 from inspire_fast.core.types import ActionChunk
-from inspire_fast.robots.control.execution.registry import SYNCHRONOUS
+from inspire_fast.robots.control.execution.registry import PREFIX_FORCED, SYNCHRONOUS
 from inspire_fast.robots.control.execution.requests import POLICY_ERRORS
 from inspire_fast.robots.control.identity import WrongPolicyError, require_policy_of
 from inspire_fast.robots.control.runtime import LoopConfig
@@ -35,7 +35,7 @@ class Answered:
 def contract_findings(robot: Robot, metadata: Mapping[str, Any], loop: LoopConfig) -> list[Finding]:
     """Judges a server's metadata: is this the robot's own policy, and for its rate?"""
     try:
-        require_policy_of(robot, metadata, execute=loop.execute)
+        require_policy_of(robot, metadata, execute=loop.execute, commits=loop.execution == PREFIX_FORCED)
     except WrongPolicyError as error:
         return [judged(_PART, "identity", str(error), fails=True, do="Serve this robot's own policy.")]
     name, unknown = policy_name(metadata), "robot" not in metadata

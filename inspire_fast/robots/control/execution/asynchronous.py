@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+import itertools
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,19 @@ class Asynchronous(ABC):
         del step
         return observation
 
+    def committed(self, step: int) -> np.ndarray | None:
+        """Actions `[k, a]` from `step` on that the policy is told; None: it is told none."""
+        del step
+        return None
+
     @abstractmethod
     def merge(self, chunk: ActionChunk, actions: np.ndarray, asked: int, step: int) -> dict[int, Planned]:
         """The new plan, from `step` on, when a chunk with the observation of step `asked` has arrived."""
+
+    def coming(self, step: int) -> list[np.ndarray]:
+        """Planned actions from `step` until the reply to a request of this step is expected."""
+        steps = itertools.takewhile(self._plan.__contains__, range(step, step + self.expected_delay))
+        return [self._plan[one].action for one in steps]
 
     @property
     def expected_delay(self) -> int:
@@ -84,7 +95,7 @@ class Asynchronous(ABC):
         reply = self._requests.reply(step)
         refused = None if reply is None else self._receive(reply, step)
         if not self._requests.pending and refused is None and self._due(step):
-            self._requests.ask(observe, step, lambda seen: self.prepare(seen, step))
+            self._requests.ask(observe, step, lambda seen: self.prepare(seen, step), self.committed(step))
             if reply is None and (reply := self._requests.reply(step)) is not None:
                 refused = self._receive(reply, step)
         decision = self._decide(step) if refused is None else refused

@@ -34,7 +34,7 @@ class Projected(Asynchronous):
 
     def prepare(self, observation: Mapping[str, Any], step: int) -> Mapping[str, Any]:
         """The observation with the state after the actions that are planned until the reply."""
-        coming = [self._plan[s].action for s in range(step, step + self.expected_delay) if s in self._plan]
+        coming = self.coming(step)
         self._first = {step: step + len(coming)}
         return self._robot.projected(observation, np.array(coming)) if coming else observation
 

@@ -8,9 +8,12 @@ from inspire_fast.core.registry import Registry
 from inspire_fast.robots.control.execution.asynchronous import Asynchronous
 from inspire_fast.robots.control.execution.blended import Blended
 from inspire_fast.robots.control.execution.prefetch import Prefetch
+from inspire_fast.robots.control.execution.prefix_forced import PrefixForced
 from inspire_fast.robots.control.execution.projected import Projected
 
-SYNCHRONOUS = "synchronous"
+SYNCHRONOUS, PREFIX_FORCED = "synchronous", "prefix_forced"
 ASYNCHRONOUS: Registry[Callable[..., Asynchronous]] = Registry(
-    "way of executing chunks", {"prefetch": Prefetch, "blended": Blended, "projected": Projected}
+    "way of executing chunks",
+    {"prefetch": Prefetch, "blended": Blended, "projected": Projected, PREFIX_FORCED: PrefixForced},
 )
+WAYS = (SYNCHRONOUS, *ASYNCHRONOUS)

@@ -9,7 +9,9 @@ import logging
 import time
 from typing import Any
 
-from inspire_fast.core.episode import Infer
+import numpy as np
+
+from inspire_fast.core.episode import Infer, with_committed
 from inspire_fast.core.types import ActionChunk, Status
 from inspire_fast.core.worker import Worker
 from inspire_fast.robots.control.execution.base import Observe
@@ -74,18 +76,29 @@ class Requests:
         return 0.0 if self._open is None else time.perf_counter() - self._open.sent_s
 
     def ask(
-        self, observe: Observe, step: int, prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+        self,
+        observe: Observe,
+        step: int,
+        prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        committed: np.ndarray | None = None,
     ) -> None:
-        """Observes and asks. `prepare` changes what the policy gets."""
+        """Observes and asks.
+
+        Args:
+            observe: the robot.
+            step: of the observation.
+            prepare: changes what the policy gets.
+            committed: `RequestOptions.committed`.
+        """
         start = time.perf_counter()
         seen = observe()
         sent = time.perf_counter()
         observation = seen if prepare is None else prepare(seen)
         if self._worker is None:
             future: Future[ActionChunk] = Future()
-            future.set_result(self._answer(observation))
+            future.set_result(self._answer(observation, committed))
         else:
-            future = self._worker.submit(lambda: self._answer(observation))
+            future = self._worker.submit(lambda: self._answer(observation, committed))
         self._open = _Open(step, observation, 1e3 * (sent - start), sent, future)
 
     def reply(self, step: int, patience_s: float | None = 0.0) -> Reply | None:
@@ -115,9 +128,10 @@ class Requests:
         if self._worker is not None:
             self._worker.stop()
 
-    def _answer(self, observation: Mapping[str, Any]) -> ActionChunk:
+    def _answer(self, observation: Mapping[str, Any], committed: np.ndarray | None) -> ActionChunk:
+        infer = with_committed(self._infer, None if committed is None else committed.tolist())
         try:
-            chunk = _check_chunk(self._infer(observation))
+            chunk = _check_chunk(infer(observation))
         except WrongPolicyError:
             raise
         except POLICY_ERRORS as error:
