@@ -33,6 +33,11 @@ def write_pictures(folder, *, size=(90, 160), count=20):
     return folder
 
 
+def heed_ctrl_c():
+    """A shell that runs the tests in the background ignores Ctrl-C, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """A process with its output in a file."""
 
@@ -46,6 +51,7 @@ class Process:
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **dict(environment)},
                 start_new_session=True,
+                preexec_fn=heed_ctrl_c,
             )
 
     @property
