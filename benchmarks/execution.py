@@ -14,7 +14,7 @@ Without `--quick`: 20 episodes per cell, 60 for no delay and 300 ms. The last li
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -48,7 +48,7 @@ from inspire_fast.robots.spec import Robot
 
 # Python looks for packages in the script's folder first, where `libero.py` is another benchmark.
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
-WAYS = ("synchronous", "prefetch", "blended", "projected")
+WAYS = ("synchronous", "prefetch", "blended", "projected")  # `prefix_forced` needs a policy with `bins`
 DELAYS_MS = (0, 100, 300, 600)
 CHUNK, EXECUTE, MAX_STEPS = 32, 8, 400
 POLICY_EXECUTE, POLICY_MAX_STEPS, CAMERA_PX = 5, 280, 112  # the shipped policy's protocol
@@ -64,6 +64,8 @@ class Args:
         quick: three episodes each of synchronous and projected execution, with 0 and 300 ms: at most five minutes.
         policy: a published name, folder or URL; None: the scripted expert.
         suite: of the tasks; episodes go round its first ten tasks.
+        ways: of execution; `prefix_forced` is for policies with `bins`.
+        episodes: per cell; 0: as above.
         workers: processes with a simulator each.
         picture: a drawing of the commanded motion of one episode, the same for all ways (PNG or SVG).
     """
@@ -71,6 +73,8 @@ class Args:
     quick: bool = False
     policy: str | None = None
     suite: str = "libero_object"
+    ways: tuple[str, ...] = WAYS
+    episodes: int = 0
     workers: int = 2
     picture: Path | None = None
 
@@ -165,6 +169,7 @@ class Setting:
     environment: Environment
     infer: Infer
     robot: Robot
+    metadata: Mapping[str, Any]
     execute: int
     max_steps: int
 
@@ -179,10 +184,10 @@ def setting_of(suite: str, task: int, policy: str | None) -> Setting:
     """A task with the expert, or with a trained policy."""
     if policy is None:
         expert = ExpertRobot(LiberoEnvironment(suite, task))
-        return Setting(expert, expert.infer, expert.robot, EXECUTE, MAX_STEPS)
+        return Setting(expert, expert.infer, expert.robot, {"robot": LIBERO.name}, EXECUTE, MAX_STEPS)
     pictures = LiberoSettings(camera_hw=(CAMERA_PX, CAMERA_PX), render_quality="reduced")
-    infer = policy_of(policy).infer
-    return Setting(LiberoEnvironment(suite, task, pictures), infer, LIBERO, POLICY_EXECUTE, POLICY_MAX_STEPS)
+    trained, environment = policy_of(policy), LiberoEnvironment(suite, task, pictures)
+    return Setting(environment, trained.infer, LIBERO, trained.metadata, POLICY_EXECUTE, POLICY_MAX_STEPS)
 
 
 _settings: dict[tuple[str, int], Setting] = {}
@@ -211,7 +216,7 @@ def run(suite: str, policy: str | None, key: Key, way: str, delay_ms: int) -> tu
         setting.infer,
         config,
         safety=SafetyFilter(robot=setting.robot),
-        metadata={"robot": LIBERO.name},
+        metadata=setting.metadata,
         episode=episode,
         on_step=lambda step: wanted.append(step.sent[:3]),
     )
@@ -226,11 +231,11 @@ def run(suite: str, policy: str | None, key: Key, way: str, delay_ms: int) -> tu
     return figures, np.array(wanted)
 
 
-def cells(*, quick: bool) -> list[tuple[str, int, int]]:
+def cells(*, quick: bool, ways: Sequence[str]) -> list[tuple[str, int, int]]:
     """`(way, delay in ms, episodes)` of every cell."""
     if quick:
         return [(way, delay_ms, 3) for way in ("synchronous", "projected") for delay_ms in (0, 300)]
-    return [(way, delay_ms, 60 if delay_ms in (0, 300) else 20) for way in WAYS for delay_ms in DELAYS_MS]
+    return [(way, delay_ms, 60 if delay_ms in (0, 300) else 20) for way in ways for delay_ms in DELAYS_MS]
 
 
 def main(args: Args) -> None:
@@ -238,7 +243,11 @@ def main(args: Args) -> None:
     context = multiprocessing.get_context("spawn")
     found: dict[Cell, dict[Key, dict[str, float]]] = {}
     motions: dict[Cell, np.ndarray] = {}
-    planned = [(way, delay_ms, n) for way, delay_ms, episodes in cells(quick=args.quick) for n in range(episodes)]
+    planned = [
+        (way, delay_ms, n)
+        for way, delay_ms, episodes in cells(quick=args.quick, ways=args.ways)
+        for n in range(args.episodes or episodes)
+    ]
     jobs = [((n % 10, n // 10), way, delay_ms) for way, delay_ms, n in planned]
     jobs.sort(key=lambda job: job[0])  # a simulator is built once per task
     with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
@@ -247,7 +256,7 @@ def main(args: Args) -> None:
             found.setdefault((way, delay_ms), {})[key], motion = future.result()
             if key == (0, 0):
                 motions[way, delay_ms] = motion
-    for (way, delay_ms), episodes in sorted(found.items(), key=lambda item: (item[0][1], WAYS.index(item[0][0]))):
+    for (way, delay_ms), episodes in sorted(found.items(), key=lambda item: (item[0][1], args.ways.index(item[0][0]))):
         print(line(way, delay_ms, list(episodes.values())))
     if args.picture:
         draw(args.picture, motions)
@@ -258,7 +267,7 @@ def draw(path: Path, motions: Mapping[Cell, np.ndarray]) -> None:
     """Draws the commanded translation over time, one row per cell; stretches without a command are grey."""
     from matplotlib.figure import Figure
 
-    rows = sorted(motions.items(), key=lambda item: (item[0][1], WAYS.index(item[0][0])))
+    rows = sorted(motions.items(), key=lambda item: item[0][1])
     figure = Figure(figsize=(9, 1.5 * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), sharex=True, sharey=True, squeeze=False)[:, 0]
     for axis, ((way, delay_ms), motion) in zip(axes, rows, strict=True):
@@ -291,7 +300,22 @@ def ratio(episodes: list[dict[str, float]]) -> float:
 
 
 def summary(found: Mapping[Cell, Mapping[Key, Mapping[str, float]]]) -> dict[str, Any]:
-    """The JSON object."""
+    """The JSON object: the cells, and what they say of `projected` beside `synchronous`, if both were run."""
+    of = {cell: [dict(episode) for episode in episodes.values()] for cell, episodes in found.items()}
+    compared = {("synchronous", 0), ("synchronous", 300), ("projected", 300)} <= set(found)
+    return (headline(found) if compared else {}) | {
+        "episodes": sum(map(len, of.values())),
+        "cells": [
+            {"way": way, "delay_ms": delay_ms, "episodes": len(each)}
+            | {name: mean(e[name] for e in each) for name in ("success", "idle", "steps", "jerk")}
+            | {"seam_jump_ratio": ratio(each)}
+            for (way, delay_ms), each in of.items()
+        ],
+    }
+
+
+def headline(found: Mapping[Cell, Mapping[Key, Mapping[str, float]]]) -> dict[str, Any]:
+    """`projected` and `synchronous` behind 300 ms, and in pairs of the same episodes against no delay."""
     of = {cell: [dict(episode) for episode in episodes.values()] for cell, episodes in found.items()}
     solved = {cell: {key: e["success"] > 0 for key, e in episodes.items()} for cell, episodes in found.items()}
     paired = compare(solved["synchronous", 0], solved["projected", 300])
@@ -302,16 +326,10 @@ def summary(found: Mapping[Cell, Mapping[Key, Mapping[str, float]]]) -> dict[str
         "success_sync_300ms": mean(e["success"] for e in of["synchronous", 300]),
         "success_async_300ms": mean(e["success"] for e in of["projected", 300]),
         "paired_difference_async_300ms": paired.difference,
+        "paired_interval": list(paired.interval),
         "paired_p_value": paired.p_value,
         "seam_jump_ratio": ratio(of["projected", 300]),
         "seam_jump_ratio_sync_300ms": ratio(of["synchronous", 300]),
-        "episodes": sum(map(len, of.values())),
-        "cells": [
-            {"way": way, "delay_ms": delay_ms, "episodes": len(each)}
-            | {name: mean(e[name] for e in each) for name in ("success", "idle", "steps", "jerk")}
-            | {"seam_jump_ratio": ratio(each)}
-            for (way, delay_ms), each in of.items()
-        ],
     }
 
 

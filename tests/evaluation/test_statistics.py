@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from inspire_fast.evaluation.report.statistics import compare, episodes_needed, mcnemar, wilson
+from inspire_fast.evaluation.report.statistics import Paired, compare, episodes_needed, mcnemar, wilson
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,28 @@ def test_comparison_pairs_by_episode() -> None:
     assert paired.episodes == 10
     assert paired.p_value == mcnemar(3, 1) == 0.625
     assert compare({}, second).difference is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),  # Newcombe (1998), table III, method 10; there first minus second
+    [((36, 12, 2, 0), -0.3404, -0.0569), ((20, 12, 2, 16), -0.3292, -0.0562)],
+)
+def test_interval_of_a_paired_difference_as_published(counts: tuple[int, ...], low: float, high: float) -> None:
+    both, only_first, only_second, neither = counts
+    paired = Paired(both=both, only_first=only_first, only_second=only_second, neither=neither, p_value=1.0)
+    assert paired.interval == pytest.approx((low, high), abs=1e-4)
+    turned = Paired(both=both, only_first=only_second, only_second=only_first, neither=neither, p_value=1.0)
+    assert turned.interval == pytest.approx((-high, -low), abs=1e-4)
+
+
+def test_interval_of_a_paired_difference_holds_the_truth_as_often_as_it_says() -> None:
+    rng, held = np.random.default_rng(0), 0
+    for both, only_first, only_second, neither in rng.multinomial(40, (0.5, 0.15, 0.05, 0.3), 2000):
+        paired = Paired(both=both, only_first=only_first, only_second=only_second, neither=neither, p_value=1.0)
+        held += paired.interval[0] <= -0.1 <= paired.interval[1]
+    assert 0.93 <= held / 2000 <= 0.98
+    empty = Paired(both=0, only_first=0, only_second=0, neither=0, p_value=1.0)
+    assert empty.interval == (-1, 1)
 
 
 def test_equal_policies_are_rarely_called_different() -> None:

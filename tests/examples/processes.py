@@ -51,7 +51,7 @@ class Process:
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **dict(environment)},
                 start_new_session=True,
-                preexec_fn=heed_ctrl_c,
+                preexec_fn=heed_ctrl_c,  # noqa: PLW1509  (these tests have no threads)
             )
 
     @property

@@ -82,6 +82,30 @@ class Paired:
         """Second minus first success rate; None without a common episode."""
         return (self.only_second - self.only_first) / self.episodes if self.episodes else None
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of `difference`: Newcombe's for paired shares (1998, method 10), of Wilson's for each.
+
+            both 36, only the first 12, only the second 2, neither 0    -0.340 .. -0.057
+
+        -1 and 1 without a common episode.
+        """
+        n = self.episodes
+        if not n:
+            return -1.0, 1.0
+        first, second = wilson(self.both + self.only_first, n), wilson(self.both + self.only_second, n)
+        p, q = first.successes / n, second.successes / n
+        spread = first.successes * second.successes * (n - first.successes) * (n - second.successes)
+        together = self.both * self.neither - self.only_first * self.only_second
+        together = max(0.0, together - n / 2) if together > 0 else float(together)  # his correction for continuity
+        phi = together / math.sqrt(spread) if spread else 0.0
+
+        def reach(below: float, above: float) -> float:
+            return math.sqrt(max(0.0, below**2 - 2 * phi * below * above + above**2))
+
+        difference = q - p
+        return difference - reach(q - second.low, first.high - p), difference + reach(second.high - q, p - first.low)
+
 
 def compare(first: Mapping[K, bool], second: Mapping[K, bool]) -> Paired:
     """Pairs two evaluations by episode; episodes of one evaluation alone are left out."""

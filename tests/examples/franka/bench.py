@@ -36,17 +36,19 @@ class Bench(ClientBench):
         process.wait_for("Server ready")
         return process
 
-    def start_client(self, *options, check=()):
-        """The client; with `check`, options of the check, that one with the client's options."""
+    def start_client(self, *options, check=(), script=False):
+        """The client; with `check`, options of the check, that one; with `script`, both and a rehearsal."""
         camera, program = f"pictures:{self.pictures}", ROOT / "examples/franka/main.py"
         self.client = Process(
             self.folder / "client.log",
-            *(CLIENT, *((ROOT / "scripts/check_robot.py", *check) if check else ()), program),
+            *(("sh", ROOT / "examples/start_robot.sh") if script else (CLIENT,)),
+            *(*((ROOT / "scripts/check_robot.py", *check) if check else ()), program),
             *("--arm", "127.0.0.1", "--policy", f"127.0.0.1:{self.port}"),
             *("--robot", self.robot, "--prompt", "swing", "--exterior", camera, "--wrist", camera),
             *("--start", *START),
             *("--no-realtime", "--yes", "--report", self.folder / "report.jsonl", "--trace", self.folder / "trace"),
             *options,
+            environment={"PYTHON": CLIENT},
         )
         return self.client
 

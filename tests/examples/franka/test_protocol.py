@@ -225,6 +225,30 @@ def test_a_dry_run_moves_nothing(bench):
     assert np.ptp(one.joints(), axis=0).max() < 0.02
 
 
+def test_the_script_checks_rehearses_and_runs(bench, tmp_path):
+    one = bench()
+    record = ("--record", tmp_path / "rollouts")
+    client = one.start_client("--gripper", "none", *record, *PATIENT, *QUICK, "--max-steps", 90, script=True)
+    client.wait_for("--- Run ---")
+    checked, rehearsed = client.text.split("--- Rehearsal: 60 steps without moving ---")
+    assert "Ready; nothing was moved." in checked
+    assert '"stopped": "max_steps"' in rehearsed
+    assert np.ptp(one.joints(), axis=0).max() < 0.02
+    assert not (tmp_path / "rollouts").exists()
+    assert finish(one, client) == 0
+    assert np.ptp(one.joints(), axis=0).max() > 0.1
+    assert one.report()[0]["steps"] == 90
+    assert len(list((tmp_path / "rollouts").iterdir())) == 1
+
+
+def test_the_script_ends_where_the_check_fails(bench):
+    one = bench(served="franka_delta_pose")
+    client = one.start_client("--gripper", "none", *PATIENT, script=True)
+    assert finish(one, client) == 1
+    assert "FAIL: policy, identity" in client.text
+    assert "Rehearsal" not in client.text
+
+
 @pytest.mark.parametrize("backend", ["franky", "franka-rs"])
 def test_the_check_moves_nothing_and_finds_this_workstation_ready(bench, backend):
     one = bench()
