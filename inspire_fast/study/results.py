@@ -16,7 +16,7 @@ from inspire_fast.evaluation.records.records import EpisodeRecord, Key
 from inspire_fast.evaluation.report.accuracy import accuracy, judged, majority
 from inspire_fast.evaluation.report.rates import RATE_HEAD, percent, rate_cells
 from inspire_fast.evaluation.report.sequential import clustered_interval
-from inspire_fast.evaluation.report.statistics import Paired, Rate, compare, wilson
+from inspire_fast.evaluation.report.statistics import Paired, Rate, compare, difference_text, wilson
 from inspire_fast.study.definition import Condition, Study
 from inspire_fast.study.queue import STAGES, evaluation_folder
 
@@ -65,6 +65,7 @@ class Row:
             "answer_accuracy": self.answer_accuracy,
             "answer_majority_baseline": self.majority,
             "difference_to_first_arm": None if paired is None else paired.difference,
+            "difference_interval": None if paired is None else [round(end, 4) for end in paired.interval],
             "p_value": None if paired is None else paired.p_value,
             "infer_ms": self.infer_ms,
             "train_s": self.train_s,
@@ -168,8 +169,9 @@ def write_page(study: Study, rows: Sequence[Row], out: Path) -> Path:
         note("Not trained yet: ", ", ".join(missing)) if missing else None,
         *(_section(condition, rows) for condition in study.conditions),
         note(
-            "Intervals: 95 %, Wilson's over episodes, and over tasks as the sample. p: exact McNemar test in pairs of "
-            f"episodes and seeds against {study.arms[0].name!r}, not corrected for the number of comparisons."
+            "Intervals: 95 %, Wilson's over episodes, over tasks as the sample, and Newcombe's of differences. p: exact "
+            f"McNemar test in pairs of episodes and seeds against {study.arms[0].name!r}, not corrected for the number "
+            "of comparisons."
         ),
     ]
     path = out / PAGE
@@ -179,7 +181,18 @@ def write_page(study: Study, rows: Sequence[Row], out: Path) -> Path:
 
 def _section(condition: Condition, rows: Sequence[Row]) -> list[Markup]:
     shown = [row for row in rows if row.condition == condition.name]
-    head = ["arm", "answers", "seeds", *RATE_HEAD, "over tasks", "answers right", "commonest", "difference", "p", "ms"]
+    head = [
+        "arm",
+        "answers",
+        "seeds",
+        *RATE_HEAD,
+        "over tasks",
+        "answers right",
+        "commonest",
+        "difference, points",
+        "p",
+        "ms",
+    ]
     return [
         element("h2", condition.name),
         note(", ".join(condition.tasks), *(f", {word}" for word in condition.options)),
@@ -199,7 +212,7 @@ def _cells(row: Row) -> list[Any]:
         "–" if over is None else f"{over[0]:.0%} – {over[1]:.0%}",
         percent(row.answer_accuracy),
         percent(row.majority),
-        "–" if paired is None or paired.difference is None else f"{paired.difference:+.1%}",
+        difference_text(paired),
         "–" if paired is None else f"{paired.p_value:.3f}",
         "–" if row.infer_ms is None else f"{row.infer_ms:.0f}",
         fill("{minutes:.0f} min", minutes=row.train_s / 60),

@@ -76,7 +76,7 @@ def test_comparison_pairs_by_episode() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "low", "high"),  # Newcombe (1998), table III, method 10; there first minus second
+    ("counts", "low", "high"),  # Newcombe (1998), method 10; there first minus second
     [((36, 12, 2, 0), -0.3404, -0.0569), ((20, 12, 2, 16), -0.3292, -0.0562)],
 )
 def test_interval_of_a_paired_difference_as_published(counts: tuple[int, ...], low: float, high: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inspire_fast.core.html import Markup, element, note, table
 from inspire_fast.evaluation.records.records import EpisodeRecord
 from inspire_fast.evaluation.report.rates import percent
-from inspire_fast.evaluation.report.statistics import Paired, compare, episodes_needed
+from inspire_fast.evaluation.report.statistics import Paired, compare, difference_text, episodes_needed
 
 _SIGNIFICANT = 0.05
 
@@ -31,7 +31,16 @@ def comparison(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord], 
         _row(suite, _pair([r for r in first if r.suite == suite], [r for r in second if r.suite == suite]))
         for suite in suites
     ]
-    head = ["", "episodes", "both", "only this", "only the other", "neither", "other − this", "p (exact McNemar)"]
+    head = [
+        "",
+        "episodes",
+        "both",
+        "only this",
+        "only the other",
+        "neither",
+        "other − this, points",
+        "p (exact McNemar)",
+    ]
     return [
         element("h2", "Compared with ", name),
         element("p", _verdict(paired)),
@@ -47,9 +56,8 @@ def _pair(first: Sequence[EpisodeRecord], second: Sequence[EpisodeRecord]) -> Pa
 
 
 def _row(what: str, paired: Paired) -> list[str]:
-    difference = "–" if paired.difference is None else f"{paired.difference:+.1%}"
     counts = (paired.episodes, paired.both, paired.only_first, paired.only_second, paired.neither)
-    return [what, *map(str, counts), difference, f"{paired.p_value:.3g}"]
+    return [what, *map(str, counts), difference_text(paired), f"{paired.p_value:.3g}"]
 
 
 def _verdict(paired: Paired) -> str:

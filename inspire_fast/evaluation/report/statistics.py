@@ -107,6 +107,14 @@ class Paired:
         return difference - reach(q - second.low, first.high - p), difference + reach(second.high - q, p - first.low)
 
 
+def difference_text(paired: Paired | None) -> str:
+    """Difference and interval in points, e.g. `+5.0 (-3.1 to +13.0)`; a dash without a common episode."""
+    if paired is None or paired.difference is None:
+        return "–"
+    low, high = paired.interval
+    return f"{100 * paired.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
 def compare(first: Mapping[K, bool], second: Mapping[K, bool]) -> Paired:
     """Pairs two evaluations by episode; episodes of one evaluation alone are left out."""
     counts = {(a, b): 0 for a in (True, False) for b in (True, False)}
