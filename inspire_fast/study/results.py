@@ -169,7 +169,7 @@ def write_page(study: Study, rows: Sequence[Row], out: Path) -> Path:
         note("Not trained yet: ", ", ".join(missing)) if missing else None,
         *(_section(condition, rows) for condition in study.conditions),
         note(
-            "Intervals: 95 %, Wilson's over episodes, over tasks as the sample, and Newcombe's of differences. p: exact "
+            "Intervals: 95 %, Wilson's over episodes, over tasks as the sample, Newcombe's of differences. p: exact "
             f"McNemar test in pairs of episodes and seeds against {study.arms[0].name!r}, not corrected for the number "
             "of comparisons."
         ),
