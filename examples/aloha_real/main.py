@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,11 @@ from inspire_fast.robots.arms.guard import SideBySideGuard
 from inspire_fast.robots.arms.limits import Box
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.stream import StreamConfig
-from inspire_fast.robots.cameras.registry import camera_of
+from inspire_fast.robots.cameras.base import CameraSpec
+from inspire_fast.robots.cameras.registry import camera_spec_of
 from inspire_fast.robots.cameras.rig import CameraRig
 from inspire_fast.robots.control.session import Session, SessionConfig, session_report
-from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
+from inspire_fast.robots.preflight.workstation import ArmPart, Workstation
 
 ROBOT = ROBOTS["aloha"]
 SIZE = (480, 640)  # of ALOHA's cameras, px
@@ -35,9 +37,10 @@ SIZE = (480, 640)  # of ALOHA's cameras, px
 def camera_specs(args: argparse.Namespace) -> dict[str, CameraSpec]:
     """Native key -> camera. A topic of ROS is read in a process of its own."""
     texts = {f"images/{name}": str(getattr(args, name)) for name in CAMERAS}
+    specs = {key: camera_spec_of(text) for key, text in texts.items()}
     return {
-        key: CameraSpec(camera=camera_of(text), size=SIZE if text.startswith("ros:") else None)
-        for key, text in texts.items()
+        key: replace(spec, size=SIZE) if texts[key].startswith("ros:") and spec.size is None else spec
+        for key, spec in specs.items()
     }
 
 
@@ -122,7 +125,7 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
         policy = stack.enter_context(
             PolicyClient(args.policy, connect_timeout_s=30.0, request_timeout_s=args.request_timeout)
         )
-        cameras = CameraRig({key: spec.camera for key, spec in camera_specs(args).items()}, stale_s=args.camera_stale)
+        cameras = CameraRig(camera_specs(args), stale_s=args.camera_stale)
         stack.callback(cameras.close)
         arm = ArmProcess(part.factory, joints=part.joints, config=part.config, name=part.name)
         stack.callback(lambda: report.append({"stream": arm.report}))

@@ -29,11 +29,12 @@ from inspire_fast.robots.arms.limits import Box, MotionLimits
 from inspire_fast.robots.arms.process import ArmProcess
 from inspire_fast.robots.arms.shared import ArmStatus
 from inspire_fast.robots.arms.stream import StreamConfig
-from inspire_fast.robots.cameras.registry import camera_of
+from inspire_fast.robots.cameras.base import CameraSpec
+from inspire_fast.robots.cameras.registry import camera_spec_of
 from inspire_fast.robots.cameras.rig import CameraRig
 from inspire_fast.robots.control.session import Session, SessionConfig, session_report
 from inspire_fast.robots.franka import end_effector_state
-from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
+from inspire_fast.robots.preflight.workstation import ArmPart, Workstation
 
 
 def make_arm(args: argparse.Namespace) -> Arm:
@@ -114,9 +115,10 @@ def tip_position(arm: ArmProcess) -> Mapping[str, np.ndarray]:
     return {"cartesian_position": np.concatenate([pose[:3, 3], rotation_vector(pose[:3, :3])])}
 
 
-def camera_specs(args: argparse.Namespace) -> dict[str, str]:
-    """Native key -> camera by text."""
-    return dict(zip(sorted(ROBOTS[args.robot].cameras), (args.exterior, args.wrist), strict=True))
+def camera_specs(args: argparse.Namespace) -> dict[str, CameraSpec]:
+    """Native key -> camera."""
+    cameras = (camera_spec_of(args.exterior), camera_spec_of(args.wrist))
+    return dict(zip(sorted(ROBOTS[args.robot].cameras), cameras, strict=True))
 
 
 def loop_of(args: argparse.Namespace) -> LoopConfig:
@@ -149,7 +151,7 @@ def workstation(options: list[str]) -> Workstation:
     args = parse(__doc__, options)
     return Workstation(
         robot=ROBOTS[args.robot],
-        cameras={key: CameraSpec(camera=camera_of(text)) for key, text in camera_specs(args).items()},
+        cameras=camera_specs(args),
         policy=args.policy,
         loop=loop_of(args),
         prompt=args.prompt,
@@ -164,7 +166,7 @@ def run(args: argparse.Namespace, report: list[dict[str, Any]]) -> None:
         policy = stack.enter_context(
             PolicyClient(args.policy, connect_timeout_s=30.0, request_timeout_s=args.request_timeout)
         )
-        cameras = CameraRig({key: camera_of(text) for key, text in camera_specs(args).items()})
+        cameras = CameraRig(camera_specs(args))
         stack.callback(cameras.close)
         arm = ArmProcess(part.factory, joints=part.joints, config=part.config, name=part.name)
         stack.callback(lambda: report.append({"stream": arm.report}))

@@ -19,10 +19,11 @@ import sys
 from inspire_fast.client import PolicyClient, PolicyClientError
 from inspire_fast.core.cli import exit_statuses
 from inspire_fast.robots import ROBOTS, LoopConfig
-from inspire_fast.robots.cameras.registry import camera_of
+from inspire_fast.robots.cameras.base import CameraSpec
+from inspire_fast.robots.cameras.registry import camera_spec_of
 from inspire_fast.robots.preflight.check import check_workstation
 from inspire_fast.robots.preflight.finding import Finding, judged, messages, table
-from inspire_fast.robots.preflight.workstation import CameraSpec, Workstation
+from inspire_fast.robots.preflight.workstation import Workstation
 
 _CONNECT_S, _REQUEST_S = 10.0, 60.0
 
@@ -62,7 +63,7 @@ def station_of(args: argparse.Namespace) -> Workstation:
         if not equals or key not in (*robot.cameras, *robot.unused_cameras):
             known = ", ".join((*robot.cameras, *robot.unused_cameras))
             raise ValueError(f"--camera is KEY=CAMERA with one of the keys {known}; got {text!r}.")
-        cameras[key] = CameraSpec(camera=camera_of(which))
+        cameras[key] = camera_spec_of(which)
     loop = LoopConfig(execute=args.execute, max_steps=1, execution=args.execution, control_hz=robot.control_hz)
     return Workstation(robot=robot, cameras=cameras, policy=args.policy, loop=loop, prompt=args.prompt)
 

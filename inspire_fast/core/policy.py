@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import math
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from inspire_fast.core.ranges import Count, Natural, NotNegative, Seed, require_ranges
+from inspire_fast.core.ranges import Count, Finite, Natural, NotNegative, Seed, require_ranges
 from inspire_fast.core.types import ActionChunk
 
 Mode = Literal["answer", "skip", "force"]
@@ -56,7 +55,7 @@ class RequestOptions:
     session: str = ""
     episode: str = ""
     chunks: Natural = 0
-    committed: Sequence[Sequence[float]] | None = None
+    committed: Sequence[Sequence[Finite]] | None = None
     deadline_s: NotNegative = 0.0
 
     def __post_init__(self) -> None:
@@ -70,11 +69,11 @@ class RequestOptions:
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."
             )
         if self.committed is not None:
-            rows = tuple(tuple(float(value) for value in row) for row in self.committed)
-            lengths, finite = {len(row) for row in rows}, all(math.isfinite(value) for row in rows for value in row)
-            if len(lengths) != 1 or 0 in lengths or not finite:
+            given: Sequence[object] = self.committed  # whatever a caller wrote
+            rows = tuple(tuple(row) if isinstance(row, Sequence) else () for row in given)
+            if len(lengths := {len(row) for row in rows}) != 1 or 0 in lengths:
                 raise ValueError(
-                    f"committed must be finite numbers [k, a], at least one action; got {len(rows)} actions of "
+                    f"committed must be numbers [k, a], at least one action; got {len(rows)} actions of "
                     f"{sorted(lengths)} dimensions."
                 )
             object.__setattr__(self, "committed", rows)

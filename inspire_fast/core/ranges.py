@@ -53,6 +53,7 @@ Port = Annotated[int, Range(0, 65_535)]
 Positive = Annotated[float, Range(0, without_low=True)]
 NotNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Finite = Annotated[float, Range()]
 Decay = Annotated[float, Range(0, 1, without_high=True)]
 
 

@@ -1,7 +1,7 @@
 """Every number of every setting has a range, and a value outside it is refused where the object is made."""
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 import math
@@ -32,10 +32,10 @@ from inspire_fast.models.config import LoraConfig
 from inspire_fast.robots import ROBOTS
 from inspire_fast.robots.arms.stream import StreamConfig
 from inspire_fast.robots.arms.testing import IdealArm
+from inspire_fast.robots.cameras.base import CameraSpec
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.control.runtime import LoopConfig
 from inspire_fast.robots.control.session import SessionConfig
-from inspire_fast.robots.preflight.workstation import CameraSpec
 from inspire_fast.serving.config import ServerConfig
 from inspire_fast.serving.recording import RecordingLimits
 from inspire_fast.tokenizers.fast.processor import ProcessorSettings
@@ -123,7 +123,7 @@ def test_every_number_of_every_setting_has_a_range() -> None:
 
 def test_every_setting_with_a_range_is_tried_below() -> None:
     """And nothing has a name of a setting without being one of them."""
-    numeric = re.compile(r"\b(Count|Natural|Seed|Port|Positive|NotNegative|Fraction|Decay|Range|Speed)\b")
+    numeric = re.compile(r"\b(Count|Natural|Seed|Port|Positive|NotNegative|Fraction|Finite|Decay|Range|Speed)\b")
     named = {
         node.name
         for node in settings_classes().values()
@@ -143,7 +143,7 @@ def outside(hint: Any) -> Iterator[Any]:
                 yield extra.low if extra.without_low else extra.low - 1
             if math.isfinite(extra.high):
                 yield extra.high if extra.without_high else extra.high + 1
-    elif get_origin(hint) in (tuple, Collection):
+    elif get_origin(hint) in (tuple, Collection, Sequence):
         arguments = [a for a in get_args(hint) if a is not ...]
         if len(arguments) == 1:
             yield from ((value,) for value in outside(arguments[0]))

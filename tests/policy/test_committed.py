@@ -66,9 +66,17 @@ def test_committed_actions_that_cannot_be_are_refused(policy: InspirePolicy, row
         actions_of(policy, rows)
 
 
-@pytest.mark.parametrize("rows", [[], [[]], [[1.0], [1.0, 2.0]], [[float("nan")]]])
-def test_numbers_that_are_no_actions_are_refused(rows: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match="committed must be finite numbers"):
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "committed must be numbers"),
+        ([[]], "committed must be numbers"),
+        ([[1.0], [1.0, 2.0]], r"2 actions of \[1, 2\] dimensions"),
+        ([[float("nan")]], r"committed\[0\]\[0\] must be a number, finite; got nan"),
+    ],
+)
+def test_numbers_that_are_no_actions_are_refused(rows: list[list[float]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         RequestOptions(committed=rows)
 
 

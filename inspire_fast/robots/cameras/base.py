@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from inspire_fast.core.ranges import Count, Positive, require_ranges
+
 
 class CameraError(OSError):
     """A camera is missing, has another size or rate than asked for, or has stopped sending."""
@@ -48,3 +50,21 @@ class Camera(Protocol):
     def close(self) -> None:
         """Frees the camera. Calling it twice is harmless."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSpec:
+    """A camera and what is expected of it.
+
+    Attributes:
+        camera: the driver.
+        size: height and width of its pictures, px; None: any.
+        rate_hz: pictures per second; None: as many as keep them fresh.
+    """
+
+    camera: Camera
+    size: tuple[Count, Count] | None = None
+    rate_hz: Positive | None = None
+
+    def __post_init__(self) -> None:
+        require_ranges(self)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+import re
 
 from inspire_fast.core.registry import Registry
-from inspire_fast.robots.cameras.base import Camera
+from inspire_fast.robots.cameras.base import Camera, CameraSpec
 from inspire_fast.robots.cameras.opencv import OpenCvCamera
 from inspire_fast.robots.cameras.process import CameraProcess
 from inspire_fast.robots.cameras.realsense import RealSenseCamera
@@ -15,33 +17,63 @@ from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.cameras.ros import RosCamera
 from inspire_fast.robots.cameras.zed import ZedCamera
 
-CAMERAS: Registry[Callable[[str], Camera]] = Registry(
+
+@dataclass(frozen=True)
+class Asked:
+    """A camera as a text asks for it: which one, its height and width in px, its rate; None: its own."""
+
+    which: str
+    size: tuple[int, int] | None
+    rate_hz: float | None
+
+
+CAMERAS: Registry[Callable[[Asked], Camera]] = Registry(
     "camera",
     {
-        "opencv": lambda which: OpenCvCamera(_number(which, "a device, as in opencv:0")),
-        "video": lambda which: OpenCvCamera(Path(which)),
-        "pictures": lambda which: RecordedPictures(Path(which)),
-        "realsense": RealSenseCamera,
-        "zed": lambda which: ZedCamera(_number(which, "a serial number")),
-        "ros": lambda topic: CameraProcess(partial(RosCamera, topic)),
+        "opencv": lambda asked: OpenCvCamera(
+            _number(asked, "a device, as in opencv:0"), size=asked.size, rate_hz=asked.rate_hz
+        ),
+        "video": lambda asked: OpenCvCamera(Path(asked.which)),
+        "pictures": lambda asked: RecordedPictures(Path(asked.which)),
+        "realsense": lambda asked: RealSenseCamera(
+            asked.which, size=asked.size or (480, 640), rate_hz=round(asked.rate_hz or 30)
+        ),
+        "zed": lambda asked: ZedCamera(_number(asked, "a serial number")),
+        "ros": lambda asked: CameraProcess(partial(RosCamera, asked.which)),
     },
 )
+_EXPECTED = re.compile(r"(?:@(?P<h>\d+)x(?P<w>\d+))?(?:@(?P<rate>\d+(?:\.\d+)?)hz)?$")
+
+
+def camera_spec_of(text: str) -> CameraSpec:
+    """A camera by text, with the size (height x width, px) and rate that it must have, if it says any.
+
+        opencv:0    pictures:runs/pictures    opencv:2@480x640    realsense:123@480x640@30hz
+
+    Nothing is opened yet.
+
+    Raises:
+        ValueError: no colon, no number where one is needed, or a size or rate of 0.
+        UnknownNameError: an unknown driver; the message lists those that there are.
+    """
+    expected = _EXPECTED.search(text)
+    assert expected is not None  # it matches nothing, too
+    name, colon, which = text[: expected.start()].partition(":")
+    if not colon or not which:
+        raise ValueError(
+            f"A camera is written as driver:which[@HEIGHTxWIDTH][@RATEhz], with one of {sorted(CAMERAS)}; got {text!r}."
+        )
+    size = (int(expected["h"]), int(expected["w"])) if expected["h"] else None
+    rate_hz = float(expected["rate"]) if expected["rate"] else None
+    return CameraSpec(camera=CAMERAS[name](Asked(which, size, rate_hz)), size=size, rate_hz=rate_hz)
 
 
 def camera_of(text: str) -> Camera:
-    """A camera by text, e.g. `opencv:0` or `pictures:runs/pictures`. Nothing is opened yet.
-
-    Raises:
-        ValueError: no colon, or no number where one is needed.
-        UnknownNameError: an unknown driver; the message lists those that there are.
-    """
-    name, colon, which = text.partition(":")
-    if not colon or not which:
-        raise ValueError(f"A camera is written as driver:which, with one of {sorted(CAMERAS)}; got {text!r}.")
-    return CAMERAS[name](which)
+    """The driver of `camera_spec_of`, whatever size and rate it has then."""
+    return camera_spec_of(text).camera
 
 
-def _number(text: str, what: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"This camera needs the number of {what}; got {text!r}.")
-    return int(text)
+def _number(asked: Asked, what: str) -> int:
+    if not asked.which.isdecimal():
+        raise ValueError(f"This camera needs the number of {what}; got {asked.which!r}.")
+    return int(asked.which)

@@ -9,29 +9,31 @@ import time
 
 import numpy as np
 
-from inspire_fast.robots.cameras.base import Camera, CameraError, Frame
+from inspire_fast.robots.cameras.base import Camera, CameraError, CameraSpec, Frame
 from inspire_fast.robots.cameras.resize import resize_with_pad
 
 _REMEMBERED = 100  # frames, for the rate
 _RETRY_S = 1.0
+_RATE_S, _RATE_SLACK = 1.5, 0.9
 
 
 class CameraRig:
     """The cameras of a robot by their native keys.
 
     Args:
-        cameras: native key -> driver.
+        cameras: native key -> driver, or a driver with the size and rate that it must have.
         size: height and width that the policy gets, resized with padding; None: as the camera sends them.
         stale_s: a newest picture of this age is stale.
         start_s: longest wait for the first pictures.
 
     Raises:
-        CameraError: a camera cannot be opened or sends nothing; all of them are named, and closed again.
+        CameraError: a camera cannot be opened, sends nothing, or pictures of another size or at a lower rate than it
+            must; all of them are named, and closed again.
     """
 
     def __init__(
         self,
-        cameras: Mapping[str, Camera],
+        cameras: Mapping[str, Camera | CameraSpec],
         *,
         size: tuple[int, int] | None = (224, 224),
         stale_s: float = 0.3,
@@ -40,7 +42,8 @@ class CameraRig:
         if not stale_s > 0:
             raise ValueError(f"stale_s must be > 0; got {stale_s}.")
         self._size, self._stale_s = size, stale_s
-        self._feeds = {key: _Feed(key, camera) for key, camera in cameras.items()}
+        specs = {key: one if isinstance(one, CameraSpec) else CameraSpec(camera=one) for key, one in cameras.items()}
+        self._feeds = {key: _Feed(key, spec.camera) for key, spec in specs.items()}
         end = time.monotonic() + start_s
         for feed in self._feeds.values():
             feed.first.wait(max(0.0, end - time.monotonic()))
@@ -52,6 +55,11 @@ class CameraRig:
         if missing:
             self.close()
             raise CameraError("Not every camera sends pictures; nothing was moved.\n  " + "\n  ".join(missing))
+        if any(spec.rate_hz for spec in specs.values()):
+            time.sleep(_RATE_S)
+        if differing := [said for key, spec in specs.items() for said in self._feeds[key].differing(key, spec)]:
+            self.close()
+            raise CameraError("Cameras are not as they must be; nothing was moved.\n  " + "\n  ".join(differing))
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Native key -> newest picture, uint8 `[h, w, 3]`, resized; returns at once."""
@@ -101,6 +109,20 @@ class _Feed:
         if self._resized is None or self._resized[0] is not frame:
             self._resized = (frame, resize_with_pad(frame.image, *size))
         return self._resized[1]
+
+    def differing(self, key: str, spec: CameraSpec) -> list[str]:
+        """What is not as expected of the camera."""
+        found, seen, told = self.report(), self.frame, list[str]()
+        assert seen is not None  # the rig waits for the first
+        if spec.size is not None and seen.image.shape[:2] != tuple(spec.size):
+            (h, w), (height, width) = seen.image.shape[:2], spec.size
+            told.append(f"{key}: {h} x {w} px, expected {height} x {width}; set the camera's resolution")
+        if spec.rate_hz is not None and found["rate_hz"] < _RATE_SLACK * spec.rate_hz:
+            told.append(
+                f"{key}: {found['rate_hz']:.1f} pictures per second, expected {spec.rate_hz:g}; set the camera's rate, "
+                "or give it more light"
+            )
+        return told
 
     @property
     def why(self) -> str:

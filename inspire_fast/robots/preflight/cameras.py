@@ -10,9 +10,8 @@ import zlib
 
 import numpy as np
 
-from inspire_fast.robots.cameras.base import Camera
+from inspire_fast.robots.cameras.base import Camera, CameraSpec
 from inspire_fast.robots.preflight.finding import Finding, judged
-from inspire_fast.robots.preflight.workstation import CameraSpec
 
 _MODEL_PX = 224  # pictures are resized to this; a smaller one is enlarged
 _FROZEN, _REPEATED = 0.9, 0.05  # share of pictures that equal the one before

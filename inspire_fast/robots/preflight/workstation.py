@@ -7,33 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inspire_fast.core.ranges import Count, Positive, require_ranges
 from inspire_fast.robots.arms.base import ArmModel
 from inspire_fast.robots.arms.guard import Guard
 from inspire_fast.robots.arms.process import ArmFactory
 from inspire_fast.robots.arms.shared import ArmStatus
 from inspire_fast.robots.arms.stream import StreamConfig
-from inspire_fast.robots.cameras.base import Camera
+from inspire_fast.robots.cameras.base import CameraSpec
 from inspire_fast.robots.control.runtime import LoopConfig
 from inspire_fast.robots.spec import Robot
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraSpec:
-    """A camera and what is expected of it.
-
-    Attributes:
-        camera: the driver.
-        size: height and width of its pictures, px; None: any.
-        rate_hz: pictures per second; None: as many as keep them fresh.
-    """
-
-    camera: Camera
-    size: tuple[Count, Count] | None = None
-    rate_hz: Positive | None = None
-
-    def __post_init__(self) -> None:
-        require_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)

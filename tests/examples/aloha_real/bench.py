@@ -59,6 +59,10 @@ class Bench(ClientBench):
     def start_client(self, *options, check=()):
         """The client; with `check`, options of the check, that one with the client's options."""
         cameras = [] if self.topics else [f"--{name}=pictures:{self.pictures}" for name in CAMERAS]
+        if "--camera-size" in self.topics and not check:
+            height, width = self.topics[self.topics.index("--camera-size") + 1 :][:2]
+            topics = (f"ros:/usb_{name.replace('-', '_')}/image_raw@{height}x{width}" for name in CAMERAS)
+            cameras = [f"--{name}={topic}" for name, topic in zip(CAMERAS, topics, strict=True)]
         self.client = Process(
             self.folder / "client.log",
             *(CLIENT, *((ROOT / "scripts/check_robot.py", *check) if check else ())),

@@ -2,6 +2,7 @@ from functools import partial
 import multiprocessing
 import os
 from pathlib import Path
+import re
 import signal
 import sys
 import time
@@ -13,12 +14,12 @@ import pytest
 
 from inspire_fast.core.errors import UnknownNameError
 from inspire_fast.core.types import ActionChunk
-from inspire_fast.robots.cameras.base import CameraError, Frame
+from inspire_fast.robots.cameras.base import CameraError, CameraSpec, Frame
 from inspire_fast.robots.cameras.opencv import OpenCvCamera
 from inspire_fast.robots.cameras.process import CameraProcess
 from inspire_fast.robots.cameras.realsense import RealSenseCamera
 from inspire_fast.robots.cameras.recorded import RecordedPictures
-from inspire_fast.robots.cameras.registry import camera_of
+from inspire_fast.robots.cameras.registry import camera_of, camera_spec_of
 from inspire_fast.robots.cameras.resize import fitted_size
 from inspire_fast.robots.cameras.rig import CameraRig
 from inspire_fast.robots.cameras.ros import image_of
@@ -193,6 +194,37 @@ def test_a_camera_whose_process_is_killed_is_started_again(pictures):
         time.sleep(0.02)
     rig.close()
     assert not [one for one in multiprocessing.active_children() if one.name == "camera driver"]
+
+
+def test_a_camera_of_another_size_or_rate_is_refused_before_anything_moves(pictures):
+    CameraRig({"a": camera_spec_of(f"pictures:{pictures}@12x20@25hz")}, size=None, start_s=5).close()
+    cameras = {
+        "a": camera_spec_of(f"pictures:{pictures}@480x640"),
+        "b": CameraSpec(camera=RecordedPictures(pictures, rate_hz=5), rate_hz=15),
+        "c": camera_spec_of(f"pictures:{pictures}@12x20"),
+    }
+    with pytest.raises(CameraError) as refused:
+        CameraRig(cameras, start_s=5)
+    said = str(refused.value).splitlines()
+    assert said[0] == "Cameras are not as they must be; nothing was moved."
+    assert said[1].startswith("  a: 12 x 20 px, expected 480 x 640")
+    assert re.match(r"  b: [45]\.\d pictures per second, expected 15", said[2])
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "rate_hz"),
+    [
+        ("opencv:0", None, None),
+        ("opencv:0@480x640", (480, 640), None),
+        ("realsense:123@480x640@30hz", (480, 640), 30),
+        ("pictures:a@b/c@2.5hz", None, 2.5),
+        ("pictures:a@480x640/c", None, None),
+    ],
+)
+def test_a_text_says_what_is_expected_of_a_camera(text, size, rate_hz):
+    spec = camera_spec_of(text)
+    assert (spec.size, spec.rate_hz) == (size, rate_hz)
 
 
 def test_a_video_file_is_a_camera(tmp_path):

@@ -7,10 +7,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from inspire_fast.robots.cameras.base import CameraError, Frame
+from inspire_fast.robots.cameras.base import CameraError, CameraSpec, Frame
 from inspire_fast.robots.cameras.recorded import RecordedPictures
 from inspire_fast.robots.preflight.cameras import CamerasWatched, camera_findings
-from inspire_fast.robots.preflight.workstation import CameraSpec
 
 SIZE = (240, 320)
 

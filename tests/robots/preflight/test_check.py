@@ -26,8 +26,9 @@ from inspire_fast.robots import ROBOTS, LoopConfig
 from inspire_fast.robots.arms.guard import JointGuard
 from inspire_fast.robots.arms.limits import Box
 from inspire_fast.robots.arms.testing import IdealArm
+from inspire_fast.robots.cameras.base import CameraSpec
 from inspire_fast.robots.cameras.registry import camera_of
-from inspire_fast.robots.preflight.workstation import ArmPart, CameraSpec, Workstation
+from inspire_fast.robots.preflight.workstation import ArmPart, Workstation
 
 HERE = Path(__file__).parent
 
