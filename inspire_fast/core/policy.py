@@ -69,8 +69,10 @@ class RequestOptions:
                 f"`answers` and mode='force' go together; got mode={self.mode!r}, answers={self.answers!r}."
             )
         if self.committed is not None:
-            given: Sequence[object] = self.committed  # whatever a caller wrote
-            rows = tuple(tuple(row) if isinstance(row, Sequence) else () for row in given)
+            try:
+                rows = tuple(map(tuple, self.committed))
+            except TypeError:
+                rows = ()
             if len(lengths := {len(row) for row in rows}) != 1 or 0 in lengths:
                 raise ValueError(
                     f"committed must be numbers [k, a], at least one action; got {len(rows)} actions of "

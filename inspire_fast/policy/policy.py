@@ -231,8 +231,8 @@ class InspirePolicy:
     def _stepwise(self) -> StepwiseTokenizer | None:
         """The action tokenizer, if a chunk's first actions can be given; else None."""
         action = self.vocabulary.action
-        able = self.script.acts and isinstance(self.decoder, Decoder) and isinstance(action, StepwiseTokenizer)
-        return action if able else None
+        able = self.script.acts and isinstance(self.decoder, Decoder)
+        return action if able and isinstance(action, StepwiseTokenizer) else None
 
     def _committed_ids(self, committed: Sequence[Sequence[float]], state: np.ndarray) -> tuple[int, ...]:
         if self._stepwise is None:

@@ -73,19 +73,18 @@ class RolloutRecorder:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._episodes += 1
-        path = self._new_file()
         header = {"rollout": VERSION, "robot": self._robot.name, "prompt": prompt, "control_hz": self._control_hz}
-        path.write_bytes(cast("bytes", msgpack.packb(header)))
+        path = self._new_file(header)
         self._writer.put("begin", {"path": str(path)})
         self._recording = True
         return path
 
-    def _new_file(self) -> Path:
-        """A file that nobody had: another program may record into the same folder, or one begin within a second."""
+    def _new_file(self, header: Mapping[str, Any]) -> Path:
+        """Begins a file that nobody had: another program may record here, or an episode begin within a second."""
         for number in itertools.count(self._episodes):
             path = self._folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{number:04d}{SUFFIX}"
-            with contextlib.suppress(FileExistsError):
-                path.touch(exist_ok=False)
+            with contextlib.suppress(FileExistsError), path.open("xb") as file:
+                file.write(cast("bytes", msgpack.packb(header)))
                 return path
         raise AssertionError  # the numbers do not end
 
