@@ -14,7 +14,7 @@ Without `--quick`: 20 episodes per cell, 60 for no delay and 300 ms. The last li
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -65,6 +65,7 @@ class Args:
         policy: a published name, folder or URL; None: the scripted expert.
         suite: of the tasks; episodes go round its first ten tasks.
         ways: of execution; `prefix_forced` is for policies with `bins`.
+        delays_ms: from a request to its reply.
         episodes: per cell; 0: as above.
         workers: processes with a simulator each.
         picture: a drawing of the commanded motion of one episode, the same for all ways (PNG or SVG).
@@ -74,6 +75,7 @@ class Args:
     policy: str | None = None
     suite: str = "libero_object"
     ways: tuple[str, ...] = WAYS
+    delays_ms: tuple[int, ...] = DELAYS_MS
     episodes: int = 0
     workers: int = 2
     picture: Path | None = None
@@ -231,11 +233,15 @@ def run(suite: str, policy: str | None, key: Key, way: str, delay_ms: int) -> tu
     return figures, np.array(wanted)
 
 
-def cells(*, quick: bool, ways: Sequence[str]) -> list[tuple[str, int, int]]:
+def cells(args: Args) -> list[tuple[str, int, int]]:
     """`(way, delay in ms, episodes)` of every cell."""
-    if quick:
+    if args.quick:
         return [(way, delay_ms, 3) for way in ("synchronous", "projected") for delay_ms in (0, 300)]
-    return [(way, delay_ms, 60 if delay_ms in (0, 300) else 20) for way in ways for delay_ms in DELAYS_MS]
+    return [
+        (way, delay_ms, args.episodes or (60 if delay_ms in (0, 300) else 20))
+        for way in args.ways
+        for delay_ms in args.delays_ms
+    ]
 
 
 def main(args: Args) -> None:
@@ -243,11 +249,7 @@ def main(args: Args) -> None:
     context = multiprocessing.get_context("spawn")
     found: dict[Cell, dict[Key, dict[str, float]]] = {}
     motions: dict[Cell, np.ndarray] = {}
-    planned = [
-        (way, delay_ms, n)
-        for way, delay_ms, episodes in cells(quick=args.quick, ways=args.ways)
-        for n in range(args.episodes or episodes)
-    ]
+    planned = [(way, delay_ms, n) for way, delay_ms, episodes in cells(args) for n in range(episodes)]
     jobs = [((n % 10, n // 10), way, delay_ms) for way, delay_ms, n in planned]
     jobs.sort(key=lambda job: job[0])  # a simulator is built once per task
     with ProcessPoolExecutor(args.workers, mp_context=context) as pool:
