@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
+import random
 import signal
 import socket
 import subprocess
@@ -18,9 +19,12 @@ ENVIRONMENTS = ROOT / ".tools" / "robots"
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that no other program is given by chance: ROS's nodes take many of the range of such ports."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def write_pictures(folder, *, size=(90, 160), count=20):

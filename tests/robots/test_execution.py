@@ -197,7 +197,7 @@ def test_the_projected_state_is_the_one_in_which_the_chunk_begins(delay):
         if decision.action is None:
             continue
         if decision.index == 0:
-            begun[round(100 * decision.action[0]) - 1] = before
+            begun[round(100 * decision.chunk.actions[0, 0]) - 1] = before
         arm.step(decision.action)
     assert len(begun) >= 4
     for number, true in begun.items():

@@ -69,6 +69,20 @@ class Asynchronous(ABC):
     def merge(self, chunk: ActionChunk, actions: np.ndarray, asked: int, step: int) -> dict[int, Planned]:
         """The new plan, from `step` on, when a chunk with the observation of step `asked` has arrived."""
 
+    def ramped(self, plan: dict[int, Planned], step: int, length: int) -> dict[int, Planned]:
+        """A new plan whose weight over the old one grows linearly over the `length` steps from `step` on."""
+        for place, now in enumerate(range(step, step + length)):
+            if now in plan and now in self._plan:
+                mixed = self._mix(self._plan[now].action, plan[now].action, (place + 1) / (length + 1))
+                plan[now] = replace(plan[now], action=mixed)
+        return plan
+
+    def _mix(self, old: np.ndarray, new: np.ndarray, weight: float) -> np.ndarray:
+        mixed = self._robot.nearest_turn(old + weight * self._robot.action_turn(old, new))
+        grippers = list(self._robot.gripper_dims)
+        mixed[grippers] = new[grippers]
+        return mixed.astype(np.float32)
+
     def coming(self, step: int) -> list[np.ndarray]:
         """Planned actions from `step` until the reply to a request of this step is expected."""
         steps = itertools.takewhile(self._plan.__contains__, range(step, step + self.expected_delay))

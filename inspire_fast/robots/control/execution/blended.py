@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from inspire_fast.core.types import ActionChunk
@@ -23,16 +21,4 @@ class Blended(Asynchronous):
 
     def merge(self, chunk: ActionChunk, actions: np.ndarray, asked: int, step: int) -> dict[int, Planned]:
         """The ramp, then the new chunk."""
-        plan = aligned(chunk, actions, asked, step)
-        for place, now in enumerate(range(step, step + _RAMP)):
-            if now in plan and now in self._plan:
-                new = plan[now]
-                mixed = self._mix(self._plan[now].action, new.action, (place + 1) / (_RAMP + 1))
-                plan[now] = replace(new, action=mixed)
-        return plan
-
-    def _mix(self, old: np.ndarray, new: np.ndarray, weight: float) -> np.ndarray:
-        mixed = self._robot.nearest_turn(old + weight * self._robot.action_turn(old, new))
-        grippers = list(self._robot.gripper_dims)
-        mixed[grippers] = new[grippers]
-        return mixed.astype(np.float32)
+        return self.ramped(aligned(chunk, actions, asked, step), step, _RAMP)

@@ -15,9 +15,13 @@ from inspire_fast.robots.control.execution.asynchronous import Asynchronous, Pla
 from inspire_fast.robots.control.execution.requests import Requests
 from inspire_fast.robots.spec import Robot
 
+_RAMP = 1  # steps
+
 
 class Projected(Asynchronous):
     """Action 0 of a chunk belongs to the step at which it was expected; until then the old chunk goes on.
+
+    The first action of the new chunk is halfway between both (grippers are switched), which halves the jump.
 
     Raises:
         ValueError: the robot does not say where its actions lead (`Robot.state_after`).
@@ -39,7 +43,7 @@ class Projected(Asynchronous):
         return self._robot.projected(observation, np.array(coming)) if coming else observation
 
     def merge(self, chunk: ActionChunk, actions: np.ndarray, asked: int, step: int) -> dict[int, Planned]:
-        """The old plan up to the new chunk's first step, then the chunk."""
+        """The old plan up to the new chunk's first step, a step between both, then the chunk."""
         first = self._first[asked]
         before = {now: planned for now, planned in self._plan.items() if step <= now < first}
-        return before | aligned(chunk, actions, first, step)
+        return before | self.ramped(aligned(chunk, actions, first, step), max(first, step), _RAMP)
