@@ -187,7 +187,7 @@ def test_a_camera_that_repeats_its_picture_is_a_hold(bench):
 @pytest.mark.parametrize("repeat", REPEATS)
 @pytest.mark.parametrize(("fault", "word"), [("--nan-after", "NaN or infinity"), ("--wide-after", "shape|floats")])
 def test_chunks_that_cannot_be_executed(bench, fault, word, repeat):
-    one = bench(server=(fault, 3 + repeat % 4))  # of about eight chunks
+    one = bench(server=(fault, 3 + repeat % 3))  # of about eight chunks
     client = one.start_client(*PATIENT, *QUICK)
     assert finish(one, client) == 0
     row = one.report()[0]
