@@ -247,6 +247,15 @@ def test_bad_input_is_refused_before_any_motion(bench, options, words):
     assert np.ptp(one.joints(), axis=0).max() < 0.02
 
 
+def test_a_camera_of_another_size_is_refused_before_any_motion(bench):
+    one = bench(topics=("--camera-hz", 15, "--camera-size", 240, 320))
+    client = one.start_client(*PATIENT, "--cam-high", "ros:/usb_cam_high/image_raw")  # 480 x 640 are expected then
+    assert finish(one, client) == 1
+    assert "images/cam_high: 240 x 320 px, expected 480 x 640" in client.text
+    assert "images/cam_low" not in client.text
+    assert np.ptp(one.joints(), axis=0).max() < 0.02
+
+
 def test_no_master_and_another_mode_are_told(bench):
     one = bench()
     one.node.kill()
