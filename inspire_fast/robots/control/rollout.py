@@ -44,7 +44,8 @@ class RolloutRecorder:
     Args:
         folder: of the files.
         robot: whose cameras and state are kept.
-        observe: the native observation of this moment; returns at once.
+        observe: the native observation of this moment; returns at once. A robot's `step` returns at once, too; around a
+            simulator, whose step takes a control period, give the observation from before the step.
         control_hz: rate of the steps.
         extra: further vectors of this moment, by name, for labels (DROID's `cartesian_position`).
         corrected: whether a person decides at this moment.
