@@ -18,7 +18,7 @@ from inspire_fast.robots.cameras.ros import RosCamera
 from inspire_fast.robots.cameras.zed import ZedCamera
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """A camera as a text asks for it: which one, its height and width in px, its rate; None: its own."""
 
@@ -65,7 +65,7 @@ def camera_spec_of(text: str) -> CameraSpec:
         )
     size = (int(expected["h"]), int(expected["w"])) if expected["h"] else None
     rate_hz = float(expected["rate"]) if expected["rate"] else None
-    return CameraSpec(camera=CAMERAS[name](Asked(which, size, rate_hz)), size=size, rate_hz=rate_hz)
+    return CameraSpec(camera=CAMERAS[name](Asked(which=which, size=size, rate_hz=rate_hz)), size=size, rate_hz=rate_hz)
 
 
 def camera_of(text: str) -> Camera:
